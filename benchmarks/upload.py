@@ -5,7 +5,7 @@ import random
 
 from contract.blobs import Blob
 from controller.broker.link import ControllerLink
-from controller.broker.messages import chunk_messages
+from controller.broker.messages import Retained, chunk_messages
 from controller.config import BrokerConfig
 
 UPLOADED = "edgeward/v1/pub/uploaded"
@@ -31,7 +31,7 @@ def upload(url: str, data: bytes, blob: Blob) -> None:
         try:
             await asyncio.wait_for(connected.wait(), CONNECTED_S)
             link.retain(chunk_messages(blob, data))
-            link.publish(UPLOADED, b"", retain=False)
+            link.retain([Retained(UPLOADED, b"")])
             await asyncio.wait_for(held.wait(), UPLOADED_S)
         finally:
             link.stop()

@@ -27,10 +27,10 @@ MAX_NAMED = 3
 CODES = (
     "passes_fail", "passes_late", "broker_lost", "audit_broken", "not_published", "retained_by_others",
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
-    "messages_refused",
+    "messages_refused", "config_refused",
 )  # fmt: skip
 """All that a finding may be."""
-OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused"})
+OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused", "config_refused"})
 """What one device can cause: it is told, and the controller is as well as before. Whoever holds one device's key must
 not be able to have a controller started again and again by what watches it."""
 
@@ -103,6 +103,8 @@ class Facts:
     """By device, how many messages came in its name lately that it has not signed."""
     loudest: Mapping[str, str] = field(default_factory=dict)
     """By device, what it sent lately that was malformed or too much, in words, the worst first."""
+    refused_configs: Mapping[str, str] = field(default_factory=dict)
+    """By device, why the configuration that it was sent does not count there."""
     audit_fault: str = ""
     """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
 
@@ -123,6 +125,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _taken(facts),
             _strangers(facts),
             _loudest(facts),
+            _refused_configs(facts),
         )
         if detail
     )
@@ -180,7 +183,7 @@ def _strangers(facts: Facts) -> tuple[str, str]:
     more = f", and {len(facts.strangers) - 1} more" if len(facts.strangers) > 1 else ""
     return "not_authentic", (
         f"not signed by {name}: {words}{more}. Its key was lost or replaced, or somebody else writes in its name: "
-        f"look at that device, and give it a new claim (edgeward device enrol {name})"
+        f"look at that device, and give it new keys (edgeward device replace {name})"
     )
 
 
@@ -193,6 +196,14 @@ def _loudest(facts: Facts) -> tuple[str, str]:
         f"{name} sends most of what is dropped: {words}{more}. Look at that device: its agent is of another version or "
         f"broken, or somebody else has its key"
     )
+
+
+def _refused_configs(facts: Facts) -> tuple[str, str]:
+    if not facts.refused_configs:
+        return "", ""
+    name, words = min(facts.refused_configs.items())
+    more = f", and {len(facts.refused_configs) - 1} more devices" if len(facts.refused_configs) > 1 else ""
+    return "config_refused", f"{name}: {words}{more}. Send another one: edgeward device tune {name}"
 
 
 def _disk(facts: Facts) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Service:
         """Starts or finds the broker, connects, and begins to reconcile."""
         state = self._state
         audit.begin(state)
-        erasures.resume(state)
+        await erasures.resume(state)
         for name in finish_interrupted(state):
             _log.warning("%s was registered when this controller was killed: its push is finished now", name)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))

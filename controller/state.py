@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 
 from contract.errors import BadInput, Code
@@ -32,6 +33,7 @@ from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
 from controller.events.cloudevents import Events
 from controller.events.notifier import Notifier
+from controller.fleet.invented import Names, names_of
 from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
@@ -66,6 +68,8 @@ from controller.watcher.departure import Watch
 
 STARTED = "controller start"
 """The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
+MAX_NAMED_VERSIONS = 256
+"""Versions whose classes and columns are in memory, to be compared with what devices count: those that a fleet runs."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -144,6 +148,9 @@ class State:
     """When data sets are looked over next, in monotonic seconds."""
     open_erasures: bool = True
     """Whether a deletion waits for devices."""
+    erasing: set[str] = field(default_factory=set)
+    """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
+    erasing_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_look_at: float = 0.0
     """When the controller's own certificates are looked at next, in monotonic seconds."""
     warn_look_at: float = 0.0
@@ -214,6 +221,7 @@ def open_state(config: Config) -> State:
     world = records.load_world(journal.last_words(), config.fleet.silent_s, journal.untold())
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
+    world.names = lru_cache(MAX_NAMED_VERSIONS)(partial(_names, registry))
     kept = config.telemetry
     telemetry = TelemetryStore(directory / "telemetry.sqlite", kept.keep_days, kept.max_mb)
     world.past, world.past_shapes, world.measured.heard = telemetry.past, telemetry.shapes, telemetry.heard()
@@ -279,3 +287,7 @@ def _alerts(config: Config, tables: FleetTables) -> AlertState:
 def _bucket(config: Config) -> Bucket | None:
     wanted = config.publish
     return Bucket(wanted.bucket, wanted.bucket_endpoint, time.monotonic) if wanted.bucket else None
+
+
+def _names(registry: Registry, model: str, release: int) -> Names:
+    return names_of(registry.version(model, release).manifest)

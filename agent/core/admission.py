@@ -40,13 +40,21 @@ def check_document(
     if document.expires <= max(now, floor):
         raise BadInput(Code.DESIRED_EXPIRED, f"expired {document.expires.isoformat()}")
     if document.version < before.version:
-        raise BadInput(Code.DESIRED_ROLLBACK, f"version {document.version}, {before.version} was accepted before")
+        raise BadInput(Code.DESIRED_ROLLBACK, _older(document.version, before.version))
     if document.version == before.version and document.digest != before.digest:
         raise BadInput(Code.DESIRED_EQUIVOCATION, f"a second document with version {document.version}")
     if nonce and document.nonce != nonce:
         raise BadInput(Code.DESIRED_NOT_FRESH, f"version {document.version} does not repeat this boot's nonce")
     issued = max(document.issued, floor if before.issued else document.issued).isoformat()
     return HighWater(keyids=keyids, version=document.version, digest=document.digest, issued=issued)
+
+
+def _older(version: int, known: int) -> str:
+    """What an older document means: mostly that a broker came back with an older store, seldom an attack."""
+    return (
+        f"version {version}, {known} was accepted before: a broker that has restarted from an older store sends it until "
+        f"the controller has published again, within seconds; if it goes on, somebody replays it"
+    )
 
 
 def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Assignment:

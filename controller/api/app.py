@@ -24,6 +24,7 @@ from controller.api.auth import (
     note_refusals,
 )
 from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
+from controller.api.callers import check_caller
 from controller.api.door import HANDLER_ARGS
 from controller.api.drift_routes import LOOKS, KeptLooks
 from controller.api.errors import Handler, errors_to_json
@@ -51,7 +52,8 @@ _log = logging.getLogger("edgeward.api")
 def make_app(state: State, token: str) -> web.Application:
     """The application of one controller; `token` is the local one, which may do everything."""
     app = web.Application(
-        middlewares=[errors_to_json, note_refusals, guard, read_body, hold_scope], handler_args=HANDLER_ARGS
+        middlewares=[errors_to_json, note_refusals, check_caller, guard, read_body, hold_scope],
+        handler_args=HANDLER_ARGS,
     )
     app[STATE] = state
     app[TOKEN] = token
@@ -66,7 +68,7 @@ def make_app(state: State, token: str) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _as_json(route.handler), expect_handler=let_wait)
     app.router.add_get(OPENAPI, _as_json(_openapi))
-    app[NEEDS]["GET", METRICS] = "nothing"
+    app[NEEDS]["GET", METRICS] = "view" if state.config.api.metrics == "token" else "nothing"
     app.router.add_get(METRICS, metrics)
     _add_page(app)
     app[CHECKED], app[CELLS], app[FLEET], app[LOOKS] = Checked(), KeptCells(), KeptFleet(), KeptLooks()

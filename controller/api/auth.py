@@ -35,7 +35,7 @@ API = web.AppKey("api", ApiConfig)
 SUBJECT = web.RequestKey("subject", Subject)
 FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
-AUDITED = (401, 403, 429)
+AUDITED = (401, 403, 421, 429)
 PAGE_HEADER = "X-Edgeward-Page"
 """What the page sends beside its cookie with whatever changes something. Pages of other origins cannot send it: a
 browser would ask this server first whether they may, and it never says yes."""

@@ -83,7 +83,7 @@ async def delete_data_set(request: web.Request) -> DataSet:
 async def request_deletion(request: web.Request) -> DeletionView:
     """Deletes captured rows everywhere: here, in data sets, on devices."""
     wanted = decode(await request.read(), erasures.ErasureWanted)
-    return deletion_view(erasures.request(request.app[STATE], wanted, actor=actor_of(request)))
+    return deletion_view(await erasures.request(request.app[STATE], wanted, actor=actor_of(request)))
 
 
 async def list_deletions(request: web.Request) -> list[DeletionView]:

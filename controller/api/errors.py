@@ -34,6 +34,7 @@ _STATUS = {
     Code.UNKNOWN_RETRAINING: 404,
     Code.RETRAINING_CONFLICT: 409,
     Code.AUTHORITY_IN_USE: 409,
+    Code.DEVICE_ENROLLED: 409,
     Code.ROLLOUT_CONFLICT: 409,
     Code.PLAN_CHANGED: 409,
     Code.NO_WAY_BACK: 409,
@@ -41,6 +42,7 @@ _STATUS = {
     Code.VERSION_WITHDRAWN: 409,
     Code.VERSION_REMOVED: 409,
     Code.MESSAGE_TOO_LARGE: 413,
+    Code.HOST_UNKNOWN: 421,
     Code.REQUEST_SLOW: 408,
     Code.STORE_CORRUPT: 500,
 }
@@ -60,7 +62,10 @@ def answer(code: str, detail: str, status: int) -> web.Response:
 
 @web.middleware
 async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every failure into JSON with a code; an unforeseen one is logged and reveals nothing of the inside."""
+    """Turns every failure into JSON with a code; an unforeseen one is logged and reveals nothing of the inside.
+
+    What a caller causes who has gone meanwhile is no failure.
+    """
     try:
         return await handler(request)
     except EdgewardError as error:
@@ -69,7 +74,9 @@ async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamRe
         code = Code.MESSAGE_TOO_LARGE if error.status == 413 else Code.REQUEST_INVALID
         return answer(code, f"{request.method} {request.path}: {error.reason}", error.status)
     except Exception:
-        _log.exception("%s %s failed", request.method, request.path)
+        if request.transport is not None and not request.transport.is_closing():
+            # else the caller has gone, nobody reads the answer, and lines in the log would be theirs to make
+            _log.exception("%s %s failed", request.method, request.path)
         return answer("internal", "the controller's log says more", 500)
 
 

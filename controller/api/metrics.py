@@ -1,6 +1,6 @@
 """`/metrics` of the controller: its health as Prometheus text, without names of devices or models.
 
-Decides names and labels; docs/reference/metrics.md lists them. Open as `/v1/health` is, with the same facts. Source:
+Decides names and labels; docs/reference/metrics.md lists them. Facts are those of `/v1/health`. Source:
 https://prometheus.io/docs/practices/naming/.
 """
 

@@ -17,6 +17,7 @@ import paho.mqtt.client as paho
 
 from contract.mqtt_address import parse_mqtt_address
 from controller.broker.buffered_client import BufferedClient, OnMessage
+from controller.broker.feed import Feed
 from controller.broker.messages import Retained
 from controller.config import BrokerConfig
 
@@ -68,6 +69,10 @@ class ControllerLink:
         self._client.reconnect_delay_set(1, 15)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
+        self._client.on_publish = self._confirmed
+        self._feed = Feed(self._hand_over, self._client.is_connected)
+        self._fed = False
+        """Whether the event loop is to hand over more."""
         self._client.on_socket_open = _no_delay
         self._host, self._port = _address(self._client, broker_url, tls)
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
@@ -96,9 +101,25 @@ class ControllerLink:
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def retain(self, messages: Iterable[Retained]) -> None:
-        """Queues retained messages."""
-        for message in messages:
-            self.publish(message.topic, message.payload, retain=True)
+        """Queues retained messages; in the event loop. They are made when their turn comes: see `feed`."""
+        self._feed.add(messages)
+
+    def _hand_over(self, message: Retained) -> paho.MQTTMessageInfo:
+        return self._client.publish(message.topic, message.payload, qos=1, retain=True)
+
+    def _confirmed(self, *_: Any) -> None:
+        """Wakes the event loop, in paho's thread, if more waits for its turn."""
+        if self._feed.is_empty or self._fed:
+            return
+        self._fed = True
+        try:
+            self._loop.call_soon_threadsafe(self._go_on)
+        except RuntimeError:
+            _log.debug("the event loop has ended; nothing more is published")
+
+    def _go_on(self) -> None:
+        self._fed = False  # before: what is confirmed from here on wakes the loop again
+        self._feed.go_on()
 
     def subscribe(self, topic: str) -> None:
         """Subscribes anew: unsubscribing first makes every broker send the retained message again."""
@@ -115,6 +136,7 @@ class ControllerLink:
             return
         client.subscribe(self._filters)
         self._loop.call_soon_threadsafe(self._on_connected)
+        self._loop.call_soon_threadsafe(self._go_on)
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

@@ -5,16 +5,16 @@ role before the desired documents that need it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from contract import topics
-from contract.blobs import Blob, chunk_list, split
+from contract.blobs import Blob, Followed, chunk_list, chunk_list_of, parse_chunk_list, sha256_hex, split
 from contract.desired import DesiredTarget
 from contract.erasure import MAX_ERASURES
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust.documents import sign_desired
@@ -33,10 +33,10 @@ class Retained:
 
 
 class Blobs(Protocol):
-    """Bytes by digest."""
+    """Files by digest."""
 
-    def get(self, digest: str) -> bytes:
-        """The bytes."""
+    def unverified(self, digest: str) -> AbstractContextManager[BinaryIO]:
+        """The open file; BadInput `store_corrupt` where it is missing or cannot be read."""
         ...
 
 
@@ -98,8 +98,23 @@ class Publisher:
         return Retained(topics.desired(twin.device), document)
 
     def chunks(self, blob: Blob) -> Iterator[Retained]:
-        """The messages of a blob in the registry."""
-        return chunk_messages(blob, self._blobs.get(blob.sha256))
+        """The messages of a blob in the registry, each read when its turn comes. BadInput `store_corrupt`, at once."""
+        with self._blobs.unverified(blob.sha256) as file:
+            listed = chunk_list_of(file, blob.chunk_bytes)
+        if sha256_hex(listed) != blob.chunks_sha256:
+            raise damaged(blob)
+        return self._read(blob, listed)
+
+    def _read(self, blob: Blob, listed: bytes) -> Iterator[Retained]:
+        """The list, then every chunk, held against the list: the file may have been damaged since."""
+        yield Retained(topics.chunk_list(blob.sha256), listed)
+        followed = Followed(blob, parse_chunk_list(listed, blob))
+        with self._blobs.unverified(blob.sha256) as file:
+            for index in range(blob.chunk_count):
+                chunk = file.read(blob.chunk_bytes)
+                if not followed.follow(chunk):
+                    raise damaged(blob)
+                yield Retained(topics.chunk(blob.sha256, index), chunk)
 
     def form(self, model: str, assigned: Assigned) -> Manifest:
         """The manifest of a version in the form that was chosen."""
@@ -112,6 +127,11 @@ def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
     yield Retained(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
     for index, chunk in enumerate(split(data, blob.chunk_bytes)):
         yield Retained(topics.chunk(blob.sha256, index), chunk)
+
+
+def damaged(blob: Blob) -> BadInput:
+    """What is wrong with a blob whose bytes are not those that its manifest names."""
+    return BadInput(Code.STORE_CORRUPT, f"blob {blob.sha256[:12]} is damaged; restore it from a backup")
 
 
 def sentinel(blob: Blob) -> str:

@@ -7,10 +7,11 @@ What cannot be made is left out by itself, named in `skipped` and tried again: a
 What others retain in its place, or where nobody may retain anything, is put right: `foreign` says when.
 """
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -30,6 +31,8 @@ MAX_PRESENCE_BYTES = 4096
 DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
 """Between two times that a blob is published again because a device cannot fetch it, the first time and after many: a
 slow link is no damage, and one device's word must not keep the broker busy."""
+READ_AT_ONCE_BYTES = 4 * 1024**2
+"""Of a blob that is verified between two turns of the event loop: 10 ms."""
 _DESIRED, _BLOB = "desired ", "blob "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
@@ -114,8 +117,9 @@ class RetainedState:
 
         True: so much of it is foreign that everything must be published again.
         """
-        chunks: dict[str, dict[str, Retained]] = {}
-        for topic, digest in self.foreign.due():
+        due = self.foreign.due()
+        chunks = self._chunks_of(frozenset(topic for topic, _ in due))
+        for topic, digest in due:
             if topic == EVERYTHING:
                 self.foreign.put_right(topic)
                 _log.error("others write over more topics than are counted: everything is published again")
@@ -129,7 +133,7 @@ class RetainedState:
             self._retain([right])
         return False
 
-    def _right(self, topic: str, chunks: dict[str, dict[str, Retained]]) -> Retained | None:
+    def _right(self, topic: str, chunks: Mapping[str, Retained]) -> Retained | None:
         """What belongs on a topic, empty where nothing does; None if that is not known, or cannot be made."""
         if (device := topics.parse_desired(topic)) is not None:
             twin = self._durable.twins.get(device)
@@ -140,19 +144,20 @@ class RetainedState:
             return None
         if topics.is_up(topic):
             return Retained(topic, b"")
-        if (found := topics.parse_blob(topic)) is not None:
-            return self._chunks_of(found[0], chunks).get(topic)
+        if topics.parse_blob(topic) is not None:
+            return chunks.get(topic)
         models = {model for twin in self._durable.twins.values() for model in twin.desired}
         return next((message for message in self._publisher.trust(models) if message.topic == topic), None)
 
-    def _chunks_of(self, digest: str, known: dict[str, dict[str, Retained]]) -> dict[str, Retained]:
-        if digest not in known:
-            known[digest] = {}
+    def _chunks_of(self, wanted: frozenset[str]) -> dict[str, Retained]:
+        """By topic, those messages of published blobs that are wanted: a blob is read once, and only these are kept."""
+        found: dict[str, Retained] = {}
+        for digest in {name[0] for topic in wanted if (name := topics.parse_blob(topic)) is not None}:
             blob = self._records.published().get(digest)
             with suppress(BadInput):
-                found = self._publisher.chunks(blob) if blob is not None else ()
-                known[digest] = {message.topic: message for message in found}
-        return known[digest]
+                chunks = self._publisher.chunks(blob) if blob is not None else ()
+                found |= {message.topic: message for message in chunks if message.topic in wanted}
+        return found
 
     async def publish(self, devices: frozenset[str], *, again: bool, trust_changed: bool) -> None:
         """Publishes what these devices need, blobs and trust first; after the broker was away everything.
@@ -225,7 +230,7 @@ class RetainedState:
             published = self._records.published()
         for digest, blob in wanted.items():
             if digest not in published:
-                self._publish_blob(blob)
+                await self._publish_blob(blob)
         for digest in published.keys() - wanted.keys():
             self._retain(retraction(published[digest]))
             self._records.save_published([], taken_back=[digest])
@@ -262,15 +267,21 @@ class RetainedState:
         assert self.link is not None
         self.link.retain(messages)
 
-    def _publish_blob(self, blob: Blob) -> None:
+    async def _publish_blob(self, blob: Blob) -> None:
         name, now = _BLOB + blob.sha256, self._clock()
         if self.skipped.rests(name, now):
             return
         try:
-            chunks = self._publisher.chunks(blob)
+            chunks = await self._verified(blob)
         except BadInput as error:
             self.skipped.failed(name, error, now)
             return
         self.skipped.forget(name)
         self._records.save_published([blob])
         self._retain(chunks)
+
+    async def _verified(self, blob: Blob) -> Iterator[Retained]:
+        """The messages of a blob whose file was read and is good. A large one is read in a thread: it takes seconds."""
+        if blob.length <= READ_AT_ONCE_BYTES:
+            return self._publisher.chunks(blob)
+        return await asyncio.to_thread(self._publisher.chunks, blob)

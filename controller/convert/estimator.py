@@ -12,6 +12,7 @@ import skops.io
 from contract.errors import BadInput, Code
 from controller.convert.booster_texts import with_boosters
 from controller.convert.parameters import refuse_opening
+from controller.convert.skops_archive import check_archive
 from controller.convert.trusted_types import is_trusted
 
 _COUNTING = ("TfidfVectorizer", "CountVectorizer")
@@ -24,6 +25,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     skops.
     """
     try:
+        check_archive(raw)
         reported = skops.io.get_untrusted_types(data=raw)
         unknown = sorted(name for name in reported if not is_trusted(name, trusted))
         if not unknown:

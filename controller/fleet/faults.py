@@ -30,7 +30,17 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
         kept = (each for each in (state.stable, state.trial) if each is not None)
         for release in sorted({each.release for each in kept if (model, each.release) in withdrawn}):
             found[str(Code.VERSION_WITHDRAWN)] = f"{model} v{release} is withdrawn: {withdrawn[model, release]}"
+    if (refusal := refused_config(twin)) is not None:
+        found[str(Code.CONFIG_TAKEN_BACK)] = refusal
     return found | twin.faults
+
+
+def refused_config(twin: Twin) -> str | None:
+    """Why the configuration that the device is to have does not count there, in words; None if none was refused."""
+    said, wanted = twin.config_said, twin.config
+    if said is None or wanted is None or said.refused < wanted.version:
+        return None
+    return f"configuration {said.refused} was refused: {said.code}: {said.detail}"
 
 
 def _duration(seconds: float) -> str:

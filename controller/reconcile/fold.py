@@ -8,6 +8,7 @@ from contract.messages import Heartbeat, ModelInterval, Presence, Report, Teleme
 from contract.protocol import MAX_FEATURES
 from controller.fleet.believable import why_impossible
 from controller.fleet.heard import Heard
+from controller.fleet.invented import without_invented
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.fleet.vitals import SPAN_S, OpenSpan, span_of
@@ -19,6 +20,8 @@ from controller.telemetry.counts import Counted
 
 IMPOSSIBLE = "counts_impossible"
 """Among a device's faults: it counts what cannot be."""
+INVENTED = "names_invented"
+"""Among a device's faults: it counts under classes, columns or groups that its version does not have."""
 MAX_PREDICTIONS = 64
 """Answers of one release that are counted by name: devices do not agree about which are the rarest."""
 
@@ -58,17 +61,30 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
         if not holds(world, interval.model, interval.version):
             continue  # a device may send any number of invented ones, and sums are kept for each
         if words := why_impossible(interval, message.interval_s):
-            _note_impossible(world, device, interval, words)
+            _note(world, device, interval, IMPOSSIBLE, f"counts that cannot be were left out: {words}")
             continue
-        _add(world, device, interval, now)
+        believed = _named(world, device, interval)
+        _add(world, device, believed, now)
         at = now - interval.age_s
-        world.measured.new.append(Counted(device, message.boot, message.seq, at, interval))
+        world.measured.new.append(Counted(device, message.boot, message.seq, at, believed))
 
 
-def _note_impossible(world: World, device: str, interval: ModelInterval, words: str) -> None:
+def _named(world: World, device: str, interval: ModelInterval) -> ModelInterval:
+    """The interval without counts under names that its version does not have: those are counted and told."""
+    names = world.names(interval.model, interval.version.release)
+    kept, invented = (interval, ()) if names is None else without_invented(interval, names)
+    if invented:
+        key = (device, interval.model, interval.version.release)
+        count = world.measured.invented[key] = world.measured.invented.get(key, 0) + len(invented)
+        words = f"{count} counts were left out: v{interval.version.release} has no {invented[0]}"
+        _note(world, device, interval, INVENTED, words)
+    return kept
+
+
+def _note(world: World, device: str, interval: ModelInterval, code: str, words: str) -> None:
     known = world.measured.faults.setdefault((device, interval.model, interval.version.release), {})
-    if IMPOSSIBLE in known or len(known) < MAX_CODES:
-        known[IMPOSSIBLE] = f"counts that cannot be were left out: {words}"
+    if code in known or len(known) < MAX_CODES:
+        known[code] = words
     world.measured.versions.setdefault(device, set()).add((interval.model, interval.version.release))
 
 

@@ -14,6 +14,7 @@ from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
 from controller.drift.shape import Shape
 from controller.fleet.heard import Heard
+from controller.fleet.invented import Names
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.roster import Roster
 from controller.fleet.traffic import Traffic
@@ -51,6 +52,11 @@ def no_past(_model: str, _since: float) -> Iterable[tuple[str, int, float, Sums]
 def no_shapes(_model: str, _since: float) -> Iterable[tuple[str, int, float, Shape]]:
     """What such a fleet has answered."""
     return ()
+
+
+def no_names(_model: str, _release: int) -> Names | None:
+    """The names of versions that no registry knows: devices may count under any."""
+    return None
 
 
 Registered = Mapping[str, Mapping[int, frozenset[str]]]
@@ -98,6 +104,8 @@ class Measured:
     """(device, model, release) -> sums"""
     versions: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     """device -> (model, release) of which there are totals"""
+    invented: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """(device, model, release) -> counts that were left out, because the version has no such class or column"""
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
     """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -147,6 +155,8 @@ class World:
     """The label whose value neighbours have in common; empty: nobody fetches from another device."""
     registered: Registered | None = None
     """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
+    names: Callable[[str, int], Names | None] = no_names
+    """Under which names devices may count what a version does, by model and release: what they invent is left out."""
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(model, release) -> why nobody is to get it any more"""
     alerts: Mapping[str, str] = field(default_factory=dict)
@@ -196,7 +206,8 @@ def drop_twin(world: World, device: str) -> None:
     world.measured.vitals.pop(device, None)
     world.measured.closed_vitals = [each for each in world.measured.closed_vitals if each[0] != device]
     for model, release in world.measured.versions.pop(device, ()):
-        world.measured.totals.pop((device, model, release), None)
+        for kept in (world.measured.totals, world.measured.invented, world.measured.faults):
+            kept.pop((device, model, release), None)
     for rows in world.measured.rows.values():
         rows.drop({device})
     world.caches.joining.discard(device)

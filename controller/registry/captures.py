@@ -141,19 +141,31 @@ class Captures:
         self._db.execute("UPDATE captured SET body = ? WHERE id = ?", (encode(row), number))
         self._db.execute("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", (number, row.model, given_at))
 
-    def erase(self, order: Erasure, devices: frozenset[str] | None) -> list[int]:
-        """Deletes the rows of an order in one transaction; their ids. `devices` None: of all devices."""
-        found = self._db.execute("SELECT id, device, body FROM captured WHERE ? IN ('', model)", (order.model,))
-        gone = [
-            number
-            for number, device, body in found
-            if (devices is None or device in devices) and ((row := _read(body)) is None or order.matches(row))
-        ]  # of a row that nobody can read nobody knows whether it is meant: it goes too
+    def concerned(self, order: Erasure, devices: frozenset[str] | None) -> list[int]:
+        """The ids of the rows of an order; `devices` None: of all devices. By a connection of its own: any thread may
+        ask, and a million rows take seconds.
+        """
+        database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            found = database.execute("SELECT id, device, body FROM captured WHERE ? IN ('', model)", (order.model,))
+            return [
+                number
+                for number, device, body in found
+                if (devices is None or device in devices) and ((row := _read(body)) is None or order.matches(row))
+            ]  # of a row that nobody can read nobody knows whether it is meant: it goes too
+        finally:
+            database.close()
+
+    def erase(self, numbers: Sequence[int]) -> None:
+        """Deletes rows by their ids, in one transaction. WorldError `disk_full`."""
         with transaction(self._db):
-            self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in gone])
+            self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in numbers])
+
+    def erase_waiting(self, order: Erasure, devices: frozenset[str] | None) -> None:
+        """Deletes labels of an order that wait for their rows, and makes sure that nothing is left in the log."""
+        with transaction(self._db):
             self._late.erase(order, devices)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone
 
     def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
         """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest

@@ -82,12 +82,17 @@ class Credentials:
             self._db.execute("INSERT INTO claims (hash, device, expires) VALUES (?, ?, ?)", (digest, device, expires))
 
     def use_claim(self, digest: bytes, now: float) -> str | None:
-        """The claim's device, once; None for one that is unknown, used or too old."""
+        """The claim's device, once; None for one that is unknown, used or too old.
+
+        Every other claim of the device ends with it: a second one would take over the name that is in use from now on.
+        """
         with transaction(self._db):
             row = self._db.execute(
                 "UPDATE claims SET used = ? WHERE hash = ? AND used IS NULL AND expires > ? RETURNING device",
                 (now, digest, now),
             ).fetchone()
+            if row:
+                self._db.execute("UPDATE claims SET used = ? WHERE device = ? AND used IS NULL", (now, row[0]))
         return str(row[0]) if row else None
 
     def claim_state(self, digest: bytes, now: float) -> str:
@@ -187,6 +192,14 @@ class Credentials:
             "SELECT public_key FROM certificates WHERE device = ? AND revoked IS NULL AND expires > ?", (device, now)
         )
         return [str(row[0]) for row in rows]
+
+    def held(self, device: str, expired_after: float) -> bool:
+        """Whether the device has a certificate that nobody has revoked and that ends, or has ended, after a moment."""
+        found = self._db.execute(
+            "SELECT 1 FROM certificates WHERE device = ? AND revoked IS NULL AND expires > ? LIMIT 1",
+            (device, expired_after),
+        ).fetchone()
+        return found is not None
 
     def enrolled(self, device: str) -> bool:
         """Whether the device has ever had a certificate: from then on only signed messages count."""

@@ -153,43 +153,40 @@ class DataSets:
         self._path(data_set).unlink(missing_ok=True)
         return gone
 
-    def erase(
-        self, order: Erasure, devices: frozenset[str] | None, numbers: frozenset[int], *, at: str
-    ) -> list[tuple[DataSet, int]]:
-        """Deletes the rows of an order from every version; (version, rows) for each that had some.
-
-        `devices` None: of all. `numbers` are ids of captured rows that the order was about: a version whose keys were
-        left out for privacy has only these.
+    def without(self, data_set: DataSet, chosen: "Chosen") -> DataSet | None:
+        """The version as it is without the rows of an order, its file written beside the old one; None if it has none
+        of them. Any thread may ask: a million rows take seconds. `put_left` makes it count.
         """
-        chosen = _Chosen(order, devices, numbers)
-        return [found for each in self.all() if each.sha256 and (found := self._erase_one(each, chosen, at))]
-
-    def _erase_one(self, data_set: DataSet, chosen: "_Chosen", at: str) -> tuple[DataSet, int] | None:
         rows = self.rows_of(data_set)
         kept = [row for row in rows if not chosen.has(data_set.model, row)]
-        count = len(rows) - len(kept)
-        if not count:
+        if len(kept) == len(rows):
             return None
-        erased = data_set.erased_rows + count
-        if not kept:
-            gone = self.delete(data_set, at=at, why=f"deletion {chosen.order.id}: no row was left")
-            gone = msgspec.structs.replace(gone, rows=0, labelled=0, erased_rows=erased)
-            self._save(gone)
-            return gone, count
-        content, columns = _parquet(kept)
-        left = msgspec.structs.replace(
+        content, columns = _parquet(kept) if kept else (b"", data_set.columns)
+        if kept:
+            replace_file(_beside(self._path(data_set)), content)
+        return msgspec.structs.replace(
             data_set,
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=hashlib.sha256(content).hexdigest() if kept else "",
             former=_formerly(data_set),
             rows=len(kept),
             labelled=sum(row["_label"] is not None for row in kept),
             size_bytes=len(content),
             columns=columns,
-            erased_rows=erased,
+            erased_rows=data_set.erased_rows + len(rows) - len(kept),
         )
-        replace_file(self._path(left), content)
-        self._save(left)
-        return left, count
+
+    def put_left(self, left: DataSet, *, at: str, why: str) -> None:
+        """Lets what `without` left take the place of the version, unless somebody has deleted it meanwhile."""
+        path = self._path(left)
+        if not self.find(left.reference).sha256:
+            _beside(path).unlink(missing_ok=True)
+            return
+        if left.sha256:
+            _beside(path).replace(path)
+            self._save(left)
+            return
+        self._save(msgspec.structs.replace(left, deleted_at=at, deleted_why=why))
+        path.unlink(missing_ok=True)
 
     def _save(self, data_set: DataSet) -> None:
         with transaction(self._db):
@@ -226,14 +223,17 @@ def columns_of(number: int, device: str, row: CapturedRow, removed: Iterable[str
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class Chosen:
     """The rows of an order."""
 
     order: Erasure
     devices: frozenset[str] | None
+    """None: of all."""
     numbers: frozenset[int]
+    """Ids of captured rows that it was about: a version whose keys were left out for privacy has only these."""
 
     def has(self, model: str, row: Mapping[str, Any]) -> bool:
+        """Tells whether a row of a data set about `model` is to be deleted."""
         if row["_id"] in self.numbers:
             return self.order.model in ("", model)
         captured = CapturedRow(
@@ -241,6 +241,11 @@ class _Chosen:
             id=row["_answer"] or "", key=row["_key"] or "",
         )  # fmt: skip
         return self.order.matches(captured) and (self.devices is None or row["_device"] in self.devices)
+
+
+def _beside(path: Path) -> Path:
+    """Where a file is made that is to take the place of `path`."""
+    return path.with_suffix(".left")
 
 
 def _formerly(data_set: DataSet) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from controller.rollout import evidence, named
 from controller.rollout.by_device import Effect, could_be_chance
 from controller.rollout.evidence import Compared
 from controller.rollout.facts import BUCKET_S
+from controller.rollout.failing_devices import Failing, failing_devices
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 from controller.rollout.rows import Rows, Table
@@ -41,6 +42,13 @@ class Counts(msgspec.Struct, frozen=True):
 
 LARGEST_SHOWN = 100.0
 """Ends of intervals beyond it, in the unit of the effect, are shown as this: nobody acts on a difference."""
+
+
+MIN_FAILING = 2
+"""Devices that fail altogether before they count: one may have broken, or lie."""
+LOOKS = 2.0
+"""The chance that failing devices have the release blindly must be so many times smaller than that of a false alarm:
+a device that breaks by itself stays broken, so later looks show little that is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +165,25 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
         return RuleVerdict(rule.title, "fail" if beyond else "pass", words, figures=alone)
     sides = evidence.levels(evidence.failure_sample(found.found))
     figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
-    chance = not beyond or could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
-    word = word_of(rule, figures, could_be_chance=chance)
+    failing = failing_devices(found.found)
+    word = (
+        _word_of_errors(rule, effect, figures, failing, found.strata)
+        if beyond
+        else word_of(rule, figures, could_be_chance=True)
+    )
     words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
-    return RuleVerdict(rule.title, word, words, figures=figures)
+    return RuleVerdict(rule.title, word, words + failing.words, figures=figures)
+
+
+def _word_of_errors(rule: Rule, effect: Effect, figures: Figures, failing: Failing, strata: int) -> Word:
+    """The word where more inferences fail than allowed. Where devices that fail altogether have made the interval wide,
+    it is no pass; they stop the release where chance does not explain that they have it.
+    """
+    chance = could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
+    word = word_of(rule, figures, could_be_chance=chance)
+    if word == "fail" or figures.value <= figures.limit or failing.treated < MIN_FAILING:
+        return word
+    return "fail" if failing.chance() <= evidence.FALSE_ALARM / LOOKS / strata else "inconclusive"
 
 
 def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:

@@ -63,6 +63,10 @@ class Enrolment:
         self.credentials.add_claim(_hash(token), device, now.timestamp() + CLAIM_LIFE_S)
         return token
 
+    def in_use(self, device: str, now: datetime) -> bool:
+        """Whether a device holds a certificate in this name that counts, or that it may still renew."""
+        return self.credentials.held(device, now.timestamp() - RENEWAL_GRACE_DAYS * DAY_S)
+
     def enrol(self, token: str, request: str, now: datetime) -> x509.Certificate:
         """A certificate for the claim's device; a request that is off does not use the claim up.
 

@@ -41,6 +41,8 @@ _SAID: dict[str, tuple[Look, str]] = {
     "rollout completed": ("good", "{what} was completed: {detail}"),
     "device enrolled": ("good", "{what} enrolled"),
     "device claim": ("off", "{who} made a claim for {what}"),
+    "device claim refused": ("warn", "{who} was refused a claim for {what}: {detail}"),
+    "device adopt refused": ("warn", "{who} was refused a claim for {what}: {detail}"),
     "device revoke": ("bad", "{who} revoked {what}"),
     "device retire": ("off", "{who} retired {what}"),
     "device quarantine": ("warn", "{what}: {detail}"),

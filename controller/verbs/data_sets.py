@@ -66,8 +66,8 @@ def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[Da
     rows = [
         columns_of(number, device, row, wanted.remove)
         for number, device, row in _captured(state, wanted.model)
-        if _is_wanted(row, wanted)
-    ]
+        if _is_wanted(row, wanted) and not any(each.refuses(device, row) for each in state.captures.refused)
+    ]  # rows of a deletion that is under way are still there, and belong in no version any more
     if not rows:
         words = f"devices kept no rows of {wanted.model} that fit: see [[capture]] in agent.toml, --since, --labelled"
         raise BadInput(Code.REQUEST_INVALID, words)

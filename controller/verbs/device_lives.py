@@ -12,7 +12,7 @@ from msgspec.structs import replace as changed
 
 from contract.enrolment import Claim
 from contract.errors import BadInput, Code
-from contract.names import check_device_name, is_device_name
+from contract.names import is_device_name
 from contract.wire import Message
 from controller.broker.messages import farewell
 from controller.clock import stamp, today
@@ -106,11 +106,7 @@ def adopt(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswe
 
 
 def _adopted(state: State, device: str, actor: str) -> Claim:
-    check_device_name(device)
-    if state.credentials.public_keys(device, today().timestamp()):
-        raise BadInput(
-            Code.REQUEST_INVALID, f"{device} is enrolled here: `edgeward device replace` is for new hardware"
-        )
+    devices.check_free(state, device, actor=actor, action="device adopt")
     if device in state.world.durable.retired:
         state.records.take_in(device)
         state.journal.forget_last_words(device)

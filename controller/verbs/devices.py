@@ -32,12 +32,14 @@ _log = logging.getLogger("edgeward.controller")
 
 
 def claim(state: State, device: str, *, actor: str, action: str = "device claim") -> Claim:
-    """A secret with which the device may enrol once, and what else it needs. BadInput `name_invalid`, `device_retired`.
+    """A secret with which the device may enrol once, and what else it needs.
 
     A device whose own labels are known gets them with it: new hardware has none. Those given here stay here.
+    BadInput `name_invalid`, `device_retired`, `device_enrolled`.
     """
     if device in state.world.durable.retired:
         raise BadInput(Code.DEVICE_RETIRED, f"{device} was retired: `edgeward device adopt {device}` takes it in again")
+    check_free(state, device, actor=actor, action=action)
     token = state.enrolment.claim(device, today())
     twin = state.world.durable.twins.get(device)
     state.journal.audit(stamp(), actor, action, device)
@@ -50,6 +52,21 @@ def claim(state: State, device: str, *, actor: str, action: str = "device claim"
         root=state.trust_metadata.root(),
         labels=twin.own_labels if twin is not None else {},
     )
+
+
+def check_free(state: State, device: str, *, actor: str, action: str) -> None:
+    """Refuses a claim for a name that a device goes by: whoever used it would speak in that device's place.
+
+    It is in use while a certificate of it counts or may be renewed, and, where there never was one, once the device has
+    been heard. The refusal is in the audit. BadInput `name_invalid`, `device_enrolled`.
+    """
+    check_device_name(device)
+    twin = state.world.durable.twins.get(device)
+    heard = twin is not None and twin.boots.current is not None and not state.credentials.enrolled(device)
+    if heard or state.enrolment.in_use(device, today()):
+        words = "a device goes by this name" + ("" if heard else " and holds its certificate")
+        refusals.refuse(state, Refusal(actor, f"{action} refused", device, words))
+        raise BadInput(Code.DEVICE_ENROLLED, f"{words}: `edgeward device replace {device}` is for new hardware")
 
 
 def enrol(state: State, asked: EnrolRequest) -> Certificate:

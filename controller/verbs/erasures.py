@@ -4,6 +4,7 @@ Decides the order: the request is durable first, then rows go here, then devices
 the request is done when the last of them has said so. Each step may be repeated. Refuses to know HTTP.
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -15,12 +16,16 @@ from contract.erasure import Erasure
 from contract.errors import BadInput, Code, EdgewardError
 from controller.clock import stamp
 from controller.reconcile.world import put_twin
+from controller.registry.data_sets import Chosen
 from controller.registry.erasures import PENDING, Request, Trained
+from controller.registry.version import Version
 from controller.state import State
 from controller.verbs.audit import CONTROLLER
 
 _log = logging.getLogger("edgeward.erasures")
 MAX_REASON_CHARS = 500
+ROWS_AT_ONCE = 5_000
+"""Captured rows that are deleted before others are answered: 50 ms."""
 
 
 class ErasureWanted(msgspec.Struct, frozen=True):
@@ -35,8 +40,10 @@ class ErasureWanted(msgspec.Struct, frozen=True):
     before: int = 0
 
 
-def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
+async def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
     """Deletes rows here, orders every device concerned to do the same, and names the models trained on them.
+
+    Files are read and written in a thread, so that the controller answers others meanwhile.
 
     BadInput `request_invalid` for a request about everything, or without a reason; `unknown_device`.
     """
@@ -50,7 +57,7 @@ def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
     )
     state.erasures.save(made)
     state.open_erasures = True
-    made = _perform(state, made)
+    made = await _perform(state, made)
     state.journal.audit(stamp(), actor, "rows delete", made.order.id, _words(made))
     state.poke()
     return made
@@ -79,26 +86,45 @@ def _concerned(state: State, wanted: ErasureWanted) -> list[str]:
     return [device for device in known if not wanted.devices or device in wanted.devices]
 
 
-def _perform(state: State, made: Request) -> Request:
-    """Deletes rows here and tells devices."""
-    devices = frozenset(made.only_devices) or None
+async def _perform(state: State, made: Request) -> Request:
+    """Deletes rows here and tells devices. One after the other: two that change one file would undo each other."""
+    state.erasing.add(made.order.id)
     state.captures.refused = state.erasures.in_force(time.time())
-    numbers = state.captures.erase(made.order, devices)
-    erased = state.data_sets.erase(made.order, devices, frozenset(numbers), at=stamp())
-    made = replace(
-        made,
-        captured_rows=made.captured_rows + len(numbers),
-        data_sets=made.data_sets | {each.reference: count for each, count in erased},
-    )
+    async with state.erasing_turn:
+        made = await _erased_here(state, made)
     made = replace(made, trained=_trained_on(state, made))
     state.erasures.save(made)
+    state.erasing.discard(made.order.id)
+    _tell_devices(state, made)
+    return made
+
+
+async def _erased_here(state: State, made: Request) -> Request:
+    """The request once its rows are in no file of the controller. What came to its end is durable step by step."""
+    devices = frozenset(made.only_devices) or None
+    numbers = await asyncio.to_thread(state.captures.concerned, made.order, devices)
+    chosen = Chosen(made.order, devices, frozenset(numbers))
+    for each in state.data_sets.all():
+        left = await asyncio.to_thread(state.data_sets.without, each, chosen) if each.sha256 else None
+        if left is not None:
+            state.data_sets.put_left(left, at=stamp(), why=f"deletion {made.order.id}: no row was left")
+            lost = left.erased_rows - each.erased_rows
+            made = replace(made, data_sets=made.data_sets | {each.reference: lost})
+            state.erasures.save(made)
+    for first in range(0, len(numbers), ROWS_AT_ONCE):
+        state.captures.erase(numbers[first : first + ROWS_AT_ONCE])
+        await asyncio.sleep(0)
+    state.captures.erase_waiting(made.order, devices)
+    return replace(made, captured_rows=made.captured_rows + len(numbers))
+
+
+def _tell_devices(state: State, made: Request) -> None:
     for device in made.waiting:
         twin = state.world.durable.twins[device]
         if made.order not in twin.erasures:
             put_twin(state.world, replace(twin, erasures=(*twin.erasures, made.order)))
     state.records.save(state.world.durable, made.waiting, (), ())
     state.world.caches.reordered |= set(made.waiting)
-    return made
 
 
 def _trained_on(state: State, made: Request) -> tuple[Trained, ...]:
@@ -111,13 +137,26 @@ def _trained_on(state: State, made: Request) -> tuple[Trained, ...]:
     return tuple(found)
 
 
-def resume(state: State) -> None:
+def note_version(state: State, version: Version) -> None:
+    """Adds a version that was pushed after deletions to those that it was trained before them: it names a data set that
+    has lost rows since, and nobody knows whether it was read before.
+    """
+    for each in state.erasures.all() if version.lineage.data_sets else ():
+        used = sorted(set(version.lineage.data_sets) & each.data_sets.keys())
+        found = [Trained(version.model, version.release, name, version.lineage.run) for name in used]
+        if new := [trained for trained in found if trained not in each.trained]:
+            state.erasures.save(replace(each, trained=(*each.trained, *new)))
+            words = f"{version.model} v{version.release} names {', '.join(used)}, which has lost rows"
+            state.journal.audit(stamp(), CONTROLLER, "rows deleted", each.order.id, words)
+
+
+async def resume(state: State) -> None:
     """Goes on with requests that were open when the controller ended. One that fails stays open: devices are served."""
     for each in state.erasures.all():
         if not each.done_at:
             known = {device: rows for device, rows in each.devices.items() if device in state.world.durable.twins}
             try:
-                _perform(state, replace(each, devices=known))
+                await _perform(state, replace(each, devices=known))
             except EdgewardError as error:
                 _log.error("deletion %s could not go on: %s: %s", each.order.id, error.code, error.detail)
     state.captures.refused = state.erasures.in_force(time.time())
@@ -130,7 +169,8 @@ def follow(state: State) -> None:
         return
     still_open = False
     for each in state.erasures.all():
-        if each.done_at:
+        if each.done_at or each.order.id in state.erasing:
+            still_open |= not each.done_at
             continue
         now_known = _answered(state, each)
         if not now_known.waiting:

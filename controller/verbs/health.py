@@ -14,6 +14,7 @@ from pathlib import Path
 
 from controller.clock import today
 from controller.fleet.expiry import SELF_RENEWED
+from controller.fleet.faults import refused_config
 from controller.health import Facts, Finding, findings_of
 from controller.state import State
 from controller.trust.certificates import certificate_end
@@ -40,6 +41,11 @@ def facts_of(state: State) -> Facts:
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(date)],
+        refused_configs={
+            name: words
+            for name, twin in state.world.durable.twins.items()
+            if (words := refused_config(twin)) is not None
+        },
         strangers=state.inbox.strangers(),
         loudest=state.inbox.loudest(),
         audit_fault=_audit_fault(state),

@@ -30,7 +30,7 @@ from controller.registry.notes import check_tags
 from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
 from controller.state import State
-from controller.verbs import gates, retraining, trust
+from controller.verbs import erasures, gates, retraining, trust
 from controller.verbs.gates import Brought, check_brought
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
@@ -141,6 +141,7 @@ def finish_interrupted(state: State) -> list[str]:
 def _tell(state: State, version: Version) -> None:
     lineage, subject = version.lineage, f"{version.model} v{version.release}"
     state.journal.audit(lineage.created_at, lineage.created_by, "push", subject, gate_words(version))
+    erasures.note_version(state, version)
 
 
 def _make_ready(state: State, version: Version) -> bool:

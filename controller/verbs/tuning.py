@@ -20,6 +20,9 @@ from controller.state import State
 from controller.verbs.device_labels import MAX_AUDIT_CHARS, known_twin
 from controller.verbs.device_lives import DeviceAnswer, refused
 
+MAX_NAMED_CHARS = 300
+"""Of the names that a refusal lists."""
+
 
 def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str) -> list[DeviceAnswer]:
     """Sends devices a configuration, of which the version does not count; what became of each. What it does not name
@@ -29,7 +32,9 @@ def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str
     answers, twins, now = [], [], time.time()
     for device in names:
         try:
-            twins.append(_tuned(known_twin(state, device), wanted, now))
+            twin = known_twin(state, device)
+            _refuse_unknown(state, twin, wanted)
+            twins.append(_tuned(twin, wanted, now))
             answers.append(DeviceAnswer(device=device))
         except BadInput as error:
             answers.append(refused(device, error))
@@ -53,6 +58,23 @@ def _refuse_silence(wanted: RemoteConfig, silent_s: float) -> None:
             f"heartbeat_s {wanted.heartbeat_s}: a device counts as silent after {silent_s:g} s (fleet.silent_s), and "
             f"one heartbeat may be lost: at most {silent_s / 2:g} s",
         )
+
+
+def _refuse_unknown(state: State, twin: Twin, wanted: RemoteConfig) -> None:
+    """BadInput `config_invalid` for sensors that the device does not have, and models that nobody has, with those that
+    there are. Which sensors a device has that was never heard, nobody knows.
+    """
+    sensors = sorted(sensor.name for sensor in twin.sensors)
+    models = sorted({*state.registry.models(), *twin.reported})
+    if twin.hardware is not None and (strange := sorted(set(wanted.paused_sensors) - set(sensors))):
+        raise _unknown(f"{twin.device} has no sensor", strange[0], sensors)
+    if strange := sorted(set(wanted.capture) - set(models)):
+        raise _unknown("there is no model", strange[0], models)
+
+
+def _unknown(words: str, name: str, there: list[str]) -> BadInput:
+    known = ", ".join(there)[:MAX_NAMED_CHARS] or "none"
+    return BadInput(Code.CONFIG_INVALID, f"{words} {name[:64]!r}; there are: {known}")
 
 
 def _tuned(twin: Twin, wanted: RemoteConfig, now: float) -> Twin:

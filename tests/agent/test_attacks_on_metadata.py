@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from tuf.api.metadata import Metadata, Snapshot, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, Timestamp
 
 from agent.core.model import Steady
 from contract import topics
@@ -191,3 +191,49 @@ def test_a_role_on_flash_whose_signer_was_replaced_is_not_trusted_after_a_restar
     device.device.cut_power()
     device.run(device.now + 60)
     assert "not_in_image_repo" in after(device, desired(9, want(2, V2.manifest, 9)))
+
+
+def rooted(device: Solo, files: dict[str, str], *left_out: int) -> tuple[str, bytes]:
+    """A trust bundle of these files without some of its roots, as a broker may send it."""
+    made = repository.trust_bundle(files)
+    roots = tuple(text for number, text in enumerate(made.roots, start=1) if number not in left_out)
+    return topics.trust(), encode(replace(made, roots=roots))
+
+
+def kept_root(device: Solo) -> int:
+    """The version of the root that is on flash."""
+    agent = device.device._agent
+    assert agent is not None
+    kept = agent.kept_trust()
+    assert kept is not None
+    return Metadata[Root].from_bytes(kept.root.encode()).signed.version
+
+
+def test_an_old_root_said_again_brings_no_revoked_key_back(device: Solo) -> None:
+    before, second = dict(device.files), without_the_targets_key(device)
+    third = repository.refresh(repository.rotate_root(second, date(device), ROOTS), KEYS, date(device))
+    assert after(device, bundled(third)) == []
+    revoked = {
+        **repository.refresh(before, KEYS, date(device) + timedelta(days=1)),
+        "1.root.json": before["1.root.json"],
+    }
+    for replayed in (before, second, revoked):
+        assert set(after(device, bundled(replayed))) & {"metadata_rollback", "signature_invalid"}
+        assert kept_root(device) == 3
+        device.device.cut_power()
+        device.run(device.now + 60)
+        assert kept_root(device) == 3, "nor after a restart"
+    device.files = third
+    honest(device, 11)
+
+
+def test_a_root_without_the_one_before_it_is_not_followed(device: Solo) -> None:
+    """The thief of later roots' keys cannot leave out the root in which they were named."""
+    thief = signer("thief")
+    files = without_the_targets_key(device)
+    stolen = {"targets": (NEW_TARGETS.public_key.keyid, thief.public_key)}
+    skipped = repository.refresh(repository.rotate_root(files, date(device), ROOTS, replace=stolen), KEYS, date(device))
+    after(device, rooted(device, skipped, 2), seconds=5)
+    assert kept_root(device) == 1
+    device.files = files
+    honest(device, 11)

@@ -18,6 +18,7 @@ from contract.errors import BadInput
 from controller.alerts.alert import look
 from controller.alerts.routing import MAX_IN_A_MESSAGE, Delivered, Due
 from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, Receiver, Rule, WebhookReceiver
+from controller.config import Config, StorageConfig
 from controller.events import attempts
 from controller.events.alertmanager import prometheus_labels
 from controller.events.attempts import ATTEMPTS
@@ -26,6 +27,9 @@ from controller.events.mail import mail_of
 from controller.events.notifier import Notifier
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
+from controller.state import open_state
+from controller.verbs.alerts import test_rules as tried
+from controller.verbs.alerts import try_receiver
 from tests.controller.alert_worlds import START, facts, twin
 from tests.integration.receivers import MailServer, WebhookServer, is_signed
 
@@ -100,10 +104,30 @@ def test_a_receiver_that_never_takes_it_is_given_up_after_some_attempts_and_it_s
     assert (len(server.taken), fare.given_up, told.delivered) == (ATTEMPTS, 1, {})
 
 
-def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
-    server = WebhookServer(lambda _: 307)
-    assert hook_to(server, tmp_path).tell().refused == 1
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_redirect_to_a_port_inside_is_not_followed(status: int, tmp_path: Path) -> None:
+    """A receiver that has been taken over reaches nothing that only the controller's machine can reach."""
+    inside, server = WebhookServer(), WebhookServer(lambda _: status)
+    server.location = f"{inside.url}/v1/devices/cam-1/revoke"
+    fare = hook_to(server, tmp_path).tell()
+    assert (fare.refused, fare.error) == (1, f"HTTP {status}: not tried again"), "and nothing of its answer is shown"
     assert len(server.taken) == 1
+    assert inside.taken == []
+
+
+def test_no_route_of_the_api_takes_the_address_of_a_receiver(tmp_path: Path) -> None:
+    """Receivers stand in files of the controller's machine. A file that somebody tries by the API is sent to nobody."""
+    inside = WebhookServer()
+    text = f'[[receiver]]\nname = "x"\nkind = "webhook"\nurl = "{inside.url}"'
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    try:
+        found, _ = tried(state, text, "mine.toml")
+        assert len(found.receiver) == 1
+        with pytest.raises(BadInput, match="unknown_receiver"):
+            asyncio.run(try_receiver(state, "x", actor="mallory"))
+    finally:
+        state.close()
+    assert inside.taken == []
 
 
 def test_a_receiver_without_its_secret_stops_the_start_and_names_the_file(tmp_path: Path) -> None:

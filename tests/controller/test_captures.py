@@ -99,6 +99,8 @@ def test_a_row_that_nobody_can_read_costs_itself_alone_and_goes_with_any_deletio
     assert dates(captures) == [1.0, 3.0]
     assert captures.find("m", "2") is None
     assert captures.label("m", {1: "a", 2: "b", 3: "c"}, 1.0) == 2
-    assert captures.erase(Erasure(id="del-1", model="m", before=2), None) == [1, 2]
+    numbers = captures.concerned(Erasure(id="del-1", model="m", before=2), None)
+    assert numbers == [1, 2]
+    captures.erase(numbers)
     assert dates(captures) == [3.0]
     captures.close()

@@ -1,16 +1,20 @@
 """Captured rows become versions of data sets; a deletion takes rows out of all of them and waits for devices."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from contract.captured import Captured, CapturedRow
 from contract.erasure import MAX_NAMED, Erasure
 from contract.errors import BadInput, Code, WorldError
+from controller.api.app import make_app
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Twin
 from controller.reconcile.decisions import reconcile
@@ -50,7 +54,7 @@ def make(state: State, **wanted: Any) -> Any:
 
 
 def ask(state: State, **wanted: Any) -> Any:
-    return erasures.request(state, ErasureWanted("a person asked", **wanted), actor="ada")
+    return asyncio.run(erasures.request(state, ErasureWanted("a person asked", **wanted), actor="ada"))
 
 
 def test_the_same_rows_make_no_other_version_and_a_label_does(state: State) -> None:
@@ -140,6 +144,54 @@ def test_rows_that_come_again_are_refused_and_new_ones_are_taken_once_it_is_done
     assert [row.id for _, _, row in state.captures.rows_of("m")] == ["answer-2", "answer-7"]
 
 
+def test_the_controller_answers_while_data_sets_lose_rows_and_nothing_is_done_before_they_have(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    make(state)
+    begun, may_end, without = threading.Event(), threading.Event(), state.data_sets.without
+
+    def slow(*asked: Any) -> Any:
+        begun.set()
+        assert may_end.wait(20)
+        return without(*asked)
+
+    monkeypatch.setattr(state.data_sets, "without", slow)
+    wanted = ErasureWanted("a person asked", devices=("a",), keys=("person-1",))
+
+    async def script() -> Any:
+        async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
+            asked = asyncio.create_task(erasures.request(state, wanted, actor="ada"))
+            assert await asyncio.to_thread(begun.wait, 20)
+            health = await client.get("/v1/health")
+            assert (await health.json())["findings"] == ["broker_lost"], "it answers meanwhile"
+            answer(state, "a", state.erasures.all()[0].order.id, 1)
+            erasures.follow(state)
+            assert not state.erasures.all()[0].done_at
+            rows, _ = data_sets.make(state, "more", RowsWanted("m"), actor="bob")
+            assert rows.rows == 4, "rows that are to go come into no new version"
+            may_end.set()
+            return await asked
+
+    made = asyncio.run(script())
+    assert (made.captured_rows, made.data_sets) == (2, {"rows@1": 2})
+    erasures.follow(state)
+    assert state.erasures.find(made.order.id).done_at
+
+
+def test_a_version_that_is_pushed_later_is_added_to_those_that_were_trained_on_lost_rows(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    make(state)
+    asked = ask(state, keys=("person-1",))
+    later = version(3, data_sets=("rows@1",), run="run-7")
+    for each in (later, later, version(4, data_sets=("other@1",)), version(5)):
+        erasures.note_version(state, each)
+    trained = state.erasures.find(asked.order.id).trained
+    assert [(each.release, each.data_set, each.run) for each in trained] == [(2, "rows@1", ""), (3, "rows@1", "run-7")]
+    entry = state.journal.audit_entries(1)[0]
+    assert (entry["subject"], entry["detail"]) == (asked.order.id, "m v3 names rows@1, which has lost rows")
+
+
 def test_a_device_that_leaves_the_fleet_is_waited_for_no_longer(state: State) -> None:
     asked = ask(state, devices=("b",), since=1)
     assert asked.waiting == ["b"]
@@ -156,7 +208,7 @@ def test_a_controller_that_is_killed_goes_on_with_a_deletion(state: State, tmp_p
     state.erasures.save(made)  # killed before anything else was done
     state.close()
     again = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
-    erasures.resume(again)
+    asyncio.run(erasures.resume(again))
     assert [row.key for _, _, row in again.captures.rows_of("m")] == ["person-2"]
     assert again.erasures.find("del-1").captured_rows == 1
     assert "del-1" in {each.id for each in again.world.durable.twins["b"].erasures}
@@ -171,9 +223,9 @@ def test_a_deletion_that_cannot_go_on_stays_open_and_the_controller_starts(
     def fails(*_: object) -> list[int]:
         raise WorldError(Code.DISK_FULL, "no space left")
 
-    monkeypatch.setattr(state.captures, "erase", fails)
+    monkeypatch.setattr(state.captures, "concerned", fails)
     with caplog.at_level("ERROR", logger="edgeward.erasures"):
-        erasures.resume(state)
+        asyncio.run(erasures.resume(state))
     assert state.open_erasures
     assert "could not go on" in caplog.text
 
@@ -191,7 +243,7 @@ def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: 
     with pytest.raises(BadInput, match=words):
         ask(state, **wanted)
     with pytest.raises(BadInput, match="say why"):
-        erasures.request(state, ErasureWanted(" ", keys=("k",)), actor="ada")
+        asyncio.run(erasures.request(state, ErasureWanted(" ", keys=("k",)), actor="ada"))
     assert state.erasures.all() == []
 
 

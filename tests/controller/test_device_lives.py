@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from contract import topics
 from contract.blobs import sha256_hex
+from contract.enrolment import EnrolRequest
 from contract.errors import BadInput, Code
 from contract.messages import ModelState, Presence, VersionRef
 from contract.wire import encode
@@ -30,8 +31,10 @@ from controller.rollout.outcome import outcome_of
 from controller.rollout.rows import Rows
 from controller.service import Service
 from controller.state import State, open_state
+from controller.trust.enrolment import DAY_S
 from controller.verbs import device_lives, devices
 from edgeward.cli.selection import read_names
+from tests.controller.enrolment_worlds import request
 from tests.controller.heard import hear
 from tests.controller.rollout_worlds import STRATEGY, fact, rollout
 from tests.controller.test_fleet_and_reconcile import beat
@@ -179,7 +182,7 @@ def test_a_device_that_is_adopted_is_not_given_another_version_unasked(state: St
 def test_adopting_takes_a_retired_device_in_again_and_no_device_twice(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["b"], actor="ada"))
     answers = device_lives.adopt(state, ["b", "a", "no name"], actor="ada")
-    assert [each.code for each in answers] == ["", "request_invalid", "name_invalid"]
+    assert [each.code for each in answers] == ["", "device_enrolled", "name_invalid"]
     assert state.inbox.put(topics.heartbeat("b"), encode(beat(9, device="b")))
     assert "b" not in state.records.load_world({}, 90.0).durable.retired
 
@@ -223,3 +226,31 @@ def test_names_come_one_a_line_or_from_a_column_of_a_table() -> None:
     with pytest.raises(BadInput, match="line 2") as refused:
         read_names(["cam-1\n", "no name\n"])
     assert refused.value.code == Code.NAME_INVALID
+
+
+def test_a_name_that_a_device_goes_by_is_given_to_no_other_by_a_claim(state: State) -> None:
+    for name, words in (("a", "holds its certificate"), ("b", "a device goes by this name")):
+        with pytest.raises(BadInput, match=f"device_enrolled.*{words}.*edgeward device replace {name}"):
+            devices.claim(state, name, actor="mallory")
+        assert device_lives.adopt(state, [name], actor="mallory")[0].code == Code.DEVICE_ENROLLED
+    told = {(entry["actor"], entry["action"], entry["subject"]) for entry in state.journal.audit_entries()}
+    assert told == {("mallory", f"device {verb} refused", name) for verb in ("claim", "adopt") for name in "ab"}
+    state.credentials.revoke("a", time.time())
+    assert devices.claim(state, "a", actor="ada").token, "once its keys were taken away the name is free"
+    assert devices.claim(state, "new-1", actor="ada").token
+
+
+def test_a_certificate_that_may_still_be_renewed_keeps_its_name(state: State) -> None:
+    gone = time.time() - 179 * DAY_S
+    state.credentials.add_certificate(Credential(8, "away-1", "a key", gone, None))
+    state.credentials.add_certificate(Credential(9, "away-2", "a key", gone - 2 * DAY_S, None))
+    with pytest.raises(BadInput, match="device_enrolled"):
+        devices.claim(state, "away-1", actor="ada")
+    assert devices.claim(state, "away-2", actor="ada").token, "it can come back by a claim alone"
+
+
+def test_a_second_claim_for_a_name_ends_when_the_first_is_used(state: State) -> None:
+    first, second = (devices.claim(state, "new-1", actor=who) for who in ("ada", "mallory"))
+    assert devices.enrol(state, EnrolRequest(token=first.token, csr=request())).device == "new-1"
+    with pytest.raises(BadInput, match="claim_refused"):
+        devices.enrol(state, EnrolRequest(token=second.token, csr=request()))

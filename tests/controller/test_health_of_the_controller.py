@@ -160,10 +160,11 @@ def test_health_answers_503_with_codes_and_the_words_need_a_token(state: State) 
     assert "/secret/path" in asked(state, "/v1/fleet")[1]["findings"][0]["detail"]
 
 
-def test_metrics_say_what_health_says_without_a_token_and_without_names(state: State) -> None:
+def test_metrics_say_what_health_says_to_viewers_and_without_names(state: State) -> None:
     async def scrape() -> str:
         async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
-            answer = await client.get("/metrics")
+            assert (await client.get("/metrics")).status == 401
+            answer = await client.get("/metrics", headers={"Authorization": "Bearer edg_test"})
             assert (answer.status, answer.content_type) == (200, "text/plain")
             return await answer.text()
 

@@ -15,6 +15,7 @@ from controller.broker import allowance as allowances
 from controller.broker.allowance import BURST_BYTES, BYTES_PER_S, OVERHEAD_BYTES, Allowance
 from controller.broker.inbox import Inbox
 from controller.config import Config, StorageConfig
+from controller.fleet.invented import names_of
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.durable import FleetRecords
@@ -25,6 +26,7 @@ from controller.state import open_state
 from controller.trust.senders import Senders
 from firmware_sim.durable import DurableTables
 from tests.controller.heard import hear
+from tests.controller.registry_worlds import manifest, version
 from tests.controller.rollout_worlds import rollout, targets
 from tests.controller.test_inbox import Keys
 
@@ -138,6 +140,38 @@ def test_models_and_releases_and_columns_that_a_device_invents_take_no_memory() 
     assert set(world.measured.distributions) == {("m", 1)}
     assert len(world.measured.distributions["m", 1]) == MAX_FEATURES + 1
     assert len(world.durable.twins["a"].reported) == MAX_MODELS_PER_DEVICE
+
+
+def test_names_that_a_version_does_not_have_are_left_out_of_its_figures_counted_and_told() -> None:
+    names = names_of(manifest(classes=("0", "1", "x" * 200), groups=("site",)))
+    world = World(silent_s=90.0, registered=KNOWN, names=lambda _model, _release: names)
+    honest = measured(
+        "m", 1, predictions={"1": 3, "0.0": 1, "x" * 128: 1, "other": 2}, features={"a": (1, 2)},
+        breaches={"b": (1, 0, 0, 0)}, groups={"site=north": (1,) * 6, "other": (1,) * 6},
+    )  # fmt: skip
+    lies = replace(
+        honest, predictions={"1": 3, "free beer": 10**6}, features={"a": (1, 2), "zz": (9,)},
+        breaches={"b": (1, 0, 0, 0), "yy": (9,) * 4}, groups={"site=north": (1,) * 6, "race=x": (1,) * 6},
+    )  # fmt: skip
+    found = reconcile(world, [("a", telemetry(honest)), ("b", replace(telemetry(lies), device="b"))], 1.0)
+    assert world.measured.predictions["m", 1] == {"1": 6, "0.0": 1, "x" * 128: 1, "other": 2}
+    assert set(world.measured.distributions["m", 1]) <= {"", "a"}
+    stored = {each.device: each.interval for each in found.measured}
+    assert stored["a"] == honest, "what is true is not touched"
+    assert set(stored["b"].groups) == {"site=north"}
+    assert set(stored["b"].breaches) == {"b"}
+    told = world.measured.faults
+    assert ("a", "m", 1) not in told
+    assert told["b", "m", 1]["names_invented"] == "4 counts were left out: v1 has no class 'free beer'"
+
+
+def test_a_controller_knows_the_names_of_its_versions(tmp_path: Path) -> None:
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    state.registry.add(version(classes=("no", "yes")))
+    names = state.world.names("m", 1)
+    state.close()
+    assert names == names_of(manifest(classes=("no", "yes")))
+    assert names_of(manifest()).classes is None, "where the manifest names none, any class is taken"
 
 
 def test_captured_rows_of_a_model_that_the_registry_lacks_are_not_kept() -> None:

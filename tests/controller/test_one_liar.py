@@ -8,7 +8,9 @@ from msgspec.structs import replace
 from contract.messages import ModelInterval, VersionRef
 from controller.fleet.believable import MAX_PER_S, why_impossible
 from controller.rollout.facts import Sums
+from controller.rollout.failing_devices import Failing
 from controller.rollout.model import Rule
+from controller.rollout.verdict import RuleVerdict
 from tests.controller.rollout_worlds import sums
 from tests.controller.rule_verdicts import Cell, verdict
 
@@ -100,3 +102,31 @@ def test_counts_that_arithmetic_forbids_are_told(said: dict[str, Any], words: st
     usual = ModelInterval(model="m", version=VersionRef(release=1, digest="1" * 64), inferences=10, errors=0)
     found = why_impossible(replace(usual, **said), 5.0)
     assert words in found if words else not found
+
+
+def failing(count: int, *, canaries: int = 10, others: int = 40, past: bool = False) -> RuleVerdict:
+    """So many canaries fail every inference; all others fail none, nor did those before."""
+    good, bad = (Sums(inferences=200, errors=errors) for errors in (0, 200))
+    cells = [Cell(bad if n < count else good, device=f"c{n}", minute=1) for n in range(canaries)]
+    cells += [Cell(control=good, device=f"o{n}", minute=1) for n in range(others)]
+    cells += [
+        Cell(control=bad if past and cell.device < f"c{count}" else good, device=cell.device, minute=0)
+        for cell in cells
+    ]
+    return verdict(FAILURES, *cells)
+
+
+@pytest.mark.parametrize(
+    ("count", "word"), [(0, "pass"), (1, "pass"), (2, "inconclusive"), (3, "inconclusive"), (4, "fail"), (9, "fail")]
+)
+def test_some_devices_that_fail_altogether_are_no_pass(count: int, word: str) -> None:
+    """One device may lie. Of more the interval is wide, and it must not read as no harm shown."""
+    found = failing(count)
+    assert found.word == word
+    assert (f"{count} of 10 devices fail altogether, 0 of 40 others" in found.detail) == (count > 0)
+
+
+def test_devices_that_have_failed_before_and_as_many_beside_are_no_fault_of_the_release() -> None:
+    assert failing(3, past=True).word == "pass"
+    assert Failing(treated=3, devices=10, beside=12, devices_beside=40).chance() > 0.5
+    assert Failing(treated=3, devices=10, beside=0, devices_beside=40).chance() == pytest.approx(120 / 19_600)

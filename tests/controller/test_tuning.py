@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from contract.messages import ConfigState, Heartbeat
+from contract.messages import ConfigState, Heartbeat, ModelState, SensorState
 from controller.config import Config, StorageConfig
+from controller.health import findings_of, is_failing
 from controller.state import State, open_state
+from controller.verbs.health import facts_of
 from edgeward.answers.devices import Device
 from edgeward.cli.device_tune import config_words
 from tests.controller.heard import hear
+from tests.controller.registry_worlds import version
 from tests.controller.test_api import HARDWARE, call, deeds_of_people, meet
 from tests.edgeward.test_answers import device_json
 
@@ -25,6 +28,7 @@ def open_at(path: Path) -> State:
 def state(tmp_path: Path) -> Iterator[State]:
     made = open_at(tmp_path)
     meet(made, "a", "b")
+    made.registry.add(version())
     yield made
     made.close()
 
@@ -105,3 +109,43 @@ def test_heartbeats_so_far_apart_that_the_device_would_count_as_silent_are_refus
     assert (status, refused["code"]) == (422, "config_invalid")
     assert refused["detail"].endswith("(fleet.silent_s), and one heartbeat may be lost: at most 45 s")
     assert tune(state, "a", heartbeat_s=45)[0] == 200
+
+
+def refuses(state: State, seq: int, version: int) -> None:
+    said = ConfigState(refused=version, code="config_taken_back", detail="the server has ended")
+    hear(state, Heartbeat(protocol=1, device="a", boot=1, seq=seq, uptime_s=1, hardware=HARDWARE, config=said))
+
+
+def test_a_refused_configuration_is_in_the_list_in_health_and_in_an_event_until_another_one_is_sent(
+    state: State,
+) -> None:
+    tune(state, "a", heartbeat_s=5)
+    refuses(state, 2, signed_config(state)["version"])
+    words = f"configuration {signed_config(state)['version']} was refused: config_taken_back: the server has ended"
+    listed = {each["device"]: each for each in call(state, "GET", "/v1/devices")[1]["devices"]}
+    assert listed["a"]["faults"] == [{"code": "config_taken_back", "detail": words}]
+    assert listed["b"]["faults"] == []
+    finding = next(each for each in findings_of(facts_of(state)) if each.code == "config_refused")
+    assert finding.detail == f"a: {words}. Send another one: edgeward device tune a"
+    assert not is_failing((finding,)), "a device's fault is not the controller's"
+    tune(state, "a", heartbeat_s=6)
+    assert "config_refused" not in {each.code for each in findings_of(facts_of(state))}
+
+
+def test_names_that_a_device_does_not_have_are_refused_with_those_that_it_has(state: State) -> None:
+    sensor = SensorState(name="serial-1", kind="serial", model="m", state="running")
+    hear(
+        state,
+        Heartbeat(
+            protocol=1, device="a", boot=1, seq=2, uptime_s=1, hardware=HARDWARE, sensors=(sensor,),
+            models=(ModelState(model="m", phase="steady", generation=0),),
+        ),
+    )  # fmt: skip
+    for config, words in (
+        ({"paused_sensors": ["serial-9"]}, "a has no sensor 'serial-9'; there are: serial-1"),
+        ({"capture": {"n": {"rate": "0.1"}}}, "there is no model 'n'; there are: m"),
+    ):
+        told = {each["device"]: each for each in tune(state, "a", "b", **config)[1]}
+        assert (told["a"]["code"], told["a"]["detail"]) == ("config_invalid", words)
+        assert told["b"]["code"] == "config_invalid"
+    assert tune(state, "a", paused_sensors=["serial-1"], capture={"m": {"rate": "0.1"}})[1][0]["code"] == ""

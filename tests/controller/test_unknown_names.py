@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
 from contract.errors import BadInput
 from controller.api.route import Route
@@ -85,6 +86,34 @@ def test_every_route_that_takes_a_name_refuses_one_that_is_not_there(state: Stat
 
     for route, (status, text) in talk(state, script).items():
         assert status == 404 or (status == 422 and re.search(r'"no (trusted )?\w+ ', text)), (route, status, text[:200])
+
+
+HOSTILE = ("..%2F..%2Fescaped", "%2Fetc%2Fescaped", "a%00escaped", "%2e%2e", "..%5Cescaped", "x" * 3000)
+"""Names that lead upwards, begin at the root, end a C string, are of another system, or fit into no file name."""
+
+
+def files_of(directory: Path) -> set[Path]:
+    return {each for each in directory.rglob("*") if each.is_file()}
+
+
+def test_no_route_takes_a_name_that_is_a_path(state: State, tmp_path: Path) -> None:
+    named = [route for route in ROUTES if "{" in route.path]
+    before = files_of(tmp_path.parent)
+
+    async def script(client: TestClient) -> dict[str, tuple[int, str]]:
+        answers = {}
+        for number, route in enumerate(named):
+            body = {"json": BODIES.get(route.takes.__name__, {})} if route.takes is not None else {}
+            for name in (HOSTILE[number % len(HOSTILE)], HOSTILE[(number + 1) % len(HOSTILE)]):
+                path = re.sub(r"{\w+}", name, route.path)
+                answer = await client.request(route.method, URL(path, encoded=True), headers=AUTH, **body)
+                answers[f"{route.method} {path[:100]}"] = (answer.status, await answer.text())
+        return answers
+
+    for asked, (status, text) in talk(state, script).items():
+        assert 400 <= status < 500, (asked, status, text[:200])
+    made = {each.relative_to(tmp_path.parent) for each in files_of(tmp_path.parent) - before}
+    assert not [each for each in made if "escaped" in str(each)]
 
 
 def test_models_of_lists_and_devices_of_calls_are_refused_too(state: State) -> None:

@@ -195,8 +195,8 @@ def health_does_not_look_at_what_is_not_published(patch: pytest.MonkeyPatch) -> 
 def a_blob_that_was_lost_while_it_was_damaged_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
     original = RetainedState._publish_blob
 
-    def notes_it_as_published(self: Any, blob: Any) -> None:
-        original(self, blob)
+    async def notes_it_as_published(self: Any, blob: Any) -> None:
+        await original(self, blob)
         self._records.save_published([blob])
 
     patch.setattr(RetainedState, "_publish_blob", notes_it_as_published)
@@ -209,7 +209,10 @@ def what_cannot_be_published_is_left_out_in_silence(patch: pytest.MonkeyPatch) -
 
 @bug("publisher", "damaged_blob", "health_tells")
 def one_damaged_blob_ends_the_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(RetainedState, "_publish_blob", lambda self, blob: self._retain(self._publisher.chunks(blob)))
+    async def publishes(self: Any, blob: Any) -> None:
+        self._retain(self._publisher.chunks(blob))
+
+    patch.setattr(RetainedState, "_publish_blob", publishes)
 
 
 @bug("health", "broker_lost", "health_tells")

@@ -19,6 +19,8 @@ class WebhookServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Post)
         self.taken: list[tuple[str, dict[str, str], bytes]] = []
         self.answers = answers
+        self.location = ""
+        """Where a redirect leads."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -34,6 +36,8 @@ class _Post(BaseHTTPRequestHandler):
         self.server.taken.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
         self.send_response(self.server.answers(len(self.server.taken)))
         self.send_header("Content-Length", "0")
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:

@@ -128,7 +128,10 @@ def test_a_histogram_has_half_of_the_edges_and_says_what_was_counted(state: Stat
 @contextmanager
 def prometheus(tmp_path: Path, targets: dict[str, str]) -> Iterator[str]:
     """A server that scrapes twice a second; yields its address."""
-    jobs = [{"job_name": name, "static_configs": [{"targets": [target]}]} for name, target in targets.items()]
+    jobs = [
+        {"job_name": name, "static_configs": [{"targets": [target]}], "authorization": {"credentials": "edg_test"}}
+        for name, target in targets.items()
+    ]
     config = tmp_path / "prometheus.yml"
     config.write_text(json.dumps({"global": {"scrape_interval": "500ms"}, "scrape_configs": jobs}))
     with socket_free() as port:

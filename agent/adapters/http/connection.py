@@ -15,12 +15,12 @@ from typing import cast
 
 import httptools
 
-from agent.adapters.http.callers import is_host_served, may_post
 from agent.adapters.http.listening import RECEIVE_BYTES, Listening
 from agent.adapters.http.response_bytes import response_bytes
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
 from agent.serving.oip_messages import Refused, Request, Response, refusal
+from contract.http_callers import is_host_served, may_post
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4

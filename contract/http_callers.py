@@ -1,6 +1,6 @@
 """Checks against requests that a web page makes a browser send: the host names and the pages that are accepted.
 
-Decides by `Host` and `Origin` alone. A page on the web can point a name of its own at this device (DNS rebinding), or
+Decides by `Host` and `Origin` alone. A page on the web can point a name of its own at this server (DNS rebinding), or
 post across sites, but it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. On a Unix
 socket only `Origin` is checked: no name leads there, but a proxy may forward the requests of pages. Refuses to know
 sockets.
@@ -27,10 +27,11 @@ def is_host_served(host: str, names: Sequence[str]) -> bool:
 def may_post(origin: str, host: str, origins: Sequence[str]) -> bool:
     """Tells whether a page of `origin` may call: a page of the server `host` itself, or one of `origins`.
 
-    No page comes from a server without a name: `host` is empty on a Unix socket.
+    A page of `https://host` came through a TLS proxy of that name. No page comes from a server without a name: `host`
+    is empty on a Unix socket.
     """
     found, name = origin.strip().lower(), host.strip().lower()
-    return found in origins or (bool(name) and found == f"http://{name}")
+    return found in origins or (bool(name) and found in (f"http://{name}", f"https://{name}"))
 
 
 def _without_port(host: str) -> str:
