@@ -58,6 +58,10 @@ class Serving:
         self.version = str(manifest.release)
         self.regression = manifest.task == "regression"
         self._classifies = manifest.task == "classification"
+        self._gives_probabilities = self._classifies and [
+            (each.datatype[:2], len(each.shape)) for each in manifest.outputs[1:2]
+        ] == [("FP", 2)]
+        """A class may be told of a row whose probabilities are NaN."""
         self.row = encoder_of(manifest)
         self.acceptance = acceptance_of(manifest)
         self._tied = bool(self.acceptance.tied)
@@ -125,7 +129,12 @@ class Serving:
         seconds = perf_s() - began_s
         if type(value) is float:
             finite = value - value == 0.0
-        if not finite and self._is_unanswerable(inputs, outputs[0]):
+        doubtful = outputs[0]
+        if self._gives_probabilities:
+            probable = outputs[1]
+            if probable.item(0) != probable.item(0) if rows == 1 else np.isnan(probable).any():
+                doubtful, finite = probable, False
+        if not finite and self._is_unanswerable(inputs, doubtful):
             return inputs, outputs, value, seconds
         notes = self._notes
         notes.append((seconds, None if finite else self._wrong_answer(), value, label, rows, number, began_s))
