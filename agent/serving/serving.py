@@ -65,6 +65,7 @@ class Serving:
         self.row = encoder_of(manifest)
         self.acceptance = acceptance_of(manifest)
         self._tied = bool(self.acceptance.tied)
+        self._takes_text = bool(self.acceptance.texts)
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.predecessor: Manifest | None = None
         """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
@@ -109,6 +110,8 @@ class Serving:
             else:
                 if self._tied:
                     self.acceptance.check_sizes(inputs)
+                if self._takes_text:
+                    self.acceptance.check_texts(inputs)
                 outputs = self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
                 first = outputs[0]
                 if first.size == 1:
