@@ -41,15 +41,15 @@ def follow(
     """
     path = beside.parent / config.path
     place = place or Followed()
-    begins = place.file is None and not config.existing
     if place.file is None and not path.exists():
         place.file = (0, 0)  # all that is in a file which comes later is new
+    skipped = 0 if place.file is not None else config.start_row if config.existing else None
     while True:
         with path.open("rb") as file:
             if place.file != _identity(file) or os.fstat(file.fileno()).st_size < place.offset:
                 place.file, place.offset, place.names = _identity(file), 0, ()
-            yield from _read(file, path, config, wait, place, at_end=begins)
-        begins = False
+            yield from _read(file, path, config, wait, place, skipped)
+        skipped = 0
         if wait(0.0):
             return
 
@@ -60,19 +60,21 @@ def _read(
     config: ReplaySensor,
     wait: Callable[[float], bool],
     place: Followed,
-    *,
-    at_end: bool,
+    skipped: int | None,
 ) -> Iterator[Sample | BadInput]:
-    """Yields rows of one file until it was rotated or cut, or `wait` returns True."""
-    if place.offset == 0 and (at_end or config.start_row):
-        _skip(file, place, None if at_end else config.start_row)
+    """Yields rows of one file until it was rotated or cut, or `wait` returns True.
+
+    `skipped` is how many rows are not handed on, None for all that are there.
+    """
+    if place.offset == 0 and skipped != 0:
+        _skip(file, place, skipped)
     file.seek(place.offset)
-    too_long = False
+    too_long, half = False, b""
     while True:
         line = file.readline(MAX_LINE_BYTES + 1)
         whole = line.endswith(b"\n")
         if whole or len(line) > MAX_LINE_BYTES:
-            first, place.offset = place.offset == 0, file.tell()
+            first, place.offset, half = place.offset == 0, file.tell(), b""
             if not whole or too_long:
                 if not too_long:
                     yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: a line of more than {MAX_LINE_BYTES} bytes")
@@ -81,10 +83,15 @@ def _read(
                 yield found
             continue
         file.seek(place.offset)  # half a line is read again when it is whole
-        moved = _moved(file, path, place)
-        if moved and line and not too_long and (found := _row(line, config, place, first=False)) is not None:
+        left = _left(file, path, place)
+        half = line or half
+        if left == "cut" and half and not too_long:
+            yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: cut within a line")
+        elif left == "moved" and line and not too_long and (found := _row(line, config, place, first=False)) is not None:
             yield found
-        if moved or wait(LOOK_S):
+        if left:
+            place.file = (0, 0)  # what has its name now is read from its beginning
+        if left or wait(LOOK_S):
             return
 
 
@@ -102,13 +109,18 @@ def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
         left -= 1
 
 
-def _moved(file: BinaryIO, path: Path, place: Followed) -> bool:
-    """Whether another file has the name now, or this one was cut. One that is only gone may still be written to."""
+def _left(file: BinaryIO, path: Path, place: Followed) -> str:
+    """Returns "moved" if another file has the name now, "cut" if this one became shorter, else "".
+
+    One that is only gone may still be written to.
+    """
     try:
         now = path.stat()
     except FileNotFoundError:
-        return False
-    return (now.st_dev, now.st_ino) != place.file or os.fstat(file.fileno()).st_size < place.offset
+        return ""
+    if os.fstat(file.fileno()).st_size < place.offset:
+        return "cut"
+    return "moved" if (now.st_dev, now.st_ino) != place.file else ""
 
 
 def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> Sample | BadInput | None:
