@@ -51,10 +51,14 @@ class Acceptance:
             if name not in inputs:
                 raise _wrong(f"input {name!r} is missing")
             _check_array(tensor, inputs[name])
-        self.check_sizes(inputs)
-        self.check_texts(inputs)
+        self.check_first(inputs)
         for name in self.tensors:
             self.check_values(name, inputs[name])
+
+    def check_first(self, inputs: Mapping[str, Array]) -> None:
+        """Checks what no run would notice: `check_sizes` and `check_texts`."""
+        self.check_sizes(inputs)
+        self.check_texts(inputs)
 
     def check_sizes(self, inputs: Mapping[str, Array]) -> None:
         """Checks that dimensions of one name have one size; BadInput `tensors_invalid`."""

@@ -1,7 +1,7 @@
 """What sensors and sinks have done since the agent started: counts, states, and the newest fault in words.
 
-Decides what is counted. Each count is written by one thread, of the sensor or of the sink, and read by any. Refuses to know where rows come
-from. `now` is monotonic seconds.
+Decides what is counted. Each count is written by one thread, of the sensor or of the sink, and read by any. Refuses
+to know where rows come from. `now` is monotonic seconds.
 """
 
 import msgspec

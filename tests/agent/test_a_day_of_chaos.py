@@ -14,6 +14,7 @@ import tty
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +28,7 @@ from agent.serving.slot import Prediction
 from contract.errors import BadInput, Code
 from tests.agent.live_sensors import Sensors, shorten_pauses, until
 
-MINUTES = int(os.environ.get("MIN", 1440))
+MINUTES = 24 * 60
 PATIENCE_S = 60.0
 TIMEOUT_S = 0.3
 
@@ -89,6 +90,9 @@ def lying_receiver() -> Iterator[Any]:
         server.shutdown()
 
 
+BAD = (b"nonsense", b"\xff\xfe", b'{"x": null}', b'{"key": "k"}', b"[1]", b'{"x": 1', b"9" * 70_000)
+
+
 class Truth:
     """What one sensor was sent: good rows by key, and how many bad ones."""
 
@@ -102,10 +106,12 @@ class Truth:
         """The next row as JSON, one in five bad."""
         if self.rng.random() < 0.2:
             self.bad += 1
-            bad = (b"nonsense", b"\xff\xfe", b'{"x": null, "key": "k"}', b'{"key": "k"}', b"[1]", b'{"x": 1', b"9" * 70_000)
-            return self.rng.choice(bad)
+            return self.rng.choice(BAD)
         self.good.append(f"{self.name}-{len(self.good)}")
         return json.dumps({"x": self.rng.random(), "key": self.good[-1]}).encode()
+
+
+ROTATIONS = ("moved", "moved with half a line", "moved and late", "cut", "cut within a line", "deleted")
 
 
 class Log(Truth):
@@ -133,7 +139,7 @@ class Log(Truth):
     def _rotate(self, device: "Device") -> None:
         self._rotations += 1
         aside = self.path.with_name(f"rows.jsonl.{self._rotations}")
-        match self.rng.choice(("moved", "moved with half a line", "moved and late", "cut", "cut within a line", "deleted")):
+        match self.rng.choice(ROTATIONS):
             case "moved":
                 self.path.rename(aside)
                 self.path.touch()
@@ -186,8 +192,7 @@ class Port(Truth):
 
     def minute(self, device: "Device") -> None:
         if not self._begun:
-            if device.sensor("serial").state != "running" and not device.opened(self._near):
-                return
+            until(lambda: device.has_open(os.ttyname(self._near), 2), PATIENCE_S)
             self._write(b"half a line\n")
             self.cut += 1
             self._begun = True
@@ -226,6 +231,9 @@ class Topic(Truth):
             assert device.sensors.pipelines.take("t", self.line())
 
 
+DAMAGED = (b"P5 2", b"", b"P5 2 2 255\n\1")
+
+
 class Pictures(Truth):
     """A directory in which pictures appear, whole and damaged, and is deleted and made again."""
 
@@ -238,8 +246,9 @@ class Pictures(Truth):
         if self.rng.random() < 0.05:
             name = f"{len(self.good) + self.bad}.pgm"
             bad = self.rng.random() < 0.3
-            (self.directory / f"{name}.part").write_bytes(self.rng.choice((b"P5 2", b"", b"P5 2 2 255\n\1")) if bad else b"P5 2 2 255\n\1\2\3\4")
-            (self.directory / f"{name}.part").rename(self.directory / name)
+            part = self.directory / f"{name}.part"
+            part.write_bytes(self.rng.choice(DAMAGED) if bad else b"P5 2 2 255\n\1\2\3\4")
+            part.rename(self.directory / name)
             if bad:
                 self.bad += 1
             else:
@@ -280,8 +289,16 @@ class Device:
     def sensor(self, kind: str) -> Any:
         return next(each for each in self.sensors.pipelines.lives()[0] if each.kind == kind)
 
-    def opened(self, _: int) -> bool:
-        return False
+    @staticmethod
+    def has_open(name: str, times: int) -> bool:
+        """Whether this process, of which the test is a part, has opened a file so often."""
+        return (
+            sum(each.is_symlink() and str(each.readlink()) == name for each in Path("/proc/self/fd").iterdir()) >= times
+        )
+
+    def has_sent(self, kind: str, count: int) -> bool:
+        found = self.sink(kind)
+        return bool(found.delivered + found.undelivered == count)
 
     def sink(self, kind: str) -> Any:
         return next(each for each in self.sensors.pipelines.lives()[1] if each.kind == kind)
@@ -320,7 +337,9 @@ def test_after_a_day_of_chaos_every_thread_lives_and_every_row_is_accounted_for(
     with lying_receiver() as receiver:
         device = Device(tmp_path, f"http://127.0.0.1:{receiver.server_port}/x")
         device.count_looks(monkeypatch)
-        named = {thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith(("sens", "sink"))}
+        named = {
+            thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith(("sens", "sink"))
+        }
         assert len(named) == 7
         for _ in range(MINUTES):
             for each in (log, port, topic, pictures):
@@ -328,7 +347,7 @@ def test_after_a_day_of_chaos_every_thread_lives_and_every_row_is_accounted_for(
             time.sleep(0.002)
         check_rows(device, log, port, topic, pictures)
         receiver.kinds = ("takes",)
-        check_sinks(device, log, port, topic, receiver, tmp_path)
+        check_sinks(device, port.good, receiver, tmp_path)
         assert named <= {thread.name for thread in threading.enumerate()}
         assert set(receiver.met) == set(KINDS), "each lie was met"
         device.sensors.pipelines.close()
@@ -353,18 +372,21 @@ def check_rows(device: Device, log: Truth, port: Port, topic: Truth, pictures: T
     told = device.sensor("topic")
     assert told.answered + told.refused == told.rows
     assert dropped["sensor_rows"] > 0
-    assert device.keys["topic"] == [key for key in topic.good if key in set(device.keys["topic"])], "in order, once each"
+    assert device.keys["topic"] == [key for key in topic.good if key in set(device.keys["topic"])], (
+        "in order, once each"
+    )
     assert dropped["lines_cut"] == port.cut
 
 
-def check_sinks(device: Device, log: Truth, port: Truth, topic: Truth, receiver: Any, directory: Path) -> None:
-    for kind, answered in (("webhook", log), ("file", port), ("topic", topic)):
-        sent = len(device.keys[answered.name])
-        until(lambda: device.sink(kind).delivered + device.sink(kind).undelivered == sent, PATIENCE_S)
+def check_sinks(device: Device, good: list[str], receiver: Any, directory: Path) -> None:
+    """`good` are the keys of the serial port's good rows."""
+    for kind, name in (("webhook", "log"), ("file", "port"), ("topic", "topic")):
+        sent = len(device.keys[name])
+        until(partial(device.has_sent, kind, sent), PATIENCE_S)
         assert device.sink(kind).state in ("running", "failing")
     assert device.sink("webhook").undelivered > 0
     took = Counter(receiver.took)
     assert device.sink("webhook").delivered == took.total()
     assert max(took.values()) == 1
     lines = (directory / "answers.jsonl").read_text().splitlines()
-    assert [json.loads(line)["key"] for line in lines] == port.good
+    assert [json.loads(line)["key"] for line in lines] == good

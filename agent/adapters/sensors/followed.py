@@ -1,7 +1,7 @@
 """Rows that other programs append to a file, as they come: CSV with a line of names, or a JSON object a line.
 
-Decides what is a whole line, and when a file was rotated (moved away and made anew) or cut. Refuses to know which model
-answers. A file that was moved away is read to its end before the new one.
+Decides what is a whole line, of which kind the rows are, and when a file was rotated (moved away and made anew) or cut.
+Refuses to know which model answers. A file that was moved away is read to its end before the new one.
 """
 
 import csv
@@ -30,6 +30,8 @@ class Followed:
     offset: int = 0
     names: tuple[str, ...] = ()
     """Columns; empty: a JSON object a line."""
+    is_json: bool = False
+    """Whether an object was read: then no later file begins with names, whatever its first line is."""
 
 
 def follow(
@@ -48,7 +50,9 @@ def follow(
         with path.open("rb") as file:
             if place.file != _identity(file) or os.fstat(file.fileno()).st_size < place.offset:
                 place.file, place.offset, place.names = _identity(file), 0, ()
-            yield from _read(file, path, config, wait, place, skipped)
+            if place.offset == 0 and skipped != 0:
+                _skip(file, place, skipped)
+            yield from _read(file, path, config, wait, place)
         skipped = 0
         if wait(0.0):
             return
@@ -60,14 +64,8 @@ def _read(
     config: ReplaySensor,
     wait: Callable[[float], bool],
     place: Followed,
-    skipped: int | None,
 ) -> Iterator[Sample | BadInput]:
-    """Yields rows of one file until it was rotated or cut, or `wait` returns True.
-
-    `skipped` is how many rows are not handed on, None for all that are there.
-    """
-    if place.offset == 0 and skipped != 0:
-        _skip(file, place, skipped)
+    """Yields rows of one file until it was rotated or cut, or `wait` returns True."""
     file.seek(place.offset)
     too_long, half = False, b""
     while True:
@@ -87,7 +85,9 @@ def _read(
         half = line or half
         if left == "cut" and half and not too_long:
             yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: cut within a line")
-        elif left == "moved" and line and not too_long and (found := _row(line, config, place, first=False)) is not None:
+        elif (
+            left == "moved" and line and not too_long and (found := _row(line, config, place, first=False)) is not None
+        ):
             yield found
         if left:
             place.file = (0, 0)  # what has its name now is read from its beginning
@@ -102,7 +102,7 @@ def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
         if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
             return
         if place.offset == 0:
-            place.names = _names(line)
+            place.names, place.is_json = _begun(line)
             if not place.names:
                 left -= 1
         place.offset = file.tell()
@@ -126,13 +126,15 @@ def _left(file: BinaryIO, path: Path, place: Followed) -> str:
 def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> Sample | BadInput | None:
     """Returns what a line holds; None for the line of names and for an empty one."""
     try:
-        if first and (names := _names(line)):
+        if first and not place.is_json and (names := _names(line)):
             place.names = names
             return None
         if not line.strip():
             return None
         if not place.names:
-            return parse_row(line, config.label, config.key)
+            found = parse_row(line, config.label, config.key)
+            place.is_json = True
+            return found
         cells = next(csv.reader([text_of(line, 2)]))
         values = dict(zip(place.names, cells, strict=True))
     except BadInput as error:
@@ -140,6 +142,15 @@ def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> 
     except (ValueError, csv.Error) as error:
         return BadInput(Code.SAMPLE_INVALID, f"{line[:80]!r}: {error}"[:200])
     return to_sample(from_cells(values), config.label, config.key)
+
+
+def _begun(line: bytes) -> tuple[tuple[str, ...], bool]:
+    """Returns the names in a first line that is skipped, and whether it is a JSON object."""
+    try:
+        names = _names(line)
+    except BadInput:  # the rows after it say for themselves what they are
+        return (), False
+    return names, not names
 
 
 def _names(line: bytes) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ def from_serial(
 
 
 def _set_up(port: int, baud: int) -> None:
-    """Sets eight raw bits, no echo, no flow control."""
-    tty.setraw(port)
+    """Sets eight raw bits, no echo, no flow control. What has come already is kept."""
+    tty.setraw(port, termios.TCSANOW)
     settings = termios.tcgetattr(port)
     settings[4] = settings[5] = getattr(termios, f"B{baud}")
     termios.tcsetattr(port, termios.TCSANOW, settings)
