@@ -130,6 +130,7 @@ class Code(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"  # see `edgeward token list`
     AUDIT_BROKEN = "audit_broken"  # the audit was changed after it was written: compare with an export, find out who
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
+    REQUEST_CANCELLED = "request_cancelled"  # the caller has gone, or its timeout was over: nothing was computed for it
     REQUEST_SLOW = "request_slow"  # the request did not come whole in its time: send it on a faster link
     PORT_TAKEN = "port_taken"  # another program has the address: choose another serving.listen
     PIPELINE_INVALID = "pipeline_invalid"  # a step, a type or a parameter does not fit: the detail names it

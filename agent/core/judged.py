@@ -54,7 +54,7 @@ class JudgedInferences:
         self.error_words = ""
         """What was wrong with the first inference that failed."""
         self.refusal_words = ""
-        """What was wrong with the first request that was refused."""
+        """What was wrong with the first request that stable's signature takes."""
 
     def __len__(self) -> int:
         return len(self._newest)
@@ -84,7 +84,8 @@ class JudgedInferences:
         """Counts a request that was refused; `alone`: stable's signature takes it."""
         self.refused += 1
         self.refused_alone += alone
-        self.refusal_words = self.refusal_words or words
+        if alone:
+            self.refusal_words = self.refusal_words or words
 
     def compare(self, rows: int, agreed: int) -> None:
         """Adds how many of a shadow's answers were stable's."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from agent.ports import Array
+from agent.serving.cells import lacks_text
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Manifest, Tensor
 
@@ -33,6 +34,8 @@ class Acceptance:
         self._columns = manifest.columns
         self._texts = dict(manifest.missing_text)
         self._stand_ins = tuple(self._texts.get(name) for name in manifest.columns)
+        self.texts = tuple(tensor.name for tensor in manifest.inputs if tensor.datatype == "BYTES")
+        """Inputs of text."""
         self.tied = _tied(manifest)
         """Axes that must have one size: for each name of a dimension (input, axis), two or more of them."""
 
@@ -48,9 +51,14 @@ class Acceptance:
             if name not in inputs:
                 raise _wrong(f"input {name!r} is missing")
             _check_array(tensor, inputs[name])
-        self.check_sizes(inputs)
+        self.check_first(inputs)
         for name in self.tensors:
             self.check_values(name, inputs[name])
+
+    def check_first(self, inputs: Mapping[str, Array]) -> None:
+        """Checks what no run would notice: `check_sizes` and `check_texts`."""
+        self.check_sizes(inputs)
+        self.check_texts(inputs)
 
     def check_sizes(self, inputs: Mapping[str, Array]) -> None:
         """Checks that dimensions of one name have one size; BadInput `tensors_invalid`."""
@@ -59,6 +67,13 @@ class Acceptance:
             if len(sizes) > 1:
                 found = ", ".join(f"{each} has {inputs[each].shape[axis]}" for each, axis in axes[:4])
                 raise _wrong(f"dimension {name!r} has one size in a request; {found}")
+
+    def check_texts(self, inputs: Mapping[str, Array]) -> None:
+        """Checks that cells of text are texts, as the runtime writes `None` and `nan` for missing ones; BadInput."""
+        for name in self.texts:
+            array = inputs.get(name)
+            if isinstance(array, np.ndarray) and array.dtype.kind == "O":
+                _check_texts(name, array)
 
     def check_values(self, name: str, array: Array) -> None:
         """Checks for NaN where the model requires a number, and for infinity; BadInput."""
@@ -98,6 +113,20 @@ class Acceptance:
         if marked.ndim != 2 or marked.shape[1] != len(self._columns):
             return []
         return [column for at, column in enumerate(self._columns) if marked[:, at].any()]
+
+
+def _check_texts(name: str, array: Array) -> None:
+    """Checks that each cell of an array of objects is a text, and can be UTF-8; BadInput."""
+    for at, cell in enumerate(array.flat):
+        if not isinstance(cell, str):
+            if lacks_text(cell):
+                raise BadInput(Code.VALUE_MISSING, f"input {name!r}: element {at} is missing: pass what stands for it")
+            raise _wrong(f"input {name!r}: element {at} is a {type(cell).__name__}; the model takes text")
+        if not cell.isascii():
+            try:
+                cell.encode()
+            except UnicodeEncodeError as error:
+                raise _wrong(f"input {name!r}: element {at} is no UTF-8: {error.reason}") from None
 
 
 def _words_of(columns: Sequence[str]) -> str:

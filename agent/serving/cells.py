@@ -34,7 +34,7 @@ def lacks_text(cell: Any) -> bool:
 def reader_of(column: str, datatype: str) -> Read:
     """Returns what turns a cell that is there into a value for an input of `datatype`."""
     if datatype == "BYTES":
-        return str
+        return lambda cell: _text(column, cell)
     if datatype == "BOOL":
         return lambda cell: _truth(column, cell)
     dtype = np.dtype(DATATYPES[datatype])
@@ -61,6 +61,19 @@ def _whole(column: str, datatype: str, cell: Any, bounds: tuple[int, int]) -> in
     if not bounds[0] <= int(number) <= bounds[1]:
         raise BadInput(Code.VALUE_RANGE, f"column {column!r}: does not fit {datatype}")
     return int(number)
+
+
+def _text(column: str, cell: Any) -> str:
+    """Returns a cell as text that every runtime takes: bytes are UTF-8, and half of a character is none."""
+    try:
+        if isinstance(cell, bytes):
+            return cell.decode()
+        text = str(cell)
+        if not text.isascii():
+            text.encode()
+    except UnicodeError as error:
+        raise BadInput(Code.SAMPLE_INVALID, f"column {column!r}: no UTF-8: {error.reason}") from None  # type: ignore[attr-defined]
+    return text
 
 
 def _truth(column: str, cell: Any) -> bool:

@@ -1,7 +1,7 @@
 """What sensors and sinks have done since the agent started: counts, states, and the newest fault in words.
 
-Decides what is counted. Written by the one thread of the sensor or sink, read by any. Refuses to know where rows come
-from. `now` is monotonic seconds.
+Decides what is counted. Each count is written by one thread, of the sensor or of the sink, and read by any. Refuses
+to know where rows come from. `now` is monotonic seconds.
 """
 
 import msgspec
@@ -67,6 +67,8 @@ class SinkLife(msgspec.Struct):
     state: str = "starting"
     delivered: int = 0
     undelivered: int = 0
+    crowded_out: int = 0
+    """Predictions that had to make room before the sink saw them: the sensor's thread alone counts these."""
     failures: int = 0
     error: str = ""
     delivered_at: float | None = None
@@ -90,7 +92,7 @@ class SinkLife(msgspec.Struct):
             kind=self.kind,
             state=self.state,
             delivered=self.delivered,
-            undelivered=self.undelivered,
+            undelivered=self.undelivered + self.crowded_out,
             failures=self.failures,
             error=sayable(self.error),
             delivered_age_s=None if self.delivered_at is None else round(now - self.delivered_at, 1),

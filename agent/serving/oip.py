@@ -86,6 +86,17 @@ class Endpoint:
         serving = slot.serving if slot is not None else None
         return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
+    def turned_away(self, path: str, code: Code, words: str) -> None:
+        """Counts a request that was refused before it was read, or for which nobody waits, for the model it was for."""
+        parts, posts = _parts(path)
+        slot = self._slots().get(parts[2]) if posts and parts[-1] == "infer" else None
+        if slot is None or (serving := slot.serving) is None:
+            return
+        asked = parts[4] if len(parts) == 6 else serving.version
+        serving = next((each for each in slot.versions if each.version == asked), serving)
+        self._statistics.failed(slot.model, serving.version, self._statistics.begin())
+        serving.observed.refuse(code, words)
+
     def _route(self, request: Request) -> Response:
         (parts, posts), method = _parts(request.path), request.method
         if posts and method == "POST":
@@ -187,8 +198,10 @@ class Endpoint:
                 serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
             response = _respond(slot.model, serving, asked, outputs, arrays)
             response.answer_id = slot.answers.name(number)
-        except BaseException:
+        except BaseException as error:
             self._statistics.failed(slot.model, serving.version, clock)
+            if isinstance(error, Stopped):
+                serving.observed.refuse(Code.REQUEST_CANCELLED, str(error))
             raise
         self._statistics.succeeded(slot.model, serving.version, clock, rows)
         serving.cost.learn(inputs, (clock.infer_until - clock.input_until) * 1e-9)

@@ -4,6 +4,7 @@ Decides what an inference notes, and whether its arrays or the model are to blam
 which version answers a request: `slot` does.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,13 @@ class _Unloaded:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
+def _holds_nan(probabilities: Array, rows: int) -> bool:
+    """Whether a row's probabilities, shape (rows, classes), are NaN. One row has all or none: its first tells."""
+    if rows == 1:
+        return math.isnan(probabilities.item(0))
+    return bool(np.isnan(probabilities).any())
+
+
 class Serving:
     """One session in the slot, with its inferences in flight counted so that it can be drained."""
 
@@ -58,9 +66,13 @@ class Serving:
         self.version = str(manifest.release)
         self.regression = manifest.task == "regression"
         self._classifies = manifest.task == "classification"
+        self._gives_probabilities = self._classifies and [
+            (each.datatype[:2], len(each.shape)) for each in manifest.outputs[1:2]
+        ] == [("FP", 2)]
+        """A class may be told of a row whose probabilities are NaN."""
         self.row = encoder_of(manifest)
         self.acceptance = acceptance_of(manifest)
-        self._tied = bool(self.acceptance.tied)
+        self._checks_first = bool(self.acceptance.tied or self.acceptance.texts)
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.predecessor: Manifest | None = None
         """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
@@ -103,8 +115,8 @@ class Serving:
                 outputs = self.session.run(inputs)
                 value = answer_of(outputs, regression=self.regression)
             else:
-                if self._tied:
-                    self.acceptance.check_sizes(inputs)
+                if self._checks_first:
+                    self.acceptance.check_first(inputs)
                 outputs = self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
                 first = outputs[0]
                 if first.size == 1:
@@ -123,9 +135,11 @@ class Serving:
         finally:
             in_flight.pop()
         seconds = perf_s() - began_s
-        if type(value) is float:
-            finite = value - value == 0.0
-        if not finite and self._is_unanswerable(inputs, outputs[0]):
+        finite = value - value == 0.0 if type(value) is float else finite
+        doubtful = outputs[0]
+        if self._gives_probabilities and _holds_nan(outputs[1], rows):
+            doubtful, finite = outputs[1], False
+        if not finite and self._is_unanswerable(inputs, doubtful):
             return inputs, outputs, value, seconds
         notes = self._notes
         notes.append((seconds, None if finite else self._wrong_answer(), value, label, rows, number, began_s))

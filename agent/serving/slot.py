@@ -252,7 +252,7 @@ class ModelSlot:
             raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
         if self.split is None:
             return serving
-        return self.answering(key or next(iter(inputs.values())).tobytes()) or serving
+        return self.answering(key or _key_of(inputs)) or serving
 
     def run_or_fall_back(
         self, serving: Serving, inputs: Inputs, stop: Stop | None = None, key: str = "", number: int = 0
@@ -314,3 +314,15 @@ class ModelSlot:
         """Returns what the version that answers by default has inferred since the last call; None if nothing."""
         serving = self._serving
         return None if serving is None else serving.take_interval()
+
+
+def _key_of(inputs: Inputs) -> str | bytes:
+    """Returns the first input's content as a key, the same in every process; empty for what holds no arrays.
+
+    The bytes of an array of texts are addresses in memory.
+    """
+    try:
+        first = next(iter(inputs.values()))
+        return repr(first.tolist()) if first.dtype.hasobject else first.tobytes()
+    except (AttributeError, StopIteration, TypeError):
+        return ""

@@ -43,5 +43,6 @@ class TensorRows:
         if not takes_shape(tensor, array.shape):
             words = f"shape {list(array.shape)}, the model takes {list(tensor.shape)}"
             raise BadInput(Code.SAMPLE_INVALID, f"input {tensor.name!r}: {words}")
+        self._acceptance.check_texts({tensor.name: array})
         self._acceptance.check_values(tensor.name, array)
         return array

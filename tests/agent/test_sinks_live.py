@@ -104,7 +104,7 @@ def test_an_answer_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
     sink.put(Prediction("m", 1, "b", 1.0))
     sink.close()
     assert [json.loads(line)["value"] for line in (tmp_path / "out").read_bytes().splitlines()] == ["b"]
-    assert (sink.life.delivered, sink.life.undelivered, sink.life.state) == (1, 1, "ended")
+    assert (sink.life.delivered, sink.life.told(0.0).undelivered, sink.life.state) == (1, 1, "ended")
 
 
 def test_a_line_of_a_sink_says_which_row_it_is_about_and_keeps_what_must_not_leave(tmp_path: Path) -> None:

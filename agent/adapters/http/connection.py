@@ -20,6 +20,7 @@ from agent.adapters.http.response_bytes import response_bytes
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
 from agent.serving.oip_messages import Refused, Request, Response, refusal
+from contract.errors import Code
 from contract.http_callers import is_host_served, may_post
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -59,8 +60,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._waiting: deque[Request] = deque()
         self._answering = False
-        self._running: tuple[Future[Response], Stop] | None = None
-        """What is computed for this client in a thread, and what ends it."""
+        self._running: tuple[Future[Response], Stop, str] | None = None
+        """What is computed for this client in a thread, what ends it, and the path of what would then be unanswered."""
         self._writable = True
         self._refused: Response | None = None
         self._deaf = False
@@ -265,7 +266,7 @@ class Connection(asyncio.BufferedProtocol):
         held[self] = size_bytes
         limit = BODIES_AT_ONCE * self._serving.config.max_body_bytes
         if held.total() > limit:
-            self._refuse(503, f"{limit} bytes of bodies are on their way: try again")
+            self._refuse(503, f"{limit} bytes of bodies are on their way: try again", code=Code.MESSAGE_TOO_LARGE)
 
     def _count_header(self, size_bytes: int) -> None:
         self._header_bytes += size_bytes
@@ -279,15 +280,19 @@ class Connection(asyncio.BufferedProtocol):
     def _expect_body(self, size_bytes: int) -> None:
         limit = self._serving.config.max_body_bytes
         if size_bytes > limit:
-            self._refuse(413, f"body of {size_bytes} bytes, limit {limit} (serving.max_body_bytes)")
+            words = f"body of {size_bytes} bytes, limit {limit} (serving.max_body_bytes)"
+            self._refuse(413, words, code=Code.MESSAGE_TOO_LARGE)
 
     def _expect_packed(self, coding: bytes) -> None:
         if not takes_coding(coding):
-            self._refuse(415, f"content-encoding {coding[:20].decode('latin-1')}: {_CODINGS}", (HEADER,))
+            words = f"content-encoding {coding[:20].decode('latin-1')}: {_CODINGS}"
+            self._refuse(415, words, (HEADER,), Code.REQUEST_INVALID)
         self._coding = coding
 
-    def _refuse(self, status: int, words: str, headers: tuple[str, ...] = ()) -> None:
-        """Responds and closes: the rest of the request is not used."""
+    def _refuse(self, status: int, words: str, headers: tuple[str, ...] = (), code: Code | None = None) -> None:
+        """Responds and closes: the rest of the request is not used. With a code it counts for the model it was for."""
+        if code is not None:
+            self._endpoint.turned_away(self._path.decode("latin-1"), code, words)
         self._refused = refusal(status, words, headers)
         raise _Refusing
 
@@ -301,7 +306,7 @@ class Connection(asyncio.BufferedProtocol):
         json_bytes = len(request.body) if request.json_length is None else request.json_length
         if request.content_encoding or json_bytes > INLINE_JSON_BYTES or self._endpoint.expected_s(request) > INLINE_S:
             request.stop = stop = Stop(self._after)
-            self._beside(lambda: self._unpacked_answer(request), request, stop)
+            self._beside(lambda: self._unpacked_answer(request), request, stop, request.path)
         else:
             self._send(self._endpoint.answer(request), request)
 
@@ -311,6 +316,8 @@ class Connection(asyncio.BufferedProtocol):
             try:
                 request.body = unpacked(request.body, request.content_encoding, self._serving.config.max_body_bytes)
             except Refused as refused:
+                code = Code.MESSAGE_TOO_LARGE if refused.status == 413 else Code.REQUEST_INVALID
+                self._endpoint.turned_away(request.path, code, str(refused))
                 return refusal(refused.status, str(refused))
         response = self._endpoint.answer(request)
         coding = coding_for(response, request.accept_encoding)
@@ -324,9 +331,9 @@ class Connection(asyncio.BufferedProtocol):
         elif len(response.body) <= INLINE_PACKED_BYTES:
             self._write(packed(response, coding), request)
         else:
-            self._beside(lambda: packed(response, coding), request, Stop(self._after))
+            self._beside(lambda: packed(response, coding), request, Stop(self._after), asked="")
 
-    def _beside(self, compute: Callable[[], Response], request: Request, stop: Stop) -> None:
+    def _beside(self, compute: Callable[[], Response], request: Request, stop: Stop, asked: str) -> None:
         """Computes a response in a thread. The socket is still read, to notice when the client disconnects."""
         self._answering = True
         self.close_at = float("inf")
@@ -336,7 +343,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._serving.loop.call_soon_threadsafe(self._answered, future, request)
 
         future = self._serving.pool.submit(compute)
-        self._running = future, stop
+        self._running = future, stop, asked
         future.add_done_callback(done)
 
     def _answered(self, future: "Future[Response]", request: Request) -> None:
@@ -346,11 +353,14 @@ class Connection(asyncio.BufferedProtocol):
             self._next()
 
     def _stop_computing(self) -> None:
+        for request in self._waiting:
+            self._endpoint.turned_away(request.path, Code.REQUEST_CANCELLED, GONE)
         self._waiting.clear()
         if self._running is not None:
-            future, stop = self._running
+            (future, stop, asked), self._running = self._running, None
             stop.set(GONE)
-            future.cancel()
+            if future.cancel():
+                self._endpoint.turned_away(asked, Code.REQUEST_CANCELLED, GONE)
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         """Calls later, from any thread."""

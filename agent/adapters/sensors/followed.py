@@ -1,7 +1,7 @@
 """Rows that other programs append to a file, as they come: CSV with a line of names, or a JSON object a line.
 
-Decides what is a whole line, and when a file was rotated (moved away and made anew) or cut. Refuses to know which model
-answers. A file that was moved away is read to its end before the new one.
+Decides what is a whole line, of which kind the rows are, and when a file was rotated (moved away and made anew) or cut.
+Refuses to know which model answers. A file that was moved away is read to its end before the new one.
 """
 
 import csv
@@ -30,6 +30,8 @@ class Followed:
     offset: int = 0
     names: tuple[str, ...] = ()
     """Columns; empty: a JSON object a line."""
+    is_json: bool = False
+    """Whether an object was read: then no later file begins with names, whatever its first line is."""
 
 
 def follow(
@@ -41,15 +43,17 @@ def follow(
     """
     path = beside.parent / config.path
     place = place or Followed()
-    begins = place.file is None and not config.existing
     if place.file is None and not path.exists():
         place.file = (0, 0)  # all that is in a file which comes later is new
+    skipped = 0 if place.file is not None else config.start_row if config.existing else None
     while True:
         with path.open("rb") as file:
             if place.file != _identity(file) or os.fstat(file.fileno()).st_size < place.offset:
                 place.file, place.offset, place.names = _identity(file), 0, ()
-            yield from _read(file, path, config, wait, place, at_end=begins)
-        begins = False
+            if place.offset == 0 and skipped != 0:
+                _skip(file, place, skipped)
+            yield from _read(file, path, config, wait, place)
+        skipped = 0
         if wait(0.0):
             return
 
@@ -60,19 +64,15 @@ def _read(
     config: ReplaySensor,
     wait: Callable[[float], bool],
     place: Followed,
-    *,
-    at_end: bool,
 ) -> Iterator[Sample | BadInput]:
     """Yields rows of one file until it was rotated or cut, or `wait` returns True."""
-    if place.offset == 0 and (at_end or config.start_row):
-        _skip(file, place, None if at_end else config.start_row)
     file.seek(place.offset)
-    too_long = False
+    too_long, half = False, b""
     while True:
         line = file.readline(MAX_LINE_BYTES + 1)
         whole = line.endswith(b"\n")
         if whole or len(line) > MAX_LINE_BYTES:
-            first, place.offset = place.offset == 0, file.tell()
+            first, place.offset, half = place.offset == 0, file.tell(), b""
             if not whole or too_long:
                 if not too_long:
                     yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: a line of more than {MAX_LINE_BYTES} bytes")
@@ -81,10 +81,17 @@ def _read(
                 yield found
             continue
         file.seek(place.offset)  # half a line is read again when it is whole
-        moved = _moved(file, path, place)
-        if moved and line and not too_long and (found := _row(line, config, place, first=False)) is not None:
+        left = _left(file, path, place)
+        half = line or half
+        if left == "cut" and half and not too_long:
+            yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: cut within a line")
+        elif (
+            left == "moved" and line and not too_long and (found := _row(line, config, place, first=False)) is not None
+        ):
             yield found
-        if moved or wait(LOOK_S):
+        if left:
+            place.file = (0, 0)  # what has its name now is read from its beginning
+        if left or wait(LOOK_S):
             return
 
 
@@ -95,32 +102,39 @@ def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
         if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
             return
         if place.offset == 0:
-            place.names = _names(line)
+            place.names, place.is_json = _begun(line)
             if not place.names:
                 left -= 1
         place.offset = file.tell()
         left -= 1
 
 
-def _moved(file: BinaryIO, path: Path, place: Followed) -> bool:
-    """Whether another file has the name now, or this one was cut. One that is only gone may still be written to."""
+def _left(file: BinaryIO, path: Path, place: Followed) -> str:
+    """Returns "moved" if another file has the name now, "cut" if this one became shorter, else "".
+
+    One that is only gone may still be written to.
+    """
     try:
         now = path.stat()
     except FileNotFoundError:
-        return False
-    return (now.st_dev, now.st_ino) != place.file or os.fstat(file.fileno()).st_size < place.offset
+        return ""
+    if os.fstat(file.fileno()).st_size < place.offset:
+        return "cut"
+    return "moved" if (now.st_dev, now.st_ino) != place.file else ""
 
 
 def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> Sample | BadInput | None:
     """Returns what a line holds; None for the line of names and for an empty one."""
     try:
-        if first and (names := _names(line)):
+        if first and not place.is_json and (names := _names(line)):
             place.names = names
             return None
         if not line.strip():
             return None
         if not place.names:
-            return parse_row(line, config.label, config.key)
+            found = parse_row(line, config.label, config.key)
+            place.is_json = True
+            return found
         cells = next(csv.reader([text_of(line, 2)]))
         values = dict(zip(place.names, cells, strict=True))
     except BadInput as error:
@@ -128,6 +142,15 @@ def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> 
     except (ValueError, csv.Error) as error:
         return BadInput(Code.SAMPLE_INVALID, f"{line[:80]!r}: {error}"[:200])
     return to_sample(from_cells(values), config.label, config.key)
+
+
+def _begun(line: bytes) -> tuple[tuple[str, ...], bool]:
+    """Returns the names in a first line that is skipped, and whether it is a JSON object."""
+    try:
+        names = _names(line)
+    except BadInput:  # the rows after it say for themselves what they are
+        return (), False
+    return names, not names
 
 
 def _names(line: bytes) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
                 return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {picture.width} x {picture.height} is too large")
             small = picture.convert("RGB" if config.colours else "L").resize((config.width, config.height))
             return Sample(_values(small, config), None, path.name, path.name)
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise whatever a damaged picture leads them to: it costs this picture alone
         return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {type(error).__name__}: {error}"[:200])
 
 

@@ -85,7 +85,7 @@ class Pipelines:
             case SerialSensor():
                 from agent.adapters.sensors.serial_port import from_serial  # few devices have one
 
-                return lambda: from_serial(sensor, beside, wait)
+                return lambda: from_serial(sensor, beside, wait, self._line_cut)
             case ImagesSensor():
                 from agent.adapters.sensors.image_files import Seen, from_images  # few devices have a camera
 
@@ -94,6 +94,9 @@ class Pipelines:
             case TopicSensor():
                 queue = self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
                 return lambda: queue
+
+    def _line_cut(self) -> None:
+        self._dropped["lines_cut"] += 1
 
     def _sink(self, sensor: Sensor, number: int) -> SinkThread | None:
         """Starts a sensor's sink. Columns that may not leave the device with captured rows are in no line either."""

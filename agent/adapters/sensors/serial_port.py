@@ -22,41 +22,55 @@ READ_BYTES = 4096
 WAIT_S = 0.5
 
 
-def from_serial(config: SerialSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Yields samples until `wait(seconds)`, which pauses, returns True. For a bad line, yields the error."""
+def from_serial(
+    config: SerialSensor, beside: Path, wait: Callable[[float], bool], cut: Callable[[], None] = lambda: None
+) -> Iterator[Sample | BadInput]:
+    """Yields samples until `wait(seconds)`, which pauses, returns True. For a bad line, yields the error.
+
+    Calls `cut` for half a line, of which nobody can know the rest: at the beginning, and where the port closes.
+    """
     port = os.open(beside.parent / config.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         _set_up(port, config.baud)
-        yield from _rows(port, config, wait)
+        for line in _lines(port, wait, cut):
+            yield line if isinstance(line, BadInput) else _sample(line, config)
     finally:
         os.close(port)
 
 
 def _set_up(port: int, baud: int) -> None:
-    """Sets eight raw bits, no echo, no flow control."""
-    tty.setraw(port)
+    """Sets eight raw bits, no echo, no flow control. What has come already is kept."""
+    tty.setraw(port, termios.TCSANOW)
     settings = termios.tcgetattr(port)
     settings[4] = settings[5] = getattr(termios, f"B{baud}")
     termios.tcsetattr(port, termios.TCSANOW, settings)
 
 
-def _rows(port: int, config: SerialSensor, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Yields samples of whole lines; drops what comes before the first line end, as it may be half a line."""
-    rest, begun = b"", False
+def _lines(port: int, wait: Callable[[float], bool], cut: Callable[[], None]) -> Iterator[bytes | BadInput]:
+    """Yields whole lines that are not empty. What comes before the first line end may be half a line."""
+    rest, begun, too_long = b"", False, False
     while not wait(0.0):
         if not select.select([port], [], [], WAIT_S)[0]:
             continue
-        came = os.read(port, READ_BYTES)
+        try:
+            came = os.read(port, READ_BYTES)
+        except OSError:
+            came = b""
         if not came:
+            if rest.strip():
+                cut()
             raise OSError("the port has closed")
         *lines, rest = (rest + came).split(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            rest = b""
+        if lines and not (begun and not too_long):
+            if lines[0].strip() and not too_long:
+                cut()
+            del lines[0]
+            begun, too_long = True, False
+        yield from (line for line in lines if line.strip())
+        if len(rest) > MAX_LINE_BYTES and not too_long:
+            begun = too_long = True
             yield BadInput(Code.SAMPLE_INVALID, f"a line of more than {MAX_LINE_BYTES} bytes")
-        for line in lines[0 if begun else 1 :]:
-            if line.strip():
-                yield _sample(line, config)
-        begun = begun or bool(lines)
+        rest = b"" if too_long else rest
 
 
 def _sample(line: bytes, config: SerialSensor) -> Sample | BadInput:

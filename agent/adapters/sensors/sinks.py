@@ -70,10 +70,11 @@ class SinkThread:
     def put(self, prediction: Prediction) -> None:
         """Takes one prediction; never blocks."""
         try:
-            self.life.undelivered += self._outbox.put(prediction, time.monotonic(), time.time())
+            crowded_out = self._outbox.put(prediction, time.monotonic(), time.time())
+            self.life.crowded_out += crowded_out
         except Exception as error:  # whatever an answer holds, it costs this sink this line, and no sensor its thread
             self._dropped["predictions_unsayable"] += 1
-            self.life.undelivered += 1
+            self.life.crowded_out += 1
             self._note(error)
 
     def close(self) -> None:
@@ -85,11 +86,12 @@ class SinkThread:
     def _run(self) -> None:
         self.life.state = "running"
         while (lines := self._outbox.take(time.monotonic)) is not None:
+            count = len(lines)
             if self._delivered(lines):
-                self.life.took(len(lines), time.perf_counter())
+                self.life.took(count, time.perf_counter())
             else:
-                self._dropped["predictions_undelivered"] += len(lines)
-                self.life.undelivered += len(lines)
+                self._dropped["predictions_undelivered"] += count
+                self.life.undelivered += count
         self.life.state = "ended"
 
     def _delivered(self, lines: list[bytes]) -> bool:

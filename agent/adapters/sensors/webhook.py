@@ -4,6 +4,9 @@ Decides what is sent and which answers are final. Refuses to know when a batch i
 are not followed, because the token would go with them. The signature is `contract.webhook_signature`.
 """
 
+import http.client
+import io
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +27,7 @@ class Webhook:
     def __init__(self, config: WebhookSink, beside: Path) -> None:
         self._config = config
         self._beside = beside.parent
-        self._opener = urllib.request.build_opener(_NoRedirect())
+        self._opener = urllib.request.build_opener(_NoRedirect(), _Plain(), _Secure())
 
     def deliver(self, lines: list[bytes]) -> None:
         """Sends JSON objects as one array. NeverTaken for an answer that is final; else raises whatever went wrong."""
@@ -56,3 +59,49 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+class _Timely(io.RawIOBase):
+    """Reads a socket until `TIMEOUT_S` are over: a receiver that sends a byte now and then would hold a sink for days.
+
+    Such a socket's own time-out begins anew with each byte.
+    """
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+        self._until = time.monotonic() + TIMEOUT_S
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"no whole answer in {TIMEOUT_S:g} s")
+        self._raw.settimeout(left_s)
+        return self._raw.recv_into(buffer)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Timely(sock))
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Response
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, request)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, request)
