@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -48,7 +48,7 @@ from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.api.watcher_routes import WATCHER_ROUTES
-from controller.convert.request import VariantName
+from controller.convert.request import ModelKind, VariantName
 from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
 from controller.verbs.gates import Brought, OwnVerdict
@@ -61,7 +61,7 @@ class PushRequest(Message, frozen=True):
     `held_out` (npz).
     """
 
-    kind: Literal["skops", "onnx"]
+    kind: ModelKind
     tags: dict[str, str] = {}
     variants: tuple[VariantName, ...] = ()
     """The smaller forms to make too, for devices on which the full form does not fit."""

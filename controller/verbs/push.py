@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from contract.tolerance import RESOLUTION
 from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
-from controller.convert.request import Conversion, ConvertedForm, VariantName
+from controller.convert.request import Conversion, ConvertedForm, ModelKind, VariantName
 from controller.convert.scratch import scratch_directory
 from controller.gates.variant import judge_variant
 from controller.gates.verdict import GateVerdict
@@ -62,7 +62,7 @@ class Retrained(Message, frozen=True):
 async def push(
     state: State,
     model: str,
-    kind: Literal["skops", "onnx"],
+    kind: ModelKind,
     raw: Path,
     sample: Path,
     *,
@@ -267,6 +267,7 @@ def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
         groups=watched,
         positive=fairness.positive if watched else "",
         classes=answer.classes,
+        stages=answer.stages,
     )
 
 

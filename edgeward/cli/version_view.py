@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from contract.manifest import Manifest, Tensor
+from contract.manifest import Manifest, Stage, Tensor
 from edgeward.answers.models import Gate, VersionDetail
 from edgeward.cli.render import size, when
 
@@ -97,9 +97,16 @@ def _signature(found: VersionDetail) -> Iterator[tuple[Text, str]]:
     manifest = msgspec.convert(found.manifest, Manifest)
     yield Text("in", "dim"), _tensors(manifest.inputs)
     yield Text("out", "dim"), _tensors(manifest.outputs)
+    for number, stage in enumerate(manifest.stages, 1):
+        yield Text(f"model {number}", "dim"), _stage(stage)
     if manifest.variants:
         forms = (f"{each.name} {size(each.artifact.length)}" for each in manifest.variants)
         yield Text("smaller", "dim"), ", ".join(forms)
+
+
+def _stage(stage: Stage) -> str:
+    fed = ", ".join(f"{name} from {output}" for name, output in stage.feeds[:MAX_TENSORS])
+    return f"{stage.name}, sha256 {stage.sha256[:12]}{f', takes {fed}' if fed else ''}"
 
 
 def _tensors(tensors: tuple[Tensor, ...]) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.http as triton
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 
 from agent import Predictor
 from contract.errors import BadInput, Code
@@ -55,6 +57,20 @@ class Real:
         return {name: array[row : row + 1] for name, array in self.sample.items()}
 
 
+def network(weights: Any) -> bytes:
+    """tanh(x W), and an output beside it."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["embedding"]),
+        helper.make_node("Neg", ["a"], ["beside"]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 5]) for name in ("embedding", "beside")]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])]
+    graph = helper.make_graph(nodes, "network", inputs, outputs, [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    return bytes(model.SerializeToString())
+
+
 REAL = {
     "speech": Real(  # three inputs, a state of rank 3, a rate of rank 0
         "silero-vad==6.2.3",
@@ -82,6 +98,13 @@ REAL = {
         {"bytes": RNG.integers(0, 257, size=(6, 2048)).astype(np.int64)},
     ),
 }
+
+
+PARTS = RNG.normal(size=(80, 8)).astype(np.float32)
+NETWORK = network(RNG.normal(size=(8, 5)).astype(np.float32))
+FEATURES = onnxruntime.InferenceSession(NETWORK).run(None, {"x": PARTS})[0]
+CLASSIFIER = LogisticRegression().fit(FEATURES, np.where(FEATURES[:, 0] > 0, "good", "scrap"))
+"""Two models in a row that one version holds."""
 
 
 class Bare:
@@ -117,6 +140,8 @@ def site(raws: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> It
         for name, real in REAL.items():
             client.push(raws[name], name=name, sample=real.sample, waive_rows="pictures and sounds")
             client.rollout(name, strategy="all_at_once")
+        client.push([NETWORK, CLASSIFIER], name="parts", sample=PARTS, feeds={"X": "embedding"})
+        client.rollout("parts", strategy="all_at_once")
         yield site, client, port
     finally:
         site.stop()
@@ -146,6 +171,20 @@ def test_what_a_wheel_carries_is_served_over_the_protocol_as_onnxruntime_alone_a
             for output, want in zip(bare.names, bare(inputs), strict=True):
                 np.testing.assert_allclose(found.as_numpy(output), want, rtol=1e-4, atol=1e-5, err_msg=name)
     client.close()
+
+
+def test_two_models_in_a_row_answer_on_a_device_as_the_two_in_python(site: tuple[Site, Client, int]) -> None:
+    _, controller, port = site
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60)
+    wait_for("parts", lambda: client.is_model_ready("parts") or None)
+    found = asked(client, "parts", {"x": PARTS})
+    assert found.as_numpy("label").astype(str).tolist() == CLASSIFIER.predict(FEATURES).tolist()
+    np.testing.assert_allclose(found.as_numpy("probabilities"), CLASSIFIER.predict_proba(FEATURES), atol=1e-5)
+    client.close()
+    version = controller.version("parts", 1)
+    assert version.estimator == "ONNX, then LogisticRegression"
+    assert [stage["feeds"] for stage in version.manifest["stages"]] == [[], [["X", "embedding"]]]
+    assert "0 of 80 sample rows" in next(gate.detail for gate in version.gates if gate.gate == "parity")
 
 
 def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sound(
