@@ -98,7 +98,9 @@ class Assembly:
             if name not in self.slots:
                 lock = self._ports.new_lock()
                 perf_s, prefix = self._ports.perf_s, f"{self._ports.boot:x}-{len(self.slots):x}-"
-                made = ModelSlot(name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix)
+                made = ModelSlot(
+                    name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix, new_lock=self._ports.new_lock
+                )
                 if (capturer := self._capturers.get(name)) is not None:
                     made.watchers, made.private = (capturer,), capturer.removed
                     capturer.note_captured, made.truth.follow = made.note_captured, capturer.take_label

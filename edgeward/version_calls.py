@@ -33,6 +33,7 @@ from edgeward.answers.tried import Tried
 from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
+from edgeward.recurrent import RecurrentState
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
 from edgeward.transport import Transport
@@ -53,6 +54,7 @@ class VersionCalls:
         name: str,
         sample: Any = None,
         feeds: Mapping[str, str] | None = None,
+        state: RecurrentState | None = None,
         data: Any = None,
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
@@ -79,6 +81,8 @@ class VersionCalls:
         estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
         input where names differ, and the only matrix is an estimator's without a word. Both are run here, one after
         the other: by these answers the one that devices get is judged.
+
+        `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
 
         A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
         judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
@@ -107,7 +111,7 @@ class VersionCalls:
         """
         _check_push(
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
-            variants=variants, waive_rows=waive_rows, feeds=feeds, run=run, retraining=retraining,
+            variants=variants, waive_rows=waive_rows, feeds=feeds, state=state, run=run, retraining=retraining,
             training_s=training_s,
         )  # fmt: skip
         opened = open_run(run)
@@ -123,6 +127,8 @@ class VersionCalls:
         own = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
+        if state is not None:
+            request["recurrent"] = state.encode()
         if retraining:
             request["retrained"] = {"id": retraining, "training_s": training_s}
         parts = {"model": raw, "sample": rows}
@@ -334,5 +340,7 @@ def _check_push(**given: Any) -> None:
     arguments.by_name("gates", given["gates"], arguments.function, '{"bias": check_bias}')
     if given["held_out"] is not None and not isinstance(given["held_out"], HeldOut):
         arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
+    if given["state"] is not None and not isinstance(given["state"], RecurrentState):
+        arguments.refuse("state", given["state"], 'edgeward.RecurrentState({"h_in": "h_out"})')
     if given["run"] is not None and not hasattr(given["run"], "note_pushed"):
         arguments.refuse("run", given["run"], "the run of `with edgeward.run(...) as run`")

@@ -28,6 +28,7 @@ from agent.serving.oip_messages import (
     read_infer,
     refusal,
 )
+from agent.serving.oip_streams import begin_stream, end_stream, named_key
 from agent.serving.rows import count_rows, refuse_unequal_rows
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
@@ -180,8 +181,10 @@ class Endpoint:
             inputs = _accepted(serving, asked, tail)
             rows = count_rows(inputs)
             clock.read()
-            number, key = slot.answers.next_number(), _named_key(asked) if slot.watchers else ""
+            number, key = slot.answers.next_number(), named_key(asked)
+            begin_stream(serving, asked, key)
             answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop, key, number)
+            end_stream(answered, asked, key)
             clock.ran()
             if answered is not serving:
                 serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
@@ -304,14 +307,9 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     return arrays
 
 
-def _named_key(asked: InferRequest) -> str:
-    """Returns the routing key that a request names; empty if it names none."""
-    return asked.parameters.routing_key if asked.parameters is not None else ""
-
-
 def _key(asked: InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
-    return _named_key(asked) or asked.id or bytes(request.body)
+    return named_key(asked) or asked.id or bytes(request.body)
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:

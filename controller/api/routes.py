@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from contract.protocol import MAX_DETAIL_CHARS
+from contract.recurrent import StateAsked
 from contract.wire import Message, decode, encode
 from controller.api import views
 from controller.api.alert_routes import ALERT_ROUTES
@@ -71,6 +72,8 @@ class PushRequest(Message, frozen=True):
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
     """The reason why a sample of few distinct rows is all there is; kept with the version."""
+    recurrent: StateAsked | None = None
+    """The state that devices keep between requests."""
     retrained: Retrained | None = None
     """The attempt to retrain that made it: then it must beat the champion."""
 
@@ -145,6 +148,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 waive_rows=wanted.waive_rows,
                 told=wanted.told,
                 brought=Brought(came.held_out, wanted.own_gates),
+                recurrent=wanted.recurrent,
                 retrained=wanted.retrained,
             ),
         )

@@ -21,6 +21,7 @@ from edgeward.cli.render import console, csv_asked, csv_option, json_option, pri
 from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
+from edgeward.recurrent import RecurrentState
 
 
 class _FileOrAddress(click.Path):
@@ -63,6 +64,11 @@ def model() -> None:
 @click.option(
     "--feed", "feeds", multiple=True, metavar="INPUT=OUTPUT", help="Of --then, where names differ; may be repeated."
 )
+@click.option(
+    "--state", "states", multiple=True, metavar="INPUT=OUTPUT", help="What devices feed back; may be repeated."
+)
+@click.option("--reset-after", type=float, default=0.0, metavar="SECONDS", help="Without a request: state begins anew.")
+@click.option("--max-keys", type=int, default=64, show_default=True, help="Streams of which devices keep state.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
 @click.option("--parent", default="", help="The version from which it follows; default: the newest.")
 @click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
@@ -81,6 +87,9 @@ def push(
     variants: tuple[Literal["fp16", "int8"], ...],
     then: Path | None,
     feeds: tuple[str, ...],
+    states: tuple[str, ...],
+    reset_after: float,
+    max_keys: int,
     waive_rows: str,
     as_json: bool,
 ) -> None:
@@ -92,6 +101,7 @@ def push(
     """
     check_name(name, "model")
     given, measured, fed = pairs(tags), _numbers(metrics), pairs(feeds, "INPUT=OUTPUT")
+    state = _state(states, reset_after, max_keys)
     client = Client()
     _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path, texts)
@@ -102,6 +112,7 @@ def push(
             name=name,
             sample=sample,
             feeds=fed,
+            state=state,
             tags=given,
             variants=variants,
             metrics=measured,
@@ -279,6 +290,12 @@ def pairs(texts: tuple[str, ...], form: str = "KEY=VALUE") -> dict[str, str]:
             raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected {form}")
         found[key] = value
     return found
+
+
+def _state(states: tuple[str, ...], reset_after_s: float, max_keys: int) -> RecurrentState | None:
+    if not states:
+        return None
+    return RecurrentState(pairs(states, "INPUT=OUTPUT"), reset_after_s=reset_after_s, max_keys=max_keys)
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
