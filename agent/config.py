@@ -217,6 +217,8 @@ class FeedbackConfig(Message, frozen=True):
 
     labels_topic: str = ""
     metrics_topic: str = ""
+    kept_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 1024 * 1024
+    """Of each model on flash: answers that wait for a label after the agent was started again."""
 
 
 class Pin(Message, frozen=True):

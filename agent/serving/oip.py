@@ -6,6 +6,7 @@ Source: https://github.com/kserve/open-inference-protocol, with Triton's binary 
 extensions (https://github.com/triton-inference-server/server/tree/main/docs/protocol).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -81,9 +82,14 @@ class Endpoint:
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
     def expected_s(self, request: Request) -> float:
-        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths."""
+        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths.
+
+        A label that may be the first one for an earlier start reads its answers from flash: infinity.
+        """
         parts, posts = _parts(request.path)
         slot = self._slots().get(parts[2]) if posts else None
+        if parts[-1] == "feedback":
+            return math.inf if slot is not None and slot.answers.is_unread else 0.0
         serving = slot.serving if slot is not None else None
         return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 

@@ -15,6 +15,7 @@ from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session, Stop, Stopped
 from agent.serving.answers import Answers
 from agent.serving.distribution import Distribution
+from agent.serving.kept_answers import KeptAnswers
 from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
 from agent.serving.split import Split
@@ -98,8 +99,9 @@ class ModelSlot:
     """Serves one model. `perf_s` is a monotonic clock in seconds, handed in.
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
-    lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its answers.
-    `new_lock` makes a lock for each version that keeps state: its streams run one request at a time.
+    lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its answers, which
+    `kept_answers` keeps beyond the end of the process. `new_lock` makes a lock for each version that keeps state: its
+    streams run one request at a time.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class ModelSlot:
         dropped: Counter[str] | None = None,
         prefix: str = "0-0-",
         new_lock: Callable[[], Any] = nullcontext,
+        kept_answers: KeptAnswers | None = None,
     ) -> None:
         self.model = model
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
@@ -118,7 +121,7 @@ class ModelSlot:
         self.perf_s = perf_s
         self.lock = lock
         self._new_lock = new_lock
-        self.answers = Answers(prefix)
+        self.answers = Answers(prefix, kept_answers)
         self.truth = Truth(self.answers, lock, perf_s=perf_s, dropped=self.dropped)
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
@@ -303,6 +306,17 @@ class ModelSlot:
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """
         return self.truth.tell(name, label, [each.observed for each in self.versions])
+
+    def gave(self, name: str) -> bool:
+        """Whether this model gave the answer of an id, since the agent has started or before."""
+        with self.lock:
+            return self.answers.gave(name)
+
+    def keep_answers(self) -> None:
+        """Makes what was answered so far outlive the process, where it is kept."""
+        if self.answers.is_kept:
+            for each in self.versions:
+                each.observed.count()
 
     def note_captured(self, name: str) -> None:
         """Notes that the row of this id was captured: its label is to follow it."""
