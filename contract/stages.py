@@ -83,8 +83,8 @@ def match_stages(outputs: Sequence[Tensor], inputs: Sequence[Tensor], feeds: Map
         raise _unfit(outputs, inputs, f"feeds names {unknown[0]!r}, which is neither")
     found = {name: feeds.get(name, name) for name in taken}
     if unfed := [name for name, output in found.items() if output not in given]:
-        example = f"feeds={{{unfed[0]!r}: {outputs[0].name!r}}}"
-        raise _unfit(outputs, inputs, f"nothing feeds {unfed[0]!r}: say which output does, as {example}")
+        told = f"nothing feeds {unfed[0]!r}: say which output does, as {_example(unfed[0], outputs[0].name)}"
+        raise _unfit(outputs, inputs, told)
     for name, output in found.items():
         if (words := _difference(given[output], taken[name])) is not None:
             raise _unfit(outputs, inputs, f"{output!r} cannot feed {name!r}: {words}")
@@ -99,7 +99,7 @@ def match_matrix(outputs: Sequence[Tensor], feeds: Mapping[str, str]) -> dict[st
     if unknown := [name for name in feeds if name != MATRIX]:
         raise _unfit(outputs, [wanted], f"feeds names {unknown[0]!r}: an estimator takes one matrix, {MATRIX!r}")
     if not feeds and len(outputs) > 1:
-        raise _unfit(outputs, [wanted], f"say which is the matrix, as feeds={{{MATRIX!r}: {outputs[0].name!r}}}")
+        raise _unfit(outputs, [wanted], f"say which is the matrix, as {_example(MATRIX, outputs[0].name)}")
     chosen = feeds.get(MATRIX, outputs[0].name)
     found = next((tensor for tensor in outputs if tensor.name == chosen), None)
     if found is None:
@@ -107,6 +107,10 @@ def match_matrix(outputs: Sequence[Tensor], feeds: Mapping[str, str]) -> dict[st
     if len(found.shape) != 2 or found.datatype == "BYTES":
         raise _unfit(outputs, [wanted], f"{chosen!r} is no matrix of numbers, (rows, features)")
     return {MATRIX: chosen}
+
+
+def _example(name: str, output: str) -> str:
+    return f"feeds={{{name!r}: {output!r}}}, or --feed {name}={output}"
 
 
 def _difference(output: Tensor, wanted: Tensor) -> str | None:

@@ -25,12 +25,14 @@ from controller.convert.classes import classes_of_estimator
 from controller.convert.compare import by_output, differing_rows, shaped, tolerances
 from controller.convert.estimator import load_estimator
 from controller.convert.joined import join
-from controller.convert.judge import AS_PUSHED, judge_conversion
+from controller.convert.judge import judge_conversion
 from controller.convert.model_file import Model
 from controller.convert.onnx_origin import as_devices_take, with_free_batch
 from controller.convert.precision import NOTHING
 from controller.convert.runs import open_session, run_rows
 from controller.gates.parity import Compared, Parity
+
+ONE_GRAPH = "one graph"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def _onnx(stages: Stages, outputs: list[Tensor], given: dict[str, Array]) -> _Se
     lacking = {entry.name for entry in session.get_outputs()} - stages.answers.keys()
     if lacking:
         raise BadInput(Code.TENSORS_INVALID, f"no answers were recorded for {', '.join(sorted(lacking))}")
-    parity = _no_rows(f"{stages.head.answered_by} where they were pushed", AS_PUSHED)
+    parity = _no_rows(f"{stages.head.answered_by} where they were pushed", ONE_GRAPH)
     return _Second(model, feeds, real="", expected=stages.answers, parity=parity, params={})
 
 
