@@ -157,6 +157,15 @@ def test_a_frame_that_was_cut_or_damaged_costs_what_comes_after_it_in_its_segmen
         Start(disk, "c").slot.feedback(ids[1], "yes")
 
 
+def test_a_frame_with_another_content_than_was_written_is_none(disk: Disk) -> None:
+    log = AnswerLog(disk, "m", 65_536)
+    for content in (b"first", b"second", b"third"):
+        log.append(content)
+    (name,) = disk.names()
+    disk.write(name, disk.read(name).replace(b"second", b"sEcond"))
+    assert list(AnswerLog(disk, "m", 65_536).frames()) == [b"first"]
+
+
 def test_a_full_disk_costs_no_answer(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     start = Start(disk, "a")
 
