@@ -181,7 +181,7 @@ class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
 
 
 class SoundSensor(Message, frozen=True, tag_field="kind", tag="sound"):
-    """Windows of sound, each one row: of a WAV file, of those that appear in a directory, or of a pipe of raw samples.
+    """Clips of sound, each one row: of a WAV file, of those that appear in a directory, or of a pipe of raw samples.
 
     The tensor that `input` names gets float32 from -1 to 1, `rate_input` the rate where the model asks for it.
     """
@@ -189,7 +189,7 @@ class SoundSensor(Message, frozen=True, tag_field="kind", tag="sound"):
     model: str
     path: str
     rate_hz: Annotated[int, msgspec.Meta(ge=100, le=192_000)]
-    window_s: Annotated[float, msgspec.Meta(gt=0, le=60)]
+    clip_s: Annotated[float, msgspec.Meta(gt=0, le=60)]
     input: Annotated[str, msgspec.Meta(min_length=1)]
     hop_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
     rate_input: str = ""

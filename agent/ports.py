@@ -206,4 +206,4 @@ class Sample(msgspec.Struct, frozen=True):
     file: str = ""
     """The name of the file that the row comes from, of an image or a sound."""
     offset_s: float | None = None
-    """Where a window of sound begins, in seconds from the sound's beginning."""
+    """Where a clip of sound begins, in seconds from the sound's beginning."""

@@ -88,7 +88,7 @@ def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() ->
         StdinSensor(model="weather"),
         SerialSensor(model="weather", path="/dev/ttyUSB0"),
         ImagesSensor(model="weather", path="/var/spool/camera", width=8, height=8),
-        SoundSensor(model="voice", path="/run/microphone", rate_hz=16_000, window_s=0.036, input="input"),
+        SoundSensor(model="vad", path="/run/microphone", rate_hz=16_000, clip_s=0.036, input="input"),
     )
 
 

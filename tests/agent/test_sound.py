@@ -1,4 +1,4 @@
-"""Sound becomes windows: at the right places, from -1 to 1, each sound a stream of its own, whatever comes and goes."""
+"""Sound becomes clips: at the right places, from -1 to 1, each sound a stream of its own, whatever comes and goes."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.adapters.sensors.clips import Clips
 from agent.adapters.sensors.sound import Heard, from_sound
-from agent.adapters.sensors.windows import Windows
 from agent.config import Config, Device, SoundSensor, load_config
 from agent.ports import Sample
 from agent.serving.outbox import line_of
@@ -36,7 +36,7 @@ def write(path: Path, frames: Any, *, rate: int = RATE, width: int = 2) -> Path:
 
 
 def sensor(path: str, **changes: Any) -> SoundSensor:
-    given: dict[str, Any] = {"rate_hz": RATE, "window_s": 0.004, "hop_s": 0.002, "input": "x", "look_s": 0.01}
+    given: dict[str, Any] = {"rate_hz": RATE, "clip_s": 0.004, "hop_s": 0.002, "input": "x", "look_s": 0.01}
     return SoundSensor(model="m", path=path, **(given | changes))
 
 
@@ -45,22 +45,22 @@ def rows(config: SoundSensor, beside: Path, looks: int = 5, heard: Heard | None 
     return list(from_sound(config, beside / "agent.toml", lambda s: s > 0 and next(left, None) is None, heard))
 
 
-def test_windows_overlap_or_leave_gaps_however_the_bytes_come() -> None:
+def test_clips_overlap_or_leave_gaps_however_the_bytes_come() -> None:
     raw = np.arange(12, dtype="<i2").tobytes()
     for hop, begins in ((2, [0, 2, 4, 6, 8]), (4, [0, 4, 8]), (7, [0, 7])):
         for size in (1, 3, 24):
-            windows, found = Windows(4, hop, 1), []
+            clips, found = Clips(4, hop, 1), []
             for at in range(0, len(raw), size):
-                found += list(windows.cut(raw[at : at + size]))
+                found += list(clips.cut(raw[at : at + size]))
             assert [offset for offset, _ in found] == begins
-            for offset, window in found:
-                np.testing.assert_array_equal(window * 32768, np.arange(offset, offset + 4))
-                assert window.dtype == np.float32
+            for offset, clip in found:
+                np.testing.assert_array_equal(clip * 32768, np.arange(offset, offset + 4))
+                assert clip.dtype == np.float32
 
 
 def test_channels_are_mixed_and_full_scale_is_one() -> None:
-    ((_, window),) = Windows(2, 2, 2).cut(np.array([[-32768, -32768], [32767, -32767]], "<i2").tobytes())
-    assert window.tolist() == [-1.0, 0.0]
+    ((_, clip),) = Clips(2, 2, 2).cut(np.array([[-32768, -32768], [32767, -32767]], "<i2").tobytes())
+    assert clip.tolist() == [-1.0, 0.0]
 
 
 def test_a_wav_file_becomes_rows_with_offsets_and_one_key(tmp_path: Path) -> None:
@@ -122,6 +122,6 @@ def test_a_pipe_is_heard_again_when_its_writer_or_the_pipe_itself_comes_back(tmp
 def test_the_configuration_names_what_a_sound_sensor_needs(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text('[device]\nname = "d"\n[[sensor]]\nkind = "sound"\nmodel = "m"\npath = "."\nrate_hz = 16000\n')
-    with pytest.raises(BadInput, match="window_s"):
+    with pytest.raises(BadInput, match="clip_s"):
         load_config(file)
     assert Config(device=Device(name="d"), sensor=(sensor("."),)).sensor[0].model == "m"

@@ -113,10 +113,10 @@ CLASSIFIER = LogisticRegression().fit(FEATURES, np.where(FEATURES[:, 0] > 0, "go
 MICROPHONE = """\
 [[sensor]]
 kind = "sound"
-model = "voice"
+model = "vad"
 path = "{directory}/sounds"
 rate_hz = 16000
-window_s = 0.032
+clip_s = 0.032
 input = "input"
 rate_input = "sr"
 look_s = 0.1
@@ -161,9 +161,9 @@ def site(raws: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> It
         for name, real in REAL.items():
             client.push(raws[name], name=name, sample=real.sample, waive_rows="pictures and sounds")
             client.rollout(name, strategy="all_at_once")
-        voice, state = REAL["speech"], RecurrentState({"state": "stateN"}, reset_after_s=600.0)
-        client.push(raws["speech"], name="voice", sample=voice.sample, state=state, waive_rows="sounds")
-        client.rollout("voice", strategy="all_at_once")
+        speech, state = REAL["speech"], RecurrentState({"state": "stateN"}, reset_after_s=600.0)
+        client.push(raws["speech"], name="vad", sample=speech.sample, state=state, waive_rows="sounds")
+        client.rollout("vad", strategy="all_at_once")
         client.push([NETWORK, CLASSIFIER], name="parts", sample=PARTS, feeds={"X": "embedding"})
         client.rollout("parts", strategy="all_at_once")
         yield site, client, port
@@ -226,7 +226,7 @@ def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sou
 
 
 def chained(raw: bytes, sound: Any) -> list[float]:
-    """What voice detection answers to windows of one sound, shape (windows, 512), in Python."""
+    """What speech detection answers to clips of one sound, shape (clips, 512), in Python."""
     bare, state, found = Bare(raw), np.zeros((2, 1, 128), np.float32), []
     for part in sound:
         answer, state = bare({"input": part[None], "state": state, "sr": 16_000})
@@ -238,27 +238,27 @@ def test_a_state_that_the_device_keeps_gives_the_answers_of_one_long_sound(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
-    wait_for("voice", lambda: client.is_model_ready("voice") or None)
-    assert [each["name"] for each in client.get_model_metadata("voice")["inputs"]] == ["input", "sr"]
-    assert [each["name"] for each in client.get_model_metadata("voice")["outputs"]] == ["output"]
+    wait_for("vad", lambda: client.is_model_ready("vad") or None)
+    assert [each["name"] for each in client.get_model_metadata("vad")["inputs"]] == ["input", "sr"]
+    assert [each["name"] for each in client.get_model_metadata("vad")["outputs"]] == ["output"]
     found = []
     for number, part in enumerate(SOUND):
         sound = triton.InferInput("input", [1, 512], "FP32").set_data_from_numpy(part)
         rate = triton.InferInput("sr", [], "INT64").set_data_from_numpy(np.array(16_000))
-        told = client.infer("voice", [sound, rate], sequence_id=7, sequence_start=not number)
+        told = client.infer("vad", [sound, rate], sequence_id=7, sequence_start=not number)
         found.append(float(told.as_numpy("output").item()))
     client.close()
     np.testing.assert_allclose(found, chained(raws["speech"], SOUND[:, 0]), atol=1e-5)
-    state = site[1].version("voice", 1).manifest["state"]
+    state = site[1].version("vad", 1).manifest["state"]
     assert state["tensors"][0]["shape"] == [2, 1, 128]
 
 
-def test_a_sound_sensor_runs_voice_detection_as_python_does(
+def test_a_sound_sensor_runs_speech_detection_as_python_does(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     directory = site[0].directory
     client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
-    wait_for("voice", lambda: client.is_model_ready("voice") or None)
+    wait_for("vad", lambda: client.is_model_ready("vad") or None)
     client.close()
     samples = (SOUND.reshape(-1) * 20_000).astype("<i2")
     for name in ("hall.wav", "door.wav"):
@@ -267,9 +267,7 @@ def test_a_sound_sensor_runs_voice_detection_as_python_does(
             sound.writeframes(samples.tobytes())
         (directory / name).rename(directory / "sounds" / name)
     heard = directory / "heard.jsonl"
-    lines = wait_for(
-        "16 windows", lambda: heard.exists() and len(found := heard.read_text().splitlines()) > 15 and found
-    )
+    lines = wait_for("16 clips", lambda: heard.exists() and len(found := heard.read_text().splitlines()) > 15 and found)
     want = chained(raws["speech"], (samples / np.float32(32768)).reshape(8, 512).astype(np.float32))
     for name in ("hall.wav", "door.wav"):
         told = [each for each in map(json.loads, lines) if each["file"] == name]

@@ -1,4 +1,4 @@
-"""Windows of sound as rows: of a WAV file, of each file that appears in a directory, or of a pipe of 16-bit samples.
+"""Clips of sound as rows: of a WAV file, of each file that appears in a directory, or of a pipe of 16-bit samples.
 
 Decides which sound is new, and that one at another rate or width is refused with both figures: resampled sound is not
 what the model was judged on. Each sound is a stream with a key of its own, so that state never passes from one to the
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from agent.adapters.sensors.windows import BYTES_A_SAMPLE, Windows, samples_of
+from agent.adapters.sensors.clips import BYTES_A_SAMPLE, Clips, samples_of
 from agent.config import SoundSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
@@ -50,7 +50,7 @@ class Heard:
 def from_sound(
     config: SoundSensor, beside: Path, wait: Callable[[float], bool], heard: Heard | None = None
 ) -> Iterator[Row]:
-    """Yields a sample for each window until `wait(seconds)`, which pauses, returns True, or the one file ends. For a
+    """Yields a sample for each clip until `wait(seconds)`, which pauses, returns True, or the one file ends. For a
     sound that the sensor does not take, yields the error. OSError where there is nothing at the path.
     """
     path, heard = beside.parent / config.path, heard or Heard()
@@ -90,15 +90,15 @@ def _listed(directory: Path) -> dict[Identity, int]:
 
 
 def _file(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float], bool]) -> Iterator[Row]:
-    """Yields the windows of one WAV file, or the reason why there are none."""
+    """Yields the clips of one WAV file, or the reason why there are none."""
     try:
         with path.open("rb") as file, wave.open(file) as sound:
             if (words := _unfit(sound, config)) is not None:
                 yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: {words}")
                 return
-            windows, key = Windows(*samples_of(config), sound.getnchannels()), heard.key(path.name)
+            clips, key = Clips(*samples_of(config), sound.getnchannels()), heard.key(path.name)
             while (raw := sound.readframes(READ_FRAMES)) and not wait(0.0):
-                yield from _samples(windows, raw, config, key=key, file=path.name)
+                yield from _samples(clips, raw, config, key=key, file=path.name)
     except (wave.Error, EOFError) as error:
         yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: no WAV file of whole numbers: {error}"[:200])
 
@@ -113,20 +113,20 @@ def _unfit(sound: wave.Wave_read, config: SoundSensor) -> str | None:
 
 
 def _pipe(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float], bool]) -> Iterator[Row]:
-    """Yields the windows of what is written into a pipe: raw 16-bit samples, little-endian. A new writer is a new
+    """Yields the clips of what is written into a pipe: raw 16-bit samples, little-endian. A new writer is a new
     sound. OSError once the path is another one's.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
-        identity, windows, key = os.fstat(pipe.fileno()).st_ino, None, ""
+        identity, clips, key = os.fstat(pipe.fileno()).st_ino, None, ""
         while not wait(0.0):
             raw = _came(pipe)
             if raw:
-                if windows is None:
-                    windows, key = Windows(*samples_of(config), config.channels), heard.key(path.name)
-                yield from _samples(windows, raw, config, key=key)
+                if clips is None:
+                    clips, key = Clips(*samples_of(config), config.channels), heard.key(path.name)
+                yield from _samples(clips, raw, config, key=key)
                 continue
             if raw == b"":  # nobody holds the other end any more
-                windows = None
+                clips = None
                 if wait(WAIT_S):
                     return
             if path.stat().st_ino != identity:
@@ -141,9 +141,9 @@ def _came(pipe: BinaryIO) -> bytes | None:
     return raw
 
 
-def _samples(windows: Windows, raw: bytes, config: SoundSensor, *, key: str, file: str = "") -> Iterator[Sample]:
-    for offset, window in windows.cut(raw):
-        values: dict[str, Any] = {config.input: window}
+def _samples(clips: Clips, raw: bytes, config: SoundSensor, *, key: str, file: str = "") -> Iterator[Sample]:
+    for offset, clip in clips.cut(raw):
+        values: dict[str, Any] = {config.input: clip}
         if config.rate_input:
             values[config.rate_input] = config.rate_hz
         yield Sample(values, None, key, file, offset / config.rate_hz)

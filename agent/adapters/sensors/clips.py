@@ -1,6 +1,6 @@
-"""Windows of sound: 16-bit samples in, overlapping stretches of float32 from -1 to 1 out, all channels mixed to one.
+"""Clips of sound: 16-bit samples in, overlapping stretches of float32 from -1 to 1 out, all channels mixed to one.
 
-Decides where a window begins, and keeps half a sample or half a window for what comes next. Refuses to know where sound
+Decides where a clip begins, and keeps half a sample or half a clip for what comes next. Refuses to know where sound
 comes from.
 """
 
@@ -17,16 +17,16 @@ FULL_SCALE = 32768.0
 
 
 def samples_of(config: SoundSensor) -> tuple[int, int]:
-    """Returns the lengths of a window and of the step to the next, in samples; both at least 1."""
-    hop_s = config.hop_s or config.window_s
-    return max(1, round(config.window_s * config.rate_hz)), max(1, round(hop_s * config.rate_hz))
+    """Returns the lengths of a clip and of the step to the next, in samples; both at least 1."""
+    hop_s = config.hop_s or config.clip_s
+    return max(1, round(config.clip_s * config.rate_hz)), max(1, round(hop_s * config.rate_hz))
 
 
-class Windows:
-    """The windows of one sound. `window` and `hop` are samples; `channels` lie beside each other in each frame."""
+class Clips:
+    """The clips of one sound. `clip` and `hop` are samples; `channels` lie beside each other in each frame."""
 
-    def __init__(self, window: int, hop: int, channels: int) -> None:
-        self._window = window
+    def __init__(self, clip: int, hop: int, channels: int) -> None:
+        self._clip = clip
         self._hop = hop
         self._channels = channels
         self._half = b""
@@ -34,14 +34,14 @@ class Windows:
         self._begins = 0
         """Where the first waiting sample lies in the sound."""
         self._next = 0
-        """Where the next window begins."""
+        """Where the next clip begins."""
 
     def cut(self, raw: bytes) -> Iterator[tuple[int, Array]]:
-        """Yields (where it begins, a window: float32 of shape (window,)) for each that is whole with these bytes."""
+        """Yields (where it begins, a clip: float32 of shape (clip,)) for each that is whole with these bytes."""
         self._waiting = np.concatenate([self._waiting, self._mixed(raw)])
-        while self._begins + len(self._waiting) >= self._next + self._window:
+        while self._begins + len(self._waiting) >= self._next + self._clip:
             at = self._next - self._begins
-            yield self._next, self._waiting[at : at + self._window].copy()
+            yield self._next, self._waiting[at : at + self._clip].copy()
             self._next += self._hop
         gone = min(self._next - self._begins, len(self._waiting))
         self._waiting, self._begins = self._waiting[gone:], self._begins + gone
