@@ -362,6 +362,7 @@ class Agent:
             self._stepper.step(name, model.download.tick(now), now)
         model.run_shadow(now)
         if now >= self._judge_at:
+            model.slot.keep_answers()
             for release, code, words in model.take_faults():
                 _log.warning("%s v%d: %s: %s", name, release, code, words)
         if model.in_trial and now >= self._judge_at:

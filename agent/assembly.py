@@ -12,12 +12,14 @@ from typing import Any
 from agent.agent import Agent
 from agent.config import Capture, Config, check_allowed
 from agent.core.model import Assignment
+from agent.flash.answer_log import AnswerLog
 from agent.flash.spool import Spool
 from agent.flash.store import Store
 from agent.models.device_model import DeviceModel
 from agent.models.stepper import Stepper
 from agent.ports import Disk, Link, Lives, Runtime
 from agent.serving.capture import Capturer
+from agent.serving.kept_answers import KeptAnswers
 from agent.serving.lineup import Lineup
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, Stimulus
@@ -68,6 +70,8 @@ class Ports:
     """Brings a remote configuration to bear beyond the intervals, None the device's own. BadInput: not allowed here."""
     tune_fault: Callable[[], str] = str
     """What is broken now besides models, in words; empty for nothing."""
+    answers_disk: Callable[[], Disk] | None = None
+    """Opens the directory of answers that wait for a label; None where none outlives the process."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
@@ -98,7 +102,15 @@ class Assembly:
             if name not in self.slots:
                 lock = self._ports.new_lock()
                 perf_s, prefix = self._ports.perf_s, f"{self._ports.boot:x}-{len(self.slots):x}-"
-                made = ModelSlot(name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix)
+                made = ModelSlot(
+                    name,
+                    perf_s=perf_s,
+                    lock=lock,
+                    dropped=self.dropped,
+                    prefix=prefix,
+                    new_lock=self._ports.new_lock,
+                    kept_answers=self._kept_answers(name),
+                )
                 if (capturer := self._capturers.get(name)) is not None:
                     made.watchers, made.private = (capturer,), capturer.removed
                     capturer.note_captured, made.truth.follow = made.note_captured, capturer.take_label
@@ -108,12 +120,12 @@ class Assembly:
     def slot_that_answered(self, answer: str) -> ModelSlot:
         """Returns the slot of the model that gave an answer, by the answer's id; from any thread.
 
-        BadInput `answer_unknown` for an id of an earlier start of the agent, or of none.
+        BadInput `answer_unknown` for an id that no model of this device gave, or that is known no longer.
         """
         for slot in self.slots.values():
-            if answer.startswith(slot.answers.prefix):
+            if slot.gave(answer):
                 return slot
-        raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {answer[:64]!r} since the agent has started")
+        raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {answer[:64]!r} of a model on this device is known")
 
     def confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
         """Returns a blob of a stable version and the path of its file, None if no such digest; from any thread."""
@@ -121,6 +133,18 @@ class Assembly:
         blobs = (blob for assignment in stable if assignment is not None for blob in assignment.blobs)
         found = next((blob for blob in blobs if blob.sha256 == digest), None)
         return None if found is None else (found, self._store.path(found))
+
+    def _kept_answers(self, model: str) -> KeptAnswers | None:
+        ports, most = self._ports, self._config.feedback.kept_bytes
+        if ports.answers_disk is None or not most:
+            return None
+        clock = ports.wall_clock
+        return KeptAnswers(
+            AnswerLog(ports.answers_disk(), model, most),
+            clock=lambda: clock().timestamp(),
+            perf_s=ports.perf_s,
+            dropped=self.dropped,
+        )
 
     def _new_agent(self, identity: Identity) -> Agent:
         ports, intervals = self._ports, self._config.intervals

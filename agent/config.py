@@ -180,7 +180,27 @@ class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
     sink: Sink | None = None
 
 
-Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor
+class SoundSensor(Message, frozen=True, tag_field="kind", tag="sound"):
+    """Clips of sound, each one row: of a WAV file, of those that appear in a directory, or of a pipe of raw samples.
+
+    The tensor that `input` names gets float32 from -1 to 1, `rate_input` the rate where the model asks for it.
+    """
+
+    model: str
+    path: str
+    rate_hz: Annotated[int, msgspec.Meta(ge=100, le=192_000)]
+    clip_s: Annotated[float, msgspec.Meta(gt=0, le=60)]
+    input: Annotated[str, msgspec.Meta(min_length=1)]
+    hop_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    rate_input: str = ""
+    channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Of a pipe: a file says it itself."""
+    look_s: Interval = 1.0
+    existing: bool = False
+    sink: Sink | None = None
+
+
+Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor | SoundSensor
 
 
 class Capture(Message, frozen=True):
@@ -197,6 +217,8 @@ class FeedbackConfig(Message, frozen=True):
 
     labels_topic: str = ""
     metrics_topic: str = ""
+    kept_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 1024 * 1024
+    """Of each model on flash: answers that wait for a label after the agent was started again."""
 
 
 class Pin(Message, frozen=True):

@@ -137,6 +137,7 @@ class Daemon:
             look=self._looks.begin,
             tune=self._tune,
             tune_fault=self._tune_fault,
+            answers_disk=lambda: PosixDisk(self._state_dir / "answers"),
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
         )
 
@@ -284,6 +285,8 @@ class Daemon:
             self._blob_server.stop()
         if self._server is not None:
             self._server.stop()
+        for slot in self._device.slots.values():
+            slot.keep_answers()
         self._lock_file.close()
         _EDGEWARD_LOG.removeHandler(self._log_lines)
         _log.info("device %s has stopped", self._config.device.name)

@@ -128,10 +128,10 @@ class Session(Protocol):
     """A loaded model."""
 
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
-        """Returns one array for each of the manifest's outputs, in order. Raises what the runtime raises.
+        """Returns one array for each of the manifest's session outputs, in order. Raises what the runtime raises.
 
-        `inputs` holds an array for each of the manifest's inputs, by name; shapes (rows, ...) and dtypes are those
-        that the manifest names, text as dtype object. `stop` may end it early, by any exception.
+        `inputs` holds an array for each of its session inputs, by name; shapes (rows, ...) and dtypes are those that
+        the manifest names, text as dtype object. `stop` may end it early, by any exception.
         """
         ...
 
@@ -204,4 +204,6 @@ class Sample(msgspec.Struct, frozen=True):
     key: str = ""
     """Who or what the row belongs to. While a trial answers only a share, one version answers all rows of one key."""
     file: str = ""
-    """The name of the file that the row comes from, of an image."""
+    """The name of the file that the row comes from, of an image or a sound."""
+    offset_s: float | None = None
+    """Where a clip of sound begins, in seconds from the sound's beginning."""

@@ -23,9 +23,12 @@ def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> di
 
 
 def split_golden(arrays: Mapping[str, Array], manifest: Manifest) -> tuple[dict[str, Array], list[Array]]:
-    """Returns (inputs by name, outputs in the manifest's order). KeyError if a tensor of the manifest is missing."""
-    return inputs_of(arrays, [tensor.name for tensor in manifest.inputs]), [
-        arrays[_OUT + tensor.name] for tensor in manifest.outputs
+    """Returns (inputs by name, outputs in the manifest's order), state among both.
+
+    KeyError if a tensor of the manifest is missing.
+    """
+    return inputs_of(arrays, [tensor.name for tensor in manifest.session_inputs]), [
+        arrays[_OUT + tensor.name] for tensor in manifest.session_outputs
     ]
 
 
@@ -69,8 +72,8 @@ def answers(
 
 
 def ranks_of(manifest: Manifest) -> dict[str, int]:
-    """Returns the number of dimensions of each input of a version, by name."""
-    return {tensor.name: len(tensor.shape) for tensor in manifest.inputs}
+    """Returns the number of dimensions of each input of a version, state among them, by name."""
+    return {tensor.name: len(tensor.shape) for tensor in manifest.session_inputs}
 
 
 def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float | Array) -> Array:
@@ -108,6 +111,6 @@ def mismatched_rows(
     numbers of outputs differ.
     """
     rtol, atol = float(golden.rtol), np.array(float(golden.atol))
-    allowed = [arrays.get(_TOLERANCE + tensor.name, atol) for tensor in manifest.outputs]
+    allowed = [arrays.get(_TOLERANCE + tensor.name, atol) for tensor in manifest.session_outputs]
     every = zip(expected, actual, allowed, strict=True)
     return int(np.logical_or.reduce([rows_differ(want, got, rtol=rtol, atol=most) for want, got, most in every]).sum())

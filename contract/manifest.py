@@ -17,6 +17,8 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 MAX_CLASSES = 256
 MAX_CLASSES_CHARS = 4096
 """Of all names of classes together: every device of a model receives them with each version."""
+MAX_STREAMS = 4096
+"""Streams of which a device may keep state: it holds all of them in memory."""
 DATATYPES = {
     "BOOL": "bool",
     "UINT8": "uint8",
@@ -86,6 +88,38 @@ class Variant(Message, frozen=True):
     limits: ModelLimits
 
 
+class Stage(Message, frozen=True):
+    """One of two models in a row that are one artifact: what was pushed, and what feeds it."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    sha256: str
+    """The digest of the model as it was pushed."""
+    feeds: tuple[tuple[str, str], ...] = ()
+    """(input, the output of the first model that it is); of the first model nothing."""
+
+
+class StateTensor(Message, frozen=True):
+    """One tensor that a device keeps between two requests of a stream: an output that is the next input."""
+
+    input: str
+    output: str
+    datatype: str
+    shape: Annotated[tuple[Positive, ...], msgspec.Meta(max_length=8)]
+    """Of one stream: a dynamic dimension is 1 here."""
+    initial: Decimal = Decimal(0)
+    """The number in every place of it before the first request."""
+
+
+class StateRules(Message, frozen=True):
+    """What a device keeps for each stream of requests, and when a stream begins anew."""
+
+    tensors: Annotated[tuple[StateTensor, ...], msgspec.Meta(min_length=1, max_length=8)]
+    reset_after_s: Decimal = Decimal(0)
+    """A stream whose last request is longer ago begins anew; 0: never for that."""
+    max_keys: Annotated[int, msgspec.Meta(ge=1, le=MAX_STREAMS)] = 64
+    """Streams that are kept at the same time; beyond it the one that was asked longest ago is forgotten."""
+
+
 class Manifest(Message, frozen=True):
     """Signed description of one version: artifact, signature of inputs and outputs, limits, golden set."""
 
@@ -94,7 +128,9 @@ class Manifest(Message, frozen=True):
     golden: Golden
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
+    """What a caller gives: state is none of it."""
     outputs: tuple[Tensor, ...]
+    """What a caller gets."""
     columns: tuple[str, ...]
     """Feature names in the order of a single matrix input; for one input per column, the inputs' names."""
     hardware: tuple[str, ...]
@@ -115,8 +151,24 @@ class Manifest(Message, frozen=True):
     """The label that counts as selected, where groups are counted."""
     classes: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_CLASSES)] = ()
     """All that a classifier can answer, as text. Empty: not known, or more than a signed document should name."""
+    stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=2)] = ()
+    """The two models that the artifact joins, in the order in which they run. Empty: it is one model."""
+    state: StateRules | None = None
+    """What the device keeps between requests; None: every request stands alone."""
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
     """Other forms, in order of preference after the one above."""
+
+    @property
+    def session_inputs(self) -> tuple[Tensor, ...]:
+        """What the runtime is fed: what a caller gives, and the state."""
+        kept = self.state.tensors if self.state is not None else ()
+        return (*self.inputs, *(Tensor(name=each.input, datatype=each.datatype, shape=each.shape) for each in kept))
+
+    @property
+    def session_outputs(self) -> tuple[Tensor, ...]:
+        """What the runtime gives, in the order in which it is asked: what a caller gets, and then the state."""
+        kept = self.state.tensors if self.state is not None else ()
+        return (*self.outputs, *(Tensor(name=each.output, datatype=each.datatype, shape=each.shape) for each in kept))
 
     @property
     def forms(self) -> tuple["Manifest", ...]:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from edgeward.pipelines.pipeline import Pipeline
     from edgeward.pipelines.runner import run_pipeline
     from edgeward.pipelines.step import Metrics, step
+    from edgeward.recurrent import RecurrentState
     from edgeward.rollout_handle import RolloutHandle
     from edgeward.runs.run import Run, current_run, run
 
     __version__: str
 
 __all__ = [
-    "BadInput", "Client", "EdgewardError", "HeldOut", "Metrics", "Pipeline", "RolloutHandle", "Run", "Table",
-    "WorldError", "__version__", "current_run", "run", "run_pipeline", "split_by_time", "step",
+    "BadInput", "Client", "EdgewardError", "HeldOut", "Metrics", "Pipeline", "RecurrentState", "RolloutHandle", "Run",
+    "Table", "WorldError", "__version__", "current_run", "run", "run_pipeline", "split_by_time", "step",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "HeldOut": "edgeward.held_out",
     "Metrics": "edgeward.pipelines.step",
     "Pipeline": "edgeward.pipelines.pipeline",
+    "RecurrentState": "edgeward.recurrent",
     "RolloutHandle": "edgeward.rollout_handle",
     "Run": "edgeward.runs.run",
     "Table": "edgeward.answers.table",

@@ -63,7 +63,9 @@ def environment() -> dict[str, Any]:
 
 
 def parameters(model: Any) -> dict[str, str]:
-    """An estimator's parameters, those of its steps too, as texts; none for anything else."""
+    """An estimator's parameters, those of its steps too, as texts; of two models in a row the second's; else none."""
+    if isinstance(model, list | tuple):
+        return parameters(model[-1]) if model else {}
     if not hasattr(model, "get_params"):
         return {}
     simple = {name: value for name, value in model.get_params(deep=True).items() if not hasattr(value, "get_params")}

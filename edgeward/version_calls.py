@@ -33,6 +33,7 @@ from edgeward.answers.tried import Tried
 from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
+from edgeward.recurrent import RecurrentState
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
 from edgeward.transport import Transport
@@ -52,6 +53,8 @@ class VersionCalls:
         *,
         name: str,
         sample: Any = None,
+        feeds: Mapping[str, str] | None = None,
+        state: RecurrentState | None = None,
         data: Any = None,
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
@@ -73,6 +76,13 @@ class VersionCalls:
         MLFLOW_TRACKING_URI names. `sample` holds rows as devices will see them: a DataFrame, an array
         (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings its own. `variants` are smaller
         forms to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
+
+        A list of two models is a version in which the second answers what the first gives: ONNX first, then ONNX or an
+        estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
+        input where names differ, and the only matrix is an estimator's without a word. Both are run here, one after
+        the other: by these answers the one that devices get is judged.
+
+        `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
 
         A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
         judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
@@ -101,18 +111,13 @@ class VersionCalls:
         """
         _check_push(
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
-            variants=variants, waive_rows=waive_rows, run=run, retraining=retraining, training_s=training_s,
+            variants=variants, waive_rows=waive_rows, feeds=feeds, state=state, run=run, retraining=retraining,
+            training_s=training_s,
         )  # fmt: skip
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name)) is not None:
             return known
-        kind, raw, rows = encode_model_and_rows(model, sample)
-        if hasattr(model, "get_params"):
-            from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
-
-            rows = with_answers(model, sample, rows, waived=bool(waive_rows))
-        elif not waive_rows:
-            refuse_few(decode_sample(rows))
+        kind, raw, rows = _encoded(model, sample, feeds, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         brought = _brought(model)
         tags = {**brought.pop("tags", {}), **(tags or {})}
@@ -122,6 +127,8 @@ class VersionCalls:
         own = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
+        if state is not None:
+            request["recurrent"] = state.encode()
         if retraining:
             request["retrained"] = {"id": retraining, "training_s": training_s}
         parts = {"model": raw, "sample": rows}
@@ -131,16 +138,14 @@ class VersionCalls:
             note_push(opened, model, name, answer)
         return answer
 
-    def try_out(self, model: Any, *, name: str, sample: Any, waive_rows: bool = False) -> Tried:
+    def try_out(
+        self, model: Any, *, name: str, sample: Any, feeds: Mapping[str, str] | None = None, waive_rows: bool = False
+    ) -> Tried:
         """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
 
-        `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
+        `model`, `sample` and `feeds` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
         """
-        kind, raw, rows = encode_model_and_rows(model, sample)
-        if hasattr(model, "get_params"):
-            from edgeward.recording import with_answers
-
-            rows = with_answers(model, sample, rows, waived=waive_rows)
+        kind, raw, rows = _encoded(model, sample, feeds, waived=waive_rows)
         request = {"kind": kind, "waive_rows": waive_rows}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
@@ -287,6 +292,24 @@ class VersionCalls:
         return self._transport.fetch(f"/v1/blobs/{digest}")
 
 
+def _encoded(model: Any, sample: Any, feeds: Mapping[str, str] | None, *, waived: bool) -> tuple[str, bytes, bytes]:
+    """(kind, model, rows) as they are sent, with the answers of what is alive here."""
+    if isinstance(model, list | tuple):
+        from edgeward.staged import encode_two  # few versions are two models
+
+        return encode_two(model, sample, feeds or {}, waived=waived)
+    if feeds:
+        arguments.refuse("model", model, "a list of two models, of which `feeds` says how they are connected")
+    kind, raw, rows = encode_model_and_rows(model, sample)
+    if hasattr(model, "get_params"):
+        from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
+
+        rows = with_answers(model, sample, rows, waived=waived)
+    elif not waived:
+        refuse_few(decode_sample(rows))
+    return kind, raw, rows
+
+
 def _brought(model: Any) -> dict[str, Any]:
     """What an exported folder says of its version; empty for any other model."""
     if not isinstance(model, str | Path) or not Path(model).is_dir():
@@ -311,10 +334,13 @@ def _check_push(**given: Any) -> None:
     arguments.text_or_number("parent", given["parent"])
     arguments.number("training_s", given["training_s"])
     arguments.texts("variants", given["variants"], '["fp16"]')
+    arguments.by_name("feeds", given["feeds"], arguments.text, '{"input": "output"}')
     arguments.by_name("metrics", given["metrics"], arguments.number, '{"accuracy": 0.9}')
     arguments.by_name("tags", given["tags"], arguments.text, '{"experiment": "42"}')
     arguments.by_name("gates", given["gates"], arguments.function, '{"bias": check_bias}')
     if given["held_out"] is not None and not isinstance(given["held_out"], HeldOut):
         arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
+    if given["state"] is not None and not isinstance(given["state"], RecurrentState):
+        arguments.refuse("state", given["state"], 'edgeward.RecurrentState({"h_in": "h_out"})')
     if given["run"] is not None and not hasattr(given["run"], "note_pushed"):
         arguments.refuse("run", given["run"], "the run of `with edgeward.run(...) as run`")

@@ -7,7 +7,8 @@ Decides how an answer is named, what is kept of it, and which one is dropped fir
 import itertools
 import re
 from array import array
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import msgspec
 
@@ -65,11 +66,41 @@ class _Block:
         self.captured = bytearray(BLOCK_SIZE)
 
 
+class Log(Protocol):
+    """Where answers are kept beyond the end of the process."""
+
+    def answered(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool) -> None:
+        """Notes an answer."""
+        ...
+
+    def labelled(self, name: str) -> None:
+        """Notes that a row has met its label."""
+        ...
+
+    def captured(self, name: str) -> None:
+        """Notes that a row was captured."""
+        ...
+
+    def write(self, answers: "Answers") -> None:
+        """Writes what is new."""
+        ...
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether answers of earlier starts were not read yet."""
+        ...
+
+    def earlier(self, answers: "Answers", name: str) -> "Answers | None":
+        """Returns the answers of the earlier start that gave an id."""
+        ...
+
+
 class Answers:
     """Answers by number. `prefix` begins each id, and no id of another model or of another start of the agent."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, log: Log | None = None) -> None:
         self.prefix = prefix
+        self._log = log
         self.next_number = itertools.count(1).__next__
         """Returns the number of a new answer, from any thread."""
         self.assignments: dict[int, Assignment] = {}
@@ -94,8 +125,35 @@ class Answers:
             del self.assignments[next(iter(self.assignments))]
         return number
 
+    def write(self) -> None:
+        """Makes what is new outlive the process."""
+        if self._log is not None:
+            self._log.write(self)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether answers outlive the process."""
+        return self._log is not None
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the next label may have to wait until answers of earlier starts are read from flash."""
+        return self._log is not None and self._log.is_unread
+
+    def of(self, name: str) -> "Answers":
+        """Returns the answers of the start of the agent that gave an id: these ones where no other is known."""
+        if self._log is None or name.startswith(self.prefix):
+            return self
+        return self._log.earlier(self, name) or self
+
+    def gave(self, name: str) -> bool:
+        """Whether an id is one of this model's, of this start or of an earlier one."""
+        return name.startswith(self.prefix) or self.of(name) is not self
+
     def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
         """Keeps an answer: one value, or a list with one for each row. `labelled`: it has met its label already."""
+        if self._log is not None:
+            self._log.answered(number, version, value, at_s, labelled=labelled)
         block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
         if block is None:
             return
@@ -126,6 +184,8 @@ class Answers:
         given or is kept no longer; `label_repeated` if no row waits; `label_invalid` if the answer holds nothing that
         could meet a label.
         """
+        if (earlier := self.of(name)) is not self:
+            return earlier.find(name)
         number, row, block = self._look_up(name)
         place = number % BLOCK_SIZE
         if block.states[place] & _MUTE:
@@ -151,6 +211,8 @@ class Answers:
 
     def version_of(self, name: str) -> int:
         """Returns the number of the version that gave an answer. BadInput `answer_unknown`."""
+        if (earlier := self.of(name)) is not self:
+            return earlier.version_of(name)
         number, _, block = self._look_up(name)
         return block.versions[number % BLOCK_SIZE]
 
@@ -159,6 +221,8 @@ class Answers:
         found = _NUMBER.match(name, len(self.prefix)) if name.startswith(self.prefix) else None
         if found is None or (row := int(found[2] or 0)) >= MAX_CAPTURED_ROWS:
             return
+        if self._log is not None:
+            self._log.captured(name)
         index, place = divmod(int(found[1], 16), BLOCK_SIZE)
         block = self._blocks.get(index) or self._new_block(index)
         if block is not None:
@@ -172,17 +236,28 @@ class Answers:
             block = self._blocks.get(index)
             if block is not None and block.states[place] and block.versions[place] in self.assignments:
                 return int(found[1], 16), int(found[2]) if found[2] is not None else None, block
-        words = f"the newest {MAX_BLOCKS * BLOCK_SIZE:,} since the agent has started are known"
+        words = f"the newest {MAX_BLOCKS * BLOCK_SIZE:,} since the agent has started are known, and of earlier starts "
+        words += "those that [feedback] kept_bytes has room for"
         raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {name[:64]!r}: {words}")
 
     def labelled(self, kept: Kept) -> None:
-        """Notes that a row has met its label."""
-        block = self._blocks[kept.number // BLOCK_SIZE]
-        place = kept.number % BLOCK_SIZE
-        if block.states[place] & _MANY:
-            self._many[kept.number][1][kept.row] = 1
-        else:
+        """Notes that a row of this or an earlier start has met its label."""
+        if self._log is not None:
+            self._log.labelled(kept.id)
+        self.of(kept.id).note_labelled(kept.id)
+
+    def note_labelled(self, name: str) -> None:
+        """Notes that the row of this id, as `Kept.id` names it, has met its label; an unknown id changes nothing."""
+        with suppress(BadInput):
+            number, row, block = self._look_up(name)
+            self._label(number, row or 0, block)
+
+    def _label(self, number: int, row: int, block: _Block) -> None:
+        place = number % BLOCK_SIZE
+        if not block.states[place] & _MANY:
             block.states[place] |= _LABELLED
+        elif number in self._many and row < len(self._many[number][1]):
+            self._many[number][1][row] = 1
 
     def _rows(self, number: int, block: _Block) -> tuple[int, list[tuple[int, Answer]]]:
         """Returns how many rows an answer has, and (row, value) of those without a label."""

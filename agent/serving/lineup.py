@@ -126,7 +126,7 @@ class Lineup:
         if known is not None and known.assignment == assignment:
             return known
         if known is not None and _runs_alike(known.assignment.policy, assignment.policy):
-            return self._slot.prepare(assignment, known.session, known.distribution)
+            return self._slot.prepare(assignment, known.session, known.distribution, known.streams)
         return self._load(assignment, plan)
 
     def _load(self, assignment: Assignment, plan: Plan) -> Serving:

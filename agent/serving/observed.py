@@ -198,6 +198,7 @@ class Observed:
                 except Exception:  # whatever an answer holds, it costs this note alone
                     self._dropped["notes_skipped"] += 1
             self._tally.predictions.update(named)
+            self._answers.write()
 
     def _count(self, note: Note, named: list[str]) -> None:
         seconds, fault, value, label, rows, number, began_s = note

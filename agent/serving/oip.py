@@ -6,6 +6,7 @@ Source: https://github.com/kserve/open-inference-protocol, with Triton's binary 
 extensions (https://github.com/triton-inference-server/server/tree/main/docs/protocol).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -28,6 +29,7 @@ from agent.serving.oip_messages import (
     read_infer,
     refusal,
 )
+from agent.serving.oip_streams import begin_stream, end_stream, named_key
 from agent.serving.rows import count_rows, refuse_unequal_rows
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
@@ -80,9 +82,14 @@ class Endpoint:
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
     def expected_s(self, request: Request) -> float:
-        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths."""
+        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths.
+
+        A label that may be the first one for an earlier start reads its answers from flash: infinity.
+        """
         parts, posts = _parts(request.path)
         slot = self._slots().get(parts[2]) if posts else None
+        if parts[-1] == "feedback":
+            return math.inf if slot is not None and slot.answers.is_unread else 0.0
         serving = slot.serving if slot is not None else None
         return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
@@ -191,8 +198,10 @@ class Endpoint:
             inputs = _accepted(serving, asked, tail)
             rows = count_rows(inputs)
             clock.read()
-            number, key = slot.answers.next_number(), _named_key(asked) if slot.watchers else ""
+            number, key = slot.answers.next_number(), named_key(asked)
+            begin_stream(serving, asked, key)
             answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop, key, number)
+            end_stream(answered, asked, key)
             clock.ran()
             if answered is not serving:
                 serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
@@ -317,14 +326,9 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     return arrays
 
 
-def _named_key(asked: InferRequest) -> str:
-    """Returns the routing key that a request names; empty if it names none."""
-    return asked.parameters.routing_key if asked.parameters is not None else ""
-
-
 def _key(asked: InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
-    return _named_key(asked) or asked.id or bytes(request.body)
+    return named_key(asked) or asked.id or bytes(request.body)
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:

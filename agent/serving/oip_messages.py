@@ -86,8 +86,13 @@ class RequestParameters(msgspec.Struct):
 
     binary_data_output: bool = False
     routing_key: str = ""
-    """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key."""
+    """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key.
+    A model with state keeps it by this key, or by `sequence_id`; without either a request stands alone."""
     sequence_id: int | str = 0
+    sequence_start: bool = False
+    """The stream begins anew with this request."""
+    sequence_end: bool = False
+    """The stream ends with this request."""
     timeout: int = 0
     """Microseconds, as Triton counts them, after which nobody waits for the answer; 0 for none."""
 
@@ -116,8 +121,6 @@ def read_infer(request: Request) -> tuple[InferRequest, memoryview]:
     asked = _decoded(body if length is None else memoryview(body)[:length])
     if asked.id is not None and len(asked.id) > MAX_ID_CHARS:
         raise Refused(400, f"id: {len(asked.id)} characters, limit {MAX_ID_CHARS}")
-    if asked.parameters is not None and asked.parameters.sequence_id:
-        raise Refused(501, "parameters.sequence_id: models here keep no state between requests: send it as an input")
     return asked, _NO_TAIL if length is None else memoryview(body)[length:]
 
 

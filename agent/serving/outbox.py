@@ -32,7 +32,9 @@ class Predicted(Message, frozen=True, omit_defaults=True):
     confidence: float | None = None
     """The largest probability, in [0, 1]; None where the model gives none."""
     file: str = ""
-    """The name of the image's file."""
+    """The name of the file, of an image or a sound."""
+    offset_s: float | None = None
+    """Where a clip of sound begins, in seconds from the sound's beginning."""
     inputs: dict[str, Cell] = {}
     """Input cells by column, of the columns that the sink's configuration names."""
 
@@ -55,6 +57,7 @@ def line_of(prediction: Prediction, at: float, columns: Collection[str] = (), *,
             key=row.key if row is not None and with_key else "",
             confidence=prediction.confidence,
             file=row.file if row is not None else "",
+            offset_s=row.offset_s if row is not None else None,
             inputs={column: plain_cell(cell) for column, cell in cells.items()},
         )
     )

@@ -21,6 +21,7 @@ from agent.serving.distribution import Distribution
 from agent.serving.known_classes import is_known
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import answer_of, count_rows, encoder_of
+from agent.serving.streams import Streams
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer, Unusable, settle_label
 from contract.manifest import Manifest
@@ -28,6 +29,8 @@ from contract.messages import ModelInterval
 
 _UNKNOWN_CATEGORY = "Unknown Category"
 """Words of onnxruntime's OneHotEncoder where scikit-learn's refuses a row, too: the row is to blame."""
+
+_ONE_ROW = "the model keeps state between requests: a request is one row of one stream"
 
 
 class _Unloaded:
@@ -58,11 +61,14 @@ class Serving:
         distribution: Distribution | None = None,
         dropped: Counter[str] | None = None,
         private: frozenset[str] = frozenset(),
+        streams: Streams | None = None,
     ) -> None:
         manifest = assignment.manifest
         self._perf_s = perf_s
         self.assignment = assignment
         self.session = session
+        self.streams = streams
+        """What is kept between requests; None of a model without state."""
         self.version = str(manifest.release)
         self.regression = manifest.task == "regression"
         self._classifies = manifest.task == "classification"
@@ -94,13 +100,15 @@ class Serving:
         label: Answer | None = None,
         stop: Stop | None = None,
         number: int = 0,
+        *,
+        key: str = "",
     ) -> tuple[Inputs, list[Array], Any, float]:
         """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
 
         Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
         its label or number; of tensors the first output as nested lists, its only value, or None beyond
         `MAX_NOTED_VALUES`. `label` is a settled one (`settle`). Under `number` the answer is kept for a label that
-        comes later; 0 for one that nobody hears of.
+        comes later; 0 for one that nobody hears of. Requests of one `key` are a stream, where the model has state.
         What the version does not take is counted as refused and raised as BadInput. Whatever else raises is noted as a
         fault and raised on: WorldError, the runtime's own. What `stop` has ended is not noted: `Stopped`.
         """
@@ -112,12 +120,12 @@ class Serving:
             if inputs is None:
                 assert row is not None
                 inputs = self.row.arrays(row)
-                outputs = self.session.run(inputs)
+                outputs = self._run(inputs, None, key)
                 value = answer_of(outputs, regression=self.regression)
             else:
                 if self._checks_first:
                     self.acceptance.check_first(inputs)
-                outputs = self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
+                outputs = self._run(inputs, stop, key)
                 first = outputs[0]
                 if first.size == 1:
                     value = first.item()
@@ -146,6 +154,14 @@ class Serving:
         if len(notes) >= MAX_NOTES:
             self.observed.count()
         return inputs, outputs, value, seconds
+
+    def _run(self, inputs: Inputs, stop: Stop | None, key: str) -> list[Array]:
+        if self.streams is not None:
+            return self.streams.run(lambda given: self._run_session(given, stop), inputs, key)
+        return self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
+
+    def _run_session(self, inputs: Inputs, stop: Stop | None) -> list[Array]:
+        return self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
 
     def _run_until(self, inputs: Inputs, stop: Stop) -> list[Array]:
         """Runs the session unless `stop` is set; `Stopped` if it was set meanwhile and has ended the inference."""
@@ -221,6 +237,8 @@ class Serving:
             blame = error
         elif row is None and inputs is not None and not isinstance(error, WorldError):
             blame = self.acceptance.blame(inputs)  # of a row the encoder has made what the manifest names
+            if blame is None and self.streams is not None and count_rows(inputs) != 1:
+                blame = BadInput(Code.TENSORS_INVALID, _ONE_ROW)
         if blame is None and _UNKNOWN_CATEGORY in str(error):
             words = "a category that the model was not trained on; handle_unknown='ignore' in its encoder takes it"
             self.observed.refuse(Code.VALUE_RANGE, words)

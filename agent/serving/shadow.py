@@ -39,6 +39,7 @@ class _Copy(msgspec.Struct, gc=False):
     """None where the other version failed: its failures are repeated as often as its answers, so that both sides count
     the same rows."""
     label: Answer | None
+    key: str = ""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -78,23 +79,25 @@ class Shadow:
     ) -> None:
         """Queues a row that the other version was asked, if share and budget allow. Cells may be arrays."""
         if manifest is not self.candidate.assignment.manifest and self._takes(
-            sum(getattr(cell, "size", 1) for cell in values.values())
+            sum(getattr(cell, "size", 1) for cell in values.values()), _key_of(about)
         ):
-            self._waiting.append(_Copy(None, dict(values), outputs, label))
+            self._waiting.append(_Copy(None, dict(values), outputs, label, _key_of(about)))
 
     def see_tensors(
         self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: object = None
     ) -> None:
         """Queues copies of tensors that the other version was asked, shapes (rows, ...), if share and budget allow."""
         if manifest is not self.candidate.assignment.manifest and self._takes(
-            sum(array.size for array in inputs.values())
+            sum(array.size for array in inputs.values()), _key_of(about)
         ):
             copied = {name: array.copy() for name, array in inputs.items()}
-            self._waiting.append(_Copy(copied, None, outputs, None))
+            self._waiting.append(_Copy(copied, None, outputs, None, _key_of(about)))
 
-    def _takes(self, size: int) -> bool:
+    def _takes(self, size: int, key: str) -> bool:
+        """Whether an inference is repeated: of a model with state all of a stream, or none."""
         self._seen += 1  # two threads may count one number twice: then both are taken, or neither
-        if self._repeated_share < 1.0 and hashed(b"%d" % self._seen, self._salt) >= self._repeated_share:
+        chosen_by = key.encode() if key and self.candidate.streams is not None else b"%d" % self._seen
+        if self._repeated_share < 1.0 and hashed(chosen_by, self._salt) >= self._repeated_share:
             return False
         if size > MAX_VALUES or len(self._waiting) >= MAX_WAITING:
             self._dropped["shadow_inferences"] += 1
@@ -117,13 +120,17 @@ class Shadow:
     def _repeat(self, copy: _Copy) -> None:
         candidate = self.candidate
         try:
-            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, candidate.counted(copy.label))
+            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, candidate.counted(copy.label), key=copy.key)
         except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
             return
         if copy.outputs is None:
             return
         compared = compare(copy.outputs, outputs, classifies=candidate.assignment.manifest.task == "classification")
         candidate.observed.compared(compared)
+
+
+def _key_of(about: object) -> str:
+    return getattr(about, "key", "")
 
 
 def compare(stable: list[Array], shadow: list[Array], *, classifies: bool) -> Compared:

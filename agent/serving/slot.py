@@ -6,6 +6,7 @@ inference notes: `serving` does.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import msgspec
@@ -14,9 +15,11 @@ from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session, Stop, Stopped
 from agent.serving.answers import Answers
 from agent.serving.distribution import Distribution
+from agent.serving.kept_answers import KeptAnswers
 from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
 from agent.serving.split import Split
+from agent.serving.streams import Streams
 from agent.serving.truth import Labelled, Truth
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
@@ -96,8 +99,9 @@ class ModelSlot:
     """Serves one model. `perf_s` is a monotonic clock in seconds, handed in.
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
-    lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its
-    answers.
+    lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its answers, which
+    `kept_answers` keeps beyond the end of the process. `new_lock` makes a lock for each version that keeps state: its
+    streams run one request at a time.
     """
 
     def __init__(
@@ -108,13 +112,16 @@ class ModelSlot:
         lock: Any,
         dropped: Counter[str] | None = None,
         prefix: str = "0-0-",
+        new_lock: Callable[[], Any] = nullcontext,
+        kept_answers: KeptAnswers | None = None,
     ) -> None:
         self.model = model
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
         """What limits and faults of watchers discarded, by kind."""
         self.perf_s = perf_s
         self.lock = lock
-        self.answers = Answers(prefix)
+        self._new_lock = new_lock
+        self.answers = Answers(prefix, kept_answers)
         self.truth = Truth(self.answers, lock, perf_s=perf_s, dropped=self.dropped)
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
@@ -140,8 +147,17 @@ class ModelSlot:
         """All versions that can be asked; the one that answers by default is first."""
         return tuple(each for each in (self._serving, self.fallback) if each is not None)
 
-    def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
-        """Returns a loaded version, ready to be swapped in."""
+    def prepare(
+        self,
+        assignment: Assignment,
+        session: Session,
+        distribution: Distribution | None = None,
+        streams: Streams | None = None,
+    ) -> Serving:
+        """Returns a loaded version, ready to be swapped in; `streams` go on where it was loaded before."""
+        rules = assignment.manifest.state
+        if streams is None and rules is not None:
+            streams = Streams(rules, perf_s=self.perf_s, lock=self._new_lock(), dropped=self.dropped)
         return Serving(
             assignment,
             session,
@@ -151,6 +167,7 @@ class ModelSlot:
             distribution=distribution,
             dropped=self.dropped,
             private=self.private,
+            streams=streams,
         )
 
     def swap(self, serving: Serving | None) -> Serving | None:
@@ -193,7 +210,7 @@ class ModelSlot:
         label = None if sample.label is None else serving.settle(sample.label)
         counted = None if label is None else serving.counted(label)
         try:
-            inputs, outputs, value, seconds = serving.infer(None, sample.values, counted, None, number)
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, counted, None, number, key=sample.key)
         except (BadInput, WorldError):
             raise
         except Exception as error:  # the runtime's exceptions share no base class
@@ -231,7 +248,8 @@ class ModelSlot:
         """Returns outputs in the manifest's order, shapes (rows, ...), not copied. WorldError `not_serving`.
 
         `inputs` are arrays by input name, shapes (rows, ...) and dtypes as in the manifest. Requests of one `key` go to
-        one version; without a key the first input's bytes are the key. BadInput `tensors_invalid`, `value_missing`,
+        one version, and are a stream where the model has state; without a key the first input's bytes choose the
+        version, and a request stands alone. BadInput `tensors_invalid`, `value_missing`,
         `value_range` for arrays that the version does not take; raises what the runtime raises for others.
         """
         serving = self._serving
@@ -262,12 +280,12 @@ class ModelSlot:
         `stop`; BadInput for what the version does not take; raises what the runtime raises, which is counted.
         """
         try:
-            outputs = serving.infer(inputs, None, None, stop, number)[1]
+            outputs = serving.infer(inputs, None, None, stop, number, key=key)[1]
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
             serving = fallback
-            outputs = serving.infer(inputs, None, None, stop, number)[1]
+            outputs = serving.infer(inputs, None, None, stop, number, key=key)[1]
         except (BadInput, Stopped):
             raise
         except Exception:  # the runtime's exceptions share no base class
@@ -288,6 +306,17 @@ class ModelSlot:
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """
         return self.truth.tell(name, label, [each.observed for each in self.versions])
+
+    def gave(self, name: str) -> bool:
+        """Whether this model gave the answer of an id, since the agent has started or before."""
+        with self.lock:
+            return self.answers.gave(name)
+
+    def keep_answers(self) -> None:
+        """Makes what was answered so far outlive the process, where it is kept."""
+        if self.answers.is_kept:
+            for each in self.versions:
+                each.observed.count()
 
     def note_captured(self, name: str) -> None:
         """Notes that the row of this id was captured: its label is to follow it."""

@@ -77,6 +77,8 @@ class Truth:
             except BadInput as error:
                 self.results[str(error.code)] += 1
                 raise
+            finally:
+                self._answers.write()
 
     def _tell(self, name: str, label: Any, loaded: dict[int, Observed]) -> Labelled:
         rows, waiting = self._answers.find(name)

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
 from contract.protocol import MAX_DETAIL_CHARS
+from contract.recurrent import StateAsked
 from contract.wire import Message, decode, encode
 from controller.api import views
 from controller.api.alert_routes import ALERT_ROUTES
@@ -48,7 +49,7 @@ from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.api.watcher_routes import WATCHER_ROUTES
-from controller.convert.request import VariantName
+from controller.convert.request import ModelKind, VariantName
 from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
 from controller.verbs.gates import Brought, OwnVerdict
@@ -61,7 +62,7 @@ class PushRequest(Message, frozen=True):
     `held_out` (npz).
     """
 
-    kind: Literal["skops", "onnx"]
+    kind: ModelKind
     tags: dict[str, str] = {}
     variants: tuple[VariantName, ...] = ()
     """The smaller forms to make too, for devices on which the full form does not fit."""
@@ -71,6 +72,8 @@ class PushRequest(Message, frozen=True):
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
     """The reason why a sample of few distinct rows is all there is; kept with the version."""
+    recurrent: StateAsked | None = None
+    """The state that devices keep between requests."""
     retrained: Retrained | None = None
     """The attempt to retrain that made it: then it must beat the champion."""
 
@@ -145,6 +148,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 waive_rows=wanted.waive_rows,
                 told=wanted.told,
                 brought=Brought(came.held_out, wanted.own_gates),
+                recurrent=wanted.recurrent,
                 retrained=wanted.retrained,
             ),
         )

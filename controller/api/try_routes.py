@@ -1,7 +1,5 @@
 """The route that tries a model out: its form, parity, size, latency and memory, with nothing registered."""
 
-from typing import Literal
-
 from aiohttp import web
 
 from contract.wire import Message, decode
@@ -9,13 +7,14 @@ from controller.api.auth import actor_of
 from controller.api.body import PUSHES, while_connected
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.convert.request import ModelKind
 from controller.verbs.tries import Tried, try_out
 
 
 class TryRequest(Message, frozen=True):
     """The JSON part of a try. The other multipart parts are `model` (bytes) and `sample` (npz)."""
 
-    kind: Literal["skops", "onnx"]
+    kind: ModelKind
     waive_rows: bool = False
     """Whether few distinct rows of the sample are enough."""
 

@@ -17,12 +17,14 @@ from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
 from contract.answers.distinct import refuse_few
-from contract.answers.recorded import decode_recorded
+from contract.answers.recorded import Sample, decode_recorded
+from contract.answers.session_tensors import tensor_of
+from contract.answers.tensor_sample import first_rows, golden_rows, match_sample
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import answers_in, by_run, join_golden, rows_differ, with_tolerances
-from contract.manifest import Tensor
 from contract.row_contract import allowed_of
+from contract.stages import decode_stages
 from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
@@ -38,7 +40,7 @@ from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
-from controller.convert.tensor_sample import first_rows, golden_rows, match_sample
+from controller.convert.staged import convert_stages
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
@@ -46,21 +48,6 @@ from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 OWN_PACKAGES = ("confinement", "contract", "controller")
 """Packages that stay readable, because modules are imported while the conversion runs."""
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
-_DATATYPE_OF = {
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(int64)": "INT64",
-    "tensor(int32)": "INT32",
-    "tensor(bool)": "BOOL",
-    "tensor(string)": "BYTES",
-    "tensor(float16)": "FP16",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +86,8 @@ def main() -> None:
 def _convert(request: Request, directory: Path) -> Conversion:
     model = Path(request.model)
     sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
+    if request.kind == "stages":
+        return _two(request, directory, sample)
     if request.kind == "onnx":
         taken = as_devices_take(model)
         if not request.rows_waived:
@@ -122,6 +111,20 @@ def _convert(request: Request, directory: Path) -> Conversion:
     return _finish(request, directory, _judged(judged), **described)
 
 
+def _two(request: Request, directory: Path, sample: Sample) -> Conversion:
+    """Converts two models in a row into one."""
+    if not request.rows_waived:
+        refuse_few(sample)
+    stages = decode_stages(Path(request.model).read_bytes())
+    made = convert_stages(
+        stages, sample, request.trusted_types, budget_s=request.precision_s, waived=request.rows_waived
+    )
+    converted = Convertible(made.model, made.session, made.inputs, made.columns, made.parity)
+    estimator = f"ONNX, then {stages.head.names[1] if stages.head.second == 'skops' else 'ONNX'}"
+    described: dict[str, Any] = {"estimator": estimator, "params": made.params, "classes": made.classes}
+    return _finish(request, directory, converted, stages=made.stages, **described)
+
+
 def _judged(judged: Judged, session: Any = None) -> Convertible:
     session = open_session(judged.model) if session is None else session
     return Convertible(judged.model, session, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
@@ -138,7 +141,7 @@ def _lacking(judged: Judged) -> dict[str, Any]:
 
 def _as_pushed(raw: Model, session: Any, sample: Array | dict[str, Array]) -> Convertible:
     """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
-    tensors = [_tensor(entry) for entry in session.get_inputs()]
+    tensors = [tensor_of(entry) for entry in session.get_inputs()]
     matched = match_sample(sample, tensors)
     inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     if any(array.ndim > 2 for array in inputs.values()):
@@ -160,8 +163,8 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
     return Conversion(
         task=task,
         classes=classes if task == "classification" else (),
-        inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
-        outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
+        inputs=tuple(tensor_of(entry) for entry in session.get_inputs()),
+        outputs=tuple(tensor_of(entry) for entry in session.get_outputs()),
         columns=converted.columns,
         form=form,
         as_pushed=isinstance(converted.model, Path),
@@ -256,15 +259,6 @@ def _counts_rows(outputs: list[Array], inputs: dict[str, Array]) -> bool:
     """Whether the first axis of every output counts what that of the inputs counts."""
     lengths = {len(array) if array.ndim else -1 for array in (*outputs, *inputs.values())}
     return len(lengths) == 1
-
-
-def _tensor(entry: Any) -> Tensor:
-    if entry.type not in _DATATYPE_OF:
-        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{entry.name} has type {entry.type}, which no device can be fed")
-    shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in entry.shape)
-    names = tuple(size[:64] if isinstance(size, str) else "" for size in entry.shape)
-    dimensions = names if any(names) else ()
-    return Tensor(name=entry.name, datatype=_DATATYPE_OF[entry.type], shape=shape, dimensions=dimensions)
 
 
 def _task(session: Any) -> Literal["classification", "regression", "other"]:

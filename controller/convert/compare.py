@@ -40,7 +40,7 @@ def compare(
     """
     differing, largest, spreads = differing_rows(expected, actual, allowed), 0.0, 0.0
     for name, want in expected.items():
-        got = _shaped(actual[name], want)
+        got = shaped(actual[name], want)
         if want.dtype.kind == "f" and want.shape == got.shape and want.size:
             away = np.abs(want - got.astype(np.float64))
             largest = max(largest, float(np.nanmax(away, initial=0.0)))
@@ -53,14 +53,14 @@ def compare(
 def differing_rows(expected: Mapping[str, Array], actual: Mapping[str, Array], allowed: Mapping[str, Array]) -> Array:
     """Returns which rows differ in any output: bool of shape (rows,)."""
     found = [
-        rows_differ(want, _shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
+        rows_differ(want, shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
         for name, want in expected.items()
     ]
     return np.asarray(np.logical_or.reduce(found))
 
 
-def _shaped(got: Array, want: Array) -> Array:
-    """An output in the shape of the expected one, where it has as many numbers: ONNX says (rows, 1) for (rows,)."""
+def shaped(got: Array, want: Array) -> Array:
+    """Returns an output in the shape of the expected one, where it has as many numbers: ONNX answers (rows, 1)."""
     return got.reshape(want.shape) if got.size == want.size else got
 
 

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -20,7 +19,7 @@ from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.children import run_child
 from controller.convert.memory import memory_for
-from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
+from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, ModelKind, Request, VariantName
 from controller.convert.scratch import open_file, read_file
 from controller.convert.starter import Starter, convert_fresh
 from controller.health import FREE_BYTES_WANTED
@@ -60,7 +59,7 @@ class Converted:
 
 
 async def run_conversion(
-    kind: Literal["skops", "onnx"],
+    kind: ModelKind,
     model: Path,
     sample: Path,
     limits: ConversionLimits,

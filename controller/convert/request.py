@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from contract.errors import Code
-from contract.manifest import Tensor
+from contract.manifest import Stage, Tensor
 from contract.wire import Message
 from controller.gates.parity import Parity
 from controller.gates.variant import Shrunk
@@ -24,13 +24,15 @@ def form_files(name: str) -> tuple[str, str]:
     return (f"{name}-{MODEL_OUT}", f"{name}-{GOLDEN}") if name else (MODEL_OUT, GOLDEN)
 
 
+ModelKind = Literal["skops", "onnx", "stages"]
+"""What was pushed: an estimator, an ONNX file, or two models in a row (`contract.stages`)."""
 VariantName = Literal["fp16", "int8"]
 
 
 class Request(Message, frozen=True):
     """The task of the child, and its limits."""
 
-    kind: Literal["skops", "onnx"]
+    kind: ModelKind
     model: str
     """The path of the model's file, which the child may read and not write."""
     trusted_types: tuple[str, ...] = ()
@@ -76,6 +78,8 @@ class Conversion(Message, frozen=True):
     parity: Parity
     as_pushed: bool = False
     """Whether the full form is the pushed file itself, so that no other was written."""
+    stages: tuple[Stage, ...] = ()
+    """The two models that the form joins; empty for one."""
     variants: dict[str, ConvertedForm] = {}
     """The smaller forms that were made."""
     shrunk: tuple[Shrunk, ...] = ()

@@ -71,6 +71,9 @@ def feed(raw: bytes, manifest: Manifest) -> dict[str, Array]:
 
     BadInput `sample_missing` names columns that the rows lack.
     """
+    if manifest.state is not None:
+        words = "a model with state answers streams, and held-out rows stand alone: push it without held_out"
+        raise BadInput(Code.SAMPLE_MISSING, words)
     sample = decode_sample(raw)
     inputs = manifest.inputs
     if len(inputs) == 1 and inputs[0].name not in manifest.columns:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from contract.interface import interface_change
+from contract.manifest import Manifest
 from contract.wire import Message
 from controller.registry.version import Environment, Version
 
@@ -52,6 +53,15 @@ def compare_versions(
     )
 
 
+def _state(manifest: Manifest) -> dict[str, str]:
+    """What is kept between requests, by input."""
+    if manifest.state is None:
+        return {}
+    rules = manifest.state
+    how = f"{rules.max_keys} streams, anew after {rules.reset_after_s} s"
+    return {f"state {each.input}": f"{each.output} {list(each.shape)}, {how}" for each in rules.tensors}
+
+
 def _sections(version: Version, environment: Environment | None) -> dict[str, Mapping[str, Any]]:
     lineage, manifest = version.lineage, version.manifest
     return {
@@ -60,6 +70,7 @@ def _sections(version: Version, environment: Environment | None) -> dict[str, Ma
             "task": manifest.task,
             "columns": list(manifest.columns),
             **{f"input {each.name}": f"{each.datatype} {list(each.shape)}" for each in manifest.inputs},
+            **_state(manifest),
             **{f"output {each.name}": f"{each.datatype} {list(each.shape)}" for each in manifest.outputs},
             "missing numbers": manifest.nan,
         },

@@ -86,7 +86,7 @@ class Lineage(Message, frozen=True):
     created_at: str
     created_by: str
     source: str
-    """`skops` or `onnx`."""
+    """`skops`, `onnx`, or `stages`: two models in a row."""
     source_sha256: str
     estimator: str = ""
     params: dict[str, Any] = {}
@@ -172,4 +172,4 @@ def _essence(version: Version) -> tuple[object, ...]:
     manifest = version.manifest
     blobs = tuple((form.artifact.sha256, form.golden.blob.sha256) for form in manifest.forms)
     verdicts = tuple((gate.gate, gate.passed) for gate in version.gates)
-    return blobs, manifest.inputs, manifest.outputs, manifest.columns, manifest.task, verdicts
+    return blobs, manifest.inputs, manifest.outputs, manifest.columns, manifest.task, manifest.state, verdicts

@@ -10,18 +10,19 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
+from contract.recurrent import StateAsked, state_of
 from contract.tolerance import RESOLUTION
 from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
-from controller.convert.request import Conversion, ConvertedForm, VariantName
+from controller.convert.request import Conversion, ConvertedForm, ModelKind, VariantName
 from controller.convert.scratch import scratch_directory
 from controller.gates.variant import judge_variant
 from controller.gates.verdict import GateVerdict
@@ -62,7 +63,7 @@ class Retrained(Message, frozen=True):
 async def push(
     state: State,
     model: str,
-    kind: Literal["skops", "onnx"],
+    kind: ModelKind,
     raw: Path,
     sample: Path,
     *,
@@ -72,11 +73,13 @@ async def push(
     waive_rows: str = "",
     told: Told = NOTHING,
     brought: Brought = NO_MORE,
+    recurrent: StateAsked | None = None,
     retrained: Retrained | None = None,
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
+    `recurrent`: the state that devices keep between requests. `waive_rows`: the reason why few distinct rows of the
+    sample are enough; empty: they are not.
     BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
     out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
     end and nothing is registered.
@@ -98,7 +101,7 @@ async def push(
                     kind, raw, sample, limits, variants, directory=directory,
                     chunk_bytes=state.config.publish.chunk_bytes, rows_waived=bool(waive_rows), starter=state.starter,
                 )  # fmt: skip
-                manifest = manifest_of(state, model, converted)
+                manifest = manifest_of(state, model, converted, recurrent)
                 verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
             digests = await _digests(converted, raw, sample)
         except asyncio.CancelledError:
@@ -106,7 +109,16 @@ async def push(
             raise
         lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
         evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {})
-        pushed = _register(state, model, converted, lineage, evidence, environment=told.environment, verdicts=verdicts)
+        pushed = _register(
+            state,
+            model,
+            converted,
+            lineage,
+            evidence,
+            manifest=manifest,
+            environment=told.environment,
+            verdicts=verdicts,
+        )
     if not pushed.new:
         words = f"the same bytes as v{pushed.version.release}: no version was made"
         state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
@@ -217,6 +229,7 @@ def _register(
     lineage: Lineage,
     evidence: dict[str, Any],
     *,
+    manifest: Manifest,
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:
@@ -224,7 +237,7 @@ def _register(
     version = Version(
         model=model,
         release=state.registry.next_release(model),
-        manifest=manifest_of(state, model, converted),
+        manifest=replace(manifest, release=state.registry.next_release(model)),
         lineage=lineage,
         evidence=evidence,
         gates=verdicts,
@@ -246,11 +259,17 @@ def _register(
     return Pushed(version, new=True)
 
 
-def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
-    """The manifest of the next release of `model`, as a release signer would vouch for it."""
+def manifest_of(state: State, model: str, converted: Converted, recurrent: StateAsked | None = None) -> Manifest:
+    """The manifest of the next release of `model`, as a release signer would vouch for it.
+
+    BadInput `request_invalid` where the model cannot keep the state that is asked for.
+    """
     answer = converted.answer
     fairness = gates.policy_of(state, model).fairness
     watched = fairness.groups[:MAX_GROUP_COLUMNS] if answer.task == "classification" else ()
+    kept, inputs, outputs = None, answer.inputs, answer.outputs
+    if recurrent is not None:
+        kept, inputs, outputs = state_of(recurrent, answer.inputs, answer.outputs)
     forms = {"": answer.form, **answer.variants}
     described = {name: _form(converted.forms[name], form) for name, form in forms.items()}
     return Manifest(
@@ -258,8 +277,9 @@ def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
         **described.pop(""),
         variants=tuple(Variant(name=name, **fields) for name, fields in described.items()),
         task=answer.task,
-        inputs=answer.inputs,
-        outputs=answer.outputs,
+        inputs=inputs,
+        outputs=outputs,
+        state=kept,
         columns=answer.columns,
         nan=answer.nan,
         required=answer.required,
@@ -268,6 +288,7 @@ def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
         groups=watched,
         positive=fairness.positive if watched else "",
         classes=answer.classes,
+        stages=answer.stages,
     )
 
 

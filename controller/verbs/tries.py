@@ -4,11 +4,11 @@ Decides that a try waits for its turn among pushes, and that the audit names it.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, run_conversion
+from controller.convert.request import ModelKind
 from controller.convert.scratch import scratch_directory
 from controller.evaluate.evaluate import Form, evaluate
 from controller.gates.parity import judge_parity
@@ -37,7 +37,7 @@ class Tried(Message, frozen=True):
 
 
 async def try_out(
-    state: State, model: str, kind: Literal["skops", "onnx"], raw: Path, sample: Path, *, waive_rows: bool, actor: str
+    state: State, model: str, kind: ModelKind, raw: Path, sample: Path, *, waive_rows: bool, actor: str
 ) -> Tried:
     """Converts and measures the model in the file `raw` on the rows in `sample`; nothing is kept but an audit entry.
 

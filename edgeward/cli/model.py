@@ -21,6 +21,7 @@ from edgeward.cli.render import console, csv_asked, csv_option, json_option, pri
 from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
+from edgeward.recurrent import RecurrentState
 
 
 class _FileOrAddress(click.Path):
@@ -57,6 +58,17 @@ def model() -> None:
     type=click.Choice(["fp16", "int8"]),
     help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
 )
+@click.option(
+    "--then", type=click.Path(exists=True, path_type=Path), help="A second model, which answers what FILE gives: .onnx."
+)
+@click.option(
+    "--feed", "feeds", multiple=True, metavar="INPUT=OUTPUT", help="Of --then, where names differ; may be repeated."
+)
+@click.option(
+    "--state", "states", multiple=True, metavar="INPUT=OUTPUT", help="What devices feed back; may be repeated."
+)
+@click.option("--reset-after", type=float, default=0.0, metavar="SECONDS", help="Without a request: state begins anew.")
+@click.option("--max-keys", type=int, default=64, show_default=True, help="Streams of which devices keep state.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
 @click.option("--parent", default="", help="The version from which it follows; default: the newest.")
 @click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
@@ -73,6 +85,11 @@ def push(
     parent: str,
     licence: str,
     variants: tuple[Literal["fp16", "int8"], ...],
+    then: Path | None,
+    feeds: tuple[str, ...],
+    states: tuple[str, ...],
+    reset_after: float,
+    max_keys: int,
     waive_rows: str,
     as_json: bool,
 ) -> None:
@@ -80,18 +97,22 @@ def push(
 
     FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample, or a
     folder: MLflow's, Hugging Face's or an OCI layout, or models:/NAME@ALIAS on the server that MLFLOW_TRACKING_URI
-    names. Ctrl-C ends it on the controller too.
+    names. Ctrl-C ends it on the controller too. With --then both become one model: FILE is .onnx then.
     """
     check_name(name, "model")
-    given, measured = pairs(tags), _numbers(metrics)
+    given, measured, fed = pairs(tags), _numbers(metrics), pairs(feeds, "INPUT=OUTPUT")
+    state = _state(states, reset_after, max_keys)
     client = Client()
     _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path, texts)
+    pushed = estimator if then is None else [estimator, then]
     with _converting(Path(file).name) as progress:
         version = client.push(
-            estimator,
+            pushed,
             name=name,
             sample=sample,
+            feeds=fed,
+            state=state,
             tags=given,
             variants=variants,
             metrics=measured,
@@ -260,15 +281,21 @@ def _evidence(version: Version) -> str:
     return "; ".join([*why, *(gate.detail if gate.passed else f"{gate.gate}: {gate.detail}" for gate in ordered)])
 
 
-def pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE texts as a dict; BadInput `request_invalid` for anything else."""
+def pairs(texts: tuple[str, ...], form: str = "KEY=VALUE") -> dict[str, str]:
+    """KEY=VALUE texts as a dict; BadInput `request_invalid`, with what the option takes, for anything else."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected KEY=VALUE")
+            raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected {form}")
         found[key] = value
     return found
+
+
+def _state(states: tuple[str, ...], reset_after_s: float, max_keys: int) -> RecurrentState | None:
+    if not states:
+        return None
+    return RecurrentState(pairs(states, "INPUT=OUTPUT"), reset_after_s=reset_after_s, max_keys=max_keys)
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:

@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from contract.manifest import Manifest, Tensor
+from contract.manifest import Manifest, Stage, StateRules, Tensor
+from contract.recurrent import bytes_of
 from edgeward.answers.models import Gate, VersionDetail
 from edgeward.cli.render import size, when
 
@@ -97,9 +98,25 @@ def _signature(found: VersionDetail) -> Iterator[tuple[Text, str]]:
     manifest = msgspec.convert(found.manifest, Manifest)
     yield Text("in", "dim"), _tensors(manifest.inputs)
     yield Text("out", "dim"), _tensors(manifest.outputs)
+    for number, stage in enumerate(manifest.stages, 1):
+        yield Text(f"model {number}", "dim"), _stage(stage)
+    if manifest.state is not None:
+        yield Text("state", "dim"), _state(manifest.state)
     if manifest.variants:
         forms = (f"{each.name} {size(each.artifact.length)}" for each in manifest.variants)
         yield Text("smaller", "dim"), ", ".join(forms)
+
+
+def _state(rules: StateRules) -> str:
+    kept = ", ".join(f"{each.input} from {each.output}" for each in rules.tensors)
+    reset_s = float(rules.reset_after_s)
+    after = f", anew after {reset_s:g} s without a request" if reset_s else ""
+    return f"{kept}; up to {rules.max_keys} streams, {bytes_of(rules)} bytes each{after}"
+
+
+def _stage(stage: Stage) -> str:
+    fed = ", ".join(f"{name} from {output}" for name, output in stage.feeds[:MAX_TENSORS])
+    return f"{stage.name}, sha256 {stage.sha256[:12]}{f', takes {fed}' if fed else ''}"
 
 
 def _tensors(tensors: tuple[Tensor, ...]) -> str:

@@ -59,9 +59,13 @@ def repeated_push(run: "Run", model: Any, name: str) -> Pushed | None:
 
 
 def _log(run: "Run", model: Any, name: str) -> None:
-    """A fitted model, or the bytes of a file; of a folder nothing."""
+    """A fitted model, or the bytes of a file; of a folder nothing; of two models in a row each."""
     from pathlib import Path
 
+    if isinstance(model, list | tuple):
+        for number, each in enumerate(model, 1):
+            _log(run, each, f"{name}-{number}")
+        return
     if isinstance(model, str | Path):
         if Path(model).is_file():
             run.artifact(Path(model), name)

@@ -15,7 +15,9 @@ from agent.config import (
     ImagesSensor,
     Pin,
     ReplaySensor,
+    Sensor,
     SerialSensor,
+    SoundSensor,
     StdinSensor,
     TopicSensor,
     TopicSink,
@@ -78,7 +80,7 @@ def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() ->
     end = next(number for number, line in enumerate(lines) if line.startswith("A sensor's predictions go to"))
     described = msgspec.convert(
         tomllib.loads("\n".join(lines[start : end - 1]))["sensor"],
-        tuple[ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor, ...],
+        tuple[Sensor, ...],
     )
     assert described == (
         ReplaySensor(model="weather", path="weather.csv"),
@@ -86,6 +88,7 @@ def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() ->
         StdinSensor(model="weather"),
         SerialSensor(model="weather", path="/dev/ttyUSB0"),
         ImagesSensor(model="weather", path="/var/spool/camera", width=8, height=8),
+        SoundSensor(model="vad", path="/run/microphone", rate_hz=16_000, clip_s=0.036, input="input"),
     )
 
 

@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
+from contract.answers.tensor_sample import MAX_GOLDEN_BYTES, golden_rows, match_sample
 from contract.errors import BadInput, Code
 from contract.golden import answers, ranks_of, split_golden
 from contract.manifest import Manifest, Tensor
 from contract.samples import decode_sample, encode_sample
 from contract.tensors import decode_tensors
 from controller.convert.convert import ConversionLimits, Converted
-from controller.convert.tensor_sample import MAX_GOLDEN_BYTES, golden_rows, match_sample
 from edgeward.cli.pushed_file import _rows
 from edgeward.encode import encode_rows
 from firmware_sim.models import make_model

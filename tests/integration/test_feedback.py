@@ -46,6 +46,13 @@ def post(url: str, body: Any) -> int:
         return error.code
 
 
+def answers_at(url: str) -> bool | None:
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200 or None
+    except OSError:
+        return None
+
+
 def by_name(number: str, label: str) -> dict[str, Any]:
     """A strategy that judges an application's number and a class."""
     rules = [
@@ -138,6 +145,21 @@ def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_contro
         assert re.search(
             r'edgeward_model_serving{model_name="weather",model_version="1",role="(stable|trial)"} 1\n', page
         )
+        killed_with = lines()
+        agent.kill()
+        agent.start()
+        health = f"http://127.0.0.1:{port}/v2/models/weather/ready"
+        wait_for("the agent after the kill", lambda: answers_at(health))
+        assert post(feedback, {"id": found[0]["id"], "label": 0}) == 409, "its label was counted before the kill"
+        for answer in killed_with[40:50]:
+            assert post(feedback, {"id": answer["id"], "label": answer["value"]}) == 200
+            assert post(feedback, {"id": answer["id"], "label": answer["value"]}) == 409
+
+        def measured_again() -> Any:
+            of_device = client.device("device-1").models[0].measured
+            return next((each for each in of_device if each.labelled >= 50), None)
+
+        assert wait_for("labels after the kill", measured_again).release == 1
     finally:
         labeller.loop_stop()
         labeller.disconnect()

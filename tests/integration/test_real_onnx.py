@@ -4,8 +4,10 @@ Inputs of rank 0 to 4, a recurrent state, three outputs, whole numbers. The whee
 where it is not reached, these tests are skipped.
 """
 
+import json
 import subprocess
 import sys
+import wave
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.http as triton
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 
 from agent import Predictor
 from contract.errors import BadInput, Code
@@ -24,6 +28,7 @@ from controller.broker.process import start_broker
 from controller.config import BrokerConfig
 from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
+from edgeward.recurrent import RecurrentState
 
 pytestmark = [pytest.mark.soak, pytest.mark.broker, pytest.mark.timeout(400)]
 RNG = np.random.default_rng(7)
@@ -55,6 +60,20 @@ class Real:
         return {name: array[row : row + 1] for name, array in self.sample.items()}
 
 
+def network(weights: Any) -> bytes:
+    """tanh(x W), and an output beside it."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["embedding"]),
+        helper.make_node("Neg", ["a"], ["beside"]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 5]) for name in ("embedding", "beside")]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])]
+    graph = helper.make_graph(nodes, "network", inputs, outputs, [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    return bytes(model.SerializeToString())
+
+
 REAL = {
     "speech": Real(  # three inputs, a state of rank 3, a rate of rank 0
         "silero-vad==6.2.3",
@@ -84,6 +103,29 @@ REAL = {
 }
 
 
+PARTS = RNG.normal(size=(80, 8)).astype(np.float32)
+NETWORK = network(RNG.normal(size=(8, 5)).astype(np.float32))
+FEATURES = onnxruntime.InferenceSession(NETWORK).run(None, {"x": PARTS})[0]
+CLASSIFIER = LogisticRegression().fit(FEATURES, np.where(FEATURES[:, 0] > 0, "good", "scrap"))
+"""Two models in a row that one version holds."""
+
+
+MICROPHONE = """\
+[[sensor]]
+kind = "sound"
+model = "vad"
+path = "{directory}/sounds"
+rate_hz = 16000
+clip_s = 0.032
+input = "input"
+rate_input = "sr"
+look_s = 0.1
+[sensor.sink]
+kind = "file"
+path = "{directory}/heard.jsonl"
+"""
+
+
 class Bare:
     """onnxruntime alone."""
 
@@ -109,7 +151,9 @@ def site(raws: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> It
     """A controller and a device that serves all of them."""
     directory, port = tmp_path_factory.mktemp("site"), free_port()
     broker = start_broker(BrokerConfig(url="auto", port=free_port()), directory / "broker")
-    site = Site(directory, broker=broker.url, agent_tables=f'[serving]\nlisten = "127.0.0.1:{port}"\n')
+    (directory / "sounds").mkdir()
+    listen, microphone = f'[serving]\nlisten = "127.0.0.1:{port}"\n', MICROPHONE.format(directory=directory)
+    site = Site(directory, broker=broker.url, agent_tables=listen, rows_of=lambda _: microphone)
     try:
         client = site.start_controller()
         site.start_agent(1)
@@ -117,6 +161,11 @@ def site(raws: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> It
         for name, real in REAL.items():
             client.push(raws[name], name=name, sample=real.sample, waive_rows="pictures and sounds")
             client.rollout(name, strategy="all_at_once")
+        speech, state = REAL["speech"], RecurrentState({"state": "stateN"}, reset_after_s=600.0)
+        client.push(raws["speech"], name="vad", sample=speech.sample, state=state, waive_rows="sounds")
+        client.rollout("vad", strategy="all_at_once")
+        client.push([NETWORK, CLASSIFIER], name="parts", sample=PARTS, feeds={"X": "embedding"})
+        client.rollout("parts", strategy="all_at_once")
         yield site, client, port
     finally:
         site.stop()
@@ -148,6 +197,20 @@ def test_what_a_wheel_carries_is_served_over_the_protocol_as_onnxruntime_alone_a
     client.close()
 
 
+def test_two_models_in_a_row_answer_on_a_device_as_the_two_in_python(site: tuple[Site, Client, int]) -> None:
+    _, controller, port = site
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60)
+    wait_for("parts", lambda: client.is_model_ready("parts") or None)
+    found = asked(client, "parts", {"x": PARTS})
+    assert found.as_numpy("label").astype(str).tolist() == CLASSIFIER.predict(FEATURES).tolist()
+    np.testing.assert_allclose(found.as_numpy("probabilities"), CLASSIFIER.predict_proba(FEATURES), atol=1e-5)
+    client.close()
+    version = controller.version("parts", 1)
+    assert version.estimator == "ONNX, then LogisticRegression"
+    assert [stage["feeds"] for stage in version.manifest["stages"]] == [[], [["X", "embedding"]]]
+    assert "0 of 80 sample rows" in next(gate.detail for gate in version.gates if gate.gate == "parity")
+
+
 def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sound(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
@@ -160,6 +223,56 @@ def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sou
         ours = found.as_numpy("stateN")
         np.testing.assert_allclose(found.as_numpy("output"), want, atol=1e-5)
     client.close()
+
+
+def chained(raw: bytes, sound: Any) -> list[float]:
+    """What speech detection answers to clips of one sound, shape (clips, 512), in Python."""
+    bare, state, found = Bare(raw), np.zeros((2, 1, 128), np.float32), []
+    for part in sound:
+        answer, state = bare({"input": part[None], "state": state, "sr": 16_000})
+        found.append(float(answer.item()))
+    return found
+
+
+def test_a_state_that_the_device_keeps_gives_the_answers_of_one_long_sound(
+    site: tuple[Site, Client, int], raws: dict[str, bytes]
+) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
+    wait_for("vad", lambda: client.is_model_ready("vad") or None)
+    assert [each["name"] for each in client.get_model_metadata("vad")["inputs"]] == ["input", "sr"]
+    assert [each["name"] for each in client.get_model_metadata("vad")["outputs"]] == ["output"]
+    found = []
+    for number, part in enumerate(SOUND):
+        sound = triton.InferInput("input", [1, 512], "FP32").set_data_from_numpy(part)
+        rate = triton.InferInput("sr", [], "INT64").set_data_from_numpy(np.array(16_000))
+        told = client.infer("vad", [sound, rate], sequence_id=7, sequence_start=not number)
+        found.append(float(told.as_numpy("output").item()))
+    client.close()
+    np.testing.assert_allclose(found, chained(raws["speech"], SOUND[:, 0]), atol=1e-5)
+    state = site[1].version("vad", 1).manifest["state"]
+    assert state["tensors"][0]["shape"] == [2, 1, 128]
+
+
+def test_a_sound_sensor_runs_speech_detection_as_python_does(
+    site: tuple[Site, Client, int], raws: dict[str, bytes]
+) -> None:
+    directory = site[0].directory
+    client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
+    wait_for("vad", lambda: client.is_model_ready("vad") or None)
+    client.close()
+    samples = (SOUND.reshape(-1) * 20_000).astype("<i2")
+    for name in ("hall.wav", "door.wav"):
+        with wave.open(str(directory / name), "wb") as sound:
+            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+            sound.writeframes(samples.tobytes())
+        (directory / name).rename(directory / "sounds" / name)
+    heard = directory / "heard.jsonl"
+    lines = wait_for("16 clips", lambda: heard.exists() and len(found := heard.read_text().splitlines()) > 15 and found)
+    want = chained(raws["speech"], (samples / np.float32(32768)).reshape(8, 512).astype(np.float32))
+    for name in ("hall.wav", "door.wav"):
+        told = [each for each in map(json.loads, lines) if each["file"] == name]
+        assert [each["offset_s"] for each in told] == [number * 0.032 for number in range(8)]
+        np.testing.assert_allclose([each["value"] for each in told], want, atol=1e-5)
 
 
 def test_what_a_wheel_carries_answers_in_an_application(site: tuple[Site, Client, int], raws: dict[str, bytes]) -> None:

@@ -50,7 +50,7 @@ class OnnxSession:
         # Without `providers` onnxruntime retries on failure and prints to stdout.
         options, providers = session_options(settings.threads), list(settings.providers)
         self._session = ort.InferenceSession(artifact, options, providers=providers)
-        self._outputs = [output.name for output in manifest.outputs]
+        self._outputs = [output.name for output in manifest.session_outputs]
 
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns an array for each of the manifest's outputs, in order; shapes and dtypes as in the Session port."""

@@ -116,7 +116,7 @@ class _Child:
     """One process, from its start to its end."""
 
     def __init__(self, artifact: str, manifest: Manifest, settings: SessionSettings) -> None:
-        self._outputs = len(manifest.outputs)
+        self._outputs = len(manifest.session_outputs)
         self._region = Region()
         child_reads, self._to_child = os.pipe()
         self._from_child, child_writes = os.pipe()

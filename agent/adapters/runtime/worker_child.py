@@ -31,7 +31,7 @@ def main() -> None:
         write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
         return
     write_message(writes, Said())
-    names = [output.name for output in manifest.outputs]
+    names = [output.name for output in manifest.session_outputs]
     while (said := read_message(reads)) is not None:
         if not _answer(session, names, region, said, (reads, writes)):
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.adapters.sensors.sinks import SinkThread
 from agent.adapters.sensors.streams import Place, TopicQueue, from_stdin, replay
 from agent.adapters.sensors.supervisor import tend
-from agent.config import Config, ImagesSensor, ReplaySensor, Sensor, SerialSensor, StdinSensor, TopicSensor
+from agent.config import Config, ImagesSensor, ReplaySensor, Sensor, SerialSensor, SoundSensor, StdinSensor, TopicSensor
 from agent.ports import Link, Lives, Sample
 from agent.serving.lives import SensorLife
 from agent.serving.pipeline import run_pipeline
@@ -72,14 +72,8 @@ class Pipelines:
         """Returns a function that opens the sensor's source; a later call goes on where the one before was."""
         beside, wait = self._beside, self._stop.wait
         match sensor:
-            case ReplaySensor(follow=True):
-                from agent.adapters.sensors.followed import Followed, follow  # few devices read logs
-
-                followed = Followed()
-                return lambda: follow(sensor, beside, wait, followed)
             case ReplaySensor():
-                place = Place()
-                return lambda: replay(sensor, beside, wait, place)
+                return self._rows_of_file(sensor)
             case StdinSensor():
                 return lambda: from_stdin(sensor)
             case SerialSensor():
@@ -91,9 +85,24 @@ class Pipelines:
 
                 seen = Seen()
                 return lambda: from_images(sensor, beside, wait, seen)
+            case SoundSensor():
+                from agent.adapters.sensors.sound import Heard, from_sound  # few devices have a microphone
+
+                heard = Heard()
+                return lambda: from_sound(sensor, beside, wait, heard)
             case TopicSensor():
                 queue = self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
                 return lambda: queue
+
+    def _rows_of_file(self, sensor: ReplaySensor) -> Callable[[], Iterable[Sample | BadInput]]:
+        beside, wait = self._beside, self._stop.wait
+        if sensor.follow:
+            from agent.adapters.sensors.followed import Followed, follow  # few devices read logs
+
+            followed = Followed()
+            return lambda: follow(sensor, beside, wait, followed)
+        place = Place()
+        return lambda: replay(sensor, beside, wait, place)
 
     def _line_cut(self) -> None:
         self._dropped["lines_cut"] += 1
@@ -103,7 +112,7 @@ class Pipelines:
         if sensor.sink is None:
             return None
         removed = self._removed.get(sensor.model, ())
-        named = not isinstance(sensor, ImagesSensor) and sensor.key not in removed
+        named = not isinstance(sensor, ImagesSensor | SoundSensor) and sensor.key not in removed
         made = SinkThread(
             sensor.sink, self._beside, self._link, self._dropped, number=number, removed=removed, with_key=named
         )

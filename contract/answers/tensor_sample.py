@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from contract.answers.recorded import MAX_ANSWERED_ROWS
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Tensor
 from contract.tensors import Array
-from controller.convert.sample_frame import MAX_PARITY_ROWS
 
 GOLDEN_ROWS = 64
 MAX_GOLDEN_BYTES = 4 << 20
@@ -51,7 +51,7 @@ def match_sample(sample: Array | Mapping[str, Array], inputs: Sequence[Tensor]) 
         words = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         raise _wrong(f"first axes of a sample count rows and must be equal, they are {words}: {_STACK}")
     return TensorSample(
-        {name: array[:MAX_PARITY_ROWS] if array.ndim else array for name, array in arrays.items()}, columns
+        {name: array[:MAX_ANSWERED_ROWS] if array.ndim else array for name, array in arrays.items()}, columns
     )
 
 

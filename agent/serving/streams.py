@@ -1,0 +1,80 @@
+"""State that one version keeps between the requests of a stream: what it gave last, it is fed next.
+
+Decides which request begins a stream anew, and which stream is forgotten. A stream is whatever has one key; a request
+without a key stands alone. Refuses to know which version answers, and what state means.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from agent.ports import Array, Inputs
+from contract.manifest import StateRules
+from contract.recurrent import initial_of
+
+Run = Callable[[Inputs], list[Array]]
+
+
+class Streams:
+    """The streams of one loaded version. `perf_s` is a monotonic clock in seconds; `lock`, a context manager, lets one
+    request with a key run at a time.
+    """
+
+    def __init__(self, rules: StateRules, *, perf_s: Callable[[], float], lock: Any, dropped: Counter[str]) -> None:
+        self._rules = rules
+        self._perf_s = perf_s
+        self._lock = lock
+        self._dropped = dropped
+        self._initial = {each.input: initial_of(each) for each in rules.tensors}
+        self._reset_after_s = float(rules.reset_after_s) or float("inf")
+        self._kept: dict[str, tuple[float, Inputs]] = {}
+        """By key, when it was asked last, and its state by input; the one that was asked longest ago is first."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def run(self, run: Run, inputs: Inputs, key: str) -> list[Array]:
+        """Returns what a caller gets. `run` is given the state too, and what it raises is raised: the stream goes on
+        from where it was.
+        """
+        if not key:
+            return self._answered(run({**inputs, **self._initial}))
+        with self._lock:
+            outputs = run({**inputs, **self._next(key)})
+            self._keep(key, outputs[-len(self._initial) :])
+        return self._answered(outputs)
+
+    def forget(self, key: str) -> None:
+        """Ends a stream: its next request begins anew."""
+        with self._lock:
+            self._kept.pop(key, None)
+
+    def _answered(self, outputs: list[Array]) -> list[Array]:
+        return outputs[: -len(self._initial)]
+
+    def _next(self, key: str) -> Inputs:
+        known = self._kept.get(key)
+        if known is None or self._perf_s() - known[0] > self._reset_after_s:
+            return self._initial
+        return known[1]
+
+    def _keep(self, key: str, states: list[Array]) -> None:
+        """Keeps what comes next of a stream; one that a stream cannot go on from begins it anew."""
+        self._kept.pop(key, None)
+        pairs = list(zip(self._initial.items(), states, strict=True))
+        if not all(_goes_on(before, state) for (_, before), state in pairs):
+            self._dropped["streams_broken"] += 1
+            return
+        self._kept[key] = (self._perf_s(), {name: state for (name, _), state in pairs})
+        while len(self._kept) > self._rules.max_keys:
+            del self._kept[next(iter(self._kept))]
+            self._dropped["streams_forgotten"] += 1
+
+
+def _goes_on(before: Array, state: Array) -> bool:
+    """Whether a state has the shape of the one before it, and only finite numbers: NaN would stay for ever."""
+    if state.shape != before.shape:
+        return False
+    return state.dtype.kind != "f" or bool(np.isfinite(state).all())
