@@ -203,13 +203,16 @@ class Service:
             self._state.events.tell_verdict(point)
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """Tells of devices whose stable version fails as much as the one on trial, and mends what they cannot fetch."""
+        """Tells of devices that are to blame themselves or answer wrongly, and mends what they cannot fetch."""
         for device, report in reports:
             state = report.state
             if state is not None and state.code in UNFETCHED:
                 self._retained.doubt(device, state.model)
             if state is not None and state.code == Code.DEVICE_SICK:
                 self._state.events.tell_sick(device, state.model, state.detail)
+                _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)
+            if state is not None and state.code == Code.GOLDEN_MISMATCH:
+                self._state.events.tell_golden(device, state)
                 _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)
 
     def _link(
