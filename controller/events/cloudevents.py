@@ -41,6 +41,8 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     status: str
     wave: int
     reason: str
+    trace_id: str = ""
+    """Of its OpenTelemetry trace; empty where none is sent."""
 
 
 class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
@@ -159,6 +161,8 @@ class Events:
         self._kept: deque[Event] = deque(maxlen=MAX_KEPT)
         self._known: dict[str, tuple[object, ...]] = {}
         self._listeners: set[Listener] = set()
+        self.trace_of: Callable[[Rollout], str] = lambda rollout: ""
+        """Names the trace of a rollout; empty where none is sent."""
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
         """Notes how rollouts stand, without an event: later changes are compared with this."""
@@ -260,6 +264,7 @@ class Events:
             status=rollout.status,
             wave=rollout.wave,
             reason=rollout.reason,
+            trace_id=self.trace_of(rollout),
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 
