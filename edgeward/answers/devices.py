@@ -42,8 +42,8 @@ class GoldenProbe(Answer, frozen=True):
     digest: str
     golden: str
     """The digest of the golden set."""
-    at: Time
-    """By the device's own clock."""
+    at: int
+    """When it ended, in seconds since 1970 by the device's own clock."""
     rows: int
     missed: int
     """Rows that were answered beyond tolerance."""

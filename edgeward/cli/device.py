@@ -4,6 +4,7 @@ import json
 import shlex
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -180,7 +181,8 @@ def _told(found: Device) -> Iterator[str]:
     for model in found.models:
         if model.state is not None and (probe := model.state.golden) is not None:
             how = "passed" if probe.passed else f"[red]failed: {probe.missed} rows beyond tolerance[/]"
-            yield f"{escape(model.model)}: golden probe of {when(probe.at)}, {probe.rows} rows: {how}"
+            at = when(datetime.fromtimestamp(probe.at, UTC))
+            yield f"{escape(model.model)}: golden probe of {at}, {probe.rows} rows: {how}"
     if words := config_words(found):
         yield escape(f"remote configuration: {words}")
     if found.note is not None:
