@@ -369,12 +369,14 @@ class Agent:
             self._stepper.step(name, model.judge(), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
             self._stepper.step(name, TimerFired(), now)
+        self._stepper.step(name, model.probe_golden(now), now)
 
     def _heartbeat(self, now: float) -> None:
         self._erasing.try_again()
         self._heartbeat_at = now + self._every("heartbeat_s")
         for name, model in self.models.items():
             self._stepper.step(name, model.prove(now), now)
+            self._stepper.step(name, model.probe_golden(now), now)
         states = tuple(model.message() for _, model in sorted(self.models.items()))
         identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
         self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)

@@ -16,6 +16,7 @@ from agent.flash.answer_log import AnswerLog
 from agent.flash.spool import Spool
 from agent.flash.store import Store
 from agent.models.device_model import DeviceModel
+from agent.models.golden_probes import GoldenProbes, ProbeSchedule
 from agent.models.stepper import Stepper
 from agent.ports import Disk, Link, Lives, Runtime
 from agent.serving.capture import Capturer
@@ -92,6 +93,8 @@ class Assembly:
         self._carriers = Carriers(ports.link, ports.open_source, (*stick, *config.transfer.sources))
         hours, local_clock = config.transfer.hours, ports.local_clock
         spread = unit_number(identity.device)
+        golden = config.golden
+        self._probe_schedule = ProbeSchedule(golden.interval_s, golden.hot_c, spread, ports.holds)
         self._pace = Pace(config.transfer.max_bytes_s, lambda: wait_s(hours, local_clock()), spread)
         self._capturers = {policy.model: self._new_capturer(policy) for policy in config.capture}
         self.agent = self._new_agent(identity)
@@ -203,8 +206,16 @@ class Assembly:
         self._ports.tune(wanted)
 
     def _new_model(self, name: str) -> DeviceModel:
-        slot, runtime = self.slot(name), self._ports.runtime
-        return DeviceModel(name, slot, runtime, Lineup(slot, runtime, self._store, self.dropped), self._new_download)
+        slot, ports = self.slot(name), self._ports
+        lineup = Lineup(slot, ports.runtime, self._store, self.dropped)
+        probes = GoldenProbes(
+            ports.runtime,
+            self._probe_schedule,
+            read=lineup.golden,
+            perf_s=ports.perf_s,
+            date_s=lambda: ports.wall_clock().timestamp(),
+        )
+        return DeviceModel(name, slot, ports.runtime, lineup, self._new_download, probes)
 
     def _new_download(self, assignment: Assignment) -> Download:
         carriers = self._carriers

@@ -228,6 +228,13 @@ class Pin(Message, frozen=True):
     release: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class GoldenConfig(Message, frozen=True):
+    """How often the session that answers is probed by its golden set."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 604_800.0
+    hot_c: Annotated[float, msgspec.Meta(gt=0, le=150)] = 70.0
+
+
 class SpoolConfig(Message, frozen=True):
     """What waits on flash for the controller."""
 
@@ -255,6 +262,7 @@ class Config(Message, frozen=True):
     intervals: IntervalsConfig = IntervalsConfig()
     serving: ServingConfig = ServingConfig()
     feedback: FeedbackConfig = FeedbackConfig()
+    golden: GoldenConfig = GoldenConfig()
     spool: SpoolConfig = SpoolConfig()
     transfer: TransferConfig = TransferConfig()
     sensor: Annotated[tuple[Sensor, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()

@@ -3,7 +3,7 @@
 Adapters in `agent/adapters` are the real ones; `firmware_sim` brings its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -179,8 +179,11 @@ class Runtime(Protocol):
         """
         ...
 
-    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
-        """Whether a loaded session answers its golden set (npz bytes) as at conversion."""
+    def answer_golden(self, session: Session, manifest: Manifest, golden: bytes) -> Generator[None, None, int]:
+        """Answers a golden set (npz bytes) on a loaded session, pauses after each run, and returns the rows missed.
+
+        Raises what the session raises, and BadInput for bytes that are no golden set.
+        """
         ...
 
     def free_mb(self) -> float:

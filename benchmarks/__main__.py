@@ -23,6 +23,7 @@ from benchmarks import (
     transport,
     trees,
     trust,
+    uneven_rollouts,
     verdicts,
     watchers,
 )
@@ -45,6 +46,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,
+    "uneven": uneven_rollouts.measure,
     "upload": big_model.measure,
     "verdicts": verdicts.measure,
     "watchers": watchers.measure,

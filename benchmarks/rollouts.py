@@ -30,11 +30,10 @@ from controller.verbs import rollouts
 from controller.verbs.push import push
 from firmware_sim.checkers.fleet import safety
 from firmware_sim.checkers.law import Violation
-from firmware_sim.scenario import load_scenario
+from firmware_sim.scenario import Scenario, load_scenario
 from firmware_sim.world import FleetWorld
 
 SCENARIOS = Path(__file__).parents[1] / "configs" / "scenarios"
-BLAST_RADIUS = 0.05
 OFFERS = 20_000
 BROKER_PORT = 8981
 WAIT_S = 300.0
@@ -55,18 +54,23 @@ def measure() -> list[Row]:
 
 
 def _ratio_stopped(name: str, seeds: int, goal: float) -> Row:
+    good = ratio_ended_well(load_scenario(SCENARIOS / f"{name}.toml"), seeds)
+    return Row(f"{name}, {seeds} seeds: {_WORDS[name]}", good, 1.0, "", "all seeds", goal, at_least=True)
+
+
+def ratio_ended_well(scenario: Scenario, seeds: int) -> float:
+    """Returns the fraction of seeds in which the second rollout ended as it must in the world of this name."""
     with get_context("spawn").Pool(os.cpu_count()) as pool:
-        good = sum(pool.starmap(_ends_well, [(name, seed) for seed in range(seeds)], chunksize=4))
-    return Row(f"{name}, {seeds} seeds: {_WORDS[name]}", good / seeds, 1.0, "", "all seeds", goal, at_least=True)
+        return sum(pool.starmap(_ends_well, [(scenario, seed) for seed in range(seeds)], chunksize=4)) / seeds
 
 
-def _ends_well(name: str, seed: int) -> bool:
+def _ends_well(scenario: Scenario, seed: int) -> bool:
     """Runs one seed until the second rollout has ended, and returns whether it ended as it must.
 
     Every device must have been safe at every moment.
     """
     gc.disable()
-    world = FleetWorld(load_scenario(SCENARIOS / f"{name}.toml"), seed)
+    world = FleetWorld(scenario, seed)
     while world.clock.now < world.scenario.ends_at_s and _second(world).status not in FINAL:
         world.clock.run(world.clock.now + STEP_S)
     gc.enable()
@@ -74,7 +78,7 @@ def _ends_well(name: str, seed: int) -> bool:
         safety(world)
     except Violation:
         return False
-    return _ENDS[name](world, _second(world))
+    return _ENDS[scenario.name](world, _second(world))
 
 
 def _second(world: FleetWorld) -> Rollout:
@@ -83,7 +87,7 @@ def _second(world: FleetWorld) -> Rollout:
 
 
 def _stopped_in_time(world: FleetWorld, rollout: Rollout) -> bool:
-    return rollout.status == "rolled_back" and _reached(world, rollout) <= BLAST_RADIUS
+    return rollout.status == "rolled_back" and _reached(world, rollout) <= _canaries(world)
 
 
 def _one_stratum_only(world: FleetWorld, rollout: Rollout) -> bool:
@@ -91,7 +95,14 @@ def _one_stratum_only(world: FleetWorld, rollout: Rollout) -> bool:
     hit = [
         device for device in world.devices.values() if world.strata[device.name].name == "small" and device.boots > 1
     ]
-    return alone and len(hit) / len(world.devices) <= BLAST_RADIUS
+    return alone and len(hit) / len(world.devices) <= _canaries(world)
+
+
+def _canaries(world: FleetWorld) -> float:
+    """Returns the fraction of the fleet in the first wave, the least that a bad release can reach."""
+    percent = world.scenario.strategy.waves[0].percent
+    assert percent is not None, "a wave of these worlds is a part of each stratum"
+    return float(percent) / 100
 
 
 def _completed(world: FleetWorld, rollout: Rollout) -> bool:

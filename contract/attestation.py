@@ -14,7 +14,10 @@ from contract.wire import Said
 MAX_DEVICES_OF_A_PAGE = 2_000
 """Devices of one page: 4 MB. A larger fleet is several pages, each signed by itself."""
 MAX_AGE_S = 7 * 86_400
-"""A heartbeat that was said longer before the statement proves nothing: a device proves itself every hour."""
+"""A heartbeat that was said longer before the statement proves nothing: a device sends one every half minute."""
+MAX_PROBE_AGE_S = 15 * 86_400
+"""A probe that ended longer before the statement proves nothing. A device probes itself every 5 to 9 days by default,
+and may have been too busy or too hot for a few."""
 _KIND = b"application/vnd.edgeward.attestation+json"
 
 

@@ -51,6 +51,7 @@ class Code(StrEnum):
     PROBE_FAILED = "probe_failed"  # the probe child died (memory or time limit, crash): look at detail
     PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
     PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion
+    GOLDEN_MISMATCH = "golden_mismatch"  # what serves answers its golden set otherwise: see docs/concepts/trust.md
     BOOT_BUDGET_SPENT = "boot_budget_spent"  # the trial rebooted the device too often
     HEALTH_ERRORS = "health_errors"  # inferences of the trial raise too often
     HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows

@@ -4,7 +4,7 @@ Decides when two answers count as equal. The converter's parity check and the de
 Refuses to know who runs the model.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -69,6 +69,42 @@ def answers(
     count = len(next(iter(inputs.values())))
     each = [run(one_run(inputs, ranks, row)) for row in range(count)]
     return [np.stack(outputs) for outputs in zip(*each, strict=True)]
+
+
+def missed_in_steps(
+    run: Callable[[dict[str, Array]], list[Array]],
+    inputs: Mapping[str, Array],
+    arrays: Mapping[str, Array],
+    manifest: Manifest,
+) -> Generator[None, None, int]:
+    """Answers a golden set in its smallest runs, pauses after each, and returns the number of rows that differ.
+
+    `inputs` are those of the golden set as the runtime takes them. More rows than the manifest allows count only if all
+    of them, answered in one run as at conversion, differ as well: so no verdict rests on how a set was divided.
+    """  # fmt: skip
+    ranks, expected = ranks_of(manifest), split_golden(arrays, manifest)[1]
+    missed = 0
+    for span in _spans(inputs, ranks, manifest):
+        given = {name: array[span] if array.ndim else array for name, array in inputs.items()}
+        wanted = [answer[span] for answer in expected]
+        missed += mismatched_rows(wanted, answers(run, given, ranks), manifest.golden, arrays, manifest)
+        yield
+    if not too_many(missed, manifest):
+        return missed
+    return mismatched_rows(expected, answers(run, inputs, ranks), manifest.golden, arrays, manifest)
+
+
+def _spans(inputs: Mapping[str, Array], ranks: Mapping[str, int], manifest: Manifest) -> list[slice]:
+    """The rows of each of the smallest runs; all rows are one run where an input takes no other number of them."""
+    any_length = all(tensor.shape[:1] in {(), (-1,)} for tensor in manifest.inputs)
+    if any_length or by_run(inputs, ranks):
+        return [slice(row, row + 1) for row in range(manifest.golden.rows)]
+    return [slice(None)]
+
+
+def too_many(missed: int, manifest: Manifest) -> bool:
+    """Whether more rows of a golden set differ than the manifest allows."""
+    return missed > float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
 
 
 def ranks_of(manifest: Manifest) -> dict[str, int]:

@@ -73,6 +73,23 @@ class Progress(Said, frozen=True):
     total_bytes: Count
 
 
+class GoldenProbe(Said, frozen=True):
+    """The newest test of the loaded session of a version: whether it answers the golden set as at conversion."""
+
+    digest: Digest
+    """Of the version's artifact."""
+    golden: Digest
+    """Of the golden set."""
+    at: Count
+    """When the probe ended, in seconds since 1970 in UTC by the device's own clock."""
+    rows: Count
+    """Questions of the golden set."""
+    missed: Count
+    """Of them, those that were answered beyond tolerance."""
+    passed: bool
+    """Whether that is no more than the manifest allows."""
+
+
 class ModelState(Said, frozen=True):
     """One model on one device."""
 
@@ -88,6 +105,8 @@ class ModelState(Said, frozen=True):
     """The progress of the fetch, if there is one."""
     stable_proven: bool = False
     """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
+    golden: GoldenProbe | None = None
+    """The newest probe of the session of stable; None: none has ended since it was loaded."""
     serving: Digest = ""
     """Digest that answers inferences now; empty when none does."""
     outcome: UpdateOutcome | None = None

@@ -131,6 +131,15 @@ class EventsConfig(Message, frozen=True):
     """A file with a secret of Standard Webhooks (`whsec_...`), by which every event is signed. Empty: unsigned."""
 
 
+class TracesConfig(Message, frozen=True):
+    """Where the traces of rollouts go."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
+    """An OpenTelemetry collector over OTLP/HTTP, `http://collector:4318/v1/traces`. Empty: no trace is made."""
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """The fraction of rollouts that are traced."""
+
+
 class AlertsConfig(Message, frozen=True):
     """The file with rules and receivers of alerts, and how often rules are judged."""
 
@@ -193,6 +202,7 @@ class Config(Message, frozen=True):
     publish: PublishConfig = PublishConfig()
     trust: TrustConfig = TrustConfig()
     events: EventsConfig = EventsConfig()
+    traces: TracesConfig = TracesConfig()
     alerts: AlertsConfig = AlertsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     oidc: OidcConfig = OidcConfig()

@@ -24,6 +24,7 @@ from controller.broker.retained import RetainedState
 from controller.broker.sentinels import Sentinels
 from controller.clock import today
 from controller.events.notifier import Notifier
+from controller.events.traces import Traces, trace_of
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
 from controller.reconcile.deeds import Deed
@@ -31,7 +32,7 @@ from controller.reconcile.measured import open_marks
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.roster import fresh_roster
 from controller.reconcile.series import VerdictPoint
-from controller.rollout.model import Rollout
+from controller.rollout.model import FINAL, Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
 from controller.verbs import (
@@ -44,6 +45,7 @@ from controller.verbs import (
     erasures,
     policies,
     retraining,
+    traces,
     watcher,
 )
 from controller.verbs.health import tell_changes
@@ -82,6 +84,8 @@ class Service:
         events, kept = state.config.events, state.alerts
         secret = Path(events.secret_file).expanduser() if events.secret_file else None
         self._webhooks = Webhooks(events.webhooks, state.events, secret)
+        self._traces = Traces(state.config.traces)
+        state.events.trace_of = lambda rollout: trace_of(state.config.traces, rollout)
         beside = Path(kept.source).parent if kept.source else state.config.data_dir
         self._notifier = Notifier(kept.file.receiver, beside, kept.records.put_delivered)
         state.event_fares, state.notifier = self._webhooks.fares, self._notifier
@@ -132,6 +136,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._webhooks.stop()
+        await self._traces.stop()
         await self._looks.stop()
         await self._data_looks.stop()
         await self._watcher_looks.stop()
@@ -194,6 +199,8 @@ class Service:
         """Tells of rollouts that a pass has changed."""
         self._state.events.saw(rollouts)
         for rollout in rollouts:
+            if rollout.status in FINAL and (trace_id := trace_of(self._state.config.traces, rollout)):
+                self._traces.send(trace_id, traces.trace_spans(self._state, rollout, time.time()))
             reason = f" ({rollout.reason})" if rollout.reason else ""
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
 
@@ -203,13 +210,16 @@ class Service:
             self._state.events.tell_verdict(point)
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """Tells of devices whose stable version fails as much as the one on trial, and mends what they cannot fetch."""
+        """Tells of devices that are to blame themselves or answer wrongly, and mends what they cannot fetch."""
         for device, report in reports:
             state = report.state
             if state is not None and state.code in UNFETCHED:
                 self._retained.doubt(device, state.model)
             if state is not None and state.code == Code.DEVICE_SICK:
                 self._state.events.tell_sick(device, state.model, state.detail)
+                _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)
+            if state is not None and state.code == Code.GOLDEN_MISMATCH:
+                self._state.events.tell_golden(device, state)
                 _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)
 
     def _link(

@@ -6,7 +6,6 @@ Decides what counts as proven. Trusts nothing but the file and the authority's c
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,15 +13,28 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from contract.attestation import MAX_AGE_S, Attestation, AttestationPage, AttestedDevice, Statement, signed_bytes
+from contract.attestation import (
+    MAX_AGE_S,
+    MAX_PROBE_AGE_S,
+    Attestation,
+    AttestationPage,
+    AttestedDevice,
+    AttestedVersion,
+    Statement,
+    signed_bytes,
+)
 from contract.errors import BadInput, Code
 from contract.keys import is_signed_by, verifies
-from contract.messages import Heartbeat, ModelState
+from contract.messages import GoldenProbe, Heartbeat
 
 MAX_FILE_BYTES = 2_000_000_000
 """An attestation of 100,000 devices is 200 MB."""
-REASONS = ("unsigned", "forged", "other_device", "old", "not_proven", "other_version")
-"""Why a device is not counted: without a key, not by its key, another's words, too old, not answered, unknown form."""
+REASONS = (
+    "unsigned", "forged", "other_device", "old", "not_probed", "old_probe", "other_golden_set", "failed",
+    "other_version",
+)  # fmt: skip
+"""Why a device is not counted: without a key, not by its key, another's words, too old, no probe since it started, a
+probe of long ago, other questions, answers beyond tolerance, an unknown form."""
 
 
 @dataclass
@@ -99,12 +111,13 @@ def _judge(device: AttestedDevice, statement: Statement, found: Verified) -> Non
         return
     versions = {(each.model, each.release, each.digest): each for each in statement.versions}
     for model in said.models:
-        for key, proven in _claims(model):
-            version = versions.get(key)
-            if version is not None and proven:
-                found.proven[version.model, version.release, version.golden, version.rows] += 1
-            else:
-                found.not_proven[device.device, model.model] = "other_version" if version is None else "not_proven"
+        if model.stable is None:
+            continue
+        version = versions.get((model.model, model.stable.release, model.stable.digest))
+        if reason := _why_not_proven(model.golden, version, statement.made_at):
+            found.not_proven[device.device, model.model] = reason
+        elif version is not None:
+            found.proven[version.model, version.release, version.golden, version.rows] += 1
 
 
 def _why_not(device: AttestedDevice, said: Heartbeat, made_at: float) -> str:
@@ -117,9 +130,17 @@ def _why_not(device: AttestedDevice, said: Heartbeat, made_at: float) -> str:
     return "old" if abs(made_at - said.at) > MAX_AGE_S else ""
 
 
-def _claims(model: ModelState) -> Iterator[tuple[tuple[str, int, str], bool]]:
-    if model.stable is not None:
-        yield (model.model, model.stable.release, model.stable.digest), model.stable_proven
+def _why_not_proven(probe: GoldenProbe | None, version: AttestedVersion | None, made_at: float) -> str:
+    """Why the newest probe of a version that a device has confirmed does not count; empty where it does."""
+    if version is None:
+        return "other_version"
+    if probe is None or probe.digest != version.digest:
+        return "not_probed"
+    if probe.golden != version.golden or probe.rows != version.rows:
+        return "other_golden_set"
+    if abs(made_at - probe.at) > MAX_PROBE_AGE_S:
+        return "old_probe"
+    return "" if probe.passed else "failed"
 
 
 def _certificate(pem: bytes) -> x509.Certificate:

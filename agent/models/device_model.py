@@ -7,6 +7,7 @@ identity, and the wire.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from weakref import ref
 
 from agent.core import machine
 from agent.core.events import HealthJudged, ModelBroken
@@ -26,6 +27,7 @@ from agent.core.model import (
     Verdict,
     yardstick,
 )
+from agent.models.golden_probes import GoldenProbes
 from agent.ports import Runtime
 from agent.serving.lineup import Lineup
 from agent.serving.plan import plan_lineup
@@ -33,13 +35,13 @@ from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.transfer.download import Download, Result
 from contract.errors import Code
-from contract.messages import ModelInterval, ModelState, Phase, Progress
+from contract.messages import GoldenProbe, ModelInterval, ModelState, Phase, Progress
 
 DRAIN_S = 5.0
 """A replaced session is dropped after this even if inferences run on it: they hold their own reference."""
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
-"""Between two tests that stable is whole on flash and answers its golden set."""
+"""Between two tests that stable is whole on flash."""
 PROVE_AGAIN_S = 60.0
 """Until the next test after one that failed."""
 
@@ -53,6 +55,7 @@ class DeviceModel:
     runtime: Runtime
     lineup: Lineup
     new_download: Callable[[Assignment], Download]
+    probes: GoldenProbes
     state: State = field(default_factory=lambda: Steady(Record()))
     download: Download | None = None
     code: str = ""
@@ -107,6 +110,7 @@ class DeviceModel:
     def load(self, assignment: Assignment | None, now: float) -> None:
         """Serves `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
         self.slot.due = assignment is not None
+        self.probes.abandon()
         self.slot.watch_stall()
         self.rss_mb_before = self.runtime.usage().rss_mb
         plan = plan_lineup(assignment, self.state.record.stable, in_trial=self.in_trial)
@@ -115,18 +119,28 @@ class DeviceModel:
         self._drain_look_at = now
 
     def prove(self, now: float) -> ModelBroken | None:
-        """Tests now and then whether a roll back to stable is possible; ModelBroken if it is not whole on flash."""
+        """Tests now and then whether stable is whole on flash; ModelBroken if it is not."""
         stable = self.state.record.stable
         if stable is None or self.lineup.of(stable.digest) is None:
             return None
         if self._asked == stable.digest and now < self._prove_at:
             return None
-        whole = self.lineup.prove(stable)
-        proven = stable.digest in self.lineup.proven
-        self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if proven else PROVE_AGAIN_S)
+        whole = self.lineup.test_flash(stable)
+        self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if whole else PROVE_AGAIN_S)
         if whole:
             return None
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
+
+    def probe_golden(self, now: float) -> ModelBroken | None:
+        """Goes on with the golden probe of the session that answers, where one is due; ModelBroken after a miss.
+
+        Its session is not used again: when the machine orders the version to be loaded, it is loaded from flash.
+        """
+        missed = self.probes.tick(self.slot.serving, now)
+        if missed is None:
+            return None
+        self.lineup.distrusted = ref(missed.session)
+        return ModelBroken(missed.assignment.digest, Code.GOLDEN_MISMATCH, missed.detail)
 
     def _keep_interval(self, old: Serving) -> None:
         if (interval := old.take_interval()) is not None:
@@ -216,7 +230,7 @@ class DeviceModel:
         due = math.inf
         shadow = self.lineup.shadow
         shadow_at = shadow.wake_at() if shadow is not None else None
-        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at, shadow_at):
+        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at, shadow_at, self.probes.wake_at()):
             if at is not None and at < due:
                 due = at
         return due
@@ -224,13 +238,14 @@ class DeviceModel:
     def message(self) -> ModelState:
         """Returns the state as a message."""
         stable = self.state.record.stable
-        proven = stable is not None and stable.digest in self.lineup.proven
+        golden = self.probes.ended.get(stable.digest) if stable is not None else None
+        proven = golden is not None and golden.passed and golden.digest in self.lineup.whole
         progress = self.download.progress if self.download is not None else None
         detail = self.detail or self._waits()
-        facts = (self.state, self.slot.serving, self.code, proven, progress)
+        facts = (self.state, self.slot.serving, self.code, proven, progress, golden)
         said = self._said
         if said is None or said[1].detail != detail or any(a is not b for a, b in zip(said[0], facts, strict=True)):
-            self._said = said = (facts, self._message(progress, detail, proven=proven))
+            self._said = said = (facts, self._message(progress, detail, golden, proven=proven))
         return said[1]
 
     def _waits(self) -> str:
@@ -246,7 +261,9 @@ class DeviceModel:
         compares = trial.policy.mode == "shadow" and judged.compared < wanted
         return f"{judged.compared} of {wanted} compared rows" if compares else ""
 
-    def _message(self, progress: Progress | None, detail: str, *, proven: bool) -> ModelState:
+    def _message(
+        self, progress: Progress | None, detail: str, golden: GoldenProbe | None, *, proven: bool
+    ) -> ModelState:
         record, serving = self.state.record, self.slot.serving
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
@@ -259,6 +276,7 @@ class DeviceModel:
             progress=progress,
             serving=serving.assignment.digest if serving else "",
             stable_proven=proven,
+            golden=golden,
             outcome=record.outcome,
             code=self.code,
             detail=detail,

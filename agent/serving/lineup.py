@@ -6,10 +6,11 @@ Refuses to know why the machine ordered it.
 
 from collections import Counter
 from collections.abc import Mapping
+from weakref import ReferenceType
 
 from agent.core.model import Assignment
 from agent.flash.store import Store
-from agent.ports import ProbeReport, Runtime
+from agent.ports import ProbeReport, Runtime, Session
 from agent.serving.distribution import Distribution
 from agent.serving.plan import Plan
 from agent.serving.serving import Serving
@@ -38,8 +39,10 @@ class Lineup:
         self.shadow: Shadow | None = None
         self.memory_mb: dict[str, float] = {}
         """MB that versions need, by digest, as probed since boot; others count with half the manifest's limit."""
-        self.proven: set[str] = set()
-        """Digests of versions that passed a test since boot: whole on flash, and the golden set answered."""
+        self.whole: set[str] = set()
+        """Digests of versions that were whole on flash when that was tested last since boot."""
+        self.distrusted: ReferenceType[Session] | None = None
+        """A session that answers its golden set otherwise: it is not used again, its version is loaded anew."""
 
     @property
     def loaded(self) -> tuple[Serving, ...]:
@@ -123,6 +126,8 @@ class Lineup:
         if assignment is None:
             return None
         known = self.of(assignment.digest)
+        if known is not None and self.distrusted is not None and self.distrusted() is known.session:
+            return self._load(assignment, plan)
         if known is not None and known.assignment == assignment:
             return known
         if known is not None and _runs_alike(known.assignment.policy, assignment.policy):
@@ -148,17 +153,18 @@ class Lineup:
         while len(self.memory_mb) > MAX_KNOWN_NEEDS:
             del self.memory_mb[next(iter(self.memory_mb))]
 
-    def prove(self, assignment: Assignment) -> bool:
-        """Tests whether a roll back to a loaded version is possible; returns whether its blobs are whole on flash."""
-        self.proven.discard(assignment.digest)
+    def golden(self, assignment: Assignment) -> bytes:
+        """Returns the golden set of a version. EdgewardError if it is damaged or missing."""
+        return self._store.read(assignment.manifest.golden.blob)
+
+    def test_flash(self, assignment: Assignment) -> bool:
+        """Tests whether all blobs of a version are whole on flash, and notes it."""
         try:
-            golden = self._store.read(assignment.manifest.golden.blob)
+            self.golden(assignment)
             whole = self._store.has(assignment.manifest.artifact)
         except EdgewardError:
-            return False
-        serving = self.of(assignment.digest)
-        if whole and serving and self._runtime.answers_golden(serving.session, assignment.manifest, golden):
-            self.proven.add(assignment.digest)
+            whole = False
+        self.whole = {*self.whole, assignment.digest} if whole else self.whole - {assignment.digest}
         return whole
 
     def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:

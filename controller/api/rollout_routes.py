@@ -23,10 +23,12 @@ from controller.api.rollout_views import (
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of
+from controller.events.traces import trace_of
 from controller.reconcile.preview import Preview
 from controller.reconcile.preview import preview as preview_of
-from controller.rollout.model import FINAL
+from controller.rollout.model import FINAL, Rollout
 from controller.rollout.schedule import ALWAYS, Schedule
+from controller.state import State
 from controller.verbs import devices, rollouts, steering
 from controller.verbs.retries import retry_failed
 from controller.verbs.rollout_comparison import RolloutComparison, compare
@@ -112,10 +114,14 @@ async def list_members(request: web.Request) -> MemberPage:
     )
 
 
+def _view(state: State, rollout: Rollout) -> RolloutView:
+    return rollout_view(rollout, state.world, time.time(), trace_id=trace_of(state.config.traces, rollout))
+
+
 async def show_rollout(request: web.Request) -> RolloutView:
     """One rollout."""
     state = request.app[STATE]
-    return rollout_view(rollouts.find(state, request.match_info["rollout"]), state.world, time.time())
+    return _view(state, rollouts.find(state, request.match_info["rollout"]))
 
 
 async def plan_rollout(request: web.Request) -> Preview:
@@ -148,7 +154,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
         actor=actor_of(request),
         schedule=wanted.schedule,
     )
-    return rollout_view(rollout, state.world, time.time())
+    return _view(state, rollout)
 
 
 async def approve_rollout(request: web.Request) -> RolloutView:
@@ -157,7 +163,7 @@ async def approve_rollout(request: web.Request) -> RolloutView:
     digest = decode(await request.read(), ApprovalRequest).plan_digest
     name, subject = request.match_info["rollout"], subject_of(request)
     started = rollouts.approve(state, name, digest, subject=subject)
-    return rollout_view(started, state.world, time.time())
+    return _view(state, started)
 
 
 async def steer_rollout(request: web.Request) -> RolloutView:
@@ -171,7 +177,7 @@ async def steer_rollout(request: web.Request) -> RolloutView:
         seen=decode(await request.read() or b"{}", Seen),
         actor=actor_of(request),
     )
-    return rollout_view(steered, state.world, time.time())
+    return _view(state, steered)
 
 
 async def preview_step(request: web.Request) -> VerbPreview:
@@ -191,7 +197,7 @@ async def retry_rollout(request: web.Request) -> RolloutView:
     """Starts the same release again, on the devices alone on which a rollout that has ended failed."""
     state = request.app[STATE]
     started = retry_failed(state, request.match_info["rollout"], actor=actor_of(request))
-    return rollout_view(started, state.world, time.time())
+    return _view(state, started)
 
 
 async def compare_rollouts(request: web.Request) -> RolloutComparison:

@@ -146,6 +146,8 @@ class RolloutView(RolloutSummary, frozen=True):
     """When offers are made, in a sentence; empty without a schedule."""
     proposers: tuple[str, ...]
     """Everybody behind it: none of them may approve it."""
+    trace_id: str = ""
+    """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
 
 
 def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> VerdictView:
@@ -161,7 +163,7 @@ def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> Verdic
     )
 
 
-def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
+def rollout_view(rollout: Rollout, world: World, now: float, *, trace_id: str = "") -> RolloutView:
     """A rollout with its waves, its first members and the newest verdicts."""
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
     outcomes = outcomes_of(rollout, facts, endings, now)
@@ -185,6 +187,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         retry_of=rollout.retry_of,
         schedule=schedule_words(rollout.schedule, now),
         proposers=rollout.people,
+        trace_id=trace_id,
         **_summary_fields(rollout, world, facts, outcomes, now, failed_shown=MAX_FAILED_SHOWN),
     )
 

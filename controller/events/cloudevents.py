@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
+from contract.messages import ModelState
 from contract.wire import Message
 from controller.alerts.shown import AlertView
 from controller.health import Finding
@@ -25,6 +26,7 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+GOLDEN_TYPE = "dev.edgeward.device.golden_failed"
 AUDIT_TYPE = "dev.edgeward.audit"
 MENTION_TYPE = "dev.edgeward.mention"
 ALERT_TYPE = "dev.edgeward.alert"
@@ -39,6 +41,8 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     status: str
     wave: int
     reason: str
+    trace_id: str = ""
+    """Of its OpenTelemetry trace; empty where none is sent."""
 
 
 class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
@@ -62,6 +66,18 @@ class SickData(Message, frozen=True, tag_field="kind", tag="sick"):
 
     model: str
     detail: str
+
+
+class GoldenData(Message, frozen=True, tag_field="kind", tag="golden"):
+    """A device whose confirmed version answers its golden set beyond tolerance; it repairs that itself, once."""
+
+    model: str
+    release: int
+    digest: str
+    golden: str
+    """The digest of the golden set."""
+    rows: int
+    missed: int
 
 
 class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
@@ -110,7 +126,7 @@ class RetrainingData(Message, frozen=True, tag_field="kind", tag="retraining"):
     detail: str
 
 
-Told = AuditData | MentionData | HealthData | ExpiryData | SickData | AlertData
+Told = AuditData | MentionData | HealthData | ExpiryData | SickData | GoldenData | AlertData
 Data = Told | RolloutData | VerdictData | RetrainingData
 
 
@@ -145,6 +161,8 @@ class Events:
         self._kept: deque[Event] = deque(maxlen=MAX_KEPT)
         self._known: dict[str, tuple[object, ...]] = {}
         self._listeners: set[Listener] = set()
+        self.trace_of: Callable[[Rollout], str] = lambda rollout: ""
+        """Names the trace of a rollout; empty where none is sent."""
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
         """Notes how rollouts stand, without an event: later changes are compared with this."""
@@ -171,6 +189,20 @@ class Events:
     def tell_sick(self, device: str, model: str, detail: str) -> None:
         """Makes an event for a device that is to blame for what fails on it."""
         self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
+
+    def tell_golden(self, device: str, state: ModelState) -> None:
+        """Makes an event for a device whose confirmed version answers its golden set beyond tolerance."""
+        probe, release = state.golden, state.stable.release if state.stable is not None else 0
+        if probe is not None and not probe.passed:
+            data = GoldenData(
+                model=state.model,
+                release=release,
+                digest=probe.digest,
+                golden=probe.golden,
+                rows=probe.rows,
+                missed=probe.missed,
+            )
+            self._send(GOLDEN_TYPE, device, data)
 
     def tell_verdict(self, point: VerdictPoint) -> None:
         """Makes an event for a rule that says another word than before."""
@@ -232,6 +264,7 @@ class Events:
             status=rollout.status,
             wave=rollout.wave,
             reason=rollout.reason,
+            trace_id=self.trace_of(rollout),
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 

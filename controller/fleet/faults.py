@@ -6,6 +6,7 @@ Decides which codes a device is shown with. Refuses to know how they are shown.
 from collections.abc import Mapping
 
 from contract.errors import Code
+from contract.messages import ModelState
 from controller.fleet.twin import Twin
 
 CLOCK_OFF_S = 120.0
@@ -27,6 +28,8 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
     for model, state in sorted(twin.reported.items()):
         if state.code in DISK_CODES:
             found[state.code] = f"{model}: {state.detail}"
+        if state.golden is not None and not state.golden.passed:
+            found[str(Code.GOLDEN_MISMATCH)] = golden_words(model, state)
         kept = (each for each in (state.stable, state.trial) if each is not None)
         for release in sorted({each.release for each in kept if (model, each.release) in withdrawn}):
             found[str(Code.VERSION_WITHDRAWN)] = f"{model} v{release} is withdrawn: {withdrawn[model, release]}"
@@ -41,6 +44,15 @@ def refused_config(twin: Twin) -> str | None:
     if said is None or wanted is None or said.refused < wanted.version:
         return None
     return f"configuration {said.refused} was refused: {said.code}: {said.detail}"
+
+
+def golden_words(model: str, state: ModelState) -> str:
+    """Says how the newest golden probe of a model ended; empty without one."""
+    if state.golden is None:
+        return ""
+    release = f" v{state.stable.release}" if state.stable is not None else ""
+    words = f"{state.golden.missed} of {state.golden.rows} golden rows beyond tolerance"
+    return f"{model}{release} answers {words}, golden set {state.golden.golden[:12]}"
 
 
 def _duration(seconds: float) -> str:

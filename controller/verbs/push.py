@@ -7,6 +7,7 @@ registered is whole: nothing is awaited between its first blob and its signature
 import asyncio
 import dataclasses
 import hashlib
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -97,28 +98,25 @@ async def push(
     with scratch_directory(raw.parent) as directory:
         try:
             async with state.conversions.turn():
+                began_s = time.monotonic()
                 converted = await run_conversion(
                     kind, raw, sample, limits, variants, directory=directory,
                     chunk_bytes=state.config.publish.chunk_bytes, rows_waived=bool(waive_rows), starter=state.starter,
                 )  # fmt: skip
+                converted_s = time.monotonic()
                 manifest = manifest_of(state, model, converted, recurrent)
                 verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
+                took_s = {"conversion": converted_s - began_s, "gates": time.monotonic() - converted_s}
             digests = await _digests(converted, raw, sample)
         except asyncio.CancelledError:
             state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
             raise
         lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
-        evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {})
+        evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {}, took_s)
         pushed = _register(
-            state,
-            model,
-            converted,
-            lineage,
-            evidence,
-            manifest=manifest,
-            environment=told.environment,
-            verdicts=verdicts,
-        )
+            state, model, converted, lineage, evidence,
+            manifest=manifest, environment=told.environment, verdicts=verdicts,
+        )  # fmt: skip
     if not pushed.new:
         words = f"the same bytes as v{pushed.version.release}: no version was made"
         state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
@@ -312,13 +310,15 @@ def _form(made: tuple[MadeFile, MadeFile], measured: ConvertedForm) -> dict[str,
     }
 
 
-def _evidence(answer: Conversion, waivers: dict[str, str]) -> dict[str, Any]:
-    """Returns the evidence: parity, all smaller forms, also those that were not good enough, and reasons of waivers."""
+def _evidence(answer: Conversion, waivers: dict[str, str], took_s: dict[str, float]) -> dict[str, Any]:
+    """Returns the evidence: parity, all smaller forms, also those that were not good enough, reasons of waivers, and
+    how long conversion and gates took.
+    """
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]
     parity = msgspec.to_builtins(answer.parity)
-    return {"parity": parity, "variants": variants, "sandbox": answer.sandbox, "waivers": waivers}
+    return {"parity": parity, "variants": variants, "sandbox": answer.sandbox, "waivers": waivers, "took_s": took_s}
 
 
 def _parity_words(version: Version) -> str:

@@ -36,6 +36,20 @@ class Progress(Answer, frozen=True):
     total_bytes: int
 
 
+class GoldenProbe(Answer, frozen=True):
+    """The newest test whether what a device has loaded answers the golden set as at conversion."""
+
+    digest: str
+    golden: str
+    """The digest of the golden set."""
+    at: int
+    """When it ended, in seconds since 1970 by the device's own clock."""
+    rows: int
+    missed: int
+    """Rows that were answered beyond tolerance."""
+    passed: bool
+
+
 class ModelState(Answer, frozen=True):
     """What a device says about one model."""
 
@@ -47,6 +61,8 @@ class ModelState(Answer, frozen=True):
     target: VersionRef | None = None
     progress: Progress | None = None
     stable_proven: bool = False
+    golden: GoldenProbe | None = None
+    """Of the confirmed version; None: no probe has ended since the agent started."""
     serving: str = ""
     """The digest of the version that answers."""
     outcome: UpdateOutcome | None = None

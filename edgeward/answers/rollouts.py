@@ -215,6 +215,8 @@ class Rollout(RolloutSummary, frozen=True):
     """When offers are made; empty without a schedule."""
     proposers: tuple[str, ...]
     """Everybody behind it: none of them may approve it."""
+    trace_id: str = ""
+    """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
 
 
 class DeploymentPolicy(Answer, frozen=True):
@@ -243,6 +245,8 @@ class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     status: str
     wave: int
     reason: str
+    trace_id: str = ""
+    """Of its OpenTelemetry trace; empty where none is sent."""
 
 
 class Finding(Answer, frozen=True):

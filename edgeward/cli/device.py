@@ -4,6 +4,7 @@ import json
 import shlex
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -177,6 +178,11 @@ def _told(found: Device) -> Iterator[str]:
         given = found.given_labels
         shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
         yield escape(f"labels: {', '.join(shown)}")
+    for model in found.models:
+        if model.state is not None and (probe := model.state.golden) is not None:
+            how = "passed" if probe.passed else f"[red]failed: {probe.missed} rows beyond tolerance[/]"
+            at = when(datetime.fromtimestamp(probe.at, UTC))
+            yield f"{escape(model.model)}: golden probe of {at}, {probe.rows} rows: {how}"
     if words := config_words(found):
         yield escape(f"remote configuration: {words}")
     if found.note is not None:

@@ -41,8 +41,9 @@ def rollout_panel(view: Rollout) -> RenderableType:
         faults.append(Text(f"  more have failed: edgeward rollout members {view.id} --outcome failed", style="red"))
     left = [Text(f"  {view.waits_for}", style="yellow")] if view.waits_for else []
     left += [Text(f"  {view.left}", style="dim")] if view.left else []
+    trace = [Text(f"  trace {view.trace_id}", style="dim")] if view.trace_id else []
     out = [Text(f"  left out: {_left_out(view.excluded)}", style="yellow")] if view.excluded else []
-    return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left)
+    return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left, *trace)
 
 
 def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:

@@ -16,6 +16,7 @@ from contract.errors import Code, WorldError
 from firmware_sim.clock import stream
 from firmware_sim.flash import Flash
 from firmware_sim.models import SimModel, SimRuntime, make_model
+from tests.agent.golden_worlds import golden_probes
 
 STABLE, TRIAL = make_model(1, "good"), make_model(2, "wrong")
 
@@ -40,7 +41,7 @@ def model() -> DeviceModel:
         raise AssertionError
 
     lineup = Lineup(slot, runtime, store, Counter())
-    return DeviceModel("m", slot, runtime, lineup, no_download)  # type: ignore[arg-type]
+    return DeviceModel("m", slot, runtime, lineup, no_download, golden_probes(lineup, runtime))  # type: ignore[arg-type]
 
 
 def begin_trial(model: DeviceModel, *, isolated: bool, reboot: bool = False) -> None:

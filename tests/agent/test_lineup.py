@@ -22,6 +22,7 @@ from contract.errors import Code, WorldError
 from firmware_sim.clock import stream
 from firmware_sim.flash import Flash
 from firmware_sim.models import SimModel, SimRuntime, make_model
+from tests.agent.golden_worlds import answers_wrongly, golden_probes
 from tests.agent.test_truth import Echo
 
 STABLE, WRONG, SAME = make_model(1, "good"), make_model(2, "wrong"), make_model(3, "good")
@@ -42,7 +43,8 @@ class Device:
         self.runtime = SimRuntime((STABLE, WRONG, SAME), flash.read, self._spend)
         self.runtime.free_mb = lambda: self.free_mb  # type: ignore[method-assign]
         self.lineup = Lineup(self.slot, self.runtime, Store(flash), self.dropped)
-        self.model = DeviceModel("m", self.slot, self.runtime, self.lineup, None)  # type: ignore[arg-type]
+        probes = golden_probes(self.lineup, self.runtime)
+        self.model = DeviceModel("m", self.slot, self.runtime, self.lineup, None, probes)  # type: ignore[arg-type]
         self.stable = assigned(STABLE)
         self.model.state = Steady(Record(generation=1, stable=self.stable))
         self.model.load(self.stable, 0.0)
@@ -287,13 +289,16 @@ def test_stable_is_a_way_back_once_it_is_whole_and_has_answered_its_golden_set()
     device = Device()
     assert not device.model.message().stable_proven
     assert device.model.prove(1.0) is None
+    assert not device.model.message().stable_proven
+    assert device.model.probe_golden(1.0) is None
     assert device.model.message().stable_proven
 
 
 def test_a_stable_that_answers_otherwise_is_no_way_back_and_one_that_is_damaged_is_fetched_again() -> None:
     device = Device()
-    device.runtime.answers_golden = lambda *_: False  # type: ignore[method-assign]
+    device.runtime.answer_golden = answers_wrongly  # type: ignore[method-assign]
     assert device.model.prove(1.0) is None
+    assert device.model.probe_golden(1.0) is not None
     assert not device.model.message().stable_proven
     device.flash.write(f"blob-{STABLE.manifest.golden.blob.sha256}", b"other")
     broken = device.model.prove(1.0 + PROVE_EVERY_S)
@@ -306,6 +311,7 @@ def test_a_stable_that_was_not_loaded_when_it_was_asked_is_asked_again_as_soon_a
     loaded = device.lineup.loaded
     device.lineup.of = lambda _digest: None  # type: ignore[method-assign,assignment]  # a trial has the memory
     assert device.model.prove(1.0) is None
+    assert device.model.probe_golden(1.0) is None
     assert not device.model.message().stable_proven
     del device.lineup.of
     assert device.lineup.loaded == loaded

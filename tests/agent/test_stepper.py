@@ -24,6 +24,7 @@ from contract.messages import ModelState
 from firmware_sim.clock import stream
 from firmware_sim.flash import Flash
 from firmware_sim.models import SimRuntime, make_model
+from tests.agent.golden_worlds import golden_probes
 
 STABLE, TRIAL = make_model(1, "good"), make_model(2, "good")
 
@@ -62,7 +63,14 @@ class Bench:
             store=self.store,
             runtime=runtime,
             reporter=self.reported,  # type: ignore[arg-type]
-            new_model=lambda name: DeviceModel(name, slot, runtime, lineup, None),  # type: ignore[arg-type]
+            new_model=lambda name: DeviceModel(
+                name,
+                slot,
+                runtime,
+                lineup,
+                None,
+                golden_probes(lineup, runtime),  # type: ignore[arg-type]
+            ),
             enqueue=lambda _: None,
             local_clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             holds=bool,

@@ -27,6 +27,7 @@ from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from firmware_sim.models import SimModel, SimRuntime, make_model
+from tests.agent.golden_worlds import golden_probes
 
 POLICY = TrialPolicy(min_samples=30, signature="may_change")
 CALLERS = 1438
@@ -66,7 +67,8 @@ def on_trial(tmp_path: Path, sessions: dict[int, Any], policy: TrialPolicy = POL
     wanted = Assignment(model="m", generation=2, manifest=replace(models[1].manifest, **changes), policy=policy)
     slot = ModelSlot("m", perf_s=time.perf_counter, lock=threading.Lock())
     runtime = Sessions(models, sessions)
-    model = DeviceModel("m", slot, runtime, Lineup(slot, runtime, store, Counter()), lambda _: None)  # type: ignore[arg-type, return-value]
+    lineup = Lineup(slot, runtime, store, Counter())
+    model = DeviceModel("m", slot, runtime, lineup, lambda _: None, golden_probes(lineup, runtime))  # type: ignore[arg-type, return-value]
     model.state = Steady(Record(generation=1, stable=stable))
     model.load(stable, 0.0)
     digest = wanted.digest

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from contract.attestation import (
     MAX_AGE_S,
+    MAX_PROBE_AGE_S,
     Attestation,
     AttestationPage,
     AttestedDevice,
@@ -22,7 +23,7 @@ from contract.attestation import (
 )
 from contract.errors import BadInput, Code
 from contract.keys import signer_of
-from contract.messages import Hardware, Heartbeat, ModelState, VersionRef
+from contract.messages import GoldenProbe, Hardware, Heartbeat, ModelState, VersionRef
 from contract.signatures import sign_message
 from contract.wire import encode
 from controller.config import Config, StorageConfig
@@ -46,9 +47,20 @@ def public_of(key: Any) -> str:
     return str(key.public_key().public_bytes(serialization.Encoding.PEM, kind).decode())
 
 
-def device(name: str, *, proven: bool = True, at: float = NOW, version: VersionRef = V3, key: Any = None) -> Any:
+def device(
+    name: str,
+    *,
+    passed: bool = True,
+    at: float = NOW,
+    probed: float = NOW,
+    version: VersionRef = V3,
+    key: Any = None,
+    **probe: Any,
+) -> Any:
     mine = new_key()
-    state = ModelState(model="weather", phase="steady", generation=1, stable=version, stable_proven=proven)
+    told = {"digest": version.digest, "golden": ASKED.golden, "at": int(probed), "rows": 64} | probe
+    golden = GoldenProbe(**told, missed=0 if passed else 9, passed=passed) if told["rows"] else None
+    state = ModelState(model="weather", phase="steady", generation=1, stable=version, golden=golden)
     said = Heartbeat(
         protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, models=(state,), at=int(at),
     )  # fmt: skip
@@ -73,23 +85,27 @@ def page(
 def test_each_device_counts_by_its_own_fresh_signed_words_alone(authority: CertificateAuthority) -> None:
     bare = device("f")
     devices = (
-        device("a"), device("b", proven=False), device("c", key=new_key()), device("d", at=NOW - MAX_AGE_S - 1),
+        device("a"), device("b", passed=False), device("c", key=new_key()), device("d", at=NOW - MAX_AGE_S - 1),
         device("e", version=VersionRef(release=3, digest="ef" * 32)),
         AttestedDevice(device="f", public_keys=(), heartbeat=bare.heartbeat),
         AttestedDevice(device="g", public_keys=bare.public_keys, heartbeat=bare.heartbeat),
         AttestedDevice(device="h", public_keys=bare.public_keys, heartbeat="{"),
+        device("i", rows=0), device("j", digest="00" * 32), device("k", golden="ee" * 32), device("l", rows=63),
+        device("m", probed=NOW - MAX_PROBE_AGE_S - 1), device("n", probed=NOW + MAX_PROBE_AGE_S + 1),
     )  # fmt: skip
     found = verify(Attestation(pages=(page(authority, *devices),)), authority.pem.encode())
     assert dict(found.proven) == {("weather", 3, "cd" * 32, 64): 1}
     assert found.not_proven == {
-        ("b", "weather"): "not_proven", ("c", ""): "forged", ("d", ""): "old", ("e", "weather"): "other_version",
-        ("f", ""): "unsigned", ("g", ""): "other_device", ("h", ""): "forged",
+        ("b", "weather"): "failed", ("c", ""): "forged", ("d", ""): "old", ("e", "weather"): "other_version",
+        ("f", ""): "unsigned", ("g", ""): "other_device", ("h", ""): "forged", ("i", "weather"): "not_probed",
+        ("j", "weather"): "not_probed", ("k", "weather"): "other_golden_set", ("l", "weather"): "other_golden_set",
+        ("m", "weather"): "old_probe", ("n", "weather"): "old_probe",
     }  # fmt: skip
 
 
 def test_a_word_that_was_changed_after_the_device_signed_it_is_forged(authority: CertificateAuthority) -> None:
-    said = device("a", proven=False)
-    changed = msgspec.structs.replace(said, heartbeat=said.heartbeat.replace('proven":false', 'proven":true'))
+    said = device("a", passed=False)
+    changed = msgspec.structs.replace(said, heartbeat=said.heartbeat.replace('passed":false', 'passed":true'))
     assert changed != said
     assert verify(Attestation(pages=(page(authority, changed),))).not_proven == {("a", ""): "forged"}
 
@@ -121,11 +137,11 @@ def test_the_command_says_how_many_answered_and_names_those_that_did_not(
 ) -> None:
     file, pem = tmp_path / "fleet.json", tmp_path / "ca.pem"
     pem.write_text(authority.pem)
-    file.write_bytes(msgspec.json.encode(Attestation(pages=(page(authority, device("a"), device("b", proven=False)),))))
+    file.write_bytes(msgspec.json.encode(Attestation(pages=(page(authority, device("a"), device("b", passed=False)),))))
     done = CliRunner().invoke(cli, ["attest", "verify", str(file), "--authority", str(pem)])
     assert done.exit_code == 1
     assert "1 device answered the 64 questions of weather v3 within tolerance" in done.output
-    assert "1 not counted, not proven: b weather" in done.output
+    assert "1 not counted, failed: b weather" in done.output
     plain = json.loads(CliRunner().invoke(cli, ["attest", "verify", str(file), "--json"]).output)
     assert plain["proven"] == [
         {"model": "weather", "release": 3, "golden": "cd" * 32, "questions": 64, "devices": 1}

@@ -34,6 +34,7 @@ from controller.fleet.twin import Twin
 from controller.reconcile.fold import fold
 from controller.reconcile.world import Durable, World
 from firmware_sim.real_models import RealRuntime, make_real_model
+from tests.agent.golden_worlds import golden_probes
 
 REQUESTS = 100_000
 BAD = 0.2
@@ -118,7 +119,8 @@ def device_with(tmp_path: Path) -> tuple[DeviceModel, Assignment]:
     )
     runtime = RealRuntime(models, lambda path: Path(path).read_bytes())
     slot = ModelSlot("plant", perf_s=time.perf_counter, lock=threading.Lock())
-    model = DeviceModel("plant", slot, runtime, Lineup(slot, runtime, store, Counter()), lambda _: None)  # type: ignore[arg-type, return-value]
+    lineup = Lineup(slot, runtime, store, Counter())
+    model = DeviceModel("plant", slot, runtime, lineup, lambda _: None, golden_probes(lineup, runtime))  # type: ignore[arg-type, return-value]
     model.state = Steady(Record(generation=1, stable=first))
     model.load(first, 0.0)
     return model, second

@@ -8,7 +8,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -102,19 +102,14 @@ class OnnxRuntime:
         """Returns freed memory to the kernel."""
         heap.trim()
 
-    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
-        """Whether a loaded session answers its golden set (npz bytes) as at conversion; False if it cannot be read."""
-        from contract.golden import answers, mismatched_rows, ranks_of, split_golden  # needed once per boot
+    def answer_golden(self, session: Session, manifest: Manifest, golden: bytes) -> Generator[None, None, int]:
+        """Answers a golden set run by run; see the Runtime port."""
+        from contract.golden import missed_in_steps, split_golden  # needed once per boot
         from contract.tensors import decode_tensors
 
-        try:
-            arrays = decode_tensors(golden)
-            inputs, expected = split_golden(arrays, manifest)
-            found = answers(session.run, to_runtime_inputs(inputs), ranks_of(manifest))
-            missed = mismatched_rows(expected, found, manifest.golden, arrays, manifest)
-        except Exception:  # onnxruntime's exceptions share no base class
-            return False
-        return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
+        arrays = decode_tensors(golden)
+        inputs = to_runtime_inputs(split_golden(arrays, manifest)[0])
+        return (yield from missed_in_steps(session.run, inputs, arrays, manifest))
 
     def free_mb(self) -> float:
         """Returns MB that the kernel can give without swapping, within the control group's and the configured limit."""

@@ -28,17 +28,19 @@ function measured(model) {
   return [quality, last.latency_us_p95 != null ? latency(last.latency_us_p95) : "–", count(last.inferences)];
 }
 
+const golden = (probe) => !probe ? "not probed" : probe.passed ? "right" : html`<span class="bad">${probe.missed} of ${probe.rows} wrong</span>`;
+
 function Twin({ device }) {
   const row = (m) => {
     const s = m.state, serving = s && [s.trial, s.stable].find((v) => v && v.digest === s.serving), [quality, p95, n] = measured(m);
     return html`<tr><td><a href=${address("models", m.model)} class="strong">${m.model}</a></td><td>${m.desired_release ? `v${m.desired_release}` : "–"}</td>
       <td>${serving ? html`<${Status} word=${s.phase === "steady" ? "confirmed" : "pending"}>v${serving.release}<//>` : html`<span class="faint">nothing</span>`}</td>
-      <td class="lo soft">${s ? plain(s.phase) : "not reported"}</td><td class="lo soft">${s?.stable_proven ? "proven" : s?.stable ? "not shown since boot" : "none"}</td>
+      <td class="lo soft">${s ? plain(s.phase) : "not reported"}</td><td class="lo soft">${s?.stable_proven ? "proven" : s?.stable ? "not shown since boot" : "none"}</td><td class="lo soft">${golden(s?.golden)}</td>
       <td class="figure">${quality}</td><td class="figure lo">${p95}</td><td class="figure lo">${n}</td></tr>`;
   };
   return html`<${Panel} title="Models" note=${device.document_version ? `document ${device.document_version}` : "no document yet"}><${Table} label="Models, table"
-    head=${html`<th>model</th><th>desired</th><th>answers</th><th class="lo">phase</th><th class="lo">way back</th><th class="figure">right or error</th><th class="figure lo">p95</th><th class="figure lo">inferences</th>`}>
-    ${device.models.map(row)}${!device.models.length && html`<tr><td colspan="8" class="soft">It runs no model.</td></tr>`}<//><//>`;
+    head=${html`<th>model</th><th>desired</th><th>answers</th><th class="lo">phase</th><th class="lo">way back</th><th class="lo">golden set</th><th class="figure">right or error</th><th class="figure lo">p95</th><th class="figure lo">inferences</th>`}>
+    ${device.models.map(row)}${!device.models.length && html`<tr><td colspan="9" class="soft">It runs no model.</td></tr>`}<//><//>`;
 }
 
 /** An axis that begins at nothing. */

@@ -1,0 +1,163 @@
+"""Probes of the session that answers by its golden set: at once after it was loaded, then every week or so.
+
+Decides when a probe is due, when the device is too hot or too busy for one, and how much of the processor one takes.
+Refuses to know what follows from a miss: the machine does.
+"""
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
+
+import msgspec
+
+from agent.core.model import Assignment
+from agent.ports import Runtime, Session
+from agent.serving.serving import Serving
+from contract.errors import EdgewardError
+from contract.golden import too_many
+from contract.messages import GoldenProbe
+from contract.protocol import MAX_DETAIL_CHARS
+
+SLICE_S = 0.05
+"""A probe answers questions for so long, then pauses: the agent's own thread does it, and heartbeats wait for that."""
+CPU_RATIO = 0.1
+"""Of one core that a probe takes over its whole length."""
+BUSY_RATIO = 0.5
+"""Of one core: a process that uses more between two looks is busy, and the probe waits."""
+LOOK_S = 30.0
+"""Between two looks at whether the device is cool and quiet enough for a probe that is due."""
+AGAIN_S = 3600.0
+"""Until the next probe after one that failed, or that could not be made."""
+SPREAD = 0.5
+"""Intervals of devices differ by up to this fraction: a fleet that was switched on at once does not probe at once."""
+MAX_ENDED = 4
+"""Versions whose newest probe is remembered: stable, a trial, and those before them."""
+
+
+class ProbeSchedule(msgspec.Struct, frozen=True):
+    """When the session that answers is probed again."""
+
+    interval_s: float = 7 * 86_400.0
+    hot_c: float = 70.0
+    """A device that is at least so hot is left alone."""
+    spread: float = 0.5
+    """The device's own number from 0 to 1."""
+    is_held: Callable[[], bool] = bool
+    """Whether an application asks for quiet."""
+
+    @property
+    def next_s(self) -> float:
+        """The seconds until the next probe after one that passed; over devices the interval on average."""
+        return self.interval_s * (1 + SPREAD * (self.spread - 0.5))
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """A session that does not answer its golden set as at conversion."""
+
+    assignment: Assignment
+    session: Session
+    detail: str
+
+
+@dataclass
+class GoldenProbes:
+    """The probes of one model. `perf_s` is a monotonic clock for short times, `date_s` gives seconds since 1970.
+
+    A session is only referred to weakly: one that is unloaded to make room for another must go at once.
+    """
+
+    runtime: Runtime
+    schedule: ProbeSchedule
+    read: Callable[[Assignment], bytes]
+    """Returns the golden set of a version. EdgewardError if it is damaged or missing."""
+    perf_s: Callable[[], float]
+    date_s: Callable[[], float]
+    ended: dict[str, GoldenProbe] = field(default_factory=dict)
+    """The newest probe of a session of a version, by the version's digest."""
+    _session: ReferenceType[Session] | None = None
+    _is_first: bool = True
+    """Whether the session has not been probed since it was loaded: a rollout waits for that, so a probe does not."""
+    _due_at: float = 0.0
+    _steps: Generator[None, None, int] | None = None
+    _used: tuple[float, float] | None = None
+    """Monotonic seconds and the CPU seconds of this process at the newest look."""
+
+    def wake_at(self) -> float:
+        """Returns when `tick` is due; infinity for never."""
+        return self._due_at if self._session is not None else math.inf
+
+    def abandon(self) -> None:
+        """Ends a probe that has begun: another version is loaded, and the session may have to go for it."""
+        self._session, self._steps = None, None
+
+    def tick(self, serving: Serving | None, now: float) -> Miss | None:
+        """Goes on with the probe of the version that answers; returns one that has ended with a miss."""
+        if serving is None:
+            self.abandon()
+            return None
+        if self._session is None or self._session() is not serving.session:
+            self._begin_with(serving.session, now)
+        if now < self._due_at:
+            return None
+        if self._steps is None and not self._start(serving, now):
+            return None
+        return self._go_on(serving, now)
+
+    def _begin_with(self, session: Session, now: float) -> None:
+        self._session, self._steps, self._used = ref(session), None, None
+        self._is_first, self._due_at = True, now
+
+    def _start(self, serving: Serving, now: float) -> bool:
+        if not self._is_first and not self._is_quiet(now):
+            self._due_at = now + LOOK_S
+            return False
+        assignment = serving.assignment
+        try:
+            golden = self.read(assignment)
+        except EdgewardError:  # the test of what is on flash finds it, and has it fetched again
+            self._due_at = now + AGAIN_S
+            return False
+        self._steps = self.runtime.answer_golden(serving.session, assignment.manifest, golden)
+        return True
+
+    def _is_quiet(self, now: float) -> bool:
+        """Whether the device is cool, and this process has been idle since the look before."""
+        usage, before = self.runtime.usage(), self._used
+        self._used = now, usage.cpu_s
+        if self.schedule.is_held() or before is None or now <= before[0]:
+            return False
+        is_hot = usage.temperature_c is not None and usage.temperature_c >= self.schedule.hot_c
+        return not is_hot and usage.cpu_s - before[1] <= BUSY_RATIO * (now - before[0])
+
+    def _go_on(self, serving: Serving, now: float) -> Miss | None:
+        """Answers questions for SLICE_S, and notes the result after the last one."""
+        assert self._steps is not None
+        began_s, rows = self.perf_s(), serving.assignment.manifest.golden.rows
+        try:
+            while (took_s := self.perf_s() - began_s) < SLICE_S:
+                next(self._steps)
+        except StopIteration as end:
+            return self._end(serving, int(end.value), f"{end.value} of {rows} golden rows differ", now)
+        except Exception as error:  # a runtime's exceptions share no base class, and a session that raises is wrong
+            return self._end(serving, rows, f"golden inputs: {type(error).__name__}: {error}", now)
+        self._due_at = now + took_s / CPU_RATIO
+        return None
+
+    def _end(self, serving: Serving, missed: int, detail: str, now: float) -> Miss | None:
+        assignment, self._steps, self._used, self._is_first = serving.assignment, None, None, False
+        manifest = assignment.manifest
+        passed = not too_many(missed, manifest)
+        self.ended.pop(assignment.digest, None)
+        self.ended[assignment.digest] = GoldenProbe(
+            digest=assignment.digest,
+            golden=manifest.golden.blob.sha256,
+            at=max(0, int(self.date_s())),
+            rows=manifest.golden.rows,
+            missed=missed,
+            passed=passed,
+        )
+        while len(self.ended) > MAX_ENDED:
+            del self.ended[next(iter(self.ended))]
+        self._due_at = now + (self.schedule.next_s if passed else AGAIN_S)
+        return None if passed else Miss(assignment, serving.session, detail[:MAX_DETAIL_CHARS])
