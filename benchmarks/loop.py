@@ -47,7 +47,7 @@ def _size_bytes(world: World) -> int:
     from skl2onnx import to_onnx
 
     model, rows = world.fit(0, world.begins), world.stream.rows
-    raw = to_onnx(model, rows[:1], options={"zipmap": False}).SerializeToString()
+    raw = to_onnx(model, rows[:1], options={id(model): {"zipmap": False}}).SerializeToString()
     return len(lzma.compress(raw))
 
 
