@@ -24,6 +24,7 @@ from benchmarks import (
     trees,
     trust,
     verdicts,
+    warm_starts,
     watchers,
 )
 from benchmarks.table import Row, show
@@ -47,6 +48,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "trust": trust.measure,
     "upload": big_model.measure,
     "verdicts": verdicts.measure,
+    "warm_starts": warm_starts.measure,
     "watchers": watchers.measure,
 }
 

@@ -64,6 +64,7 @@ class VersionCalls:
         run: "Run | None" = None,
         retraining: str = "",
         training_s: float = 0.0,
+        start: str = "",
         sent: Sent | None = None,
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
@@ -91,7 +92,7 @@ class VersionCalls:
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
-        must beat the champion.
+        must beat the champion. `start` says in words whether the training went on from the champion's estimator.
 
         `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
 
@@ -102,6 +103,7 @@ class VersionCalls:
         _check_push(
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
             variants=variants, waive_rows=waive_rows, run=run, retraining=retraining, training_s=training_s,
+            start=start,
         )  # fmt: skip
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name)) is not None:
@@ -123,7 +125,7 @@ class VersionCalls:
         request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
         if retraining:
-            request["retrained"] = {"id": retraining, "training_s": training_s}
+            request["retrained"] = {"id": retraining, "training_s": training_s, "start": start}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
@@ -306,7 +308,7 @@ def _named(release: int | str) -> str:
 
 def _check_push(**given: Any) -> None:
     """Refuses what `push` cannot take, by the name of the argument. BadInput `request_invalid`."""
-    for argument in ("name", "licence", "waive_rows", "retraining"):
+    for argument in ("name", "licence", "waive_rows", "retraining", "start"):
         arguments.text(argument, given[argument])
     arguments.text_or_number("parent", given["parent"])
     arguments.number("training_s", given["training_s"])

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from contract.tolerance import RESOLUTION
-from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
@@ -29,6 +28,7 @@ from controller.registry.journal import AuditFilter
 from controller.registry.notes import check_tags
 from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
+from controller.retraining.model import Retrained
 from controller.state import State
 from controller.verbs import gates, retraining, trust
 from controller.verbs.gates import Brought, check_brought
@@ -50,13 +50,6 @@ class Pushed:
 
     version: Version
     new: bool
-
-
-class Retrained(Message, frozen=True):
-    """The attempt to retrain whose candidate is pushed."""
-
-    id: str
-    training_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 async def push(
@@ -114,7 +107,7 @@ async def push(
         _tell(state, pushed.version)
         _make_ready(state, pushed.version)
     if retrained is not None:
-        retraining.end_push(state, retrained.id, pushed.version, is_new=pushed.new, training_s=retrained.training_s)
+        retraining.end_push(state, retrained, pushed.version, is_new=pushed.new)
     if not pushed.version.passed:
         raise _refusal(pushed.version)
     return pushed
