@@ -1,4 +1,4 @@
-"""The yardsticks of the loop's benchmark: never, daily, on drift, and the oracle that knows the future.
+"""The yardsticks of the loop's benchmark: never, on drift, and the oracle that knows the future.
 
 Decides when each of them retrains. They know nothing of our policy but its costs, so how they went is kept until this
 code, the streams or scikit-learn change: they take 20 minutes, and ours one. Refuses to know the streams.
@@ -71,11 +71,6 @@ def kept(world: World, name: str, costs: Costs, live: Callable[[], Life]) -> Lif
 def never(world: World) -> Life:
     """The first version for ever."""
     return Life(world.candidate(world.begins, hold_out=False).right[world.begins :])
-
-
-def daily(world: World) -> Life:
-    """A new version each day, whatever it is like."""
-    return _unconditional(world, lambda _: True)
 
 
 def on_drift(world: World) -> Life:

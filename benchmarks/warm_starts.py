@@ -1,7 +1,10 @@
 """Cold against warm starts on one real stream: Beijing air, a retraining every eight weeks, by the code of the worker.
 
-Cold: anew on the two preceding tenths of the stream. Warm: from the model before, on the newest eight weeks. Each is
-judged on the eight weeks that follow. Prints one line a kind of estimator; accuracy and seconds are means of retrainings.
+Cold: anew on the two preceding tenths of the stream. Warm: from the model before. A network learns from the newest
+eight weeks; the new trees of a forest from as many rows as those that they replace, for a tree forgets nothing and
+learns nothing more: on eight weeks alone the forest fell to .56. Each is judged on the eight weeks that follow;
+accuracy and seconds of processor are means over all
+retrainings.
 """
 
 import tempfile
@@ -48,12 +51,13 @@ def _lived(stream: Stream, estimator: Any, *, warm: bool) -> tuple[float, float]
     with tempfile.TemporaryDirectory() as directory:
         kept = Path(directory) / "champion.skops"
         for number, (now, end) in enumerate(pairwise(int(mark) for mark in marks)):
-            first = int(marks[number - 1]) if warm and number else max(0, now - 2 * (count // 10))
-            began = time.perf_counter()
+            newest_suffice = warm and number > 0 and hasattr(estimator, "steps")
+            first = int(marks[number - 1]) if newest_suffice else max(0, now - 2 * (count // 10))
+            began = time.process_time()
             model, start = fit_from(
                 str(kept) if warm and number else "", estimator, stream.rows[first:now], stream.labels[first:now]
             )
-            took = time.perf_counter() - began
+            took = time.process_time() - began
             assert start.warm == (warm and number > 0), start
             if number:
                 seconds.append(took)

@@ -133,17 +133,32 @@ class VersionCalls:
             note_push(opened, model, name, answer)
         return answer
 
-    def try_out(self, model: Any, *, name: str, sample: Any, waive_rows: bool = False) -> Tried:
+    def try_out(
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any,
+        waive_rows: bool = False,
+        on: str | Mapping[str, str] = "",
+        max_bytes: int | None = None,
+    ) -> Tried:
         """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
 
-        `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
+        `model` and `sample` as for `push`; the audit names the try. `on` is a device, or the labels of a class of
+        devices, that probes the form as well and never serves it; one larger than `max_bytes` is sent to none. What the
+        device said is in `on` of the answer, also that it is busy. BadInput as of a push, `unknown_device`,
+        `selector_empty`; WorldError `busy`, `broker_unreachable`.
         """
         kind, raw, rows = encode_model_and_rows(model, sample)
         if hasattr(model, "get_params"):
             from edgeward.recording import with_answers
 
             rows = with_answers(model, sample, rows, waived=waive_rows)
-        request = {"kind": kind, "waive_rows": waive_rows}
+        request: dict[str, Any] = {"kind": kind, "waive_rows": waive_rows}
+        if on:
+            where = {"device": on} if isinstance(on, str) else {"labels": dict(on)}
+            request["on"] = {**where, "max_bytes": max_bytes}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
     def models(self) -> Table[Model]:

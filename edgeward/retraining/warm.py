@@ -52,8 +52,9 @@ def fit_from(warm_from: str, estimator: Any, rows: Any, labels: Any, *, epochs: 
 
     `warm_from` is the parameter of that name that the worker hands to a pipeline: the file of the champion's estimator,
     or nothing. `estimator` is what is fitted anew where the champion's cannot go on: an estimator or a Pipeline, whose
-    parameters the champion must share. `rows` (rows, features), `labels` (rows,): for a warm start the newest ones
-    suffice. The numbers of the start become metrics of the run that is open. ValueError for less than one epoch.
+    parameters the champion must share. `rows` (rows, features), `labels` (rows,): to what learns in passes the newest
+    ones suffice; new trees need as many as those that they replace. The numbers of the start become metrics of the run
+    that is open. ValueError for less than one epoch.
     """
     if epochs < 1:
         raise ValueError(f"{epochs} epochs: expected at least 1")
