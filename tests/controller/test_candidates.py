@@ -1,4 +1,4 @@
-"""Candidates on devices: which device is asked, what the broker holds meanwhile, what is said where none measures.
+"""Candidates on devices: which one is asked, what the broker holds meanwhile, what is said where none measures."""
 
 import asyncio
 from collections.abc import Iterator
