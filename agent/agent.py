@@ -18,10 +18,12 @@ from agent.core.admission import told
 from agent.core.events import DesiredWithdrawn, DirectorChanged, ModelBroken, ModelReady, TimerFired
 from agent.core.model import Record
 from agent.flash.store import DeviceRecord, Store
+from agent.models.candidates import Asked
 from agent.models.device_model import DeviceModel
 from agent.models.stepper import Stepper
 from agent.ports import Link, ProbeReport, Runtime
 from agent.stimuli import (
+    CandidateProbed,
     ExpiriesRead,
     Identity,
     Intervals,
@@ -38,7 +40,6 @@ from agent.tuner import Cadence, Tuner
 from agent.uplink.captures import Captures
 from agent.uplink.erasing import Erasing
 from agent.uplink.faults import Faults, set_aside
-from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import EdgewardError, WorldError
@@ -75,21 +76,16 @@ class Agent:
         stepper: Stepper,
         reporter: Reporter,
         captures: Captures | None,
-        inquiries: Inquiries,
+        asked: Asked,
         tuner: Tuner,
         wall_clock: Callable[[], datetime],
         dropped: Counter[str],
     ) -> None:
-        self._identity = identity
-        self._intervals = intervals
-        self._store = store
-        self._link = link
-        self._runtime = runtime
-        self._stepper = stepper
-        self._reporter = reporter
+        self._identity, self._intervals = identity, intervals
+        self._store, self._link, self._runtime = store, link, runtime
+        self._stepper, self._reporter = stepper, reporter
         self._captures, self._erasing = captures, Erasing(captures)
-        self._inquiries = inquiries
-        self._tuner = tuner
+        self._asked, self._tuner = asked, tuner
         self._wall_clock = wall_clock
         self.dropped = dropped
         self._faults = Faults()
@@ -203,15 +199,15 @@ class Agent:
                 self._stepper.source_failed(source, now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
-            case LookedInto(identifier, lines):
-                self._inquiries.answer(identifier, lines)
+            case LookedInto() | CandidateProbed():
+                self._asked.found(stimulus)
             case Woke():
                 pass
         self._tick(now)
 
     def wake_at(self) -> float:
         """Returns when `Woke` is due at the latest, in the seconds of `now`."""
-        due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at())
+        due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._asked.candidates.wake_at())
         if self._documents is not None:
             due = min(due, self._documents.wake_at())
         if self._captures is not None:
@@ -234,6 +230,7 @@ class Agent:
         self._heartbeat(now)
         for name, download in self._stepper.downloads():
             self._stepper.step(name, download.link_up(now), now)
+        self._asked.candidates.link_up(now)
 
     def _message(self, topic: str, payload: bytes, now: float) -> None:
         try:
@@ -244,7 +241,7 @@ class Agent:
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
             elif self._documents is not None and topic == topics.inquiry(self._identity.device):
-                self._inquiries.take(self._documents.read_inquiry(payload), self._wall_clock().timestamp(), now)
+                self._asked.take(self._documents.read_inquiry(payload), self._wall_clock().timestamp(), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
                 self._faults.over(topic)
                 self._take(found, now)
@@ -323,7 +320,10 @@ class Agent:
             if download.wants(digest):
                 self._stepper.step(name, download.receive(digest, index, payload, now), now)
                 return
-        self.dropped["chunks_foreign"] += 1
+        if self._asked.candidates.wants(digest):
+            self._asked.candidates.receive(digest, index, payload, now)
+        else:
+            self.dropped["chunks_foreign"] += 1
 
     def _probe_ended(self, name: str, report: ProbeReport, now: float) -> None:
         model = self.models[name]
@@ -343,6 +343,7 @@ class Agent:
             self._try_boot_durable(now)
         if self._captures is not None:
             self._captures.tick(now, self._reporter.number, transfers=self._stepper.transfers)
+        self._asked.candidates.tick(now)
         self._stepper.retry(now)
         self._tuner.tick(0.0 if self._reporter.online else now - self._linked_at, now)
         for name, model in self.models.items():

@@ -15,6 +15,7 @@ from agent.core.model import Assignment
 from agent.flash.answer_log import AnswerLog
 from agent.flash.spool import Spool
 from agent.flash.store import Store
+from agent.models.candidates import Asked, Candidates
 from agent.models.device_model import DeviceModel
 from agent.models.golden_probes import GoldenProbes, ProbeSchedule
 from agent.models.stepper import Stepper
@@ -179,14 +180,7 @@ class Assembly:
             stepper=stepper,
             reporter=reporter,
             captures=self._new_captures(identity) if self._capturers else None,
-            inquiries=Inquiries(
-                identity.device,
-                ports.link,
-                look=ports.look,
-                number=reporter.number,
-                dropped=self.dropped,
-                sign=identity.sign,
-            ),
+            asked=self._new_asked(identity, stepper, reporter),
             tuner=Tuner(
                 self._store,
                 apply=self._tune,
@@ -196,6 +190,26 @@ class Assembly:
             wall_clock=ports.wall_clock,
             dropped=self.dropped,
         )
+
+    def _new_asked(self, identity: Identity, stepper: Stepper, reporter: Reporter) -> Asked:
+        ports, device, sign = self._ports, identity.device, identity.sign
+        inquiries = Inquiries(
+            device, ports.link, look=ports.look, number=reporter.number, dropped=self.dropped, sign=sign
+        )
+        candidates = Candidates(
+            device,
+            link=ports.link,
+            store=self._store,
+            runtime=ports.runtime,
+            new_download=self._new_download,
+            enqueue=ports.enqueue,
+            is_busy=lambda: stepper.is_busy,
+            kept=lambda: stepper.kept_digests,
+            number=reporter.number,
+            sign=sign,
+            probes_per_h=self._config.serving.probes_per_h,
+        )
+        return Asked(inquiries, candidates)
 
     def _tune(self, wanted: RemoteConfig | None) -> None:
         """Checks that the device's own file allows it, then applies it. BadInput `config_invalid`."""

@@ -80,6 +80,9 @@ class ServingConfig(Message, frozen=True):
     providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=8)] = ()
     """Execution providers of onnxruntime that versions may ask for, besides the CPU's."""
     ready_when_empty: bool = True
+    probes_per_h: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 60
+    """Candidates of a search that the controller may have probed here within an hour, while nothing else goes on. They
+    never serve. 0: none."""
     worker_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 

@@ -58,7 +58,17 @@ class LookedInto(msgspec.Struct, frozen=True):
     lines: tuple[str, ...]
 
 
-Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke | ExpiriesRead | LookedInto
+class CandidateProbed(msgspec.Struct, frozen=True):
+    """The probe that an inquiry has asked for has ended."""
+
+    inquiry: str
+    """Its id."""
+    report: ProbeReport
+
+
+Stimulus = (
+    LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke | ExpiriesRead | LookedInto | CandidateProbed
+)
 
 
 class Identity(msgspec.Struct, frozen=True):

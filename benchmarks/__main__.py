@@ -25,6 +25,7 @@ from benchmarks import (
     trust,
     uneven_rollouts,
     verdicts,
+    warm_starts,
     watchers,
 )
 from benchmarks.table import Row, show
@@ -49,6 +50,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "uneven": uneven_rollouts.measure,
     "upload": big_model.measure,
     "verdicts": verdicts.measure,
+    "warm_starts": warm_starts.measure,
     "watchers": watchers.measure,
 }
 

@@ -8,13 +8,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.dsse import covered
 from contract.messages import Count, Short, Signature
-from contract.wire import Said
+from contract.signatures import Sign
+from contract.wire import Said, encode
 
 MAX_ROWS = 256
 MAX_LABELS = 256
 MAX_COLUMNS = 512
 MAX_BATCH_BYTES = 128 * 1024
+SIGNATURE_CHARS = 96
+"""Of a row's signature by a key on P-256, by which a batch's size is reckoned."""
+_ROW_KIND = b"application/vnd.edgeward.captured-row+json"
 
 Cell = float | int | bool | str | None
 
@@ -41,6 +46,9 @@ class CapturedRow(Said, frozen=True):
     """Who or what the row belongs to; empty where the device's configuration lets none leave."""
     file: Short = ""
     """The name of the file that the row came from, of an image."""
+    signature: Signature = ""
+    """The signature by the device's key over `answered_bytes`, by which the answer is proven apart from its batch.
+    Empty for a device without a key."""
 
 
 class LateLabel(Said, frozen=True):
@@ -63,3 +71,13 @@ class Captured(Said, frozen=True):
     labels: Annotated[tuple[LateLabel, ...], msgspec.Meta(max_length=MAX_LABELS)] = ()
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""
+
+
+def answered_bytes(row: CapturedRow) -> bytes:
+    """The bytes that a row's signature covers: all of it but the label, which may come days later."""
+    return covered(_ROW_KIND, encode(msgspec.structs.replace(row, label=None, signature="")))
+
+
+def sign_row(row: CapturedRow, sign: Sign | None) -> CapturedRow:
+    """Returns the row with its signature; unchanged if `sign` is None, for a device without a key."""
+    return row if sign is None else msgspec.structs.replace(row, signature=sign(answered_bytes(row)))

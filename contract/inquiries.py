@@ -1,4 +1,5 @@
-"""What an operator asks one device, and what the device answers: newest log lines, or what its doctor finds.
+"""What an operator asks one device, and what the device answers: newest log lines, what its doctor finds, or how fast a
+model would be there.
 
 Decides how much an answer may hold. Refuses to know who may ask: the controller does, and the device checks the
 director's signature.
@@ -8,10 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contract.messages import Count, Short, Signature
+from contract.manifest import Manifest
+from contract.messages import Count, Short, Signature, Sum, Text
 from contract.wire import Message, Said
 
-What = Literal["logs", "doctor"]
+What = Literal["logs", "doctor", "probe"]
 MAX_LINES = 400
 """Lines of one answer: with MAX_LINE_CHARS they fit into one message."""
 MAX_LINE_CHARS = 400
@@ -38,7 +40,24 @@ class Inquiry(Message, frozen=True):
     """Seconds since 1970."""
     keyid: Short
     """Of the director's key."""
+    candidate: Manifest | None = None
+    """For `probe`: the model to probe and nothing more. It never serves, and its release means nothing."""
     signature: Annotated[str, msgspec.Meta(max_length=512)] = ""
+
+
+class Probed(Said, frozen=True):
+    """What a probe has measured on a device, or why there was none."""
+
+    code: Short = ""
+    """Empty where it went well; `busy` where the device has refused to begin."""
+    detail: Text = ""
+    load_ms: Sum = 0.0
+    latency_us_p50: Sum = 0.0
+    """Of one row."""
+    memory_mb: Sum = 0.0
+    """Resident memory that loading and running took."""
+    sandbox: Short = ""
+    """How far the probe was confined."""
 
 
 class Answered(Said, frozen=True):
@@ -53,6 +72,8 @@ class Answered(Said, frozen=True):
     """Oldest first, without secrets."""
     left_out: Count = 0
     """Older lines that the device still has and did not send."""
+    probed: Probed | None = None
+    """What `probe` has measured; None for other questions."""
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 

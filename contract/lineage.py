@@ -19,12 +19,15 @@ _KIND = b"application/vnd.edgeward.lineage+json"
 
 
 class StatedPrediction(Said, frozen=True):
-    """One answer that a device gave, as it sent the row; the device's own signature was checked when it came."""
+    """One answer that a device gave, as it sent the row, with the device's own signature over the answer."""
 
     id: int
     """Of the captured row on the controller."""
     device: str
     row: CapturedRow
+    device_key: str = ""
+    """The public key (PEM) of the device that made the row's signature, for which the director vouches. Empty: no key
+    that the controller knows has made it."""
 
 
 class LineageStatement(Said, frozen=True):

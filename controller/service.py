@@ -80,6 +80,7 @@ class Service:
             state.skipped,
             state.foreign,
             lost=self._sentinels.lost,
+            lent=state.lent,
         )
         events, kept = state.config.events, state.alerts
         secret = Path(events.secret_file).expanduser() if events.secret_file else None

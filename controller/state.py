@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
+from contract.blobs import Blob
 from contract.errors import BadInput, Code
 from controller.alerts.check import read_alert_file
 from controller.alerts.defaults import DEFAULTS
@@ -142,6 +143,8 @@ class State:
     """By model, when its retraining policy looks next, in seconds since 1970."""
     broker_outdated: bool = False
     """Whether the broker must start again: it relies on other authorities than it should."""
+    lent: dict[str, Blob] = field(default_factory=dict)
+    """Blobs of candidates that the broker holds while devices probe them, by digest."""
     linked_by: tuple[int, ...] = ()
     """Serial numbers of the certificates by which `links` have connected."""
     data_look_at: float = 0.0

@@ -67,6 +67,7 @@ class VersionCalls:
         run: "Run | None" = None,
         retraining: str = "",
         training_s: float = 0.0,
+        start: str = "",
         sent: Sent | None = None,
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
@@ -101,7 +102,7 @@ class VersionCalls:
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
-        must beat the champion.
+        must beat the champion. `start` says in words whether the training went on from the champion's estimator.
 
         `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
 
@@ -112,7 +113,7 @@ class VersionCalls:
         _check_push(
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
             variants=variants, waive_rows=waive_rows, feeds=feeds, state=state, run=run, retraining=retraining,
-            training_s=training_s,
+            training_s=training_s, start=start,
         )  # fmt: skip
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name)) is not None:
@@ -130,7 +131,7 @@ class VersionCalls:
         if state is not None:
             request["recurrent"] = state.encode()
         if retraining:
-            request["retrained"] = {"id": retraining, "training_s": training_s}
+            request["retrained"] = {"id": retraining, "training_s": training_s, "start": start}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
@@ -139,14 +140,28 @@ class VersionCalls:
         return answer
 
     def try_out(
-        self, model: Any, *, name: str, sample: Any, feeds: Mapping[str, str] | None = None, waive_rows: bool = False
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any,
+        feeds: Mapping[str, str] | None = None,
+        waive_rows: bool = False,
+        on: str | Mapping[str, str] = "",
+        max_bytes: int | None = None,
     ) -> Tried:
         """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
 
-        `model`, `sample` and `feeds` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
+        `model`, `sample` and `feeds` as for `push`; the audit names the try. `on` is a device, or the labels of a class
+        of devices, that probes the form as well and never serves it; one larger than `max_bytes` is sent to none. What
+        the device said is in `on` of the answer, also that it is busy. BadInput as of a push, `unknown_device`,
+        `selector_empty`; WorldError `busy`, `broker_unreachable`.
         """
         kind, raw, rows = _encoded(model, sample, feeds, waived=waive_rows)
-        request = {"kind": kind, "waive_rows": waive_rows}
+        request: dict[str, Any] = {"kind": kind, "waive_rows": waive_rows}
+        if on:
+            where = {"device": on} if isinstance(on, str) else {"labels": dict(on)}
+            request["on"] = {**where, "max_bytes": max_bytes}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
     def models(self) -> Table[Model]:
@@ -329,7 +344,7 @@ def _named(release: int | str) -> str:
 
 def _check_push(**given: Any) -> None:
     """Refuses what `push` cannot take, by the name of the argument. BadInput `request_invalid`."""
-    for argument in ("name", "licence", "waive_rows", "retraining"):
+    for argument in ("name", "licence", "waive_rows", "retraining", "start"):
         arguments.text(argument, given[argument])
     arguments.text_or_number("parent", given["parent"])
     arguments.number("training_s", given["training_s"])

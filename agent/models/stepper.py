@@ -68,6 +68,16 @@ class Stepper:
         """Whether chunks are on their way now; not while a fetch waits for the hours in which it may, or decodes."""
         return any(download.transfers for _, download in self.downloads())
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a version is on its way to serve: fetched, probed, or on trial."""
+        return any(model.in_trial or model.phase != "steady" for model in self.models.values())
+
+    @property
+    def kept_digests(self) -> set[str]:
+        """Blobs that some model needs."""
+        return {digest for model in self.models.values() for digest in model.kept_digests}
+
     def source_failed(self, source: str, now: float) -> None:
         """Tells what is being fetched that a source cannot bring it."""
         for name, download in self.downloads():
@@ -116,9 +126,8 @@ class Stepper:
 
     def prune(self, now: float) -> None:
         """Deletes from flash what no model needs."""
-        keep = {digest for model in self.models.values() for digest in model.kept_digests}
         try:
-            self._store.prune(keep)
+            self._store.prune(self.kept_digests)
         except WorldError as error:
             self._reporter.refuse(error, now)
 

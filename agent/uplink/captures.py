@@ -17,7 +17,16 @@ from agent.flash.spool import Name, Spool
 from agent.ports import Link
 from agent.uplink.link_age import Settling
 from contract import topics
-from contract.captured import MAX_BATCH_BYTES, MAX_LABELS, MAX_ROWS, Captured, CapturedRow, LateLabel
+from contract.captured import (
+    MAX_BATCH_BYTES,
+    MAX_LABELS,
+    MAX_ROWS,
+    SIGNATURE_CHARS,
+    Captured,
+    CapturedRow,
+    LateLabel,
+    sign_row,
+)
 from contract.erasure import Erasure
 from contract.errors import WorldError
 from contract.messages import Ack
@@ -161,7 +170,7 @@ class Captures:
         for queue in self._queues():
             while queue and len(rows) < MAX_ROWS and size_bytes < BATCH_BYTES:
                 rows.append(queue.popleft())
-                size_bytes += len(encode(rows[-1]))
+                size_bytes += len(encode(rows[-1])) + SIGNATURE_CHARS
         labels: dict[tuple[str, str], LateLabel] = {}
         for waiting in self._labels() if not any(self._queues()) else ():
             while waiting and len(labels) < MAX_LABELS and size_bytes < BATCH_BYTES:
@@ -195,8 +204,9 @@ class Captures:
             return
         self._in_flight, body = found
         self._resend_at = now + RESEND_S
-        batch = sign_message(decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES), self._sign)
-        self._link.publish(topics.captured(self._device), encode(batch))
+        batch = decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES)
+        signed = replace(batch, rows=tuple(sign_row(row, self._sign) for row in batch.rows))
+        self._link.publish(topics.captured(self._device), encode(sign_message(signed, self._sign)))
 
 
 def _labelled(row: CapturedRow, label: LateLabel | None) -> CapturedRow:

@@ -51,13 +51,7 @@ class Inquiries:
 
         BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for one that somebody has kept.
         """
-        if inquiry.device != self._device:
-            raise BadInput(Code.WRONG_DEVICE, f"an inquiry for {inquiry.device}")
-        if inquiry.protocol != PROTOCOL:
-            raise BadInput(Code.PROTOCOL_UNKNOWN, f"an inquiry of protocol {inquiry.protocol}, this side {PROTOCOL}")
-        if abs(date_s - inquiry.issued) > LIFE_S:
-            words = f"an inquiry of {date_s - inquiry.issued:.0f} s ago: is the clock right?"
-            raise BadInput(Code.DESIRED_EXPIRED, words)
+        check_asked(inquiry, self._device, date_s)
         busy = self._open is not None and now - self._open[1] < GIVE_UP_S
         many = len(self._begun) == MAX_BURST and now - self._begun[0] < BURST_S
         if inquiry.id in self._seen or busy or many:
@@ -79,3 +73,14 @@ class Inquiries:
             protocol=PROTOCOL, device=self._device, boot=boot, seq=seq, id=identifier, lines=kept, left_out=left_out
         )
         self._link.publish(topics.answered(self._device), encode(sign_message(answer, self._sign)), expiry_s=LIFE_S)
+
+
+def check_asked(inquiry: Inquiry, device: str, date_s: float) -> None:
+    """BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for an inquiry that somebody has kept."""
+    if inquiry.device != device:
+        raise BadInput(Code.WRONG_DEVICE, f"an inquiry for {inquiry.device}")
+    if inquiry.protocol != PROTOCOL:
+        raise BadInput(Code.PROTOCOL_UNKNOWN, f"an inquiry of protocol {inquiry.protocol}, this side {PROTOCOL}")
+    if abs(date_s - inquiry.issued) > LIFE_S:
+        words = f"an inquiry of {date_s - inquiry.issued:.0f} s ago: is the clock right?"
+        raise BadInput(Code.DESIRED_EXPIRED, words)

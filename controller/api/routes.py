@@ -52,9 +52,10 @@ from controller.api.watcher_routes import WATCHER_ROUTES
 from controller.convert.request import ModelKind, VariantName
 from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
+from controller.retraining.model import Retrained
 from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
-from controller.verbs.push import Retrained, push
+from controller.verbs.push import push
 
 
 class PushRequest(Message, frozen=True):

@@ -8,6 +8,7 @@ from controller.api.body import PUSHES, while_connected
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.convert.request import ModelKind
+from controller.verbs.candidates import Where
 from controller.verbs.tries import Tried, try_out
 
 
@@ -17,6 +18,8 @@ class TryRequest(Message, frozen=True):
     kind: ModelKind
     waive_rows: bool = False
     """Whether few distinct rows of the sample are enough."""
+    on: Where | None = None
+    """The device, or the class of devices, on which it is probed as well. It never serves there."""
 
 
 async def try_model(request: web.Request) -> Tried:
@@ -25,7 +28,7 @@ async def try_model(request: web.Request) -> Tried:
         wanted = decode(came.request, TryRequest)
         work = try_out(
             request.app[STATE], request.match_info["model"], wanted.kind, came.model, came.sample,
-            waive_rows=wanted.waive_rows, actor=actor_of(request),
+            waive_rows=wanted.waive_rows, where=wanted.on, actor=actor_of(request),
         )  # fmt: skip
         return await while_connected(request, work)
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -61,6 +62,7 @@ class RetainedState:
         foreign: Foreign,
         *,
         lost: LookForBlobs,
+        lent: Mapping[str, Blob] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._durable = durable
@@ -69,6 +71,8 @@ class RetainedState:
         self._trust: dict[str, Retained] = {}
         """Trust metadata by topic, as it was published last."""
         self._lost = lost
+        self._lent = lent
+        """Blobs of no version that the broker holds for a while, by digest."""
         self._director = ""
         """Id of the key that signed the documents that the broker holds; empty until all were published."""
         self._clock = clock
@@ -221,7 +225,7 @@ class RetainedState:
 
     async def ensure_blobs(self, *, check: bool = False) -> None:
         """Publishes blobs that are needed and not there; takes back those that are not needed any more."""
-        wanted = blobs_in_use(self._durable.twins, self._publisher)
+        wanted = {**blobs_in_use(self._durable.twins, self._publisher), **self._lent}
         published = self._records.published()
         self.skipped.keep_only(_BLOB, frozenset(wanted))
         held = [wanted[digest] for digest in wanted if digest in published]

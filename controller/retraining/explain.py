@@ -40,6 +40,8 @@ def explain(attempt: Retraining) -> list[str]:
     found = [*explain_decision(attempt.decision), _STANDS[attempt.status].format(**names)]
     if attempt.approved_by:
         found.append(f"{attempt.approved_by} approved it.")
+    if attempt.start:
+        found.append(f"The training began {attempt.start}.")
     if attempt.gain is not None:
         found.append(
             f"Measured gain over v{attempt.champion}: {change(attempt.gain, classifies=attempt.decision.classifies)}."

@@ -3,8 +3,11 @@
 Decides the words. Refuses to know where records are kept.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
+
+from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message
 from controller.gates.estimate import Estimate
 
@@ -89,6 +92,9 @@ class Retraining(Message, frozen=True):
     """When the worker last said something."""
     ended_at: float = 0.0
     training_s: float = 0.0
+    start: str = ""
+    """How its training began, as the worker says: `warm from v3: partial_fit, epochs: 5`, or `cold` and why. Empty: it
+    does not say."""
     release: int = 0
     """The candidate's; 0 while there is none."""
     candidate_bytes: int = 0
@@ -98,3 +104,12 @@ class Retraining(Message, frozen=True):
     """Over the champion, as its gate has measured it."""
     log: str = ""
     """The end of the pipeline's output, where it failed."""
+
+
+class Retrained(Message, frozen=True):
+    """The attempt whose candidate a worker pushes, and what the worker says of its training."""
+
+    id: str
+    training_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    start: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
+    """How the training began, in words: warm from which version, or cold and why."""

@@ -4,7 +4,7 @@ Decides which knobs there are, and their defaults (configs/retraining/default.to
 how anything is measured.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -83,6 +83,9 @@ class RetrainingPolicy(Message, frozen=True):
     """Whether a person approves each training."""
     pipeline: str = ""
     """The pipeline that the worker runs, for workers that know several; empty: its only one."""
+    start: Literal["cold", "warm"] = "cold"
+    """warm: the worker hands the champion's fitted estimator to the pipeline, where it has kept it. The gates are the
+    same."""
     look_s: Positive = 3600.0
     """Between two looks at the facts."""
     recoverable: Ratio = 0.5

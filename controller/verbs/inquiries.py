@@ -11,6 +11,7 @@ import time
 from contract import topics
 from contract.errors import Code, WorldError
 from contract.inquiries import Answered, Inquiry, What
+from contract.manifest import Manifest
 from contract.protocol import PROTOCOL
 from contract.trust.inquiries import sign_inquiry
 from contract.wire import encode
@@ -23,11 +24,22 @@ WAIT_S = 10.0
 """For an answer: a doctor's checks take a second or two on a slow disk, and a person waits."""
 
 
-async def ask(state: State, device: str, what: What, lines: int, *, actor: str) -> Answered:
-    """Returns a device's answer. BadInput `unknown_device`, `device_retired`, `busy`; WorldError `device_unreachable`,
-    `broker_unreachable`.
+async def ask(
+    state: State,
+    device: str,
+    what: What,
+    lines: int,
+    *,
+    actor: str,
+    candidate: Manifest | None = None,
+    wait_s: float | None = None,
+    words: str = "",
+) -> Answered:
+    """Returns a device's answer; `words` are for the audit.
+
+    BadInput `unknown_device`, `device_retired`, `busy`; WorldError `device_unreachable`, `broker_unreachable`.
     """
-    twin = known_twin(state, device)
+    twin, wait_s = known_twin(state, device), wait_s or WAIT_S
     _check_reachable(state, twin)
     inquiry = sign_inquiry(
         Inquiry(
@@ -38,16 +50,17 @@ async def ask(state: State, device: str, what: What, lines: int, *, actor: str) 
             lines=lines,
             issued=int(time.time()),
             keyid="",
+            candidate=candidate,
         ),
         state.trust_metadata.director,
     )
     waiting = state.inquiries.open(device, inquiry.id)
     try:
-        state.journal.audit(stamp(), actor, f"device {what}", device, f"at most {lines} lines")
+        state.journal.audit(stamp(), actor, f"device {what}", device, words or f"at most {lines} lines")
         state.links[0].publish(topics.inquiry(device), encode(inquiry), retain=False)
-        return await asyncio.wait_for(waiting, WAIT_S)
+        return await asyncio.wait_for(waiting, wait_s)
     except TimeoutError:
-        raise WorldError(Code.DEVICE_UNREACHABLE, _no_answer(device, twin, time.time())) from None
+        raise WorldError(Code.DEVICE_UNREACHABLE, _no_answer(device, twin, wait_s, time.time())) from None
     finally:
         state.inquiries.close(device)
 
@@ -62,9 +75,9 @@ def _check_reachable(state: State, twin: Twin) -> None:
         raise WorldError(Code.DEVICE_UNREACHABLE, words)
 
 
-def _no_answer(device: str, twin: Twin, now: float) -> str:
+def _no_answer(device: str, twin: Twin, wait_s: float, now: float) -> str:
     heard = f"{now - twin.seen_at:.0f} s before it was given up" if twin.seen_at else "never"
     return (
-        f"{device} did not answer within {WAIT_S:.0f} s; it was last heard {heard}. It may be too slow, its clock may "
+        f"{device} did not answer within {wait_s:.0f} s; it was last heard {heard}. It may be too slow, its clock may "
         "be off by more than a minute, or its agent is too old to be asked; on the device: edgeward-agent doctor"
     )

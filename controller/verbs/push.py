@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +20,6 @@ from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from contract.recurrent import StateAsked, state_of
 from contract.tolerance import RESOLUTION
-from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, ModelKind, VariantName
@@ -31,6 +30,7 @@ from controller.registry.journal import AuditFilter
 from controller.registry.notes import check_tags
 from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
+from controller.retraining.model import Retrained
 from controller.state import State
 from controller.verbs import erasures, gates, retraining, trust
 from controller.verbs.gates import Brought, check_brought
@@ -52,13 +52,6 @@ class Pushed:
 
     version: Version
     new: bool
-
-
-class Retrained(Message, frozen=True):
-    """The attempt to retrain whose candidate is pushed."""
-
-    id: str
-    training_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 async def push(
@@ -124,7 +117,7 @@ async def push(
         _tell(state, pushed.version)
         _make_ready(state, pushed.version)
     if retrained is not None:
-        retraining.end_push(state, retrained.id, pushed.version, is_new=pushed.new, training_s=retrained.training_s)
+        retraining.end_push(state, retrained, pushed.version, is_new=pushed.new)
     if not pushed.version.passed:
         raise _refusal(pushed.version)
     return pushed

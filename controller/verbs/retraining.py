@@ -19,7 +19,7 @@ from controller.gates.champion import GATE, gain_of
 from controller.gates.evidence import ChampionRule
 from controller.registry.version import Version
 from controller.retraining.decide import decide, died
-from controller.retraining.model import Decision, Proposal, Retraining, Status
+from controller.retraining.model import Decision, Proposal, Retrained, Retraining, Status
 from controller.retraining.policy import RetrainingPolicy
 from controller.rollout.model import person
 from controller.state import State
@@ -174,7 +174,7 @@ def begin_push(state: State, name: str, model: str) -> tuple[Retraining, Champio
     return attempt, policy_of(state, model).champion
 
 
-def end_push(state: State, name: str, version: Version, *, is_new: bool, training_s: float) -> Retraining:
+def end_push(state: State, told: Retrained, version: Version, *, is_new: bool) -> Retraining:
     """Ends an attempt by what the gates say of its candidate."""
     verdict = next((each for each in version.gates if each.gate == GATE), None)
     passed = version.passed and is_new
@@ -182,11 +182,12 @@ def end_push(state: State, name: str, version: Version, *, is_new: bool, trainin
     again = f"the candidate has the same bytes as v{version.release}"
     detail = (verdict.detail if verdict is not None else "") if passed else "; ".join(said) or again
     attempt = replace(
-        find(state, name),
+        find(state, told.id),
         release=version.release,
         candidate_bytes=version.manifest.artifact.length,
         gain=gain_of(verdict.evidence) if verdict is not None and is_new else None,
-        training_s=training_s,
+        training_s=told.training_s,
+        start=told.start,
     )
     return _end(state, attempt, "passed" if passed else "stopped", detail, time.time(), actor=CONTROLLER)
 

@@ -8,7 +8,9 @@ import time
 import msgspec
 
 from contract.blobs import sha256_hex
+from contract.captured import CapturedRow, answered_bytes
 from contract.errors import BadInput, Code
+from contract.keys import verifies
 from contract.lineage import LineageStatement, SignedLineage, StatedPrediction, canonical, signed_bytes
 from contract.wire import encode
 from controller.registry.version import Version
@@ -57,7 +59,15 @@ def _prediction(state: State, version: Version, named: str) -> StatedPrediction:
     if row.release != version.release:
         words = f"v{row.release} made {named[:64]!r}, not v{version.release}"
         raise BadInput(Code.REQUEST_INVALID, words)
-    return StatedPrediction(id=number, device=device, row=row)
+    return StatedPrediction(id=number, device=device, row=row, device_key=_key_of(state, device, row))
+
+
+def _key_of(state: State, device: str, row: CapturedRow) -> str:
+    """The key of the device that has signed the answer, of those that it has ever had; empty if none has."""
+    if not row.signature:
+        return ""
+    keys = dict.fromkeys(each.public_key for each in state.credentials.certificates(device))
+    return next((key for key in keys if verifies(key, row.signature, answered_bytes(row))), "")
 
 
 def _sha256(plain: object) -> str:

@@ -13,6 +13,7 @@ from controller.convert.scratch import scratch_directory
 from controller.evaluate.evaluate import Form, evaluate
 from controller.gates.parity import judge_parity
 from controller.state import State
+from controller.verbs.candidates import ProbedOn, Where, probe_candidate
 from controller.verbs.push import manifest_of
 
 
@@ -34,22 +35,33 @@ class Tried(Message, frozen=True):
     load_s: float
     load_mb: float
     operators: tuple[str, ...]
+    on: ProbedOn | None = None
+    """What a device has measured; None where none was asked for, or parity has failed."""
 
 
 async def try_out(
-    state: State, model: str, kind: ModelKind, raw: Path, sample: Path, *, waive_rows: bool, actor: str
+    state: State,
+    model: str,
+    kind: ModelKind,
+    raw: Path,
+    sample: Path,
+    *,
+    waive_rows: bool,
+    where: Where | None,
+    actor: str,
 ) -> Tried:
     """Converts and measures the model in the file `raw` on the rows in `sample`; nothing is kept but an audit entry.
 
-    `waive_rows`: few distinct rows of the sample are enough. BadInput as of a push, before its gates; WorldError `busy`
-    if no turn comes in time.
+    `waive_rows`: few distinct rows of the sample are enough. `where`: a device probes the form as well, if parity has
+    passed; other pushes have their turn meanwhile. BadInput as of a push, before its gates, and as `probe_candidate`;
+    WorldError `busy` if no turn comes in time.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     chunk_bytes = state.config.publish.chunk_bytes
-    async with state.conversions.turn():
-        with scratch_directory(raw.parent) as directory:
+    with scratch_directory(raw.parent) as directory:
+        async with state.conversions.turn():
             converted = await run_conversion(
                 kind, raw, sample, limits, directory=directory, chunk_bytes=chunk_bytes, rows_waived=waive_rows,
                 starter=state.starter,
@@ -57,10 +69,13 @@ async def try_out(
             manifest = manifest_of(state, model, converted)
             form = Form(manifest, *(made.path for made in converted.forms[""]))
             found = await evaluate(form, None, None, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
+        verdict, artifact = judge_parity(converted.answer.parity), manifest.artifact
+        files = {made.blob.sha256: made.path for made in converted.forms[""]}
+        wanted = where if verdict.passed else None
+        on = await probe_candidate(state, model, manifest, files, wanted, actor=actor) if wanted is not None else None
     measured = found.measured
     assert measured.latency_us_p50 is not None
     assert measured.latency_us_p95 is not None
-    verdict, artifact = judge_parity(converted.answer.parity), manifest.artifact
     words = f"{artifact.length} bytes, {'passed' if verdict.passed else 'did not pass'} parity: nothing was registered"
     state.journal.audit(at, actor, "try", model, words)
     return Tried(
@@ -75,4 +90,5 @@ async def try_out(
         load_s=converted.answer.form.load_s,
         load_mb=converted.answer.form.load_mb,
         operators=measured.operators,
+        on=on,
     )

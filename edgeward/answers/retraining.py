@@ -87,6 +87,8 @@ class Retraining(Answer, frozen=True):
     heard_at: float = 0.0
     ended_at: float = 0.0
     training_s: float = 0.0
+    start: str = ""
+    """How the training began: warm from which version, or cold and why; empty where the worker does not say."""
     release: int = 0
     """The candidate's version; 0: there is none yet."""
     candidate_bytes: int = 0
@@ -113,6 +115,8 @@ class RetrainingPolicy(Answer, frozen=True):
     limits: Plain
     costs: Plain
     champion: Plain
+    start: str = "cold"
+    """Or warm: from the champion's fitted estimator."""
 
 
 class Claimed(Answer, frozen=True):

@@ -3,6 +3,21 @@
 from edgeward.answers.answer import Answer
 
 
+class ProbedOn(Answer, frozen=True):
+    """What a device has measured of a candidate, or why none has."""
+
+    device: str
+    code: str
+    """Empty where it went well."""
+    detail: str
+    latency_us_p50: float = 0.0
+    """Of one row."""
+    load_ms: float = 0.0
+    memory_mb: float = 0.0
+    """Resident memory that loading and running took."""
+    sandbox: str = ""
+
+
 class Tried(Answer, frozen=True):
     """A model that was converted, judged and measured, on the controller's machine with one thread."""
 
@@ -19,3 +34,5 @@ class Tried(Answer, frozen=True):
     load_s: float
     load_mb: float
     operators: tuple[str, ...]
+    on: ProbedOn | None = None
+    """What a device has measured, where one was asked for."""

@@ -8,13 +8,13 @@ look.
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from contract.errors import BadInput, Code, WorldError
-from edgeward.answers.tried import Tried
+from edgeward.answers.tried import ProbedOn, Tried
 from edgeward.automl.distil import Teacher
 from edgeward.automl.folds import Rows, Task, read_rows
 from edgeward.automl.front import Limits, best_within, pareto_front
@@ -78,6 +78,7 @@ def search(
     seed: int = 0,
     teacher: Any = None,
     name: str = "automl",
+    on: str | Mapping[str, str] = "",
     measure: Measure | None = None,
     directory: Path | None = None,
     tell: Callable[[Trial], None] | None = None,
@@ -86,8 +87,10 @@ def search(
 
     `frame` is a DataFrame with the column `target`; rows are split by `time_column` where one is named. `teacher` is an
     estimator (or a `Teacher`) whose answers the pipelines learn in place of the target; scores stay those against the
-    target. `measure` (None: the controller that `Client()` finds) converts and measures; `directory` is where runs are
-    kept. One seed draws the same pipelines as long as the measures are the same; latencies vary by a few percent.
+    target. `on` is a device, or the labels of a class of devices, whose probe measures latency and memory; a trial that
+    no device has probed fails. `measure` (None: the controller that `Client()` finds) converts and measures;
+    `directory` is where runs are kept. One seed draws the same pipelines as long as the measures are the same;
+    latencies vary by a few percent.
 
     BadInput `request_invalid` for rows that cannot be learnt from, `config_invalid` without Optuna.
     """
@@ -100,7 +103,7 @@ def search(
     searching = _Searching(
         rows=rows,
         teacher=taught,
-        measure=measure or _controller_measure(name),
+        measure=measure or _controller_measure(name, on, limits.max_bytes),
         seed=seed,
         id=f"s-{secrets.token_hex(4)}",
         run_name=_run_name(name),
@@ -148,7 +151,11 @@ class _Searching:
             begun = Trial(number, family, dict(draw.params), run=opened.id)
             trial = self._measured(self._scored(begun, pipeline, best), pipeline, best)
             opened.log_metrics(_metrics(trial))
-            opened.tag({"state": trial.state} | ({"reason": trial.reason[:200]} if trial.reason else {}))
+            opened.tag(
+                {"state": trial.state}
+                | ({"device": trial.device} if trial.device else {})
+                | ({"reason": trial.reason[:200]} if trial.reason else {})
+            )
         return trial
 
     def _scored(self, trial: Trial, pipeline: Any, best: float | None) -> Trial:
@@ -177,11 +184,20 @@ class _Searching:
             return replace(trial, state="failed", reason=f"{error.code}: {error.detail}"[:300])
         if not tried.passed:
             return replace(trial, state="failed", reason=f"parity: {tried.detail}"[:300])
-        return replace(
-            trial, size_bytes=tried.size_bytes, latency_us_p50=tried.latency_us_p50,
-            latency_us_p95=tried.latency_us_p95,
-            load_mb=tried.load_mb, digest=tried.digest, pipeline=made,
-        )  # fmt: skip
+        known = replace(trial, size_bytes=tried.size_bytes, digest=tried.digest, pipeline=made)
+        if tried.on is None:
+            return replace(
+                known, latency_us_p50=tried.latency_us_p50, latency_us_p95=tried.latency_us_p95, load_mb=tried.load_mb
+            )
+        return _on_device(known, tried.on)
+
+
+def _on_device(trial: Trial, found: ProbedOn) -> Trial:
+    """The trial with what a device has measured; the controller's own numbers are about another machine."""
+    if found.code:
+        where = f"{found.device}: " if found.device else ""
+        return replace(trial, state="failed", reason=f"{where}{found.code}: {found.detail}"[:300], pipeline=None)
+    return replace(trial, latency_us_p50=found.latency_us_p50, load_mb=found.memory_mb, device=found.device)
 
 
 def _metrics(trial: Trial) -> dict[str, float]:
@@ -223,11 +239,11 @@ def _teacher(given: Any, rows: Rows) -> Teacher | None:
     return taught
 
 
-def _controller_measure(name: str) -> Measure:
+def _controller_measure(name: str, on: str | Mapping[str, str], max_bytes: int | None) -> Measure:
     from edgeward.client import Client
 
     client = Client()
-    return lambda pipeline, sample: client.try_out(pipeline, name=name, sample=sample)
+    return lambda pipeline, sample: client.try_out(pipeline, name=name, sample=sample, on=on, max_bytes=max_bytes)
 
 
 def _run_name(name: str) -> str:

@@ -16,7 +16,9 @@ MAX_SHOWN = 12
 """Rows of the front that are printed; `--json` has all."""
 ROWS, COLUMNS = 12, 64
 _FRONT, _OTHER, _BEST = "o", ".", "@"
-COLUMNS_OF_FRONT = ("trial", "family", "score", "bytes", "us", "MB", "limits")
+COLUMNS_OF_FRONT = ("trial", "family", "score", "bytes", "us", "MB", "on", "limits")
+CONTROLLER = "controller"
+"""Where a trial was measured that no device has probed."""
 
 
 def front_rows(found: Search) -> list[tuple[object, ...]]:
@@ -35,6 +37,7 @@ def front_rows(found: Search) -> list[tuple[object, ...]]:
                 each.size_bytes,
                 f"{each.latency_us_p50:.0f}",
                 f"{each.load_mb:.1f}",
+                each.device or CONTROLLER,
                 fits,
             )
         )
@@ -52,10 +55,11 @@ def sentences(found: Search) -> list[str]:
     if best is None:
         lines.append(_nothing_fits(found))
         return lines
+    p95 = f" (p95 {best.latency_us_p95:.0f})" if best.latency_us_p95 else ""
     lines.append(
         f"chosen: {best.family}, score {best.score:.4f} (standard error {found.error_of(best):.4f}), "
-        f"{best.size_bytes} bytes, {best.latency_us_p50:.0f} us a row (p95 {best.latency_us_p95:.0f}), "
-        f"{best.load_mb:.1f} MB to load, run {best.run}"
+        f"{best.size_bytes} bytes, {best.latency_us_p50:.0f} us a row{p95}, "
+        f"{best.load_mb:.1f} MB to load on {best.device or 'the machine of the controller'}, run {best.run}"
     )
     if found.teacher is not None and best.agreement is not None:
         lost = found.teacher.score - best.score

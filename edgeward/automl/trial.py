@@ -25,7 +25,10 @@ class Trial:
     latency_us_p50: float = 0.0
     """The median of one row on one thread."""
     latency_us_p95: float = 0.0
+    """0 where a device has measured: its probe takes the median."""
     load_mb: float = 0.0
+    device: str = ""
+    """That has measured latency and memory; empty: the controller's machine."""
     digest: str = ""
     """SHA-256 of the ONNX form."""
     run: str = ""

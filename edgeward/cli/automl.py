@@ -24,6 +24,10 @@ from edgeward.csv_rows import read_csv
     help="Median of one row on one thread.",
 )  # fmt: skip
 @click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="That loading takes. Default: any.")
+@click.option(
+    "--on", "places", multiple=True, metavar="DEVICE|KEY=VALUE",
+    help="Where to measure latency and memory: a device, or labels. Default: the controller.",
+)  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="To search.")
 @click.option("--trials", type=click.IntRange(1), help="At most so many. Default: as many as the time allows.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds, draws and pipelines.")
@@ -44,6 +48,7 @@ def automl(
     max_bytes: int,
     max_latency_us_p50: float,
     max_memory_mb: float | None,
+    places: tuple[str, ...],
     minutes: float,
     trials: int | None,
     seed: int,
@@ -56,9 +61,9 @@ def automl(
 ) -> None:
     """Search the best pipeline for FRAME (.csv, .parquet) that a device can hold.
 
-    Every pipeline converts by construction. The controller converts and measures each on its own machine, with one
-    thread, and registers none; every trial is recorded as a run. Ctrl-C ends the search with what it has found. Exit
-    code 1: nothing keeps to the limits.
+    Every pipeline converts by construction. The controller converts and measures each, with one thread, and registers
+    none; with --on a device probes what keeps to --max-bytes, and never serves it. Every trial is recorded as a run.
+    Ctrl-C ends the search with what it has found. Exit code 1: nothing keeps to the limits.
     """
     from edgeward.automl import shown
     from edgeward.automl.distil import read_teacher
@@ -66,6 +71,7 @@ def automl(
 
     model = check_name(name or _model_name(frame), "model")
     rows = _read(frame)
+    on = _place(places)
     taught = read_teacher(teacher) if teacher is not None else None
     with console.status("searching", spinner="dots") as status:
 
@@ -74,7 +80,8 @@ def automl(
 
         found = search(
             rows, target=target, task=task, time_column=time_column, minutes=minutes, trials=trials, seed=seed,
-            limits=Limits(max_bytes, max_latency_us_p50, max_memory_mb), teacher=taught, name=model, tell=progress,
+            limits=Limits(max_bytes, max_latency_us_p50, max_memory_mb), teacher=taught, name=model, on=on,
+            tell=progress,
         )  # fmt: skip
     if png is not None:
         shown.write_png(found, png)
@@ -90,6 +97,15 @@ def automl(
     if found.best is None:
         raise SystemExit(1)
     _keep(found, found.best, model, push=push, out=out, quiet=as_json)
+
+
+def _place(places: tuple[str, ...]) -> str | dict[str, str]:
+    """A device's name, or labels. BadInput `request_invalid` for several devices, or a device with labels."""
+    labels = dict(each.split("=", 1) for each in places if "=" in each)
+    devices = [each for each in places if "=" not in each]
+    if len(devices) > 1 or (devices and labels):
+        raise BadInput(Code.REQUEST_INVALID, "--on takes one device, or labels of a class: KEY=VALUE, may be repeated")
+    return devices[0] if devices else labels
 
 
 def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, quiet: bool) -> None:

@@ -1,5 +1,6 @@
-"""`edgeward pipeline run | list | show | logs | schedule`."""
+"""`edgeward pipeline run | list | show | logs | schedule | prune`."""
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from contract.errors import BadInput, Code, EdgewardError
 from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
 from edgeward.cli.run import plain
 from edgeward.pipelines.pipeline import load_pipeline
+from edgeward.pipelines.retention import MAX_BYTES, prune
 from edgeward.pipelines.runner import LOGS, PipelineResult, StepState, load_steps, run_pipeline
 from edgeward.pipelines.schedule import read_schedule
 from edgeward.runs.store import RunStore
@@ -46,7 +48,7 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
         print_json(
             {
                 "run": result.run_id, "pushed": result.pushed_version, "pushed_now": result.pushed_now,
-                "metrics": result.metrics, "steps": steps,
+                "metrics": result.metrics, "steps": steps, "dropped": dataclasses.asdict(result.dropped),
             }
         )  # fmt: skip
         return
@@ -134,6 +136,28 @@ def schedule(file: str, *, every: str, at: str, params: tuple[str, ...], on: str
             click.echo(f"edgeward: {error.code}: {error.detail}", err=True)
 
 
+@pipeline.command(name="prune")
+@click.option("--older-than", default="30d", show_default=True, help="Since the last use of a result: 6h, 7d.")
+@click.option(
+    "--max-mb", type=click.FloatRange(0), default=MAX_BYTES / 1e6, help="Of all results; the longest unused go first."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@_DIR
+@json_option
+def prune_(*, older_than: str, max_mb: float, dry_run: bool, directory: Path | None, as_json: bool) -> None:
+    """Let results of steps go that were not used for long, or that are too large together.
+
+    Every run of a pipeline does so with the defaults. What a run keeps itself stays: rows, artifacts, scripts, and the
+    results of a run that goes on, that has pushed a version, or that is the newest of its pipeline.
+    """
+    age_s = read_schedule(older_than, "").every_s
+    found = prune(RunStore(directory), max_age_s=age_s, max_bytes=int(max_mb * 1e6), dry=dry_run)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    tell(("would have " if dry_run else "") + str(found) if str(found) else "nothing to drop")
+
+
 def _last_start(store: RunStore, name: str) -> float | None:
     return next((each.started_at for each in store.all() if each.kind == "pipeline" and each.name == name), None)
 
@@ -161,6 +185,8 @@ def _say_result(result: PipelineResult) -> None:
     earlier = "" if result.pushed_now else " in an earlier run"
     pushed = f", pushed v{result.pushed_version}{earlier}" if result.pushed_version is not None else ""
     tell(f"run {result.run_id}: {len(result.steps)} steps{pushed}; edgeward pipeline show {result.run_id}")
+    if said := str(result.dropped):
+        tell(said)
 
 
 def _steps_of(store: RunStore, run: str) -> list[StepState]:

@@ -211,6 +211,7 @@ def _details(found: Retraining) -> list[tuple[str, str | None]]:
         ("step", found.step or None),
         (f"began ({zone()})", at(found.began_at)),
         (f"ended ({zone()})", at(found.ended_at)),
+        ("training began", found.start or None),
         ("candidate", f"v{found.release}" if found.release else None),
         (
             "gain in points" if decision.classifies else "gain in % of the error",

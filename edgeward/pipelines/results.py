@@ -34,6 +34,7 @@ class Results:
         try:
             result = msgspec.json.decode((self._directory / address).read_bytes(), type=Result)
             self._store.get(result.blob)
+            os.utime(self._directory / address)  # `retention` lets go what was not used for long
         except (OSError, msgspec.MsgspecError, WorldError):
             return None
         return result

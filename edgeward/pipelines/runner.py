@@ -21,6 +21,7 @@ from edgeward.pipelines.packing import pack
 from edgeward.pipelines.pipeline import Pipeline, file_and_name, load_pipeline
 from edgeward.pipelines.pushed import are_there
 from edgeward.pipelines.results import Results
+from edgeward.pipelines.retention import NOTHING, Dropped, prune
 from edgeward.pipelines.workers import Workers, open_workers
 from edgeward.runs import found_out
 from edgeward.runs.record import Artifact, Entry
@@ -74,6 +75,8 @@ class PipelineResult:
     """Whether a step of this very run pushed it. False: an earlier run did, and the controller has it."""
     metrics: dict[str, float]
     steps: tuple[StepState, ...]
+    dropped: Dropped = NOTHING
+    """Results of steps that went after it, because they were not used for long or are too large together."""
 
 
 @dataclass
@@ -134,6 +137,7 @@ def run_pipeline(
         any(progress.known[name].pushed for name in progress.pushing),
         dict(run.record.metrics),
         tuple(progress.states[name] for name in chosen.order),
+        prune(store),
     )
 
 

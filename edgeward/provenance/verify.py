@@ -13,7 +13,9 @@ import msgspec
 from tuf.api.metadata import Targets
 
 from contract.blobs import sha256_hex
+from contract.captured import answered_bytes
 from contract.errors import BadInput, Code
+from contract.keys import verifies
 from contract.lineage import LineageStatement, canonical, read_statement, signed_bytes
 from contract.manifest import Manifest
 from contract.trust import chain, repository
@@ -86,6 +88,7 @@ def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
     edges = [
         _same("statement -> version", named, f"{told.get('model')} v{told.get('release')}", "the version"),
         _same("statement -> manifest", stated.manifest_sha256, _sha256(told.get("manifest")), "the manifest"),
+        _device(stated),
         _prediction(stated),
     ]
     shown = told.get("lineage")
@@ -121,6 +124,25 @@ def _prediction(stated: LineageStatement) -> Edge:
     if (found.row.model, found.row.release) != (stated.model, stated.release):
         return Edge(name, f"{found.row.model} v{found.row.release} made it", "broken")
     return Edge(name, f"row {found.id} of {found.device}, answered {found.row.value!r}", "holds")
+
+
+def _device(stated: LineageStatement) -> Edge:
+    """Whether the device itself has signed the answer, with the key for which the director vouches."""
+    name, found = "device -> prediction", stated.prediction
+    if found is None:
+        return Edge(name, "no prediction was asked for: lineage export --prediction ID", "not stated")
+    if not found.row.signature:
+        return Edge(name, f"{found.device} had no key when it answered: the director alone says so", "not stated")
+    if not found.device_key:
+        return Edge(name, f"no key of {found.device} that the controller knows has signed it", "broken")
+    try:
+        holds = verifies(found.device_key, found.row.signature, answered_bytes(found.row))
+    except ValueError:
+        return Edge(name, f"what should be the key of {found.device} is none", "broken")
+    if not holds:
+        return Edge(name, f"{found.device} has not signed this answer", "broken")
+    key = sha256_hex(found.device_key.encode())[:16]
+    return Edge(name, f"signed by {found.device}, whose key is {key}", "holds")
 
 
 def _told(name: str, stated: object, shown: object) -> Edge:

@@ -11,6 +11,7 @@ import numpy as np
 
 from contract.errors import BadInput, Code
 from edgeward.held_out import HeldOut
+from edgeward.retraining.warm import Start
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Candidate:
     held_out: HeldOut
     data: Any = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    start: Start | None = None
+    """How the training began, as `fit_from` has said."""
 
 
 def with_never_forget(newest: HeldOut, rows: Any, labels: Any) -> HeldOut:

@@ -17,9 +17,12 @@ from edgeward.client import Client
 from edgeward.pipelines.pipeline import Pipeline, load_pipeline
 from edgeward.pipelines.runner import PipelineResult, StepState, run_pipeline
 from edgeward.retraining.candidate import Candidate
+from edgeward.retraining.kept import MAX_START_CHARS, TAG, WARM, KeptEstimators, champion_file
 
 STEP = "candidate"
 """The step whose output is pushed."""
+WARM_FROM = "warm_from"
+"""The parameter of a pipeline that gets the file of the champion's estimator; empty: there is none."""
 POLL_S = 5.0
 HEARD_S = 10.0
 """Between two signs of life: a twelfth of the time after which a worker counts as dead, by default."""
@@ -78,16 +81,38 @@ class Worker:
         if policy.pipeline not in ("", pipeline.name):
             words = f"the policy asks for pipeline {policy.pipeline}, this worker has {pipeline.name}"
             raise BadInput(Code.PIPELINE_INVALID, words)
-        known = {"model": attempt.model, "champion": attempt.champion, "retraining": attempt.id}
+        warm_from, why = self._warm_from(attempt, policy, pipeline)
+        known = {"model": attempt.model, "champion": attempt.champion, "retraining": attempt.id, WARM_FROM: warm_from}
         params = dict(self.params) | {name: known[name] for name in pipeline.parameters() if name in known}
         result = run_pipeline(self.pipelines[attempt.model], params, self.runs_dir, tell=life.saw)
         life.step = "push"
-        self._push(attempt, result, time.monotonic() - began)
-
-    def _push(self, attempt: Retraining, result: PipelineResult, training_s: float) -> None:
+        took_s = time.monotonic() - began
         candidate: Candidate = result.outputs[STEP]
+        start = _start_words(attempt, policy, candidate, why)[:MAX_START_CHARS]
+        if start:
+            self.tell(f"{attempt.id}: the training began {start}")
+        self._push(attempt, result, candidate, took_s, start, keep=policy.start == WARM)
+
+    def _warm_from(self, attempt: Retraining, policy: RetrainingPolicy, pipeline: Pipeline) -> tuple[str, str]:
+        """(the file of the champion's estimator, nothing) or (nothing, why there is none)."""
+        if policy.start != WARM:
+            return "", "the policy asks for no warm start"
+        if WARM_FROM not in pipeline.parameters():
+            return "", f"pipeline {pipeline.name} has no parameter {WARM_FROM}"
+        return champion_file(self.client, KeptEstimators(self.runs_dir), attempt.model, attempt.champion)
+
+    def _push(
+        self,
+        attempt: Retraining,
+        result: PipelineResult,
+        candidate: Candidate,
+        training_s: float,
+        start: str,
+        *,
+        keep: bool,
+    ) -> None:
         try:
-            self.client.push(
+            pushed = self.client.push(
                 candidate.model,
                 name=attempt.model,
                 sample=candidate.sample,
@@ -95,13 +120,24 @@ class Worker:
                 metrics={**candidate.metrics, **result.metrics},
                 held_out=candidate.held_out,
                 parent=attempt.champion,
-                tags={"retraining": attempt.id},
+                tags={"retraining": attempt.id} | ({TAG: start} if start else {}),
                 retraining=attempt.id,
                 training_s=training_s,
+                start=start,
             )
         except BadInput as error:
             if error.code not in (Code.GATES_NOT_PASSED, Code.PARITY_FAILED):
                 raise  # those two say that the controller has ended the attempt by its verdict
+            return
+        if keep:
+            self._keep(attempt, pushed.digest, candidate.model)
+
+    def _keep(self, attempt: Retraining, digest: str, estimator: Any) -> None:
+        """Keeps the estimator for the next warm start; one that cannot be kept is said, and stops nothing."""
+        try:
+            KeptEstimators(self.runs_dir).keep(digest, estimator)
+        except (BadInput, OSError) as error:
+            self.tell(f"{attempt.id}: no warm start can follow: {error}")
 
     def _report(self, attempt: Retraining, life: "_Life", error: EdgewardError) -> None:
         if error.code == Code.RETRAINING_CONFLICT:
@@ -118,6 +154,18 @@ class Worker:
             words = f"{place}: pipeline {pipeline.name} has no step {STEP}, which returns a Candidate"
             raise BadInput(Code.PIPELINE_INVALID, words)
         return pipeline
+
+
+def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candidate, why: str) -> str:
+    """How the training began, for people; nothing where neither policy nor pipeline speaks of it."""
+    start = candidate.start
+    if start is not None and start.warm:
+        return f"{WARM} from v{attempt.champion}: {start}"
+    if why and policy.start == WARM:
+        return f"cold: {why}"
+    if policy.start == WARM and start is None:
+        return f"cold: the pipeline was handed v{attempt.champion} and does not say what it did with it"
+    return str(start) if start is not None and policy.start == WARM else ""
 
 
 class _Life:

@@ -19,14 +19,13 @@ from controller.gates.evidence import ChampionRule
 from controller.gates.evidence import HeldOut as Judged
 from controller.registry.retrainings import Retrainings
 from controller.registry.version import Told
-from controller.retraining.model import Decision, Proposal
+from controller.retraining.model import Decision, Proposal, Retrained
 from controller.retraining.policy import Limits, Quality, RetrainingPolicy
 from controller.state import State, open_state
 from controller.telemetry.counts import Counted
 from controller.verbs import data_sets, erasures, retraining
 from controller.verbs.erasures import ErasureWanted
 from controller.verbs.gates import Brought
-from controller.verbs.push import Retrained
 from edgeward.held_out import HeldOut
 from edgeward.retraining.candidate import with_never_forget
 from tests.controller.registry_worlds import plant, pushed, threshold_model

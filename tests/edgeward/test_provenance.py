@@ -9,12 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from contract.captured import Captured, CapturedRow
+from contract.captured import Captured, CapturedRow, sign_row
 from contract.errors import BadInput, Code
-from contract.lineage import SignedLineage
+from contract.keys import signer_of
+from contract.lineage import SignedLineage, signed_bytes
 from contract.trust.documents import role_name
 from controller.config import Config, StorageConfig
+from controller.registry.credentials import Credential
 from controller.registry.version import DataDigest, SourceCode, Told
 from controller.state import State, open_state
 from edgeward.answers.models import VersionDetail
@@ -25,6 +29,14 @@ from tests.controller.registry_worlds import pushed, threshold_model
 from tests.controller.test_api import call
 
 Tamper = Callable[[Path], None]
+ROW = CapturedRow(at=1.0, model="m", release=1, why="sampled", inputs={"a": 1.0}, value=1.0, id="order-7", label=2.0)
+KEY = ec.generate_private_key(ec.SECP256R1())
+PRIVATE = KEY.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)  # fmt: skip
+PUBLIC = KEY.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+).decode()  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +55,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
         patched.setattr(made.deliveries, "begin", lambda model, manifest: None)
         data, code = DataDigest(sha256="a" * 64, rows=100), SourceCode("c0ffee", dirty=False)
         pushed(made, directory, told=Told(data=data, code=code, run="20261127-1", params={"d": 3}))
-    keep(made, 1, CapturedRow(at=1.0, model="m", release=1, why="sampled", inputs={"a": 1.0}, value=1.0, id="order-7"))
+    made.credentials.add_certificate(Credential(7, "oslo-1", PUBLIC, expires=2.0, revoked=None))
+    keep(made, 1, sign_row(ROW, signer_of(PRIVATE)))
     yield made
     made.close()
 
@@ -167,6 +180,33 @@ def test_a_tampered_edge_is_found_and_named(folder: Path, what: str) -> None:
     code, edges = checked(folder)
     assert code == 1
     assert edges[edge] == "broken"
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({"row": {"value": 0.0}}, "broken"),
+        ({"row": {"inputs": {"a": 2.0}}}, "broken"),
+        ({"row": {"label": 0.0}}, "holds"),
+        ({"row": {"signature": ""}}, "not stated"),
+        ({"device_key": ""}, "broken"),
+        ({"device_key": "none"}, "broken"),
+    ],
+    ids=["the answer", "the inputs", "a label that came later", "no signature", "no key", "a key that is none"],
+)
+def test_a_director_that_lies_cannot_change_what_a_device_has_answered(
+    state: State, folder: Path, changed: dict[str, Any], verdict: str
+) -> None:
+    path = folder / "lineage.json"
+    inner = json.loads(json.loads(path.read_bytes())["statement"])
+    row = inner["prediction"]["row"] | changed.get("row", {})
+    inner["prediction"] |= changed | {"row": row}
+    text, director = json.dumps(inner), state.trust_metadata.director
+    signed = director.sign(signed_bytes(text))
+    path.write_text(json.dumps({"statement": text, "keyid": signed.keyid, "signature": signed.signature}))
+    code, edges = checked(folder)
+    assert (edges["director -> statement"], edges["device -> prediction"]) == ("holds", verdict)
+    assert code == (verdict == "broken")
 
 
 def test_the_chain_of_another_fleet_does_not_follow_from_this_root(folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
-"""One world of real processes: labels and filters, a device's log and doctor, another configuration, by commands."""
+"""One world of real processes: labels and filters, a device's log and doctor, a candidate on a
+device, another configuration, by commands."""
 
 import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.tree import DecisionTreeClassifier
 
 from contract.errors import WorldError
 from edgeward.cli.main import cli
@@ -38,6 +41,7 @@ def test_devices_are_labelled_found_asked_and_tuned(tmp_path: Path, monkeypatch:
         assert "2 devices" in run("fleet")
         assert "controller: ok" in run("status")
         _logs_and_doctor(client)
+        _a_candidate(client)
         _another_configuration(client)
         agents[1].kill()
         _a_silent_device_is_said_in_time()
@@ -51,6 +55,23 @@ def _logs_and_doctor(client: Client) -> None:
     assert "ok   clock" in run("device", "doctor", "device-1")
     actions = [entry.action for entry in client.audit_entries(subject="device-1")]
     assert {"device logs", "device doctor", "device label"} <= set(actions)
+
+
+def _a_candidate(client: Client) -> None:
+    """A model is probed on a device of a class; nobody registers it, and nothing of it stays with the broker."""
+    rows = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(rows, rows[:, 0] > 0)
+    found = client.try_out(tree, name="candidate", sample=rows, on={"site": "north"}, max_bytes=100_000)
+    assert found.on is not None
+    assert (found.on.device, found.on.code, found.on.detail) == ("device-1", "", "")
+    assert found.on.latency_us_p50 > 0
+    assert found.on.sandbox == "landlock+seccomp"
+    assert "candidate" not in {each.model for each in client.models()}
+    large = client.try_out(tree, name="candidate", sample=rows, on="device-1", max_bytes=10)
+    assert large.on is not None
+    assert (large.on.device, large.on.code) == ("", "conversion_limit")
+    actions = [entry.action for entry in client.audit_entries(subject="device-1")]
+    assert actions.count("device probe") == 1
 
 
 def _another_configuration(client: Client) -> None:

@@ -1,0 +1,197 @@
+"""Candidates: models that the controller asks to have probed here and that never serve. One at a time, so many an hour.
+
+Decides when this device refuses: while it fetches or tries a version, without the memory, beyond its owner's limit.
+A candidate is no version: nobody released it, so its probe must be fully confined, no record names it, and its bytes
+are deleted as soon as it is measured. Refuses to know what the numbers are for.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.core.events import FetchDone, FetchFailed
+from agent.core.model import Assignment
+from agent.flash.store import Store
+from agent.ports import Link, ProbeReport, Runtime
+from agent.stimuli import CandidateProbed, LookedInto, Stimulus
+from agent.transfer.download import Download, Result
+from agent.uplink.inquiries import Inquiries, check_asked
+from contract import topics
+from contract.desired import TrialPolicy
+from contract.errors import Code, WorldError
+from contract.inquiries import LIFE_S, Answered, Inquiry, Probed
+from contract.manifest import Manifest
+from contract.protocol import PROTOCOL
+from contract.signatures import Sign, sign_message
+from contract.wire import encode
+
+HOUR_S = 3600.0
+FETCH_S = 60.0
+"""Seconds for the bytes of a candidate: a megabyte over a slow link. Then it is given up."""
+MAX_KEPT_IDS = 64
+"""Ids of inquiries that are not obeyed again; they expire long before 64 others are signed."""
+CONFINED = TrialPolicy(require_sandbox=True)
+
+
+@dataclass(slots=True)
+class _Open:
+    """The candidate that is fetched or probed now."""
+
+    inquiry: Inquiry
+    download: Download
+    give_up_at: float
+    probing: bool = False
+
+
+class Candidates:
+    """The candidates of one device. `is_busy` says whether versions are on their way; `kept` names blobs in use."""
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        link: Link,
+        store: Store,
+        runtime: Runtime,
+        new_download: Callable[[Assignment], Download],
+        enqueue: Callable[[Stimulus], None],
+        is_busy: Callable[[], bool],
+        kept: Callable[[], set[str]],
+        number: Callable[[], tuple[int, int]],
+        sign: Sign | None,
+        probes_per_h: int,
+    ) -> None:
+        self._device, self._link, self._store, self._runtime = device, link, store, runtime
+        self._new_download, self._enqueue = new_download, enqueue
+        self._is_busy, self._kept, self._number, self._sign = is_busy, kept, number, sign
+        self._per_h = probes_per_h
+        self._begun: deque[float] = deque(maxlen=max(1, probes_per_h))
+        self._seen: deque[str] = deque(maxlen=MAX_KEPT_IDS)
+        self._open: _Open | None = None
+
+    def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
+        """Begins to fetch a candidate, or says why not. BadInput as `check_asked`."""
+        check_asked(inquiry, self._device, date_s)
+        if inquiry.id in self._seen or inquiry.candidate is None:
+            return
+        self._seen.append(inquiry.id)
+        if why := self._refusal(inquiry.candidate, now):
+            self._answer(inquiry.id, Probed(code=Code.BUSY, detail=why))
+            return
+        self._begun.append(now)
+        assignment = Assignment(model="candidate", generation=1, manifest=inquiry.candidate, policy=CONFINED)
+        self._open = _Open(inquiry, self._new_download(assignment), now + FETCH_S)
+        self._fetched(self._open.download.start(now))
+
+    def _refusal(self, candidate: Manifest, now: float) -> str:
+        """Why a candidate is not probed now; empty: it is."""
+        if not self._per_h:
+            return "its owner allows no probes of candidates: serving.probes_per_h"
+        if self._open is not None:
+            return "it is probing another candidate"
+        if self._is_busy():
+            return "it is fetching or trying a version"
+        if len(self._begun) == self._per_h and now - self._begun[0] < HOUR_S:
+            return f"it has probed {self._per_h} candidates within the last hour: serving.probes_per_h"
+        if (free_mb := self._runtime.free_mb()) < candidate.limits.memory_mb:
+            return f"it has {free_mb:.0f} MB free, and a probe may take {candidate.limits.memory_mb}"
+        return ""
+
+    def wants(self, digest: str) -> bool:
+        """Whether a blob is being fetched for a candidate."""
+        return self._open is not None and not self._open.probing and self._open.download.wants(digest)
+
+    def receive(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
+        """Takes a chunk of what is fetched."""
+        assert self._open is not None
+        self._fetched(self._open.download.receive(digest, index, payload, now))
+
+    def link_up(self, now: float) -> None:
+        """Asks again for what is missing."""
+        if self._open is not None and not self._open.probing:
+            self._fetched(self._open.download.link_up(now))
+
+    def tick(self, now: float) -> None:
+        """Goes on with a fetch. A version that comes meanwhile has the way; a fetch that takes too long has ended."""
+        if self._open is None or self._open.probing:
+            return
+        if self._is_busy():
+            self._end(Probed(code=Code.BUSY, detail="a version came meanwhile"))
+        elif now >= self._open.give_up_at:
+            self._end(Probed(code=Code.TRANSFER_STALLED, detail=f"its bytes did not come within {FETCH_S:.0f} s"))
+        else:
+            self._fetched(self._open.download.tick(now))
+
+    def wake_at(self) -> float:
+        """When `tick` is due; infinity without a fetch."""
+        if self._open is None or self._open.probing:
+            return float("inf")
+        due = self._open.download.wake_at()
+        return self._open.give_up_at if due is None else min(due, self._open.give_up_at)
+
+    def probed(self, identifier: str, report: ProbeReport) -> None:
+        """Says what was measured."""
+        if self._open is not None and self._open.inquiry.id == identifier:
+            self._end(
+                Probed(
+                    code=report.code, detail=report.detail[:300], load_ms=report.load_ms,
+                    latency_us_p50=1000 * report.latency_ms, memory_mb=max(0.0, report.memory_mb),
+                    sandbox=report.sandbox,
+                )
+            )  # fmt: skip
+
+    def _fetched(self, result: Result) -> None:
+        """Begins the probe once all bytes are here."""
+        match result:
+            case FetchFailed() as failed:
+                self._end(Probed(code=failed.code, detail=failed.detail[:300]))
+            case FetchDone() if self._open is not None:
+                self._open.probing = True
+                assignment, identifier = self._open.download.assignment, self._open.inquiry.id
+                golden, artifact = (self._store.path(blob) for blob in assignment.blobs)
+                enqueue = self._enqueue
+                self._runtime.probe(
+                    assignment, artifact, golden, lambda report: enqueue(CandidateProbed(identifier, report))
+                )
+            case _:
+                pass
+
+    def _end(self, probed: Probed) -> None:
+        """Answers, and deletes what was fetched. A disk that does not delete now does at the next pruning."""
+        opened, self._open = self._open, None
+        assert opened is not None
+        opened.download.cancel()
+        kept = self._kept()
+        for blob in opened.download.assignment.blobs:
+            try:
+                if blob.sha256 not in kept:
+                    self._store.discard(blob)
+            except WorldError:
+                pass
+        self._answer(opened.inquiry.id, probed)
+
+    def _answer(self, identifier: str, probed: Probed) -> None:
+        boot, seq = self._number()
+        answer = Answered(protocol=PROTOCOL, device=self._device, boot=boot, seq=seq, id=identifier, probed=probed)
+        self._link.publish(topics.answered(self._device), encode(sign_message(answer, self._sign)), expiry_s=LIFE_S)
+
+
+class Asked:
+    """All inquiries of one device: about itself, and about candidates."""
+
+    def __init__(self, inquiries: Inquiries, candidates: Candidates) -> None:
+        self._inquiries = inquiries
+        self.candidates = candidates
+
+    def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
+        """Begins with an inquiry that the director has signed. BadInput as `check_asked`."""
+        part = self.candidates if inquiry.what == "probe" else self._inquiries
+        part.take(inquiry, date_s, now)
+
+    def found(self, what: LookedInto | CandidateProbed) -> None:
+        """Sends what was found."""
+        match what:
+            case LookedInto(identifier, lines):
+                self._inquiries.answer(identifier, lines)
+            case CandidateProbed(identifier, report):
+                self.candidates.probed(identifier, report)
