@@ -10,9 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from contract.answers.distinct import refuse_few
 from contract.manifest import Manifest
-from contract.samples import decode_sample
 from edgeward import arguments, sticks
 from edgeward.answers.blob import Blob
 from edgeward.answers.models import (
@@ -30,9 +28,10 @@ from edgeward.answers.models import (
 )
 from edgeward.answers.table import Table
 from edgeward.answers.tried import Tried
-from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
+from edgeward.networks.network import network_of
+from edgeward.pushed_parts import parts_of
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
 from edgeward.transport import Transport
@@ -68,15 +67,16 @@ class VersionCalls:
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
-        `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
-        MLflow's, Hugging Face's or an OCI layout, or `models:/name@alias` on the MLflow server that
-        MLFLOW_TRACKING_URI names. `sample` holds rows as devices will see them: a DataFrame, an array
-        (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings its own. `variants` are smaller
-        forms to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
+        `model` is a fitted estimator or pipeline, a live network of PyTorch or Keras, which becomes ONNX here, ONNX
+        bytes, a path to .onnx or .skops, the path of a folder (MLflow's, Hugging Face's or an OCI layout), or
+        `models:/name@alias` on the MLflow server that MLFLOW_TRACKING_URI names. `sample` holds rows as devices will
+        see them: a DataFrame, an array (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings
+        its own. `variants` are smaller forms to make as well, for devices on which the full one does not fit; those
+        that answer otherwise are left out.
 
-        A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
-        judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
-        with the version.
+        A live estimator or network is asked here for its answers to the sample and to rows that try it; by these the
+        controller judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is;
+        it is kept with the version.
 
         Where it comes from is kept with it: the commit of the current directory, the installed packages and the
         estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
@@ -104,15 +104,9 @@ class VersionCalls:
             variants=variants, waive_rows=waive_rows, run=run, retraining=retraining, training_s=training_s,
         )  # fmt: skip
         opened = open_run(run)
-        if opened is not None and (known := repeated_push(opened, model, name)) is not None:
+        if opened is not None and (known := repeated_push(opened, model, name, sample)) is not None:
             return known
-        kind, raw, rows = encode_model_and_rows(model, sample)
-        if hasattr(model, "get_params"):
-            from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
-
-            rows = with_answers(model, sample, rows, waived=bool(waive_rows))
-        elif not waive_rows:
-            refuse_few(decode_sample(rows))
+        kind, raw, rows = parts_of(model, sample, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         brought = _brought(model)
         tags = {**brought.pop("tags", {}), **(tags or {})}
@@ -128,7 +122,7 @@ class VersionCalls:
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
         if opened is not None:
-            note_push(opened, model, name, answer)
+            note_push(opened, model if network_of(model) is None else raw, name, answer)
         return answer
 
     def try_out(self, model: Any, *, name: str, sample: Any, waive_rows: bool = False) -> Tried:
@@ -136,11 +130,7 @@ class VersionCalls:
 
         `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
         """
-        kind, raw, rows = encode_model_and_rows(model, sample)
-        if hasattr(model, "get_params"):
-            from edgeward.recording import with_answers
-
-            rows = with_answers(model, sample, rows, waived=waive_rows)
+        kind, raw, rows = parts_of(model, sample, waived=waive_rows)
         request = {"kind": kind, "waive_rows": waive_rows}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 

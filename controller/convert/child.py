@@ -17,7 +17,7 @@ from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
 from contract.answers.distinct import refuse_few
-from contract.answers.recorded import decode_recorded
+from contract.answers.recorded import Recorded, Sample, decode_recorded
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import answers_in, by_run, join_golden, rows_differ, with_tolerances
@@ -38,6 +38,7 @@ from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
+from controller.convert.tensor_parity import answers_are_of, tensor_parity
 from controller.convert.tensor_sample import first_rows, golden_rows, match_sample
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity
@@ -104,9 +105,11 @@ def _convert(request: Request, directory: Path) -> Conversion:
         if not request.rows_waived:
             refuse_few(sample)
         session = open_session(taken)
-        beside = None if recorded is None else judge_pushed(taken, session, sample, recorded)
+        of_network = recorded if recorded is not None and answers_are_of(recorded, session) else None
+        compared = None if of_network is not None else recorded
+        beside = None if compared is None else judge_pushed(taken, session, sample, compared)
         if beside is None:
-            return _finish(request, directory, _as_pushed(taken, session, sample))
+            return _finish(request, directory, _as_pushed(taken, session, sample, of_network))
         if beside.model is not taken:
             session = None  # before the next is opened
         return _finish(request, directory, _judged(beside, session), **_lacking(beside))
@@ -136,17 +139,23 @@ def _lacking(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _as_pushed(raw: Model, session: Any, sample: Array | dict[str, Array]) -> Convertible:
-    """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
+def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | None) -> Convertible:
+    """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold.
+
+    `recorded`: the answers of the network that it was exported from, by output.
+    """
     tensors = [_tensor(entry) for entry in session.get_inputs()]
     matched = match_sample(sample, tensors)
-    inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
-    if any(array.ndim > 2 for array in inputs.values()):
-        inputs = first_rows(inputs, golden_rows(inputs))
+    every, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
+    inputs = first_rows(every, golden_rows(every)) if any(array.ndim > 2 for array in every.values()) else every
     if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
         freed = with_free_batch(raw, session, inputs)
         raw, session = (raw, session) if freed is raw else (freed, open_session(freed))
-    return Convertible(raw, session, inputs, matched.columns, no_reference(rows))
+    parity = no_reference(rows)
+    if recorded is not None:
+        alone = _task(session) == "regression"
+        parity = tensor_parity(session, every, recorded, lambda rows: match_sample(rows, tensors).arrays, alone=alone)
+    return Convertible(raw, session, inputs, matched.columns, parity)
 
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
