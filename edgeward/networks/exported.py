@@ -5,6 +5,7 @@ writes the number of rows into the graph, or a branch that was taken once, shows
 """
 
 import textwrap
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ REMEDY = (
     "choose between values by where() and not by if, because branches that depend on data or on the number of rows "
     "are lost; or export it yourself, and push the .onnx file"
 )
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+"""Packages that write ONNX and run it, which a client alone does not bring."""
 INSTALL = "pip install 'edgeward[{}]'"
 
 
@@ -48,17 +51,13 @@ def onnx_of(network: Network, arrays: Arrays, answers: Arrays) -> bytes:
             return raw
         said.append(f"{name} answers {differing}")
     tried = "; ".join(textwrap.shorten(words, MAX_WORDS, placeholder=" ...") for words in said)
-    words = (
-        f"no ONNX of {network.name} answers as it does: {tried}. Remedy: export it to ONNX yourself and push the file"
-    )
+    words = f"no ONNX of {network.name} answers as it does: {tried}. Remedy: {REMEDY}"
     raise BadInput(Code.CONVERSION_FAILED, words)
 
 
 def _refuse_missing(network: Network) -> None:
     """Raises BadInput `config_invalid` with the command that installs what is missing."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         command = INSTALL.format("keras" if "keras" in network.libraries else "torch")
         words = f"{network.name} becomes ONNX here, which needs {', '.join(missing)}: {command}"

@@ -1,6 +1,7 @@
 """A model of Keras as a network, on whichever backend it runs.
 
-Decides that it is asked in inference mode, and exported by Keras itself.
+Decides that it is asked in inference mode, and exported by Keras itself, which puts inputs and outputs with names of a
+dict into the order of these names.
 """
 
 import importlib
@@ -34,7 +35,7 @@ class KerasNetwork:
             raise BadInput(Code.REQUEST_INVALID, words)
         by_name = getattr(model, "input", None)
         self._by_name = isinstance(by_name, Mapping)
-        self.inputs = tuple(map(str, by_name)) if isinstance(by_name, Mapping) else tuple(_name(each) for each in given)
+        self.inputs = tuple(sorted(by_name)) if isinstance(by_name, Mapping) else tuple(_name(each) for each in given)
         self._types = [np.dtype(str(each.dtype)) for each in given]
         backend = str(self._keras.backend.backend())
         self.libraries: tuple[str, ...] = ("keras", backend)
@@ -49,6 +50,7 @@ class KerasNetwork:
         given = [arrays[name] for name in self.inputs]
         listed = given[0] if len(given) == 1 else given
         answer = self._model(dict(arrays) if self._by_name else listed, training=False)
+        answer = dict(sorted(answer.items())) if isinstance(answer, Mapping) else answer  # as Keras exports them
         return {name: np.asarray(self._keras.ops.convert_to_numpy(each)) for name, each in flat(answer).items()}
 
     def exporters(self) -> Iterator[tuple[str, Exporter]]:
