@@ -33,7 +33,7 @@ from controller.convert.judge import judge_conversion, judge_pushed
 from controller.convert.memory import is_memory_fault, memory_words
 from controller.convert.missing import named
 from controller.convert.model_file import Model, scan_model, size_of
-from controller.convert.onnx_origin import as_devices_take, with_free_batch
+from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, with_free_batch
 from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
@@ -151,6 +151,9 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
     if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
         freed = with_free_batch(raw, session, inputs)
         raw, session = (raw, session) if freed is raw else (freed, open_session(freed))
+        size = fixed_rows(session)
+        if size is not None and rows >= 2 * size:  # it depends on the size of the batch: devices send such a batch
+            inputs, matched = as_runs(inputs, size), replace(matched, columns=())
     parity = no_reference(rows)
     if recorded is not None:
         alone = _task(session) == "regression"

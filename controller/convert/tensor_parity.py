@@ -15,6 +15,7 @@ from contract.golden import rows_differ
 from contract.tensors import Array
 from contract.tolerance import OF_SPREAD, RESOLUTION
 from controller.convert.compare import AS_PUSHED, MAX_WORST, in_spreads, tolerances
+from controller.convert.onnx_origin import as_runs, fixed_rows
 from controller.convert.runs import run_rows
 from controller.gates.parity import Compared, Parity, WorstRow
 
@@ -44,7 +45,7 @@ def tensor_parity(
     allowed = tolerances(recorded.answers, alone=alone)
 
     def run(given: Inputs) -> Inputs:
-        return dict(zip(names, run_rows(session, names, given), strict=True))
+        return dict(zip(names, _all_rows(session, names, given), strict=True))
 
     sample, worst = _compared("sample", run, inputs, recorded.answers, allowed)
     tried, compared = matched(recorded.rows), dict[str, Compared]()
@@ -68,6 +69,16 @@ def tensor_parity(
         refused=refused,
         worst=tuple(worst[:MAX_WORST]),
     )
+
+
+def _all_rows(session: Any, names: list[str], given: Inputs) -> list[Array]:
+    """The answers to all rows: of a model for a fixed number of them in runs, of which the last is filled up."""
+    size, rows = fixed_rows(session), len(next(iter(given.values())))
+    if size is None:
+        return run_rows(session, names, given)
+    whole = -(-rows // size) * size
+    runs = as_runs({name: np.resize(array, (whole, *array.shape[1:])) for name, array in given.items()}, size)
+    return [array.reshape(whole, *array.shape[2:])[:rows] for array in run_rows(session, names, runs)]
 
 
 def _compared(

@@ -121,7 +121,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "nearest, by distance": (
         make_pipeline(StandardScaler(), KNeighborsClassifier(4, weights="distance")), X, BINARY,
     ),
-    "numbers of the nearest, by distance": (KNeighborsRegressor(3, weights="distance", p=1), X, PAIRS),
+    "numbers of the nearest, by distance": (KNeighborsRegressor(3, weights="distance", p=1), np.sqrt(X), PAIRS),
     "numbers within a radius": (RadiusNeighborsRegressor(1.5), X, PAIRS),
     "spread labels": (LabelSpreading(), X, CLASSES),
     "paths over neighbours": (Isomap(n_components=2), X, CLASSES),
