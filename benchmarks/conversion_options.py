@@ -12,8 +12,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tests.controller.fuzzed import Fuzzed, fuzz
 
@@ -43,6 +44,10 @@ def _of_columns() -> Iterator[tuple[str, Any, Any, Any]]:
     known = fresh.assign(city=fresh["city"].where(fresh["city"].isin(CITIES)))
     name = 'HistGradientBoostingClassifier(categorical_features="from_dtype")'
     yield name, by_type, rows.astype(typed), known.astype(typed)
+    numbers = rows[["size", "code"]]
+    for nearest in (KNeighborsRegressor(weights="distance"), KNeighborsClassifier(weights="distance")):
+        weighted = make_pipeline(StandardScaler(), nearest)
+        yield repr(nearest), weighted.fit(numbers, rows["code"] % 3), numbers, fresh[["size", "code"]]
     chosen: tuple[dict[str, Any], ...] = ({}, {"handle_unknown": "infrequent_if_exist", "min_frequency": 55})
     for options in chosen:
         encoder = OneHotEncoder(**options)

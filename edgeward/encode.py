@@ -44,7 +44,8 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
     if not hasattr(model, "get_params"):
         raise BadInput(
             Code.REQUEST_INVALID,
-            f"{type(model).__name__} is no scikit-learn estimator: pass one, ONNX bytes, or a path to .onnx or .skops",
+            f"{type(model).__name__} is no scikit-learn estimator: pass one, a live network of PyTorch or Keras, ONNX "
+            "bytes, or a path to .onnx or .skops",
         )
     import skops.io
 
@@ -99,6 +100,15 @@ def encode_rows(sample: Any) -> bytes:
     return encode_sample(rows)
 
 
+_LOAD = "load it where it was made, and pass {} to Client.push"
+_REMEDIES = {
+    **dict.fromkeys((".pt", ".pth", ".pt2"), _LOAD.format("the module")),
+    **dict.fromkeys((".keras", ".h5"), _LOAD.format("the keras.Model")),
+    **dict.fromkeys((".ubj", ".json", ".txt", ".cbm"), _LOAD.format("the estimator of XGBoost, LightGBM or CatBoost")),
+}
+"""What to do with the files of other frameworks, by suffix."""
+
+
 def _is_text(rows: Array) -> bool:
     """Whether a list holds texts, of which some may be missing."""
     return rows.dtype.kind == "U" or (rows.dtype == object and any(isinstance(cell, str) for cell in rows.tolist()))
@@ -108,10 +118,8 @@ def _from_file(path: Path) -> tuple[Kind, bytes]:
     kinds: dict[str, Kind] = {".onnx": "onnx", ".skops": "skops"}
     kind = kinds.get(path.suffix)
     if kind is None:
-        raise BadInput(
-            Code.REQUEST_INVALID,
-            f"{path}: push .onnx or .skops; a pickle is code and is not taken (save with skops.io.dump instead)",
-        )
+        remedy = _REMEDIES.get(path.suffix, "a pickle is code and is not taken (save with skops.io.dump instead)")
+        raise BadInput(Code.REQUEST_INVALID, f"{path}: push .onnx or .skops; {remedy}")
     try:
         refuse_large(path.stat().st_size, str(path))
         raw = path.read_bytes()

@@ -10,9 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from contract.answers.distinct import refuse_few
 from contract.manifest import Manifest
-from contract.samples import decode_sample
 from edgeward import arguments, sticks
 from edgeward.answers.blob import Blob
 from edgeward.answers.models import (
@@ -30,9 +28,10 @@ from edgeward.answers.models import (
 )
 from edgeward.answers.table import Table
 from edgeward.answers.tried import Tried
-from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
+from edgeward.networks.network import network_of
+from edgeward.pushed_parts import parts_of
 from edgeward.recurrent import RecurrentState
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
@@ -72,11 +71,12 @@ class VersionCalls:
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
-        `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
-        MLflow's, Hugging Face's or an OCI layout, or `models:/name@alias` on the MLflow server that
-        MLFLOW_TRACKING_URI names. `sample` holds rows as devices will see them: a DataFrame, an array
-        (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings its own. `variants` are smaller
-        forms to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
+        `model` is a fitted estimator or pipeline, a live network of PyTorch or Keras, which becomes ONNX here, ONNX
+        bytes, a path to .onnx or .skops, the path of a folder (MLflow's, Hugging Face's or an OCI layout), or
+        `models:/name@alias` on the MLflow server that MLFLOW_TRACKING_URI names. `sample` holds rows as devices will
+        see them: a DataFrame, an array (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings
+        its own. `variants` are smaller forms to make as well, for devices on which the full one does not fit; those
+        that answer otherwise are left out.
 
         A list of two models is a version in which the second answers what the first gives: ONNX first, then ONNX or an
         estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
@@ -85,9 +85,9 @@ class VersionCalls:
 
         `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
 
-        A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
-        judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
-        with the version.
+        A live estimator or network is asked here for its answers to the sample and to rows that try it; by these the
+        controller judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is;
+        it is kept with the version.
 
         Where it comes from is kept with it: the commit of the current directory, the installed packages and the
         estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
@@ -116,9 +116,9 @@ class VersionCalls:
             training_s=training_s, start=start,
         )  # fmt: skip
         opened = open_run(run)
-        if opened is not None and (known := repeated_push(opened, model, name)) is not None:
+        if opened is not None and (known := repeated_push(opened, model, name, sample)) is not None:
             return known
-        kind, raw, rows = _encoded(model, sample, feeds, waived=bool(waive_rows))
+        kind, raw, rows = parts_of(model, sample, feeds or {}, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         brought = _brought(model)
         tags = {**brought.pop("tags", {}), **(tags or {})}
@@ -136,7 +136,7 @@ class VersionCalls:
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
         if opened is not None:
-            note_push(opened, model, name, answer)
+            note_push(opened, model if network_of(model) is None else raw, name, answer)
         return answer
 
     def try_out(
@@ -157,7 +157,7 @@ class VersionCalls:
         the device said is in `on` of the answer, also that it is busy. BadInput as of a push, `unknown_device`,
         `selector_empty`; WorldError `busy`, `broker_unreachable`.
         """
-        kind, raw, rows = _encoded(model, sample, feeds, waived=waive_rows)
+        kind, raw, rows = parts_of(model, sample, feeds or {}, waived=waive_rows)
         request: dict[str, Any] = {"kind": kind, "waive_rows": waive_rows}
         if on:
             where = {"device": on} if isinstance(on, str) else {"labels": dict(on)}
@@ -305,24 +305,6 @@ class VersionCalls:
 
     def _blob(self, digest: str) -> bytes:
         return self._transport.fetch(f"/v1/blobs/{digest}")
-
-
-def _encoded(model: Any, sample: Any, feeds: Mapping[str, str] | None, *, waived: bool) -> tuple[str, bytes, bytes]:
-    """(kind, model, rows) as they are sent, with the answers of what is alive here."""
-    if isinstance(model, list | tuple):
-        from edgeward.staged import encode_two  # few versions are two models
-
-        return encode_two(model, sample, feeds or {}, waived=waived)
-    if feeds:
-        arguments.refuse("model", model, "a list of two models, of which `feeds` says how they are connected")
-    kind, raw, rows = encode_model_and_rows(model, sample)
-    if hasattr(model, "get_params"):
-        from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
-
-        rows = with_answers(model, sample, rows, waived=waived)
-    elif not waived:
-        refuse_few(decode_sample(rows))
-    return kind, raw, rows
 
 
 def _brought(model: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
 from contract.answers.distinct import refuse_few
-from contract.answers.recorded import Sample, decode_recorded
+from contract.answers.recorded import Recorded, Sample, decode_recorded
 from contract.answers.session_tensors import tensor_of
 from contract.answers.tensor_sample import first_rows, golden_rows, match_sample
 from contract.distributions import answers_of, columns_of, reference_of
@@ -35,12 +35,13 @@ from controller.convert.judge import judge_conversion, judge_pushed
 from controller.convert.memory import is_memory_fault, memory_words
 from controller.convert.missing import named
 from controller.convert.model_file import Model, scan_model, size_of
-from controller.convert.onnx_origin import as_devices_take, with_free_batch
+from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, with_free_batch
 from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
 from controller.convert.staged import convert_stages
+from controller.convert.tensor_parity import answers_are_of, tensor_parity
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
@@ -93,9 +94,11 @@ def _convert(request: Request, directory: Path) -> Conversion:
         if not request.rows_waived:
             refuse_few(sample)
         session = open_session(taken)
-        beside = None if recorded is None else judge_pushed(taken, session, sample, recorded)
+        of_network = recorded if recorded is not None and answers_are_of(recorded, session) else None
+        compared = None if of_network is not None else recorded
+        beside = None if compared is None else judge_pushed(taken, session, sample, compared)
         if beside is None:
-            return _finish(request, directory, _as_pushed(taken, session, sample))
+            return _finish(request, directory, _as_pushed(taken, session, sample, of_network))
         if beside.model is not taken:
             session = None  # before the next is opened
         return _finish(request, directory, _judged(beside, session), **_lacking(beside))
@@ -139,17 +142,26 @@ def _lacking(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _as_pushed(raw: Model, session: Any, sample: Array | dict[str, Array]) -> Convertible:
-    """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
+def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | None) -> Convertible:
+    """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold.
+
+    `recorded`: the answers of the network that it was exported from, by output.
+    """
     tensors = [tensor_of(entry) for entry in session.get_inputs()]
     matched = match_sample(sample, tensors)
-    inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
-    if any(array.ndim > 2 for array in inputs.values()):
-        inputs = first_rows(inputs, golden_rows(inputs))
+    every, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
+    inputs = first_rows(every, golden_rows(every)) if any(array.ndim > 2 for array in every.values()) else every
     if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
         freed = with_free_batch(raw, session, inputs)
         raw, session = (raw, session) if freed is raw else (freed, open_session(freed))
-    return Convertible(raw, session, inputs, matched.columns, no_reference(rows))
+        size = fixed_rows(session)
+        if size is not None and rows >= 2 * size:  # it depends on the size of the batch: devices send such a batch
+            inputs, matched = as_runs(inputs, size), replace(matched, columns=())
+    parity = no_reference(rows)
+    if recorded is not None:
+        alone = _task(session) == "regression"
+        parity = tensor_parity(session, every, recorded, lambda rows: match_sample(rows, tensors).arrays, alone=alone)
+    return Convertible(raw, session, inputs, matched.columns, parity)
 
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:

@@ -11,6 +11,8 @@ from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import Compared, Parity, WorstRow
 
 MAX_WORST = 5
+AS_PUSHED = "as pushed"
+"""The precision of a model that came as ONNX."""
 
 
 def by_output(names: Sequence[str], answers: Mapping[str, Array]) -> dict[str, Array]:
@@ -44,7 +46,7 @@ def compare(
         if want.dtype.kind == "f" and want.shape == got.shape and want.size:
             away = np.abs(want - got.astype(np.float64))
             largest = max(largest, float(np.nanmax(away, initial=0.0)))
-            spreads = max(spreads, _in_spreads(away, allowed[name] / OF_SPREAD))
+            spreads = max(spreads, in_spreads(away, allowed[name] / OF_SPREAD))
     worst = [_worst(rows, index, expected, actual, kind) for index in np.flatnonzero(differing)[:MAX_WORST]]
     compared = Compared(rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest, max_spreads=spreads)
     return compared, worst
@@ -64,7 +66,7 @@ def shaped(got: Array, want: Array) -> Array:
     return got.reshape(want.shape) if got.size == want.size else got
 
 
-def _in_spreads(away: Array, varies: Array) -> float:
+def in_spreads(away: Array, varies: Array) -> float:
     """The largest distance, in units of what its column varies by; columns that never vary are left out."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(varies > 0, away / varies, 0.0)
@@ -87,7 +89,7 @@ def no_reference(rows: int) -> Parity:
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",
-        precision="as pushed",
+        precision=AS_PUSHED,
         sample=Compared(rows=rows, differing=0, max_abs_difference=0.0),
         boundary=nothing,
     )

@@ -11,6 +11,7 @@ from sklearn import __version__
 
 from contract.answers.distinct import refuse_few
 from contract.answers.recorded import Recorded, Sample
+from controller.convert.compare import AS_PUSHED
 from controller.convert.estimator import addresses_columns, refuse_wrong, takes_texts
 from controller.convert.graph_names import with_input_names
 from controller.convert.model_file import Model, bytes_of, parse_model
@@ -39,7 +40,6 @@ def judge_pushed(model: Model, session: Any, sample: Sample, recorded: Recorded)
 
 
 _REALS = {"tensor(float)": "float32", "tensor(double)": "float64"}
-AS_PUSHED = "as pushed"
 
 
 def judge_conversion(

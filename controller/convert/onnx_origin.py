@@ -21,6 +21,8 @@ from controller.convert.runs import open_session, run_rows
 BATCH = "batch"
 MAX_BATCHES = 8
 """Batches by which a freed model is compared with the given one: two sizes of a batch show what depends on it."""
+RECURRENT, STATES, STATE_RANK = ("LSTM", "GRU", "RNN"), 5, 3
+"""Layers that keep a state, the place of their first input that is one, and its rank: (directions, rows, numbers)."""
 RTOL = ATOL = 1e-5
 """Rows together may be added up in another order than in batches."""
 
@@ -79,9 +81,8 @@ def with_free_batch(raw: Model, session: Any, inputs: Mapping[str, Array]) -> Mo
 
     `session` is one of `raw`. `inputs`: rows by input name.
     """
-    sizes = {entry.shape[0] if entry.shape else None for entry in session.get_inputs()}
-    size = sizes.pop() if len(sizes) == 1 else None
-    if not isinstance(size, int) or size < 1 or min(len(array) for array in inputs.values()) < 2 * size:
+    size = fixed_rows(session)
+    if size is None or min(len(array) for array in inputs.values()) < 2 * size:
         return raw
     freed = _freed(raw, size)
     return freed if _answers_alike(session, freed, inputs, size) else raw
@@ -95,20 +96,58 @@ def _freed(raw: Model, size: int) -> bytes:
             dims[0].dim_param = BATCH
     del model.graph.value_info[:]
     shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-    for tensor in model.graph.initializer:
-        if tensor.name in shapes:
+    for name, tensor in _constants(model.graph).items():
+        if name in shapes:
             _free_shape(tensor, size)
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.output[0] in shapes and node.attribute[0].name == "value":
-            _free_shape(node.attribute[0].t, size)
+    _leave_out_zero_states(model.graph, size)
     return bytes_of(model)
 
 
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The constants of a graph by name: initializers, and what nodes of constants hold."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
 def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
-    """Lets the first axis of a constant shape be that of what is reshaped, where it says the size of the batch."""
+    """Lets the first axis of a constant shape be whatever is left, where it says the size of the batch.
+
+    Where another axis is so already, it is that of what is reshaped.
+    """
     shape = numpy_helper.to_array(tensor)
     if shape.ndim == 1 and len(shape) > 1 and shape[0] == size:
-        tensor.CopyFrom(numpy_helper.from_array(np.array([0, *shape[1:]], dtype=np.int64), tensor.name))
+        free = 0 if (shape == -1).any() else -1
+        tensor.CopyFrom(numpy_helper.from_array(np.array([free, *shape[1:]], dtype=np.int64), tensor.name))
+
+
+def _leave_out_zero_states(graph: onnx.GraphProto, size: int) -> None:
+    """Lets recurrent layers begin with zeros, as they do by default, where a constant of the batch's size says so."""
+    constants = _constants(graph)
+    zeros = {name for name, tensor in constants.items() if list(tensor.dims)[1:2] == [size] and _is_zero(tensor)}
+    for node in graph.node:
+        if node.op_type in RECURRENT:
+            kept = [name not in zeros or place < STATES for place, name in enumerate(node.input)]
+            node.input[:] = [name if keep else "" for name, keep in zip(node.input, kept, strict=True)]
+
+
+def _is_zero(tensor: onnx.TensorProto) -> bool:
+    return len(tensor.dims) == STATE_RANK and not numpy_helper.to_array(tensor).any()
+
+
+def fixed_rows(session: Any) -> int | None:
+    """The number of rows that a model takes at once, where its inputs name one and the same; None: any."""
+    sizes = {entry.shape[0] if entry.shape else None for entry in session.get_inputs()}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def as_runs(inputs: Mapping[str, Array], size: int) -> dict[str, Array]:
+    """Rows as runs of `size` rows each, of which devices send one at a time; rows that fill no run are left out."""
+    count = min(len(array) for array in inputs.values()) // size
+    return {name: array[: count * size].reshape(count, size, *array.shape[1:]) for name, array in inputs.items()}
 
 
 def _answers_alike(given: Any, freed: bytes, inputs: Mapping[str, Array], size: int) -> bool:

@@ -33,6 +33,16 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (r"already registered|Unable to find a shape calculator|no converter|MissingConverter", "replace this step"),
 )
 """(pattern of an error, what to do); the first that is found holds. A test reads them row by row."""
+_BY_ITERATIONS = "its answer is the end of many iterations: use {}, and fit again"
+INSTEAD = {
+    "HashingVectorizer": "hashes of words are none of its operators: use TfidfVectorizer, and fit again",
+    **dict.fromkeys(("NMF", "MiniBatchNMF"), _BY_ITERATIONS.format("TruncatedSVD")),
+    **dict.fromkeys(("DictionaryLearning", "MiniBatchDictionaryLearning"), _BY_ITERATIONS.format("SparsePCA")),
+    "LatentDirichletAllocation": _BY_ITERATIONS.format("TruncatedSVD"),
+    "LocallyLinearEmbedding": "it solves equations for each row: use Isomap, and fit again",
+    **dict.fromkeys(("ClassifierChain", "RegressorChain"), "push each of its estimators as a model of its own"),
+}
+"""What to take in the place of an estimator that has no form in ONNX, by its class."""
 OTHERWISE = "replace this step, or push an ONNX file that you have made yourself"
 
 

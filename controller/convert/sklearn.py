@@ -29,7 +29,7 @@ from controller.convert.graph_names import with_input_names, without_unused_inpu
 from controller.convert.model_file import bytes_of
 from controller.convert.own import every, selections
 from controller.convert.own.registered import Own, register
-from controller.convert.remedies import remedy
+from controller.convert.remedies import INSTEAD, remedy
 from controller.convert.rewritten import KeptColumns, rewritten
 from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame
@@ -170,7 +170,8 @@ def _blame(estimator: Any, error: Exception, sample: SampleFrame) -> str:
     said = str(error)
     for path, part in walk(estimator):
         if f"{type(part).__module__}.{type(part).__name__}'" in said:
+            name = type(part).__name__
             return (
-                f"{path} ({type(part).__name__}) cannot be converted to ONNX: replace this step, or push an ONNX file"
+                f"{path} ({name}) cannot be converted to ONNX: {INSTEAD.get(name, 'replace this step')}, or push ONNX"
             )
     return remedy(estimator, error, sample)

@@ -59,6 +59,7 @@ EXTRAS = {
     "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
     "pyarrow": "parquet", "PIL": "images", "matplotlib": "plots", "pandera": "pipelines", "distributed": "dask",
     "obstore": "s3", "iotcore": "embedded", "catboost": "catboost", "lightgbm": "boosters", "xgboost": "boosters",
+    "torch": "torch", "onnxscript": "torch", "keras": "keras",
     "onnx": "controller", "skl2onnx": "controller", "sklearn": "controller", "aiohttp": "controller",
     "tinydb": "controller", "onnxruntime": "agent", "paho": "agent", "httptools": "agent", "tomli_w": "sim",
 }  # fmt: skip

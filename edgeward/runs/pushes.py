@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Pushed
+from edgeward.networks.network import network_of
+from edgeward.pushed_parts import parts_of
 
 if TYPE_CHECKING:
     from edgeward.runs.run import Run
@@ -46,12 +48,12 @@ def note_push(run: "Run", model: Any, name: str, answer: Pushed) -> None:
     _log(run, model, name)
 
 
-def repeated_push(run: "Run", model: Any, name: str) -> Pushed | None:
+def repeated_push(run: "Run", model: Any, name: str, sample: Any = None) -> Pushed | None:
     """The recorded answer where a run is reproduced; None: push. BadInput `request_invalid` if none was recorded."""
     known = run.recorded_push(name)
     if known is None:
         return None
-    _log(run, model, name)
+    _log(run, model if network_of(model) is None else parts_of(model, sample, waived=True)[1], name)
     if not known.answer:
         words = f"the recorded run pushed no {name}: a reproduction pushes nothing"
         raise BadInput(Code.REQUEST_INVALID, words)
@@ -59,7 +61,7 @@ def repeated_push(run: "Run", model: Any, name: str) -> Pushed | None:
 
 
 def _log(run: "Run", model: Any, name: str) -> None:
-    """A fitted model, or the bytes of a file; of a folder nothing; of two models in a row each."""
+    """A fitted model, the bytes of a file, or of a network its ONNX; of a folder nothing; of two models in a row each."""
     from pathlib import Path
 
     if isinstance(model, list | tuple):

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from onnx import numpy_helper
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -123,6 +125,15 @@ def test_every_error_of_a_converter_has_its_remedy(error: Exception, advice: str
 
     assert advice in remedy(LogisticRegression(), error).partition("Remedy: ")[2]
     assert len(REMEDIES) == len(REMEDY_ROWS)
+
+
+def test_what_has_no_form_in_onnx_is_refused_with_what_to_take_instead() -> None:
+    texts = ["cold and wet", "warm", "dry and cold"] * 20 + [f"{number} degrees" for number in range(50)]
+    model = make_pipeline(HashingVectorizer(), LogisticRegression()).fit(texts, [len(text) > 9 for text in texts])
+    found = fuzz(model, pd.Series(texts, name="note"), pd.Series(texts, name="note"), live=True)
+    assert found.outcome == "refused"
+    assert "step 'hashingvectorizer'" in found.words
+    assert "use TfidfVectorizer, and fit again" in found.words
 
 
 def test_the_innermost_step_is_blamed() -> None:

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from contract.errors import BadInput, Code
 from contract.onnx_scan import scan_onnx
 from controller.convert.convert import ConversionLimits
-from controller.convert.onnx_origin import as_devices_take, with_free_batch
-from controller.convert.runs import open_session
+from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, with_free_batch
+from controller.convert.runs import open_session, run_rows
 from edgeward.encode import encode_model, encode_rows
 from tests.controller.conversions import convert_bytes
 
@@ -93,14 +93,54 @@ def test_a_fixed_batch_is_freed_where_the_answers_stay_the_same() -> None:
         assert np.allclose(open_session(freed).run(None, {"x": ROWS})[0], ROWS @ WEIGHTS, atol=1e-5)
 
 
-def test_a_fixed_batch_stays_where_rows_would_answer_for_each_other() -> None:
-    mixed = [
-        helper.make_node("CumSum", ["x", "zero"], ["z"]),
-        helper.make_node("MatMul", ["z", "w"], ["y"]),
-    ]
+def test_a_fixed_batch_is_freed_where_a_shape_or_a_state_of_zeros_names_it() -> None:
+    """As today's exporter of PyTorch writes them: zeros that are meant, and states of recurrent layers."""
+    shaped = graph_of(
+        [
+            helper.make_node("Reshape", ["x", "whole"], ["z"], allowzero=1),
+            helper.make_node("Reshape", ["z", "back"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"]),
+        ], 1,
+    )  # fmt: skip
+    for name, shape in (("whole", [1, 2, 2]), ("back", [1, 4])):
+        shaped.graph.initializer.append(numpy_helper.from_array(np.array(shape), name))
+    recurrent = graph_of(
+        [
+            helper.make_node("Unsqueeze", ["x", "first"], ["steps"]),
+            helper.make_node("GRU", ["steps", "wg", "rg", "", "", "zeros"], ["", "last"], hidden_size=3),
+            helper.make_node("Squeeze", ["last", "first"], ["y"]),
+        ], 1,
+    )  # fmt: skip
+    given = {"first": np.array([0]), "zeros": np.zeros((1, 1, 3), np.float32)}
+    given |= {"wg": RNG.normal(size=(1, 9, 4)).astype(np.float32), "rg": np.zeros((1, 9, 3), np.float32)}
+    for name, array in given.items():
+        recurrent.graph.initializer.append(numpy_helper.from_array(array, name))
+    for model in (shaped, recurrent):
+        raw = model.SerializeToString()
+        alone = [open_session(raw).run(None, {"x": ROWS[row : row + 1]})[0] for row in range(len(ROWS))]
+        freed = open_session(free(raw))
+        assert np.allclose(freed.run(None, {"x": ROWS})[0], np.concatenate(alone), atol=1e-5)
+
+
+def test_a_model_that_needs_its_batch_is_registered_by_runs_of_such_batches() -> None:
+    session = open_session(model_of_mixed_rows())
+    assert fixed_rows(session) == 2
+    runs = as_runs({"x": ROWS[:63]}, 2)
+    assert runs["x"].shape == (31, 2, 4)
+    assert run_rows(session, ["y"], runs)[0].shape == (31, 2, 3)
+    form = pushed(model_of_mixed_rows(), ROWS).answer.form
+    assert form.golden_rows == 32
+
+
+def model_of_mixed_rows() -> bytes:
+    """A model for two rows, whose answers depend on each other."""
+    mixed = [helper.make_node("CumSum", ["x", "zero"], ["z"]), helper.make_node("MatMul", ["z", "w"], ["y"])]
     model = graph_of(mixed, 2)
     model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
-    raw = model.SerializeToString()
+    return bytes(model.SerializeToString())
+
+
+def test_a_fixed_batch_stays_where_rows_would_answer_for_each_other() -> None:
+    raw = model_of_mixed_rows()
     assert free(raw) == raw
 
 

@@ -23,7 +23,13 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.manifold import Isomap
 from sklearn.model_selection import FixedThresholdClassifier, RandomizedSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier, OutputCodeClassifier
-from sklearn.neighbors import NearestCentroid, RadiusNeighborsClassifier, RadiusNeighborsRegressor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    NearestCentroid,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -112,6 +118,10 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "clusters in clusters": (BisectingKMeans(4, random_state=0), X, CLASSES),
     "a tree of clusters": (Birch(n_clusters=3), X, CLASSES),
     "within a radius": (RadiusNeighborsClassifier(1.5, weights="distance", outlier_label="most_frequent"), X, BINARY),
+    "nearest, by distance": (
+        make_pipeline(StandardScaler(), KNeighborsClassifier(4, weights="distance")), X, BINARY,
+    ),
+    "numbers of the nearest, by distance": (KNeighborsRegressor(3, weights="distance", p=1), np.sqrt(X), PAIRS),
     "numbers within a radius": (RadiusNeighborsRegressor(1.5), X, PAIRS),
     "spread labels": (LabelSpreading(), X, CLASSES),
     "paths over neighbours": (Isomap(n_components=2), X, CLASSES),

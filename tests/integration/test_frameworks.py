@@ -2,6 +2,7 @@
 framework's own.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,9 +41,67 @@ def _catboost() -> Any:
     return module.CatBoostClassifier(iterations=10, verbose=0, allow_writing_files=False, thread_count=1)
 
 
+class _Network:
+    """A trained network that is asked as the estimators beside it are."""
+
+    def __init__(self, model: Any, ask: Callable[[Any], Any]) -> None:
+        self.model, self._ask = model, ask
+
+    def predict_proba(self, rows: Any) -> Any:
+        return self._ask(rows)[1]
+
+    def predict(self, rows: Any) -> Any:
+        return self._ask(rows)[0]
+
+
+def _torch() -> Any:
+    """Trained for a few steps: a label and a probability for each class."""
+    torch = pytest.importorskip("torch", reason="no PyTorch here: pip install 'edgeward[torch]'")
+
+    class Classifier(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Dropout(0.1)]
+            self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(16, 3))
+
+        def forward(self, rows: Any) -> dict[str, Any]:
+            scores = self.layers(rows)
+            return {"label": scores.argmax(1), "probabilities": scores.softmax(1)}
+
+    torch.manual_seed(0)
+    model = Classifier()
+    optimizer, rows = torch.optim.Adam(model.parameters(), lr=0.01), torch.tensor(X, dtype=torch.float32)
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model.layers(rows), torch.tensor(CLASSES)).backward()
+        optimizer.step()
+
+    def ask(fresh: Any) -> Any:
+        model.eval()
+        with torch.no_grad():
+            return [each.numpy() for each in model(torch.tensor(fresh, dtype=torch.float32)).values()]
+
+    return _Network(model, ask)
+
+
+def _keras() -> Any:
+    pytest.importorskip("torch", reason="no PyTorch here: pip install 'edgeward[keras]'")
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="no Keras here: pip install 'edgeward[keras]'")
+    keras.utils.set_random_seed(0)
+    given = keras.Input((4,), name="rows")
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dense(16, activation="relu")(given))
+    fractions = keras.layers.Dense(3, activation="softmax")(hidden)
+    trained = keras.Model(given, fractions)
+    trained.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    trained.fit(X.astype(np.float32), CLASSES, epochs=5, verbose=0)
+    model = keras.Model(given, [keras.ops.argmax(fractions, axis=1), fractions])
+    return _Network(model, lambda fresh: [np.asarray(each.detach()) for each in model(fresh.astype(np.float32))])
+
+
 FRAMEWORKS: dict[str, Callable[[], Any]] = {
     "scikit": lambda: LogisticRegression(max_iter=200), "xgboost": _xgboost, "lightgbm": _lightgbm,
-    "catboost": _catboost,
+    "catboost": _catboost, "torch": _torch, "keras": _keras,
 }  # fmt: skip
 
 
@@ -64,9 +123,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, int
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_a_device_answers_as_the_framework_does(site: tuple[Client, int], name: str) -> None:
-    model = FRAMEWORKS[name]().fit(X, CLASSES)
+    model = FRAMEWORKS[name]()
+    pushed = model.model if isinstance(model, _Network) else model.fit(X, CLASSES)
     client, port = site
-    version = client.push(model, name=name, sample=X)
+    version = client.push(pushed, name=name, sample=X)
     assert version.passed
     client.rollout(name, strategy="all_at_once")
     with triton.InferenceServerClient(f"127.0.0.1:{port}") as device:

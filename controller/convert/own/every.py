@@ -135,6 +135,8 @@ def install() -> None:
     register_before("SklearnSimpleImputer", imputing.takes_simple, imputing.simple)
     register_before("SklearnOneHotEncoder", lambda model, _: codes.takes_one_hot(model), codes.one_hot)
     register_before("SklearnFunctionTransformer", lambda model, _: targets.takes_function(model), targets.function)
+    register_before("SklearnKNeighborsRegressor", neighbours.takes_weighted, neighbours.weighted_mean)
+    register_before("SklearnKNeighborsClassifier", neighbours.takes_weighted, neighbours.weighted_votes)
     register_before(
         "SklearnOneVsRestClassifier", lambda model, _: votes.takes_one_against_rest(model), votes.one_against_rest
     )

@@ -1,6 +1,7 @@
-"""Estimators that ask the training rows within a radius, or the nearest ones by paths.
+"""Estimators that ask the training rows within a radius, or the nearest ones by distance or by paths.
 
-Decides that distances are Euclidean: other metrics are refused by name.
+Decides that distances are Euclidean, those of weighted nearest rows also sums of absolute differences: other metrics
+are refused by name.
 """
 
 from typing import Any
@@ -94,3 +95,48 @@ def _kernel_pca(graph: Graph, similar: str, pca: Any) -> str:
     scaled = np.zeros_like(pca.eigenvectors_)
     scaled[:, positive] = pca.eigenvectors_[:, positive] / np.sqrt(pca.eigenvalues_[positive])
     return graph.node("MatMul", centred, scaled)
+
+
+def takes_weighted(model: Any, inputs: list[Any]) -> bool:
+    """Whether it weighs its nearest neighbours by distance, which skl2onnx leaves out."""
+    del inputs
+    return bool(model.weights == "distance")
+
+
+def _nearest(graph: Graph, model: Any, given: list[Any], known: Array) -> tuple[str, str]:
+    """Returns (weights, what is `known` of them) of the nearest training rows: (rows, k, 1) and (rows, k, columns).
+
+    Of rows that lie at a training row the weight is 1 there, and 0 elsewhere.
+    """
+    rows, points = graph.numbers(given), _points(model)
+    if model.effective_metric_ == "manhattan":
+        away = graph.reduce("ReduceSum", graph.node("Abs", graph.differences(rows, points)), 2, keep=False)
+    else:
+        _refuse_metric(model)
+        away = graph.distances(rows, points)
+    near, at = graph.both("TopK", away, np.array([model.n_neighbors]), axis=1, largest=0, sorted=1)
+    same = graph.node("Equal", near, 0.0)
+    here = graph.cast(same, graph.kind)
+    inverse = graph.node("Div", 1.0, graph.node("Where", same, 1.0, near))
+    weights = graph.node("Where", graph.node("Greater", graph.reduce("ReduceMax", here), 0.0), here, inverse)
+    return graph.node("Unsqueeze", weights, np.array([2])), graph.node("Gather", known, at, axis=0)
+
+
+def _weighted_mean(graph: Graph, weights: str, values: str) -> str:
+    total = graph.reduce("ReduceSum", graph.node("Mul", weights, values), keep=False)
+    return graph.node("Div", total, graph.reduce("ReduceSum", weights, keep=False))
+
+
+def weighted_mean(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """KNeighborsRegressor with weights="distance": the mean weighted by 1 / distance."""
+    targets = np.asarray(model._y, dtype=float).reshape(len(model._y), -1)
+    return [_weighted_mean(graph, *_nearest(graph, model, given, targets))]
+
+
+def weighted_votes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """KNeighborsClassifier with weights="distance": the fractions of the votes weighted by 1 / distance."""
+    if model.outputs_2d_:
+        raise NotImplementedError("multi-output is not converted")
+    votes = np.eye(len(model.classes_))[np.asarray(model._y)]
+    fractions = _weighted_mean(graph, *_nearest(graph, model, given, votes))
+    return [graph.labels(graph.first_of_most(fractions), model.classes_), fractions]
