@@ -27,6 +27,8 @@ from edgeward.transport import Transport
 
 DEVICES_PAGE = 1_000
 """Devices per call: the most that the controller answers."""
+FIRST_DEVICES = 100
+"""Devices of the first call where all of them are asked for: somebody waits for the first screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class DeviceCalls:
         asked = filters.asked()
         got = 0
         while limit is None or got < limit:
-            size = DEVICES_PAGE if limit is None else min(DEVICES_PAGE, limit - got)
+            most = DEVICES_PAGE if got else FIRST_DEVICES
+            size = most if limit is None else min(DEVICES_PAGE, limit - got)
             query = urlencode([*asked, ("limit", size), ("offset", got)])
             page = DevicePage.read(self._transport.get(f"/v1/devices?{query}"))
             yield page

@@ -10,9 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from contract.answers.distinct import refuse_few
 from contract.manifest import Manifest
-from contract.samples import decode_sample
 from edgeward import arguments, sticks
 from edgeward.answers.blob import Blob
 from edgeward.answers.models import (
@@ -30,14 +28,12 @@ from edgeward.answers.models import (
 )
 from edgeward.answers.table import Table
 from edgeward.answers.tried import Tried
-from edgeward.encode import encode_model_and_rows
-from edgeward.held_out import HeldOut, OwnGate, run_gates
-from edgeward.lineage import told_of
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
 from edgeward.transport import Transport
 
 if TYPE_CHECKING:
+    from edgeward.held_out import HeldOut, OwnGate
     from edgeward.runs.run import Run
 
 
@@ -56,8 +52,8 @@ class VersionCalls:
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
         licence: str = "",
-        held_out: HeldOut | None = None,
-        gates: Mapping[str, OwnGate] | None = None,
+        held_out: "HeldOut | None" = None,
+        gates: "Mapping[str, OwnGate] | None" = None,
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
         waive_rows: str = "",
@@ -103,6 +99,12 @@ class VersionCalls:
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
             variants=variants, waive_rows=waive_rows, run=run, retraining=retraining, training_s=training_s,
         )  # fmt: skip
+        from contract.answers.distinct import refuse_few  # what a push alone needs, numpy too, waits for one
+        from contract.samples import decode_sample
+        from edgeward.encode import encode_model_and_rows
+        from edgeward.held_out import run_gates
+        from edgeward.lineage import told_of
+
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name)) is not None:
             return known
@@ -136,6 +138,8 @@ class VersionCalls:
 
         `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
         """
+        from edgeward.encode import encode_model_and_rows
+
         kind, raw, rows = encode_model_and_rows(model, sample)
         if hasattr(model, "get_params"):
             from edgeward.recording import with_answers
@@ -314,7 +318,10 @@ def _check_push(**given: Any) -> None:
     arguments.by_name("metrics", given["metrics"], arguments.number, '{"accuracy": 0.9}')
     arguments.by_name("tags", given["tags"], arguments.text, '{"experiment": "42"}')
     arguments.by_name("gates", given["gates"], arguments.function, '{"bias": check_bias}')
-    if given["held_out"] is not None and not isinstance(given["held_out"], HeldOut):
-        arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
+    if given["held_out"] is not None:
+        from edgeward.held_out import HeldOut
+
+        if not isinstance(given["held_out"], HeldOut):
+            arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
     if given["run"] is not None and not hasattr(given["run"], "note_pushed"):
         arguments.refuse("run", given["run"], "the run of `with edgeward.run(...) as run`")

@@ -12,7 +12,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
 from edgeward.cli.selection import (
     agree,

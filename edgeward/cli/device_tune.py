@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeward.answers.devices import Device
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.render import json_option
 from edgeward.cli.selection import selected, selection_options, show_answers
 from edgeward.client import Client
