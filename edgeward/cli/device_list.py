@@ -81,7 +81,7 @@ def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **g
     """List the devices of the fleet: all of them, or those that meet every filter."""
     to_screen = sys.stdout.isatty() and not as_json and not csv_asked()
     limit = SCREEN_DEVICES if limit is None and to_screen else limit
-    pages = Client().device_pages(filters_of(given, sort), limit)
+    pages = iter(Client().device_pages(filters_of(given, sort), limit))
     if as_json:
         print_json([each.plain for page in pages for each in page.devices])
         return
