@@ -13,6 +13,7 @@ from contract.wire import Message
 from controller.fleet.device_health import judge, judge_told
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
+from controller.reconcile.quarantined import quarantined_on
 from controller.reconcile.why import WhyItem
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
@@ -153,6 +154,8 @@ class DeviceView(Message, frozen=True):
     """The reason for `health`, in words."""
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
+    quarantined: tuple[str, ...]
+    """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
     """Its own, and over them those that it was given here: what selectors look at."""
     given_labels: dict[str, str]
@@ -250,6 +253,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "health": "offline" if retired else health,
         "why": "it was retired" if retired else why,
         "faults": tuple(FaultView(code=code, detail=words) for code, words in faults.items()),
+        "quarantined": quarantined_on(world.durable, twin.device),
         "labels": twin.labels,
         "given_labels": twin.given_labels,
         "note": twin.note,

@@ -187,6 +187,8 @@ class VerbPreview(Answer, frozen=True):
     refusal: str
     status: str
     wave: int
+    code: str
+    """Of the refusal; empty where the step is allowed."""
     sentences: tuple[str, ...]
     to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: none."""

@@ -48,7 +48,7 @@ def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool
             changes |= {name: {**found, **wanted} for name, found in read_label_table(lines).items()}
     if not changes:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from with a CSV")
-    agree("label", list(changes), ask=not yes and len(changes) > 1)
+    agree("label", list(changes), "POST /v1/devices/label", ask=not yes and len(changes) > 1)
     show_answers(Client().label_devices(changes), lambda each: _words(changes[each.device]), as_json=as_json)
 
 
@@ -71,7 +71,7 @@ def note(name: str, text: str | None, *, as_json: bool) -> None:
 @json_option
 def unquarantine(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
     """Lift every quarantine of devices, so that versions that failed there may be offered again."""
-    chosen = selected("lift the quarantines of", names, file, given, yes=yes)
+    chosen = selected("lift the quarantines of", names, file, given, yes=yes, call="unquarantine")
     lifted = Client().unquarantine(*chosen)
     about = chosen[0] if len(chosen) == 1 else f"{len(chosen)} devices"
     words = f"{lifted} versions may be offered to {about} again"

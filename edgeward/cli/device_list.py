@@ -28,6 +28,7 @@ WIDE_COLUMNS = (
     "phase",
     "accuracy or error",
     "faults",
+    "quarantined",
     "expires",
     "labels",
     "why",
@@ -48,7 +49,8 @@ def filter_options(command: F) -> F:
         click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
         click.option("--model", default="", help="That has or is to have this model."),
         click.option("--release", "version", default="", help="On which this version answers."),
-        click.option("--code", default="", help="With this code of a fault or a failed update."),
+        click.option("--code", default="", help="With this code of a fault, a failed update or a quarantine."),
+        click.option("--quarantined", is_flag=True, help="With a version that is not offered to it again."),
     )
     for option in reversed(options):
         command = option(command)
@@ -66,6 +68,7 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
         model=given["model"],
         version=given["version"],
         code=given["code"],
+        quarantined=given["quarantined"],
         sort=sort,
     )
 
@@ -113,6 +116,7 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
         "health": entry.health,
         "seen": f"{duration(entry.seen_s_ago)} ago" if entry.seen_s_ago is not None else None,
         "faults": " ".join(each.code for each in entry.faults) or None,
+        "quarantined": ", ".join(entry.quarantined) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
     }

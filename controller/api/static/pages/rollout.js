@@ -106,5 +106,5 @@ export default function Rollout({ name, query }) {
         <span><${Ago} at=${r.created_at} /></span><${Copy} text=${r.id} /></p></div><${Buttons} r=${r} changed=${changed} /></div>
     <div class="stack"><${Stands} r=${r} path=${path} />${r.status === "proposed" && html`<${Panel} title="Approval"><${Approval} r=${r} changed=${changed} /><//>`}
       <${Waves} r=${r} /><${Rules} r=${r} path=${path} query=${query} events=${events} />
-      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><div class="stack"><${Unconfirmed} r=${r} path=${path} /><${Discussion} path=${`${path}/discussion`} /></div></div></div>`}<//>`;
+      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><div class="stack"><${Unconfirmed} r=${r} path=${path} /><${Discussion} what="rollout" id=${name} /></div></div></div>`}<//>`;
 }
