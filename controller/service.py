@@ -194,8 +194,8 @@ class Service:
         """Tells of rollouts that a pass has changed."""
         self._state.events.saw(rollouts)
         for rollout in rollouts:
-            reason = f" ({rollout.reason})" if rollout.reason else ""
-            _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
+            reason, waves = f" ({rollout.reason})" if rollout.reason else "", len(rollout.strategy.waves)
+            _log.info("rollout %s: %s, wave %d of %d%s", rollout.id, rollout.status, rollout.wave + 1, waves, reason)
 
     def judged(self, points: Sequence[VerdictPoint]) -> None:
         """Tells of verdicts that say another word than before."""

@@ -51,6 +51,9 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
         yield f"the controller: {each.code}: {each.detail}"
     for code in found.faults:
         yield f"  which: edgeward device list --code {code}"
+    for lost in (each for each in found.serving if each.lost):
+        of = f"{lost.model} v{lost.release} on {lost.lost} of {lost.devices} devices"
+        yield f"{of} is not in the registry, as after a restore: push it again, or roll another version out"
     if found.fetching:
         yield f"{found.fetching} devices fetch a version, {size(found.bytes_s)}/s together"
     open_now = [each for each in found.rollouts if each.open]

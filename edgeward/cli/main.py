@@ -7,11 +7,14 @@ import sys
 
 import click
 
+from contract.reader_gone import until_reader_goes
 from edgeward.cli.asked import asked_by
 from edgeward.cli.completion import complete_names
 from edgeward.cli.endings import Exit, coded, tell_abort, tell_error, tell_usage
 from edgeward.cli.named_commands import NamedCommands
 
+_READER_GONE = "PacifyFlushWrapper"
+"""What click makes of standard output when the reader of it has gone, before it ends the program with 1."""
 _COMMANDS = (
     "model", "version", "run", "pipeline", "data", "rollout", "retrain", "alert", "top", "report", "telemetry",
     "watcher", "label", "fleet", "status", "device", "selector", "stick", "trust", "certificate", "attest", "token",
@@ -49,7 +52,7 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run_arguments(sys.argv[1:]))
+    sys.exit(until_reader_goes(lambda: run_arguments(sys.argv[1:])))
 
 
 def run_arguments(arguments: list[str]) -> int:
@@ -64,6 +67,10 @@ def run_arguments(arguments: list[str]) -> int:
         return tell_usage(error, as_json=as_json)
     except click.Abort as error:
         return tell_abort(error, as_json=as_json)
+    except SystemExit:
+        if type(sys.stdout).__name__ == _READER_GONE:
+            return Exit.READER_GONE
+        raise
     except Exception as error:
         if (known := coded(error)) is None:
             raise

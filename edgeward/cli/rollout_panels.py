@@ -42,7 +42,7 @@ def rollout_panel(view: Rollout) -> RenderableType:
     left = [Text(f"  {view.waits_for}", style="yellow")] if view.waits_for else []
     left += [Text(f"  {view.left}", style="dim")] if view.left else []
     out = [Text(f"  left out: {_left_out(view.excluded)}", style="yellow")] if view.excluded else []
-    return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left)
+    return Group(head, waves, *(_transfer(view.transfer) if view.open else ()), *rules, *faults, *out, *left)
 
 
 def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:

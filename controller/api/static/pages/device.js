@@ -112,7 +112,7 @@ function Vitals({ name }) {
 function Sources({ device }) {
   const all = [...device.sensors.map((x) => ["sensor", x, x.row_age_s]), ...device.sinks.map((x) => ["sink", x, x.delivered_age_s])];
   if (!all.length && !device.faults.length) return null;
-  const look = (x) => (["starting", "running", "ended"].includes(x.state) ? "good" : "warn");
+  const look = (x) => (["starting", "running", "ended"].includes(x.state) ? "good" : x.state === "paused" ? "off" : "warn");
   return html`<${Panel} title="Sensors, sinks and faults"><ul class="feed two">
     ${device.faults.map((f) => html`<li><${Lone} of="bad" /><span><b class="strong">${f.code}</b> ${f.detail}</span><span /></li>`)}
     ${all.map(([kind, x, age]) => html`<li><${Lone} of=${look(x)} /><span>${kind} <b class="strong">${x.name}</b> ${x.state}${x.error && html`<span class="soft">: ${x.error}</span>`}</span>
