@@ -44,7 +44,7 @@ _SAID: dict[str, tuple[Look, str]] = {
     "device claim": ("off", "{who} made a claim for {what}"),
     "device revoke": ("bad", "{who} revoked {what}"),
     "device retire": ("off", "{who} retired {what}"),
-    "device quarantine": ("warn", "{what}: {detail}"),
+    "device quarantine": ("warn", "{what} is not offered {detail}"),
     "device unquarantine": ("good", "{who} lifted the quarantine of {what}"),
     "deployment set": ("off", "{who} set the policy of {what}: {detail}"),
     "deployment remove": ("off", "{who} removed the policy of {what}"),

@@ -74,7 +74,7 @@ def unquarantine(names: tuple[str, ...], file: Path | None, *, yes: bool, as_jso
     chosen = selected("lift the quarantines of", names, file, given, yes=yes, call="unquarantine")
     lifted = Client().unquarantine(*chosen)
     about = chosen[0] if len(chosen) == 1 else f"{len(chosen)} devices"
-    words = f"{lifted} versions may be offered to {about} again"
+    words = f"{lifted} {'version' if lifted == 1 else 'versions'} may be offered to {about} again"
     print_json({"versions": lifted}) if as_json else console.print(words, highlight=False)
 
 

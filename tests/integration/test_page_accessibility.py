@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -32,6 +33,8 @@ DRAWS = os.environ.get("EDGEWARD_PICTURES") == "1"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     def made_fleet(state: State) -> None:
         fill(state, time.time(), 300 if DRAWS else 60)
+        state.broker = cast("Any", SimpleNamespace(kind="mosquitto", shown="mqtt://127.0.0.1", fault="", files=None))
+        state.links = (cast("Any", SimpleNamespace(connected=True)),)
 
     made = Served(tmp_path_factory.mktemp("controller"), made_fleet)
     yield made
@@ -165,6 +168,11 @@ def test_pictures_of_the_docs_are_drawn(look: Look, picture: tuple[str, int, int
     look.page.emulate_media(color_scheme="dark" if name.endswith("dark") else "light")
     look.enter()
     look.go(address, there)
+    draw(look, name)
+
+
+def draw(look: Look, name: str) -> None:
+    """Keeps what is shown as a picture of the docs; AssertionError where it is too large."""
     look.page.wait_for_timeout(500)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"page-{name}.png"

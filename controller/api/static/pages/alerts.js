@@ -52,7 +52,7 @@ function Rules() {
   const { data } = useAsked("/v1/alert-rules", { topics: ["alerts"], every_s: 60 });
   if (!data) return null;
   const mark = (r) => (r.fault ? "warn" : r.alerts.firing ? (r.rule.severity === "critical" ? "bad" : "warn") : r.idle ? "off" : "good");
-  return html`<${Panel} title="Rules" note=${data.source || "those that ship"} foot=${html`<${Terminal} text="edgeward alert rules" />`}><ul class="feed two">${data.rules.map((r) => html`
+  return html`<${Panel} title="Rules" note=${data.source ? html`<span title=${data.source}>${data.source.split("/").at(-1)}</span>` : "those that ship"} foot=${html`<${Terminal} text="edgeward alert rules" />`}><ul class="feed two">${data.rules.map((r) => html`
     <li><${Lone} of=${mark(r)} /><span><b class="strong">${r.rule.name}</b>${(r.fault || r.idle || r.rule.summary) && html`<span class="sub small soft">${r.fault || r.idle || r.rule.summary}</span>`}</span>
       <span class="small faint">${r.rule.severity}</span></li>`)}</ul><//>`;
 }

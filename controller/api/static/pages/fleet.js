@@ -52,7 +52,7 @@ function Numbers({ fleet, at }) {
     <${Num} word="failing" mark="bad" href="/fleet?health=failing">${count(ill.failing)}<//>
     <${Num} word="inferences" sub="/s">${rate === null ? "–" : count(Math.round(rate))}<//>
     <${Num} word="of them failed" sub="since start">${done ? percent(failed / done, failed ? 3 : 0) : "–"}<//>
-    <${Num} word="received" sub="since start">${bytes(fleet.bytes_received)}<//></dl></section>`;
+    <${Num} word="received since start">${bytes(fleet.bytes_received)}<//></dl></section>`;
 }
 
 function Answers({ fleet }) {
