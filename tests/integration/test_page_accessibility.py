@@ -69,13 +69,13 @@ def check(look: Look) -> None:
     ("address", "there"),
     [
         ("/fleet", "#devices tbody tr"),
-        ("/fleet?q=nobody", "text=No device fits"),
+        pytest.param("/fleet?q=nobody", "text=No device fits", marks=pytest.mark.soak),
         (f"/devices/{STAR}", ".plot canvas"),
-        ("/devices/nobody", "text=There is no device"),
+        pytest.param("/devices/nobody", "text=There is no device", marks=pytest.mark.soak),
         ("/audit", "#entries tbody tr"),
         ("/alerts", "li.alert"),
-        ("/rollouts", "main h1"),
-        ("/models", "main h1"),
+        pytest.param("/rollouts", "main h1", marks=pytest.mark.soak),
+        pytest.param("/models", "main h1", marks=pytest.mark.soak),
     ],
 )
 def test_axe_finds_nothing_on_a_page_in_both_themes(look: Look, address: str, there: str) -> None:
