@@ -20,7 +20,7 @@ from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.device_vitals import vitals
 from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
-from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
+from edgeward.cli.render import console, how_right, json_option, many, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -308,4 +308,4 @@ def enrol(name: str, out: Path) -> None:
 def revoke(name: str) -> None:
     """Revoke the certificates of the device NAME and end its session."""
     count = Client().revoke(name)
-    console.print(f"revoked {count} certificates of {name}", highlight=False)
+    console.print(f"revoked {many(count, 'certificate')} of {name}", highlight=False)

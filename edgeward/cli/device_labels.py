@@ -13,7 +13,7 @@ import click
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
 from edgeward.cli.key_values import pairs
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
+from edgeward.cli.render import console, csv_option, json_option, many, print_json, print_table, when
 from edgeward.cli.selection import (
     agree,
     from_option,
@@ -117,7 +117,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     count = client.count_devices(labels=found.labels)
-    console.print(f"{found.name}: {_words(dict(found.labels))}; {count} devices now", highlight=False)
+    console.print(f"{found.name}: {_words(dict(found.labels))}; {many(count, 'device')} now", highlight=False)
 
 
 @selector.command()

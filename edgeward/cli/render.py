@@ -154,6 +154,11 @@ class _Fitted:
                 yield Text.assemble("  ", (f"{name or 'note'}: ", "dim"), cell, overflow="fold")
 
 
+def many(count: int, noun: str) -> str:
+    """Returns "1 device", "2 devices", "1,000 devices"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Returns a number of bytes as text for people."""
     for unit in ("B", "kB", "MB"):

@@ -63,7 +63,8 @@ function Answers({ fleet }) {
     return html`<div key=${m}><div class="between"><a href=${address("models", m)} class="strong plain">${m}</a><span class="soft">${count(all.reduce((n, s) => n + s.devices, 0))}</span></div>
       <${Parts} parts=${all.map((s) => [`v${ranked(fleet, m, s.release)}`, s.devices, `from v${s.release}`])} />
       <div class="outcomes">${all.map((s) => html`<a class="plain" href=${`/fleet?model=${encodeURIComponent(m)}&version=${s.release}`}>
-        <span class=${`swatch p-v${ranked(fleet, m, s.release)}`} /> ${s.release ? `v${s.release}` : "unknown"} <b class="strong">${count(s.devices)}</b></a>`)}</div></div>`;
+        <span class=${`swatch p-v${ranked(fleet, m, s.release)}`} /> ${s.release ? `v${s.release}` : "unknown"} <b class="strong">${count(s.devices)}</b></a>`)}</div>
+      ${all.filter((s) => s.lost).map((s) => html`<p class="small warn">v${s.release} on ${many(s.lost, "device")} is not in the registry, as after a restore: push it again, or roll another version out.</p>`)}</div>`;
   })}</div><//>`;
 }
 
