@@ -1,5 +1,5 @@
 // Is it fine, and if not, where? What asks for somebody first, then every device, what answers, what has changed, and the table.
-import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, percent, plain, bytes } from "../ui.js";
+import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, many, percent, plain, bytes } from "../ui.js";
 import { address, state, useAsked } from "../store.js";
 import { Asked, FirstRun } from "./states.js";
 import { Every } from "./fleet_cells.js";
