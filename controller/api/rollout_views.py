@@ -38,6 +38,7 @@ class MemberView(Message, frozen=True):
 
     device: str
     wave: int
+    """From 0 on; people count from 1."""
     stratum: str
     outcome: MemberOutcome
     """How it stands; once the rollout has ended, how it ended for the device, whatever the device has done since."""
@@ -92,6 +93,7 @@ class RolloutSummary(Message, frozen=True):
     status: str
     open: bool
     wave: int
+    """From 0 on; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]

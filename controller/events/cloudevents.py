@@ -38,6 +38,7 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
+    """From 0 on; people count from 1."""
     reason: str
 
 

@@ -37,6 +37,7 @@ class VerbPreview(Message, frozen=True):
     status: str
     """What the rollout stands at: the step can be bound to it."""
     wave: int
+    """From 0 on; people count from 1."""
     sentences: tuple[str, ...]
     """What would happen, the most important first."""
     to_release: dict[str, int]
