@@ -21,6 +21,7 @@ from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
 from contract.log_lines import add_log_options, add_version, json_line
+from contract.reader_gone import until_reader_goes
 from contract.screen import wrapped
 from contract.wire import encode
 from contract.world_faults import world_error
@@ -32,7 +33,7 @@ _NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(until_reader_goes(lambda: run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -41,6 +42,8 @@ def run(arguments: list[str]) -> int:
     _begin_logging(call)
     try:
         code: int = call.command(load_config(call.config), call) if call.config else _enrol(call)
+    except BrokenPipeError:
+        raise
     except (EdgewardError, OSError) as error:
         known = world_error(error) if isinstance(error, OSError) else error
         _say(f"edgeward-agent: {known}", sys.stderr)

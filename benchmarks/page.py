@@ -21,6 +21,7 @@ import aiohttp
 import psutil
 
 from benchmarks.devices_api import fill, heartbeat
+from benchmarks.first_screen import first_screens
 from benchmarks.table import Row
 from controller.api.app import make_app
 from controller.api.door import opened
@@ -30,6 +31,8 @@ from controller.state import State, open_state
 
 DEVICES = int(os.environ.get("EDGEWARD_PAGE_DEVICES", "100000"))
 TOKEN = "edg_of_the_benchmark"
+LISTED = 10_000
+"""Devices behind the command line."""
 BEAT_S = 30.0
 READERS = 200
 WATCH_S = 20.0
@@ -47,18 +50,20 @@ LOADS = 5
 
 def measure() -> list[Row]:
     """Measures everything with one fleet."""
-    with _served() as (process, url):
+    with _served(LISTED) as (_, url):
+        screens = first_screens(url, TOKEN, LISTED)
+    with _served(DEVICES) as (process, url):
         answers = asyncio.run(_answers(url))
         readers = asyncio.run(_readers(process, url))
-        return [*_looks(url), *answers, *readers]
+        return [*_looks(url), *screens, *answers, *readers]
 
 
 @contextmanager
-def _served() -> Iterator[tuple[psutil.Process, str]]:
+def _served(devices: int) -> Iterator[tuple[psutil.Process, str]]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as directory:
-        child = context.Process(target=_serve, args=(theirs, directory, DEVICES), daemon=True)
+        child = context.Process(target=_serve, args=(theirs, directory, devices), daemon=True)
         child.start()
         assert ours.poll(600), "the child did not begin to serve"
         url = ours.recv()

@@ -168,7 +168,8 @@ class SensorState(Said, frozen=True):
     kind: Short
     model: Short
     state: Short
-    """starting | running | waiting | ended. waiting: the source has failed, and is opened again after a pause."""
+    """starting | running | paused | waiting | ended. paused: by a remote configuration; waiting: the source has failed,
+    and is opened again after a pause."""
     rows: Count = 0
     """Rows that came, good and bad ones."""
     answered: Count = 0

@@ -18,6 +18,7 @@ import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
 from contract.log_lines import add_log_options, add_version, json_line
+from contract.reader_gone import until_reader_goes
 from contract.visible import one_line
 from contract.world_faults import world_error
 from controller.api.app import make_app
@@ -43,7 +44,7 @@ _log = logging.getLogger("edgeward.controller")
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(until_reader_goes(lambda: run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -55,6 +56,8 @@ def run(arguments: list[str]) -> int:
     except sqlite3.OperationalError as error:  # the disk is full, or may not be written
         print(f"edgeward-controller: {Code.DISK_FAILED}: a table in the data directory: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (EdgewardError, OSError) as error:
         known = world_error(error) if isinstance(error, OSError) else error
         print(f"edgeward-controller: {known}", file=sys.stderr)

@@ -202,8 +202,8 @@ class Service:
         for rollout in rollouts:
             if rollout.status in FINAL and (trace_id := trace_of(self._state.config.traces, rollout)):
                 self._traces.send(trace_id, traces.trace_spans(self._state, rollout, time.time()))
-            reason = f" ({rollout.reason})" if rollout.reason else ""
-            _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
+            reason, waves = f" ({rollout.reason})" if rollout.reason else "", len(rollout.strategy.waves)
+            _log.info("rollout %s: %s, wave %d of %d%s", rollout.id, rollout.status, rollout.wave + 1, waves, reason)
 
     def judged(self, points: Sequence[VerdictPoint]) -> None:
         """Tells of verdicts that say another word than before."""

@@ -8,19 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
-import numpy as np
-
 from contract.errors import BadInput, Code
 
 MAX_SHOWN_CHARS = 40
 """Of a wrong value: a DataFrame would fill the screen."""
 
 Check = Callable[[str, Any], None]
+_SHORT = (str, int, float, bool, type(None))
+
+
+def _of_numpy(value: Any) -> bool:
+    """Whether it is a number of numpy, or an array. Numpy is not imported for that: most calls do without it."""
+    return type(value).__module__ == "numpy" and hasattr(value, "shape")
 
 
 def refuse(argument: str, value: Any, wanted: str) -> NoReturn:
     """Raises BadInput `request_invalid`: the argument, what it is, what to pass."""
-    shown = f"{value!r}, of type" if isinstance(value, str | int | float | bool | np.generic | type(None)) else "a"
+    shown = f"{value!r}, of type" if isinstance(value, _SHORT) or _of_numpy(value) else "a"
     raise BadInput(
         Code.REQUEST_INVALID, f"{argument} is {shown[:MAX_SHOWN_CHARS]} {type(value).__name__}: pass {wanted}"
     )
@@ -40,7 +44,7 @@ def text_or_number(argument: str, value: Any) -> None:
 
 def number(argument: str, value: Any) -> None:
     """Refuses what is no number; numpy's count."""
-    if isinstance(value, np.ndarray) and value.shape == ():
+    if _of_numpy(value) and value.shape == ():
         value = value.item()
     if not isinstance(value, Real):
         refuse(argument, value, "a number")
@@ -54,7 +58,7 @@ def whole_number(argument: str, value: Any) -> None:
 
 def flag(argument: str, value: Any) -> None:
     """Refuses what is neither True nor False: a text such as "no" would count as True."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and not (_of_numpy(value) and value.dtype == bool and value.shape == ()):
         refuse(argument, value, "True or False")
 
 

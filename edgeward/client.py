@@ -148,11 +148,23 @@ class Client(
         rolled back is started only `again` (`version_rolled_back`). `schedule` says when offers are made: `not_before`
         and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
-        _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
-        arguments.text("plan_digest", plan_digest)
-        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-        body |= {"plan_digest": plan_digest, "schedule": schedule or {}}
+        body = _start_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
+
+    def dry_run(
+        self,
+        model: str,
+        *,
+        release: int | str | None = None,
+        strategy: str | dict[str, Any] = "canary",
+        selector: dict[str, str] | None = None,
+        plan_digest: str = "",
+        again: bool = False,
+        schedule: dict[str, Any] | None = None,
+    ) -> Preview:
+        """What `rollout` would do for whoever asks, refused where it would be: role, scope, another rollout."""
+        body = _start_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
+        return Preview.read(self._transport.post("/v1/rollouts/dry-run", body))
 
     def deploy(
         self,
@@ -316,6 +328,23 @@ class Client(
 
 def _text_of(moment: datetime | str) -> str:
     return moment.isoformat() if isinstance(moment, datetime) else moment
+
+
+def _start_body(
+    model: str,
+    release: int | str | None,
+    strategy: str | dict[str, Any],
+    selector: dict[str, str] | None,
+    plan_digest: str,
+    *,
+    again: bool,
+    schedule: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """A start as the API takes it. BadInput `request_invalid` for what it cannot take."""
+    _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
+    arguments.text("plan_digest", plan_digest)
+    body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
+    return body | {"plan_digest": plan_digest, "schedule": schedule or {}}
 
 
 def _check_rollout(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from contract.errors import BadInput, Code
 from edgeward.answers.answer import Sentences
 from edgeward.answers.claims import Claim, DeviceAnswer
 from edgeward.answers.devices import (
@@ -27,6 +28,10 @@ from edgeward.transport import Transport
 
 DEVICES_PAGE = 1_000
 """Devices per call: the most that the controller answers."""
+MAX_ASKED = 50
+"""Devices of one question about a scope: an address has room for them."""
+FIRST_DEVICES = 100
+"""Devices of the first call where all of them are asked for: somebody waits for the first screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,9 @@ class DeviceFilters:
     version: str = ""
     """What answers: a number, or with `model` also an alias or a semantic version."""
     code: str = ""
-    """Of a fault, or of an update that failed."""
+    """Of a fault, of an update that failed, or of a quarantine."""
+    quarantined: bool = False
+    """Only devices with a quarantined version."""
     sort: str = ""
     """device, presence, health, seen, version or label.KEY, with a minus before it the other way round."""
 
@@ -57,6 +64,7 @@ class DeviceFilters:
             "model": self.model,
             "version": self.version,
             "code": self.code,
+            "quarantined": "true" if self.quarantined else "",
             "sort": self.sort,
         }
         found = [(name, value) for name, value in single.items() if value]
@@ -80,16 +88,18 @@ class DeviceCalls:
         model: str = "",
         version: str | int = "",
         code: str = "",
+        quarantined: bool = False,
         sort: str = "",
         limit: int | None = None,
     ) -> Table[Device]:
         """The devices that meet every filter, at most `limit`; in print and in `to_frame()` a row per device and model.
 
-        `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault or a failed update.
+        `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault, a failed update or a
+        quarantine.
         `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way round.
         """
         filters = DeviceFilters(
-            text, tuple(presence), tuple(health), labels or {}, selector, model, str(version), code, sort
+            text, tuple(presence), tuple(health), labels or {}, selector, model, str(version), code, quarantined, sort
         )
         return Table(device for page in self.device_pages(filters, limit) for device in page.devices)
 
@@ -98,7 +108,8 @@ class DeviceCalls:
         asked = filters.asked()
         got = 0
         while limit is None or got < limit:
-            size = DEVICES_PAGE if limit is None else min(DEVICES_PAGE, limit - got)
+            most = DEVICES_PAGE if got else FIRST_DEVICES
+            size = most if limit is None else min(DEVICES_PAGE, limit - got)
             query = urlencode([*asked, ("limit", size), ("offset", got)])
             page = DevicePage.read(self._transport.get(f"/v1/devices?{query}"))
             yield page
@@ -205,6 +216,16 @@ class DeviceCalls:
     def revoke(self, device: str) -> int:
         """Takes a device's certificates away; how many those were."""
         return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
+
+    def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
+        """Ends as a deed would, before anybody is asked whether they want it: BadInput `forbidden`, `outside_scope`.
+
+        `deed` is a call of the API, such as `POST /v1/devices/retire`.
+        """
+        asked = [("deed", deed), *(("device", name) for name in devices[:MAX_ASKED])]
+        found = self._transport.get(f"/v1/me/refusal?{urlencode(asked)}")
+        if found["words"]:
+            raise BadInput(Code(found["code"]), found["words"])
 
     def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
         """Takes devices, by name or labels, out of the fleet for good; what became of each.

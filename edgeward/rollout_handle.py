@@ -74,7 +74,7 @@ class RolloutHandle:
                 return Table(found)
 
     def preview(self, verb: str) -> VerbPreview:
-        """What pause, resume, promote, abort or rollback would do now; nothing happens."""
+        """What approve, pause, resume, promote, abort or rollback would do now; nothing happens."""
         return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
 
     def story(self) -> Table[RolloutEvent]:

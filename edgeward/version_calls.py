@@ -28,16 +28,13 @@ from edgeward.answers.models import (
 )
 from edgeward.answers.table import Table
 from edgeward.answers.tried import Tried
-from edgeward.held_out import HeldOut, OwnGate, run_gates
-from edgeward.lineage import told_of
-from edgeward.networks.network import network_of
-from edgeward.pushed_parts import parts_of
 from edgeward.recurrent import RecurrentState
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.sending import Sent
 from edgeward.transport import Transport
 
 if TYPE_CHECKING:
+    from edgeward.held_out import HeldOut, OwnGate
     from edgeward.runs.run import Run
 
 
@@ -58,8 +55,8 @@ class VersionCalls:
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
         licence: str = "",
-        held_out: HeldOut | None = None,
-        gates: Mapping[str, OwnGate] | None = None,
+        held_out: "HeldOut | None" = None,
+        gates: "Mapping[str, OwnGate] | None" = None,
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
         waive_rows: str = "",
@@ -115,6 +112,11 @@ class VersionCalls:
             variants=variants, waive_rows=waive_rows, feeds=feeds, state=state, run=run, retraining=retraining,
             training_s=training_s, start=start,
         )  # fmt: skip
+        from edgeward.held_out import run_gates  # what a push alone needs, numpy too, waits for one
+        from edgeward.lineage import told_of
+        from edgeward.networks.network import network_of
+        from edgeward.pushed_parts import parts_of
+
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name, sample)) is not None:
             return known
@@ -157,6 +159,8 @@ class VersionCalls:
         the device said is in `on` of the answer, also that it is busy. BadInput as of a push, `unknown_device`,
         `selector_empty`; WorldError `busy`, `broker_unreachable`.
         """
+        from edgeward.pushed_parts import parts_of
+
         kind, raw, rows = parts_of(model, sample, feeds or {}, waived=waive_rows)
         request: dict[str, Any] = {"kind": kind, "waive_rows": waive_rows}
         if on:
@@ -335,8 +339,11 @@ def _check_push(**given: Any) -> None:
     arguments.by_name("metrics", given["metrics"], arguments.number, '{"accuracy": 0.9}')
     arguments.by_name("tags", given["tags"], arguments.text, '{"experiment": "42"}')
     arguments.by_name("gates", given["gates"], arguments.function, '{"bias": check_bias}')
-    if given["held_out"] is not None and not isinstance(given["held_out"], HeldOut):
-        arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
+    if given["held_out"] is not None:
+        from edgeward.held_out import HeldOut
+
+        if not isinstance(given["held_out"], HeldOut):
+            arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
     if given["state"] is not None and not isinstance(given["state"], RecurrentState):
         arguments.refuse("state", given["state"], 'edgeward.RecurrentState({"h_in": "h_out"})')
     if given["run"] is not None and not hasattr(given["run"], "note_pushed"):

@@ -5,8 +5,6 @@ Decides nothing. Refuses to know HTTP (`transport`) and how it is fitted (`edgew
 
 from typing import Any
 
-import numpy as np
-
 from contract.watcher import WATCHER
 from edgeward.answers.models import Pushed
 from edgeward.answers.watcher import Watcher, WatcherHistory
@@ -31,6 +29,8 @@ class WatcherCalls:
 
         BadInput `sample_too_small` for a fleet without enough of a past.
         """
+        import numpy as np
+
         from edgeward.watcher.fit import fit  # scikit-learn takes a second
 
         found = self.watcher_history(days)

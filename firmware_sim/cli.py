@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contract.errors import BadInput, Code, EdgewardError
 from contract.log_lines import add_version
+from contract.reader_gone import until_reader_goes
 from firmware_sim import cuts
 from firmware_sim.certificates import DAYS, run_certificates, sweep_certificates
 from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace_lines
@@ -27,7 +28,7 @@ LEGEND = (
 
 def main() -> None:
     """Runs the console script."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(until_reader_goes(lambda: run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:

@@ -36,6 +36,8 @@ SUBJECT = web.RequestKey("subject", Subject)
 FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
 AUDITED = (401, 403, 421, 429)
+MAX_PATH_CHARS = 200
+"""Of a path in the audit: all that a route can name."""
 PAGE_HEADER = "X-Edgeward-Page"
 """What the page sends beside its cookie with whatever changes something. Pages of other origins cannot send it: a
 browser would ask this server first whether they may, and it never says yes."""
@@ -59,14 +61,21 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except BadInput as error:
         if status_of(error) in AUDITED:
-            method, path = entry_of(request)
-            where = f"{method} {path}" if request.match_info.http_exception is None else "no such route"
             subject = request.get(SUBJECT)
+            where = _attempt(request, known=subject is not None)
             actor = subject.name if subject else address_of(request)
             if error.code == Code.OUTSIDE_SCOPE and subject is not None:
                 where = f"{where}; the token is for {subject.scope.words}"
             refusals.refuse(request.app[STATE], Refusal(actor, "refused", error.code, where))
         raise
+
+
+def _attempt(request: web.Request, *, known: bool) -> str:
+    """What was tried: by somebody who is known with the names in it; strangers cannot fill the audit with names."""
+    if request.match_info.http_exception is not None:
+        return "no such route"
+    method, path = entry_of(request)
+    return f"{method} {request.path[:MAX_PATH_CHARS] if known else path}"
 
 
 @web.middleware
@@ -84,9 +93,16 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise BadInput(Code.RATE_LIMITED, "too many calls: wait a second")
     if request.match_info.http_exception is not None:
         return await handler(request)  # no such route: the answers 404 and 405 reveal nothing
-    if needs is None or not subject.may(needs):
-        raise BadInput(Code.FORBIDDEN, f"{subject.name} may not do this: {_needed(needs)}")
+    if words := role_refusal(subject, needs):
+        raise BadInput(Code.FORBIDDEN, words)
     return await handler(request)
+
+
+def role_refusal(subject: Subject, needs: Needs | None) -> str:
+    """Why none of the caller's roles lets them do it; empty where one does."""
+    if needs is None or needs == "nothing" or not subject.may(needs):
+        return f"{subject.name} may not do this: {_needed(needs)}"
+    return ""
 
 
 def _needed(needs: Needs | None) -> str:

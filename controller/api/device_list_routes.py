@@ -15,12 +15,26 @@ from controller.api.version_routes import number_of
 from controller.fleet import device_query
 from controller.fleet.device_query import DeviceQuery
 from controller.fleet.twin import Twin
+from controller.reconcile.quarantined import quarantined_devices, quarantined_for
 from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State
 from controller.verbs.selectors import saved
 
 _ASKED = frozenset(
-    {"q", "presence", "health", "label", "model", "version", "code", "selector", "sort", "limit", "offset"}
+    {
+        "q",
+        "presence",
+        "health",
+        "label",
+        "model",
+        "version",
+        "code",
+        "quarantined",
+        "selector",
+        "sort",
+        "limit",
+        "offset",
+    }
 )
 
 
@@ -29,9 +43,9 @@ async def list_devices(request: web.Request) -> views.DevicePage:
 
     `q` is looked for in names, labels and codes. `presence` and `health` are words, several behind commas or
     repeated; `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported;
-    `version` answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault or of a
-    failed update. `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way
-    round.
+    `version` answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault, of a
+    failed update or of a quarantine; `quarantined=true` finds devices with a quarantined version. `sort` is device,
+    presence, health, seen, version or label.KEY, with a minus before it the other way round.
     BadInput `request_invalid`.
     """
     return device_page(request.app[STATE], list(request.query.items()), time.time())
@@ -69,6 +83,7 @@ def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
     name = asked.get("selector", "")
     named = saved(state.store, name).labels if name else {}
     model, version = asked.get("model", ""), asked.get("version", "")
+    durable, code = state.world.durable, asked.get("code", "")
     order, descending = device_query.check_order(asked.get("sort", ""))
     limit, offset = device_query.check_page(
         number_of(asked.get("limit", str(device_query.DEFAULT_PAGE))), number_of(asked.get("offset", "0"))
@@ -80,12 +95,22 @@ def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
         labels=named | device_query.check_labels(asked.getall("label", [])),
         model=model,
         release=_release(state, model, version),
-        code=asked.get("code", ""),
+        code=code,
+        coded=quarantined_for(durable, code) if code else frozenset(),
+        among=quarantined_devices(durable) if _flag(asked, "quarantined") else None,
         order=order,
         descending=descending,
         limit=limit,
         offset=offset,
     )
+
+
+def _flag(asked: MultiDict[str], name: str) -> bool:
+    """Whether a filter is asked for. BadInput `request_invalid` for what is neither true nor false."""
+    word = asked.get(name, "false")
+    if word not in ("true", "false"):
+        raise BadInput(Code.REQUEST_INVALID, f"{name} = {word[:20]!r}: expected true or false")
+    return word == "true"
 
 
 def _release(state: State, model: str, version: str) -> int | None:

@@ -11,21 +11,21 @@ from itertools import islice
 from contract.errors import Code
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
+from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_version
 from controller.fleet.faults import faults_of
 from controller.fleet.steps import Steps, at_once, strides
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.health import Finding
 from controller.reconcile.roster import fresh_roster, moment
-from controller.reconcile.world import World
+from controller.reconcile.world import World, holds
 from controller.rollout.facts import Sums, total
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50
 MAX_SICK = 50
 MAX_FAILING_SOURCES = 50
-WELL, BROKEN = frozenset({"starting", "running", "ended"}), frozenset({"waiting", "failing"})
+WELL, BROKEN = frozenset({"starting", "running", "paused", "ended"}), frozenset({"waiting", "failing"})
 """States of sensors and sinks in which nothing is wrong with them; and the others."""
 
 
@@ -36,6 +36,8 @@ class ServedView(Message, frozen=True):
     release: int
     """0: a version that the controller does not know."""
     devices: int
+    lost: int
+    """Those of them on which this number is a version that the registry does not hold, as after a restore."""
     inferences: int
     errors: int
     refused: int
@@ -158,6 +160,7 @@ class _Tally:
         self.transfers: list[TransferringView] = []
         self.bytes_s = 0.0
         self._serving: Counter[tuple[str, int]] = Counter()
+        self._lost: Counter[tuple[str, int]] = Counter()
         self._sums: dict[tuple[str, int], Sums] = {}
 
     def count(self, twin: Twin) -> None:
@@ -170,7 +173,7 @@ class _Tally:
             self.bytes_s += traffic.bytes_s
         for model, state in twin.reported.items():
             if state.serving:
-                self._serving[model, serving_release(state) or 0] += 1
+                self._count_served(model, state)
             if state.phase == "fetching":
                 self.transfers.append(_transfer(twin, model, state, presence, traffic))
             if (words := _sick(state)) is not None:
@@ -179,6 +182,12 @@ class _Tally:
             lives = (each.state for lives in (twin.sensors, twin.sinks) for each in lives)
             self.sources.update(state if state in WELL | BROKEN else "other" for state in lives)
             self.failing += _failing_sources(twin)
+
+    def _count_served(self, model: str, state: ModelState) -> None:
+        served = serving_version(state)
+        of = model, served.release if served is not None else 0
+        self._serving[of] += 1
+        self._lost[of] += served is not None and not holds(self._world, model, served)
 
     def add(self, measured: Iterable[tuple[tuple[str, str, int], Sums]]) -> None:
         """Adds what devices measured of releases."""
@@ -191,16 +200,17 @@ class _Tally:
     def served(self) -> tuple[ServedView, ...]:
         """Devices and inferences by version."""
         return tuple(
-            _served(model, release, n, self._sums.get((model, release), Sums()))
+            _served(model, release, (n, self._lost[model, release]), self._sums.get((model, release), Sums()))
             for (model, release), n in sorted(self._serving.items())
         )
 
 
-def _served(model: str, release: int, devices: int, sums: Sums) -> ServedView:
+def _served(model: str, release: int, counted: tuple[int, int], sums: Sums) -> ServedView:
     return ServedView(
         model=model,
         release=release,
-        devices=devices,
+        devices=counted[0],
+        lost=counted[1],
         inferences=sums.inferences,
         errors=sums.errors,
         refused=sum(sums.refused.values()),

@@ -54,7 +54,7 @@ REASONS = (
 CODES_OF_DEVICES = frozenset(map(str, Code))
 """Others are what a device may have invented: a series for each would grow with the fleet."""
 STATES = {
-    "sensor": ("starting", "running", "waiting", "ended"),
+    "sensor": ("starting", "running", "paused", "waiting", "ended"),
     "sink": ("starting", "running", "failing", "ended"),
 }
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -8,7 +8,7 @@ from aiohttp import web
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode
 from controller.api import views
-from controller.api.auth import actor_of, subject_of
+from controller.api.auth import actor_of, role_refusal, subject_of
 from controller.api.paging import page_of
 from controller.api.rollout_views import (
     MemberPage,
@@ -29,13 +29,13 @@ from controller.reconcile.preview import preview as preview_of
 from controller.rollout.model import FINAL, Rollout
 from controller.rollout.schedule import ALWAYS, Schedule
 from controller.state import State
-from controller.verbs import devices, rollouts, steering
+from controller.verbs import devices, rollouts, scopes, steering
 from controller.verbs.retries import retry_failed
 from controller.verbs.rollout_comparison import RolloutComparison, compare
 from controller.verbs.rollout_story import RolloutEvent, story
 from controller.verbs.rollouts import resolve_strategy
 from controller.verbs.steering import Seen
-from controller.verbs.verb_previews import VerbPreview, preview_verb
+from controller.verbs.verb_previews import VerbPreview, preview_approval, preview_verb, refused_step
 
 
 class PlanRequest(Message, frozen=True):
@@ -157,6 +157,21 @@ async def start_rollout(request: web.Request) -> RolloutView:
     return _view(state, rollout)
 
 
+async def preview_start(request: web.Request) -> Preview:
+    """What a start would do, refused as the start itself would be; nothing happens."""
+    wanted = decode(await request.read(), RolloutRequest)
+    return rollouts.preview(
+        request.app[STATE],
+        wanted.model,
+        _release(request, wanted),
+        resolve_strategy(wanted.strategy),
+        wanted.selector,
+        again=wanted.again,
+        schedule=wanted.schedule,
+        starting=wanted.plan_digest,
+    )
+
+
 async def approve_rollout(request: web.Request) -> RolloutView:
     """Approves a proposed rollout, so that it starts."""
     state = request.app[STATE]
@@ -181,16 +196,18 @@ async def steer_rollout(request: web.Request) -> RolloutView:
 
 
 async def preview_step(request: web.Request) -> VerbPreview:
-    """What a `verb` would do: pause, resume, promote, abort or rollback. Nothing happens."""
-    verb = request.query.get("verb", "")
-    if verb not in get_args(steering.Verb):
-        raise BadInput(Code.REQUEST_INVALID, f"verb = {verb[:20]!r}: expected {', '.join(get_args(steering.Verb))}")
-    return preview_verb(
-        request.app[STATE],
-        request.match_info["rollout"],
-        verb,  # type: ignore[arg-type]  # checked above
-        actor=actor_of(request),
-    )
+    """What a `verb` would do for whoever asks: approve, pause, resume, promote, abort, rollback. Nothing happens."""
+    verb, state, name = request.query.get("verb", ""), request.app[STATE], request.match_info["rollout"]
+    if verb not in STEPS:
+        raise BadInput(Code.REQUEST_INVALID, f"verb = {verb[:20]!r}: expected {', '.join(STEPS)}")
+    subject = subject_of(request)
+    if words := role_refusal(subject, "approve" if verb == "approve" else "rollout"):
+        return refused_step(rollouts.find(state, name), verb, BadInput(Code.FORBIDDEN, words))
+    if words := scopes.rollout_refusal(state, subject.scope, name):
+        return refused_step(rollouts.find(state, name), verb, BadInput(Code.OUTSIDE_SCOPE, words))
+    if verb == "approve":
+        return preview_approval(state, name, subject)
+    return preview_verb(state, name, verb, actor=subject.name)  # type: ignore[arg-type]  # checked above
 
 
 async def retry_rollout(request: web.Request) -> RolloutView:
@@ -235,10 +252,13 @@ async def device_why(request: web.Request) -> views.WhyView:
     return views.WhyView(sentences=[item.sentence for item in items], items=tuple(items))
 
 
+STEPS = ("approve", *get_args(steering.Verb))
+"""What a preview is about."""
 _ONE = "/v1/rollouts/{rollout}"
 ROLLOUT_ROUTES = (
     Route("view", "GET", "/v1/rollouts", list_rollouts, "Rollouts, newest first", RolloutPage),
     Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", RolloutView, RolloutRequest),
+    Route("rollout", "POST", "/v1/rollouts/dry-run", preview_start, "What a start would do", Preview, RolloutRequest),
     Route("view", "POST", "/v1/rollouts/plan", plan_rollout, "What a rollout would do", Preview, PlanRequest),
     Route("view", "GET", _ONE, show_rollout, "One rollout", RolloutView),
     Route("view", "GET", f"{_ONE}/members", list_members, "Its members, a page", MemberPage),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from contract.messages import ModelState
+from contract.messages import ModelState, VersionRef
 from contract.wire import Message
 from controller.reconcile.membership import facts_of, quiet_of
 from controller.reconcile.preview import bytes_for
@@ -38,6 +38,7 @@ class MemberView(Message, frozen=True):
 
     device: str
     wave: int
+    """From 0 on; people count from 1."""
     stratum: str
     outcome: MemberOutcome
     """How it stands; once the rollout has ended, how it ended for the device, whatever the device has done since."""
@@ -92,6 +93,7 @@ class RolloutSummary(Message, frozen=True):
     status: str
     open: bool
     wave: int
+    """From 0 on; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]
@@ -327,10 +329,16 @@ def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
 
 def serving_release(state: ModelState | None) -> int | None:
     """Returns the release of the trial or of stable, whichever answers on a device; None if neither does."""
-    if state is None:
-        return None
-    kept = (each for each in (state.trial, state.stable) if each is not None)
-    return next((each.release for each in kept if each.digest == state.serving), None)
+    served = serving_version(state)
+    return served.release if served is not None else None
+
+
+def serving_version(state: ModelState | None) -> VersionRef | None:
+    """Returns the trial or stable, whichever answers on a device; None if neither does."""
+    kept = (state.trial, state.stable) if state is not None else ()
+    return next(
+        (each for each in kept if each is not None and state is not None and each.digest == state.serving), None
+    )
 
 
 def _code(state: ModelState | None) -> str:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode
-from controller.api.auth import NEEDS, actor_of, entry_of, subject_of
+from controller.api.auth import NEEDS, actor_of, entry_of, role_refusal, subject_of
 from controller.api.device_label_routes import MAX_LABELS_BYTES, LabelsOfDevicesRequest, QuarantinedRequest
 from controller.api.device_life_routes import MAX_DEVICES_BYTES, AdoptRequest, DevicesRequest
 from controller.api.errors import Handler
@@ -27,14 +27,18 @@ from controller.verbs import retraining, scopes
 
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Why a request is outside a scope; empty where it is inside."""
+DRY_RUN = ("POST", "/v1/rollouts/dry-run")
+"""Held as the deed itself, and none: nothing is done that the audit could name."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
 class ScopeRefusal(Message, frozen=True):
-    """Whether the caller's scope lets them act on something."""
+    """Whether the caller's role and scope let them act on something."""
 
     words: str
-    """Why not; empty where it does."""
+    """Why not; empty where they do."""
+    code: str
+    """`forbidden`, `outside_scope`, or empty."""
 
 
 @web.middleware
@@ -49,9 +53,9 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     words = await outside(request, subject.scope)
     if words:
-        raise BadInput(Code.OUTSIDE_SCOPE, _refusal(subject.scope, words))
+        raise BadInput(Code.OUTSIDE_SCOPE, scopes.refusal(subject.scope, words))
     answered = await handler(request)
-    if request.method != "GET":
+    if request.method != "GET" and entry_of(request) != DRY_RUN:
         deed = f"{request.method} {request.path}"
         scopes.note(request.app[STATE], subject.scope, deed, actor=actor_of(request))
     return answered
@@ -64,20 +68,23 @@ async def outside(request: web.Request, scope: Scope) -> str:
 
 
 async def show_refusal(request: web.Request) -> ScopeRefusal:
-    """Whether the caller's scope lets them act on a `rollout`, a `device` or a whole `model`."""
-    state, scope, asked = request.app[STATE], subject_of(request).scope, request.query
-    words = ""
-    if scope.limits and "rollout" in asked:
+    """Whether the caller may act on a `rollout`, each `device`, a whole `model`, or, where none is named, on what all
+    share. With a `deed`, such as `POST /v1/devices/retire`, also whether a role of theirs lets them do it.
+    """
+    state, subject, asked = request.app[STATE], subject_of(request), request.query
+    scope, words = subject.scope, ""
+    if deed := asked.get("deed", ""):
+        method, _, path = deed.partition(" ")
+        words = role_refusal(subject, request.app[NEEDS].get((method, path)))
+    if words or not scope.limits:
+        return ScopeRefusal(words, Code.FORBIDDEN if words else "")
+    if "rollout" in asked:
         words = scopes.rollout(state, scope, asked["rollout"])
-    elif scope.limits and "device" in asked:
-        words = scopes.devices(state, scope, [asked["device"]])
-    elif scope.limits and "model" in asked:
-        words = scopes.whole_model(scope, asked["model"])
-    return ScopeRefusal(_refusal(scope, words) if words else "")
-
-
-def _refusal(scope: Scope, words: str) -> str:
-    return f"your token is for {scope.words}, and {words}"
+    elif "device" in asked:
+        words = scopes.devices(state, scope, asked.getall("device"))
+    else:
+        words = scopes.whole_model(scope, asked["model"]) if "model" in asked else CLOSED
+    return ScopeRefusal(scopes.refusal(scope, words), Code.OUTSIDE_SCOPE) if words else ScopeRefusal("", "")
 
 
 async def _model(request: web.Request, _: State, scope: Scope) -> str:
@@ -138,6 +145,7 @@ REACHES: dict[tuple[str, str], Check] = {
     **{("POST", f"{_ROLLOUT}/{verb}"): _rollout for verb in ("pause", "resume", "promote", "abort", "rollback")},
     **{("POST", f"{_ROLLOUT}/{verb}"): _rollout for verb in ("approve", "retry", "judge")},
     **{("PUT", f"{_ROLLOUT}/discussion/{what}"): _rollout for what in ("note", "ticket")},
+    DRY_RUN: _started,
     ("PUT", f"{_OF}/deployment"): _deployed,
     ("DELETE", f"{_OF}/deployment"): _deployed,
     ("POST", f"{_OF}/versions"): _model,

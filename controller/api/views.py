@@ -12,7 +12,8 @@ from contract.remote_config import RemoteConfig
 from contract.wire import Message
 from controller.fleet.device_health import judge, judge_told
 from controller.fleet.faults import faults_of
-from controller.fleet.twin import Twin
+from controller.fleet.twin import Assigned, Twin
+from controller.reconcile.quarantined import quarantined_on
 from controller.reconcile.why import WhyItem
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
@@ -130,6 +131,7 @@ class DeviceModelView(Message, frozen=True):
 
     model: str
     desired_release: int | None
+    """None where nothing is asked, and where the device was told something newer by a controller that is gone."""
     state: ModelState | None
     measured: tuple[MeasuredView, ...]
 
@@ -153,6 +155,8 @@ class DeviceView(Message, frozen=True):
     """The reason for `health`, in words."""
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
+    quarantined: tuple[str, ...]
+    """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
     """Its own, and over them those that it was given here: what selectors look at."""
     given_labels: dict[str, str]
@@ -250,6 +254,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "health": "offline" if retired else health,
         "why": "it was retired" if retired else why,
         "faults": tuple(FaultView(code=code, detail=words) for code, words in faults.items()),
+        "quarantined": quarantined_on(world.durable, twin.device),
         "labels": twin.labels,
         "given_labels": twin.given_labels,
         "note": twin.note,
@@ -284,10 +289,18 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     ]
     return DeviceModelView(
         model=name,
-        desired_release=assigned.release if assigned else None,
+        desired_release=assigned.release
+        if assigned is not None and _is_ahead(assigned, twin.reported.get(name))
+        else None,
         state=twin.reported.get(name),
         measured=tuple(measured),
     )
+
+
+def _is_ahead(assigned: Assigned, said: ModelState | None) -> bool:
+    """Whether an order is at least as new as what the device was told last: after a restore it is not, and the device
+    keeps to what it was told since."""
+    return said is None or said.generation <= assigned.generation
 
 
 def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:

@@ -40,6 +40,7 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
+    """From 0 on; people count from 1."""
     reason: str
     trace_id: str = ""
     """Of its OpenTelemetry trace; empty where none is sent."""

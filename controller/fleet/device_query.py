@@ -35,6 +35,10 @@ class DeviceQuery:
     release: int | None = None
     """The release that answers; of `model`, or of any."""
     code: str = ""
+    coded: frozenset[str] = frozenset()
+    """Devices that the code is about though they do not say so any more: a version that failed so is quarantined."""
+    among: frozenset[str] | None = None
+    """Only these devices; None: all."""
     order: str = "device"
     descending: bool = False
     limit: int = DEFAULT_PAGE

@@ -187,10 +187,13 @@ def _filters(query: DeviceQuery, moment: Moment) -> list[Callable[[Entry], bool]
     """The filters that a query has, the cheapest first."""
     text, model, release, code = query.text, query.model, query.release, query.code
     found: list[Callable[[Entry], bool]] = []
+    if (among := query.among) is not None:
+        found.append(lambda entry: entry.twin.device in among)
     if model:
         found.append(lambda entry: model in entry.models)
     if code:
-        found.append(lambda entry: code in entry.codes)
+        coded = query.coded
+        found.append(lambda entry: code in entry.codes or entry.twin.device in coded)
     if release is not None and model:
         found.append(lambda entry: (model, release) in entry.releases)
     elif release is not None:

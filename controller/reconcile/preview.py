@@ -38,6 +38,7 @@ class WavePreview(Message, frozen=True):
     """One wave as it is planned."""
 
     wave: int
+    """From 0 on; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]

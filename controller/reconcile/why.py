@@ -4,6 +4,7 @@ Decides the words. Refuses to know where the history is kept.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from contract.messages import ModelState, Report
 from contract.wire import Message
 from controller.fleet.twin import Assigned, Twin
+from controller.reconcile.quarantined import version_named
 from controller.rollout.model import Rollout
 
 
@@ -81,10 +83,8 @@ def why(
 
 
 def _named(digest: str, rollout: Rollout | None) -> str:
-    """A version by its number where its rollout is known, else by the begin of its digest."""
-    if rollout is None or not rollout.carries(digest):
-        return f"Version {digest[:12]}"
-    return f"{rollout.model} v{rollout.release}"
+    """A version at the begin of a sentence."""
+    return re.sub("^version ", "Version ", version_named(digest, rollout))
 
 
 def _without_repeats(told: Iterable[WhyItem]) -> list[WhyItem]:

@@ -12,6 +12,7 @@ import msgspec
 from contract.errors import BadInput
 from contract.messages import Report
 from contract.wire import Message
+from controller.fleet.device_health import NO_FAULT
 from controller.registry.journal import AuditFilter
 from controller.state import State
 from controller.verbs.audit import CONTROLLER
@@ -45,7 +46,7 @@ _SAID: dict[str, tuple[Look, str]] = {
     "device adopt refused": ("warn", "{who} was refused a claim for {what}: {detail}"),
     "device revoke": ("bad", "{who} revoked {what}"),
     "device retire": ("off", "{who} retired {what}"),
-    "device quarantine": ("warn", "{what}: {detail}"),
+    "device quarantine": ("warn", "{what} is not offered {detail}"),
     "device unquarantine": ("good", "{who} lifted the quarantine of {what}"),
     "deployment set": ("off", "{who} set the policy of {what}: {detail}"),
     "deployment remove": ("off", "{who} removed the policy of {what}"),
@@ -111,6 +112,8 @@ def undone_by_devices(history: Iterable[tuple[str, str, str]]) -> list[Change]:
         ended = state.outcome if state is not None else None
         if state is None or ended is None or state.phase != "steady" or ended.result not in ("rolled_back", "rejected"):
             continue
+        if ended.code and ended.code in NO_FAULT:
+            continue  # somebody else wanted another version of it: nothing that the device did by itself
         found.setdefault((state.model, ended.version.release, ended.result), {}).setdefault(device, (at, ended.code))
     return [_undone(*key, devices) for key, devices in found.items()]
 

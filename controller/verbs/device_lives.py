@@ -147,7 +147,7 @@ async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str,
 
 def _without_hardware(twin: Twin) -> Twin:
     """The twin as it was told, with its labels, and without a word of the hardware that is gone."""
-    bare = Twin(twin.device, labels=twin.labels, own_labels=twin.own_labels)
+    bare = Twin(twin.device, labels=twin.labels, own_labels=twin.own_labels, connected=False)
     return changed(
         bare,
         given_labels=twin.given_labels,

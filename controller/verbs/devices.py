@@ -141,7 +141,13 @@ def unquarantine(state: State, *devices: str, actor: str) -> int:
     total = 0
     for device in known:
         lifted = state.world.durable.quarantine.pop(device, {})
-        state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
+        state.journal.audit(
+            stamp(),
+            actor,
+            "device unquarantine",
+            device,
+            f"{len(lifted)} quarantined {'version' if len(lifted) == 1 else 'versions'}",
+        )
         total += len(lifted)
     if unknown:
         others = f"; {total} versions may be offered to the other {len(known)} again" if known else ""

@@ -48,9 +48,16 @@ def preview(
     *,
     again: bool = False,
     schedule: Schedule = ALWAYS,
+    starting: str | None = None,
 ) -> Preview:
-    """What a start would do, without doing it. BadInput as `start`."""
+    """What a start would do, without doing it. BadInput as `start`.
+
+    A plan may be looked at while another rollout of the model is open. With `starting`, the digest of the plan that is
+    meant or "", it is refused where the start is.
+    """
     version = may_start(state, model, release, again=again)
+    if starting is not None:
+        refuse_overlap(state, model, ends_absent=True)
     now = time.time()
     planned = plan_rollout(
         state.world,
@@ -63,6 +70,7 @@ def preview(
         running=_running(state, model),
         schedule=schedule,
     )
+    _same_plan(planned, starting or "")
     return preview_of(state.world, planned, now)
 
 
@@ -171,12 +179,7 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
     and for the local token, which cannot tell people apart; `plan_changed` for the digest of another plan;
     `rollout_conflict`.
     """
-    rollout = find(state, name)
-    if rollout.status != "proposed":
-        raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")
-    if subject.local or person(subject.name) in rollout.people:
-        behind = " and ".join(rollout.people)
-        raise BadInput(Code.FOUR_EYES, f"{behind} stand behind {name}: somebody else approves it, with a token")
+    rollout = approvable(state, name, subject)
     _same_plan(rollout, plan_digest)
     now = time.time()
     started = replace(rollout, status="running", began_at=now, wave_began_at=now, approved_by=subject.name)
@@ -185,6 +188,18 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
     state.discussions.looked("rollout", name, subject.name, stamp())
     state.poke()
     return started
+
+
+def approvable(state: State, name: str, subject: Subject) -> Rollout:
+    """A rollout that somebody may let start. BadInput as `approve`."""
+    rollout = find(state, name)
+    if rollout.status != "proposed":
+        raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")
+    if subject.local or person(subject.name) in rollout.people:
+        behind = " and ".join(rollout.people)
+        stand = "stands" if len(rollout.people) == 1 else "stand"
+        raise BadInput(Code.FOUR_EYES, f"{behind} {stand} behind {name}: somebody else approves it, with a token")
+    return rollout
 
 
 def find(state: State, name: str) -> Rollout:
@@ -281,26 +296,34 @@ def _is_rolled_back(state: State, rollout: Rollout) -> bool:
     """Whether a rollout was rolled back: also where only absent devices keep that open."""
     if rollout.status != "rolling_back":
         return rollout.status == "rolled_back"
+    return _only_absent(state, rollout)
+
+
+def _only_absent(state: State, rollout: Rollout) -> bool:
+    """Whether only absent devices keep a rollout's way back open."""
     now = time.time()
-    return waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
+    return rollout.status in RETURNING and waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
 
 
 def _end_if_only_absent(state: State, model: str) -> None:
     """Ends a way back of `model` that only absent devices keep open: a newer rollout need not wait for them."""
-    now = time.time()
     known = state.world.durable.rollouts.values()
-    for other in [each for each in known if each.model == model and each.status in RETURNING]:
-        if waits_for_absentees_only(other, facts_of(state.world, other, now), now):
+    for other in [each for each in known if each.model == model]:
+        if _only_absent(state, other):
             end: Status = "aborted" if other.status == "aborting" else "rolled_back"
             state.save_rollouts(replace(other, status=end, returning_since=None))
             words = f"{model} v{other.release}: only absent devices kept it open, and a newer rollout is wanted"
             audit.note(state, Deed(f"rollout {end.replace('_', ' ')}", other.id, words))
 
 
-def refuse_overlap(state: State, model: str) -> None:
-    """BadInput `rollout_conflict` where another rollout of the model is open."""
+def refuse_overlap(state: State, model: str, *, ends_absent: bool = False) -> None:
+    """BadInput `rollout_conflict` where another rollout of the model is open.
+
+    With `ends_absent` a way back that only absent devices keep open counts as ended: a start would end it.
+    """
     for other in state.world.durable.rollouts.values():
-        if other.model == model and other.status not in FINAL:
+        ends = ends_absent and _only_absent(state, other)
+        if other.model == model and other.status not in FINAL and not ends:
             raise BadInput(
                 Code.ROLLOUT_CONFLICT,
                 f"{other.id} of {model} is {other.status}: abort it, or wait until it has ended",

@@ -46,6 +46,17 @@ def rollout(state: State, scope: Scope, name: str) -> str:
     return _outside(scope, {each.device: _labels(state, each.device) for each in found.members}, {})
 
 
+def rollout_refusal(state: State, scope: Scope, name: str) -> str:
+    """What is said to somebody whose scope keeps them from acting on a rollout; empty where it does not."""
+    words = rollout(state, scope, name) if scope.limits else ""
+    return refusal(scope, words) if words else ""
+
+
+def refusal(scope: Scope, words: str) -> str:
+    """What is said to somebody whose deed is outside their scope; `words` is what lies outside."""
+    return f"your token is for {scope.words}, and {words}"
+
+
 def deployment(state: State, scope: Scope, model: str, selector: Mapping[str, str] | None) -> str:
     """Why a change of a model's policy is outside: what it was about, and what it is to be about (None: nothing)."""
     known = policies.all_policies(state).get(model)

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from contract.errors import BadInput
 from contract.wire import Message
 from controller.reconcile.membership import facts_of
@@ -18,7 +20,8 @@ from controller.rollout.outcome import MemberOutcome, outcome_of
 from controller.rollout.verdict import HOLDS_NOTHING_UP
 from controller.rollout.words import devices_of, span
 from controller.state import State
-from controller.verbs.rollouts import find
+from controller.trust.access import Subject
+from controller.verbs.rollouts import approvable, find
 from controller.verbs.steering import Verb, failed_now, reason_of, steered
 
 
@@ -29,9 +32,12 @@ class VerbPreview(Message, frozen=True):
     allowed: bool
     refusal: str
     """Why the step is refused, and what to do first; empty where it is allowed."""
+    code: str
+    """The code of the refusal; empty where it is allowed."""
     status: str
     """What the rollout stands at: the step can be bound to it."""
     wave: int
+    """From 0 on; people count from 1."""
     sentences: tuple[str, ...]
     """What would happen, the most important first."""
     to_release: dict[str, int]
@@ -50,29 +56,46 @@ def preview_verb(state: State, name: str, verb: Verb, *, actor: str) -> VerbPrev
     try:
         steered(state, rollout, verb, reason_of(state, rollout, verb, actor, ""))
     except BadInput as refused:
-        return _view(rollout, verb, refused.detail, (), {})
+        return refused_step(rollout, verb, refused)
     facts = facts_of(state.world, rollout, now)
     words = {each.device: outcome_of(rollout, each, facts[each.device], now) for each in rollout.members}
     match verb:
         case "pause":
-            return _view(rollout, verb, "", _pause(rollout, words), {})
+            return _view(rollout, verb, _pause(rollout, words), {})
         case "resume":
-            return _view(rollout, verb, "", _resume(failed_now(state, rollout)), {})
+            return _view(rollout, verb, _resume(failed_now(state, rollout)), {})
         case "promote":
             verdicts = state.world.measured.verdicts.get(name, ())
             undecided = [each.metric for each in verdicts if each.word not in HOLDS_NOTHING_UP]
             told = _next_wave(rollout)
-            return _view(rollout, verb, "", _promote(rollout, undecided, now), dict.fromkeys(told, rollout.release))
+            return _view(rollout, verb, _promote(rollout, undecided, now), dict.fromkeys(told, rollout.release))
         case _:
             back = {each.device: each.previous_release for each in _going_back(rollout, facts, verb)}
-            return _view(rollout, verb, "", _way_back(rollout, facts, words, back, verb), back)
+            return _view(rollout, verb, _way_back(rollout, facts, words, back, verb), back)
 
 
-def _view(rollout: Rollout, verb: Verb, refusal: str, sentences: Iterable[str], sent: dict[str, int]) -> VerbPreview:
+def preview_approval(state: State, name: str, subject: Subject) -> VerbPreview:
+    """What an approval by somebody would do; BadInput `unknown_rollout`."""
+    try:
+        rollout = approvable(state, name, subject)
+    except BadInput as refused:
+        return refused_step(find(state, name), "approve", refused)
+    first = [each.device for each in rollout.members if each.wave == 0]
+    words = f"Wave 1 of {len(rollout.strategy.waves)} begins: {devices_of(len(first))} get it."
+    return _view(rollout, "approve", [words], dict.fromkeys(first, rollout.release))
+
+
+def refused_step(rollout: Rollout, verb: str, why: BadInput) -> VerbPreview:
+    """What is said of a step that would be refused."""
+    return replace(_view(rollout, verb, (), {}), allowed=False, refusal=why.detail, code=why.code)
+
+
+def _view(rollout: Rollout, verb: str, sentences: Iterable[str], sent: dict[str, int]) -> VerbPreview:
     return VerbPreview(
         verb=verb,
-        allowed=not refusal,
-        refusal=refusal,
+        allowed=True,
+        refusal="",
+        code="",
         status=rollout.status,
         wave=rollout.wave,
         sentences=tuple(sentences),

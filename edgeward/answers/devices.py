@@ -232,6 +232,8 @@ class Device(Answer, frozen=True):
     """The reason for `health`."""
     faults: tuple[Fault, ...]
     """What is wrong with it now; empty for nothing."""
+    quarantined: tuple[str, ...]
+    """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
     """Its own, and over them those that it was given by people: what selectors look at."""
     given_labels: dict[str, str]

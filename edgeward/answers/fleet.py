@@ -11,6 +11,8 @@ class Served(Answer, frozen=True):
     release: int
     """0: a version that the controller does not know."""
     devices: int
+    lost: int
+    """Those of them on which this number is a version that the registry does not hold, as after a restore."""
     inferences: int
     errors: int
     refused: int

@@ -8,6 +8,7 @@ class WavePreview(Answer, frozen=True):
     """One wave before it happens."""
 
     wave: int
+    """From 0 on; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]
@@ -45,6 +46,7 @@ class Member(Answer, frozen=True):
 
     device: str
     wave: int
+    """From 0 on; people count from 1."""
     stratum: str
     outcome: str
     phase: str
@@ -110,7 +112,7 @@ class WaveProgress(Answer, frozen=True):
     """How one wave stands."""
 
     wave: int
-    """From 0 on."""
+    """From 0 on; people count from 1."""
     mode: str
     percent: float | None
     state: str
@@ -146,6 +148,7 @@ class RolloutSummary(Answer, frozen=True):
     status: str
     open: bool
     wave: int
+    """From 0 on; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]
@@ -187,6 +190,9 @@ class VerbPreview(Answer, frozen=True):
     refusal: str
     status: str
     wave: int
+    """From 0 on; people count from 1."""
+    code: str
+    """Of the refusal; empty where the step is allowed."""
     sentences: tuple[str, ...]
     to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: none."""
@@ -244,6 +250,7 @@ class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
+    """From 0 on; people count from 1."""
     reason: str
     trace_id: str = ""
     """Of its OpenTelemetry trace; empty where none is sent."""

@@ -56,11 +56,10 @@ _KINDS = {
 """What an argument names, by the group of commands and the argument's name."""
 
 
-def complete_names(root: click.Group) -> None:
-    """Lets a shell complete the arguments of all commands of a program."""
-    for group in root.commands.values():
-        for command in group.commands.values() if isinstance(group, click.Group) else ():
-            for each in command.params:
-                found = _KINDS.get((group.name or "", each.name or ""))
-                if found is not None and isinstance(each, click.Argument) and each.type is click.STRING:
-                    each.type = _Named(found)
+def complete_names(group: click.Command) -> None:
+    """Lets a shell complete the arguments of a group's commands."""
+    for command in group.commands.values() if isinstance(group, click.Group) else ():
+        for each in command.params:
+            found = _KINDS.get((group.name or "", each.name or ""))
+            if found is not None and isinstance(each, click.Argument) and each.type is click.STRING:
+                each.type = _Named(found)

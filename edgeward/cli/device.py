@@ -15,12 +15,13 @@ from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, HistoryEntry
 from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
+from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.device_vitals import vitals
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
-from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
+from edgeward.cli.render import console, how_right, json_option, many, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -73,7 +74,9 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-for command in (list_devices, label, note, unquarantine, logs, doctor, tune, vitals):
+for command in (
+    list_devices, label, note, unquarantine, logs, doctor, tune, vitals, retire, replace, adopt, retired
+):  # fmt: skip
     device.add_command(command)
 
 
@@ -311,4 +314,4 @@ def enrol(name: str, out: Path) -> None:
 def revoke(name: str) -> None:
     """Revoke the certificates of the device NAME and end its session."""
     count = Client().revoke(name)
-    console.print(f"revoked {count} certificates of {name}", highlight=False)
+    console.print(f"revoked {many(count, 'certificate')} of {name}", highlight=False)

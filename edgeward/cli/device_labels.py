@@ -12,8 +12,8 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
-from edgeward.cli.model import pairs
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
+from edgeward.cli.key_values import pairs
+from edgeward.cli.render import console, csv_option, json_option, many, print_json, print_table, when
 from edgeward.cli.selection import (
     agree,
     from_option,
@@ -48,7 +48,7 @@ def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool
             changes |= {name: {**found, **wanted} for name, found in read_label_table(lines).items()}
     if not changes:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from with a CSV")
-    agree("label", list(changes), ask=not yes and len(changes) > 1)
+    agree("label", list(changes), "POST /v1/devices/label", ask=not yes and len(changes) > 1)
     show_answers(Client().label_devices(changes), lambda each: _words(changes[each.device]), as_json=as_json)
 
 
@@ -71,10 +71,10 @@ def note(name: str, text: str | None, *, as_json: bool) -> None:
 @json_option
 def unquarantine(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
     """Lift every quarantine of devices, so that versions that failed there may be offered again."""
-    chosen = selected("lift the quarantines of", names, file, given, yes=yes)
+    chosen = selected("lift the quarantines of", names, file, given, yes=yes, call="unquarantine")
     lifted = Client().unquarantine(*chosen)
     about = chosen[0] if len(chosen) == 1 else f"{len(chosen)} devices"
-    words = f"{lifted} versions may be offered to {about} again"
+    words = f"{lifted} {'version' if lifted == 1 else 'versions'} may be offered to {about} again"
     print_json({"versions": lifted}) if as_json else console.print(words, highlight=False)
 
 
@@ -117,7 +117,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     count = client.count_devices(labels=found.labels)
-    console.print(f"{found.name}: {_words(dict(found.labels))}; {count} devices now", highlight=False)
+    console.print(f"{found.name}: {_words(dict(found.labels))}; {many(count, 'device')} now", highlight=False)
 
 
 @selector.command()

@@ -59,7 +59,7 @@ def adopt(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as
     chosen = named(names, file)
     if not chosen:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from")
-    agree("adopt", chosen, ask=not yes and len(chosen) > 1)
+    agree("adopt", chosen, "POST /v1/devices/adopt", ask=not yes and len(chosen) > 1)
     answers = Client().adopt(chosen)
     _write_claims(
         answers,

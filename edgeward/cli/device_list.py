@@ -5,14 +5,15 @@ Decides the columns. Refuses to know how devices are found: the controller filte
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import click
 
-from edgeward.answers.devices import Device, DeviceModel
-from edgeward.cli.model import pairs
-from edgeward.cli.render import csv_asked, csv_option, duration, how_right, json_option, print_json, print_table
+from edgeward.answers.devices import Device, DeviceModel, DevicePage
+from edgeward.cli.key_values import pairs
+from edgeward.cli.render import csv_asked, csv_option, duration, how_right, json_option, print_json, print_pages
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
 
@@ -27,6 +28,7 @@ WIDE_COLUMNS = (
     "phase",
     "accuracy or error",
     "faults",
+    "quarantined",
     "expires",
     "labels",
     "why",
@@ -47,7 +49,8 @@ def filter_options(command: F) -> F:
         click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
         click.option("--model", default="", help="That has or is to have this model."),
         click.option("--release", "version", default="", help="On which this version answers."),
-        click.option("--code", default="", help="With this code of a fault or a failed update."),
+        click.option("--code", default="", help="With this code of a fault, a failed update or a quarantine."),
+        click.option("--quarantined", is_flag=True, help="With a version that is not offered to it again."),
     )
     for option in reversed(options):
         command = option(command)
@@ -65,6 +68,7 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
         model=given["model"],
         version=given["version"],
         code=given["code"],
+        quarantined=given["quarantined"],
         sort=sort,
     )
 
@@ -80,17 +84,19 @@ def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **g
     """List the devices of the fleet: all of them, or those that meet every filter."""
     to_screen = sys.stdout.isatty() and not as_json and not csv_asked()
     limit = SCREEN_DEVICES if limit is None and to_screen else limit
-    devices: list[Device] = []
-    total = 0
-    for page in Client().device_pages(filters_of(given, sort), limit):
-        devices += page.devices
-        total = page.total
+    pages = iter(Client().device_pages(filters_of(given, sort), limit))
     if as_json:
-        print_json([each.plain for each in devices])
+        print_json([each.plain for page in pages for each in page.devices])
         return
     columns = WIDE_COLUMNS if wide or csv_asked() else COLUMNS
-    rows = [tuple(row[name] for name in columns) for entry in devices for row in rows_of(entry, given["model"])]
-    print_table(_title(len(devices), total), columns, rows)
+    first = next(pages)
+    title = _title(min(first.total, limit or first.total), first.total)
+    rows = (_rows_of_page(page, columns, given["model"]) for page in chain((first,), pages))
+    print_pages(title, columns, rows)
+
+
+def _rows_of_page(page: DevicePage, columns: Sequence[str], only: str) -> list[tuple[object, ...]]:
+    return [tuple(row[name] for name in columns) for entry in page.devices for row in rows_of(entry, only)]
 
 
 def _title(shown: int, total: int) -> str:
@@ -110,6 +116,7 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
         "health": entry.health,
         "seen": f"{duration(entry.seen_s_ago)} ago" if entry.seen_s_ago is not None else None,
         "faults": " ".join(each.code for each in entry.faults) or None,
+        "quarantined": ", ".join(entry.quarantined) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
     }

@@ -3,14 +3,15 @@
 Decides how it is written on a command line. Refuses to know what a device does with it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeward.answers.devices import Device
-from edgeward.cli.model import pairs
-from edgeward.cli.render import json_option
+from edgeward.answers.devices import Device, RemoteConfig
+from edgeward.cli.key_values import pairs
+from edgeward.cli.render import json_option, size
 from edgeward.cli.selection import selected, selection_options, show_answers
 from edgeward.client import Client
 
@@ -62,8 +63,7 @@ def config_words(found: Device) -> str:
     wanted, said = found.config, found.config_said
     if wanted is None:
         return ""
-    told = {name: value for name, value in found.plain["config"].items() if name != "version" and value}
-    words = ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing beyond its own file"
+    words = ", ".join(_parts(wanted)) or "nothing beyond its own file"
     if said is None or wanted.version > max(said.confirmed, said.trial, said.refused):
         return f"{words}: sent, the device has not said anything about it yet"
     if wanted.version == said.confirmed:
@@ -71,3 +71,20 @@ def config_words(found: Device) -> str:
     if wanted.version == said.trial:
         return f"{words}: on trial"
     return f"{words}: taken back: {said.code}: {said.detail}"
+
+
+def _parts(wanted: RemoteConfig) -> Iterator[str]:
+    """What counts in place of a device's own file, a few words for each."""
+    if wanted.heartbeat_s is not None:
+        yield f"a heartbeat every {wanted.heartbeat_s} s"
+    if wanted.telemetry_s is not None:
+        yield f"measurements every {wanted.telemetry_s} s"
+    if wanted.paused_sensors:
+        yield f"paused: {' and '.join(wanted.paused_sensors)}"
+    for model, rates in sorted(wanted.capture.items()):
+        below = f", and all below a confidence of {rates.below_confidence}" if float(rates.below_confidence) else ""
+        yield f"{float(rates.rate):.0%} of the rows of {model} kept{below}"
+    if wanted.max_connections is not None:
+        yield f"at most {wanted.max_connections} connections of local programs"
+    if wanted.max_body_bytes is not None:
+        yield f"requests of at most {size(wanted.max_body_bytes)}"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from edgeward.answers.drift import Drift, GroupFairness, Rate
 from edgeward.cli.named import HOW, split_name
-from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.cli.render import console, json_option, many, print_json, table
 from edgeward.client import Client
 
 BAR = 10
@@ -37,7 +37,9 @@ def drift(name: str, release: str | None, *, days: float, by: str, as_json: bool
     if as_json:
         print_json(found.plain)
         return
-    console.print(Text(f"{name} v{found.release}, the newest {found.days:g} days on {found.devices} devices", "bold"))
+    console.print(
+        Text(f"{name} v{found.release}, the newest {found.days:g} days on {many(found.devices, 'device')}", "bold")
+    )
     console.print(Text(found.says))
     if by == "model":
         _moved(found)
@@ -63,7 +65,9 @@ def fairness(name: str, release: str | None, *, days: float, as_json: bool) -> N
     if as_json:
         print_json(found.plain)
         return
-    console.print(Text(f"{name} v{found.release}, the newest {found.days:g} days on {found.devices} devices", "bold"))
+    console.print(
+        Text(f"{name} v{found.release}, the newest {found.days:g} days on {many(found.devices, 'device')}", "bold")
+    )
     if not found.columns:
         console.print(
             Text("No groups were counted. Name columns as fairness.groups in the model's gates, and push a version.")

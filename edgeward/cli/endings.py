@@ -28,6 +28,7 @@ class Exit(IntEnum):
     USAGE = 2  # no such command, option or file: mend the command line
     REFUSED = 3  # the call was understood and refused: the code says why, and again it is refused again
     NO_CONTROLLER = 4  # no controller answers, or none is named: start it, or mend EDGEWARD_URL
+    READER_GONE = 141  # whoever read the output has enough, as `head`: nothing is wrong
     INTERRUPTED = 130  # Ctrl-C: what goes on elsewhere is said
 
 

@@ -9,7 +9,17 @@ import click
 
 from edgeward.answers.fleet import Fleet
 from edgeward.answers.operators import Health
-from edgeward.cli.render import console, csv_asked, csv_option, how_right, json_option, print_json, print_table, size
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    how_right,
+    json_option,
+    many,
+    print_json,
+    print_table,
+    size,
+)
 from edgeward.client import Client
 
 FAILING_EXIT = 1
@@ -43,7 +53,7 @@ _COLUMNS = ("model", "version", "devices", "inferences", "errors", "refused", "a
 
 def fleet_lines(found: Fleet) -> Iterator[str]:
     """Yields the sentences above the table of versions."""
-    yield f"{found.devices} devices: {_counts(found.presence)}"
+    yield f"{many(found.devices, 'device')}: {_counts(found.presence)}"
     yield f"health: {_counts(found.health)}"
     if found.faults:
         yield f"alarms: {_counts(found.faults)}"
@@ -51,8 +61,11 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
         yield f"the controller: {each.code}: {each.detail}"
     for code in found.faults:
         yield f"  which: edgeward device list --code {code}"
+    for lost in (each for each in found.serving if each.lost):
+        of = f"{lost.model} v{lost.release} on {lost.lost} of {many(lost.devices, 'device')}"
+        yield f"{of} is not in the registry, as after a restore: push it again, or roll another version out"
     if found.fetching:
-        yield f"{found.fetching} devices fetch a version, {size(found.bytes_s)}/s together"
+        yield f"on their way: versions to {many(found.fetching, 'device')}, {size(found.bytes_s)}/s together"
     open_now = [each for each in found.rollouts if each.open]
     for rollout in open_now:
         where = f"wave {rollout.wave + 1} of {rollout.waves}"

@@ -11,7 +11,7 @@ from rich.text import Text
 from contract.errors import BadInput, Code
 from edgeward.answers.drift import LabelsWanted
 from edgeward.answers.table import Table
-from edgeward.cli.render import console, json_option, print_json, table, tell
+from edgeward.cli.render import console, json_option, many, print_json, table, tell
 from edgeward.client import Client
 
 MAX_CELLS_CHARS = 160
@@ -37,7 +37,9 @@ def next_(model: str, *, file: Path | None, as_json: bool) -> None:
         return
     if file is not None:
         Table([found]).to_frame().to_csv(file, index=False)
-        tell(f"{len(found.rows)} rows in {file}: fill in the column label, then edgeward label give --csv {file}")
+        tell(
+            f"{many(len(found.rows), 'row')} in {file}: fill in the column label, then edgeward label give --csv {file}"
+        )
         return
     if not found.rows:
         tell(_why_none(found))
@@ -46,7 +48,13 @@ def next_(model: str, *, file: Path | None, as_json: bool) -> None:
         (f"{model}/{each.id}", each.why, each.row.value, _confidence(each.row.confidence), _cells(each.row.inputs))
         for each in found.rows
     ]
-    console.print(table(f"{len(rows)} rows need a label today", ("id", "why", "answered", "sure", "inputs"), rows))
+    console.print(
+        table(
+            f"{many(len(rows), 'row')} {'needs' if len(rows) == 1 else 'need'} a label today",
+            ("id", "why", "answered", "sure", "inputs"),
+            rows,
+        )
+    )
     tell(f"next: edgeward label give {model}/{found.rows[0].id} LABEL")
 
 

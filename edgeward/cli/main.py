@@ -1,46 +1,35 @@
-"""The command's root: its commands, and one place where every error ends. `cli.endings` has the exit codes."""
+"""The command's root: its commands, and one place where every error ends. `cli.endings` has the exit codes.
+
+A command is imported when somebody names it: all of them together take longer than most calls.
+"""
 
 import sys
 
 import click
 
-from edgeward.cli.alert import alert
+from contract.reader_gone import until_reader_goes
 from edgeward.cli.asked import asked_by
-from edgeward.cli.attest import attest
-from edgeward.cli.audit import audit
-from edgeward.cli.automl import automl
-from edgeward.cli.backup import backup, restore
-from edgeward.cli.certificate import certificate
 from edgeward.cli.completion import complete_names
-from edgeward.cli.data import data
-from edgeward.cli.device import device
-from edgeward.cli.device_labels import selector
-from edgeward.cli.device_life import adopt, replace, retire, retired
-from edgeward.cli.drift import drift, fairness
 from edgeward.cli.endings import Exit, coded, tell_abort, tell_error, tell_usage
-from edgeward.cli.fleet import fleet, status
-from edgeward.cli.label import label
-from edgeward.cli.lineage import lineage
-from edgeward.cli.model import model
-from edgeward.cli.page import page
-from edgeward.cli.pipeline import pipeline
-from edgeward.cli.report import report
-from edgeward.cli.retrain import retrain
-from edgeward.cli.rollout import rollout
-from edgeward.cli.run import run
-from edgeward.cli.stick import stick
-from edgeward.cli.telemetry import telemetry
-from edgeward.cli.token import token
-from edgeward.cli.top import top
-from edgeward.cli.trust import trust
-from edgeward.cli.version import version
-from edgeward.cli.watcher import watcher
-from edgeward.demo.command import demo
+from edgeward.cli.named_commands import NamedCommands
 
+_READER_GONE = "PacifyFlushWrapper"
+"""What click makes of standard output when the reader of it has gone, before it ends the program with 1."""
+_COMMANDS = (
+    "model", "version", "run", "pipeline", "data", "rollout", "retrain", "alert", "top", "report", "telemetry",
+    "watcher", "label", "fleet", "status", "device", "selector", "stick", "trust", "certificate", "attest", "token",
+    "audit", "backup", "restore", "demo", "page", "automl", "lineage",
+)  # fmt: skip
+_HOMES = {name: f"edgeward.cli.{name}" for name in _COMMANDS} | {
+    "selector": "edgeward.cli.device_labels",
+    "status": "edgeward.cli.fleet",
+    "restore": "edgeward.cli.backup",
+    "demo": "edgeward.demo.command",
+}
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(commands=NamedCommands(_HOMES, complete_names), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgeward")
 def cli() -> None:
     """Put models on edge devices, and keep them right.
@@ -61,23 +50,9 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-for command in (
-    model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, watcher, label, fleet, status,
-    device, selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page, automl, lineage,
-):  # fmt: skip
-    cli.add_command(command)
-for command in (drift, fairness):
-    model.add_command(command)
-for command in (retire, replace, adopt, retired):
-    device.add_command(command)
-
-
-complete_names(cli)
-
-
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run_arguments(sys.argv[1:]))
+    sys.exit(until_reader_goes(lambda: run_arguments(sys.argv[1:])))
 
 
 def run_arguments(arguments: list[str]) -> int:
@@ -92,6 +67,10 @@ def run_arguments(arguments: list[str]) -> int:
         return tell_usage(error, as_json=as_json)
     except click.Abort as error:
         return tell_abort(error, as_json=as_json)
+    except SystemExit:
+        if type(sys.stdout).__name__ == _READER_GONE:
+            return Exit.READER_GONE
+        raise
     except Exception as error:
         if (known := coded(error)) is None:
             raise

@@ -13,6 +13,8 @@ from contract.errors import BadInput, Code
 from contract.names import check_name
 from edgeward.answers.models import Version
 from edgeward.cli import model_discussion
+from edgeward.cli.drift import drift, fairness
+from edgeward.cli.key_values import pairs
 from edgeward.cli.named import HOW, split_name
 from edgeward.cli.push_progress import PushProgress
 from edgeward.cli.pushed_file import load
@@ -281,17 +283,6 @@ def _evidence(version: Version) -> str:
     return "; ".join([*why, *(gate.detail if gate.passed else f"{gate.gate}: {gate.detail}" for gate in ordered)])
 
 
-def pairs(texts: tuple[str, ...], form: str = "KEY=VALUE") -> dict[str, str]:
-    """KEY=VALUE texts as a dict; BadInput `request_invalid`, with what the option takes, for anything else."""
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected {form}")
-        found[key] = value
-    return found
-
-
 def _state(states: tuple[str, ...], reset_after_s: float, max_keys: int) -> RecurrentState | None:
     if not states:
         return None
@@ -306,5 +297,5 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
         raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
 
 
-for command in (*COMMANDS, *model_discussion.COMMANDS):
+for command in (*COMMANDS, *model_discussion.COMMANDS, drift, fairness):
     model.add_command(command)

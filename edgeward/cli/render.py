@@ -74,6 +74,28 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
 
 
+def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[Any, ...]]]) -> None:
+    """Prints a table whose rows come page by page. Who reads from a pipe gets each page as soon as it is there.
+
+    A screen gets the table as a whole, with columns as wide as all rows need.
+    """
+    if csv_asked() or console.is_terminal or console.width < WIDE:
+        print_table(title, columns, (row for page in pages for row in page))
+        return
+    widths = [cell_len(name) for name in columns]
+    head: list[Sequence[str]] = [columns]
+    console.file.write(f"{title}\n")
+    for page in pages:
+        cells = [tuple("-" if value is None else str(value) for value in row) for row in page]
+        lines = [*head, *cells]
+        widths = [max(widths[i], *(cell_len(line[i]) for line in lines), 0) for i in range(len(columns))]
+        for row in lines:
+            padded = (text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True))
+            console.file.write(f"{'  '.join(padded).rstrip()}\n")
+        console.file.flush()
+        head = []
+
+
 def _csv_cell(value: Any) -> str:
     """A cell that a spreadsheet does not take for a formula."""
     text = "" if value is None else str(value)
@@ -130,6 +152,11 @@ class _Fitted:
             named = zip(self._columns[1:], others, strict=True)
             for name, cell in [(name, cell) for name, cell in named if cell.plain not in ("-", "")]:
                 yield Text.assemble("  ", (f"{name or 'note'}: ", "dim"), cell, overflow="fold")
+
+
+def many(count: int, noun: str) -> str:
+    """Returns "1 device", "2 devices", "1,000 devices"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

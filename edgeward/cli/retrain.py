@@ -10,7 +10,7 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.retraining import Decision, Retraining
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
 from edgeward.client import Client

@@ -15,9 +15,9 @@ import click
 from rich.live import Live
 
 from contract.errors import BadInput, Code
-from edgeward.answers.rollouts import Rollout
+from edgeward.answers.rollouts import Rollout, VerbPreview
 from edgeward.cli.endings import Exit
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
 from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, tell, when
@@ -90,6 +90,7 @@ def plan(
 @_about
 @click.option("--plan", "plan_digest", default="", help="Digest of a plan: start that very plan or nothing.")
 @click.option("--watch", "watching", is_flag=True, help="Stay until it has ended.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen; refused where the start would be.")
 @json_option
 def start(
     *,
@@ -103,12 +104,14 @@ def start(
     plan_digest: str,
     again: bool,
     watching: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Start a rollout of MODEL."""
     model, release = split_name(model, release)
+    client = Client()
     with told_by_line(strategy):
-        handle = Client().rollout(
+        done = (client.dry_run if dry_run else client.rollout)(
             model,
             release=release,
             strategy=read_strategy(strategy),
@@ -117,7 +120,10 @@ def start(
             again=again,
             schedule=schedule_of(begin, end, hours),
         )
-    _finish(handle, watching=watching, as_json=as_json)
+    if isinstance(done, RolloutHandle):
+        _finish(done, watching=watching, as_json=as_json)
+    else:
+        print_json(done.plain) if as_json else console.print(plan_panel(done))
 
 
 @rollout.command(name="explain")
@@ -142,12 +148,19 @@ def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
     """Let a rollout start that somebody else has proposed."""
     handle = Client().open_rollout(rollout_id)
     if not plan_digest:
+        refuse_as_the_step(handle.preview("approve"))
         view = handle.show()
         console.print(rollout_panel(view))
         click.confirm(f"Let plan {view.plan_digest[:12]} start?", abort=True, err=True)
         plan_digest = view.plan_digest
     view = handle.approve(plan_digest)
     print_json(view.plain) if as_json else console.print(rollout_panel(view))
+
+
+def refuse_as_the_step(found: VerbPreview) -> None:
+    """BadInput as the step itself would end, before anybody is asked whether they want it."""
+    if not found.allowed:
+        raise BadInput(Code(found.code), found.refusal)
 
 
 @rollout.command()
@@ -161,11 +174,12 @@ def watch(rollout_id: str, *, as_json: bool) -> None:
 @rollout.command(name="list")
 @click.option("--model", help="Only those of a model.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that go on.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=1000, show_default=True, help="At most so many.")
 @json_option
 @csv_option
-def list_(model: str | None, *, only_open: bool, as_json: bool) -> None:
-    """The newest 1,000 rollouts, newest first, each with its cause and the devices that failed."""
-    rollouts = Client().rollouts(model=model or "", only_open=only_open)
+def list_(model: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
+    """The newest rollouts, newest first, each with its cause and the devices that failed."""
+    rollouts = Client().rollouts(model=model or "", only_open=only_open, limit=limit)
     if as_json:
         print_json(rollouts.plain)
         return

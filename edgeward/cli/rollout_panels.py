@@ -43,7 +43,8 @@ def rollout_panel(view: Rollout) -> RenderableType:
     left += [Text(f"  {view.left}", style="dim")] if view.left else []
     trace = [Text(f"  trace {view.trace_id}", style="dim")] if view.trace_id else []
     out = [Text(f"  left out: {_left_out(view.excluded)}", style="yellow")] if view.excluded else []
-    return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left, *trace)
+    transfer = _transfer(view.transfer) if view.open else ()
+    return Group(head, waves, *transfer, *rules, *faults, *out, *left, *trace)
 
 
 def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:

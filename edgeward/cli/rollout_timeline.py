@@ -5,12 +5,13 @@ Decides what fits the columns that there are. Refuses to know where events come 
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.text import Text
 
 from edgeward.answers.rollout_looks import RolloutEvent
 from edgeward.answers.rollouts import Rollout
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import duration
 
 NAME_COLUMNS = 10
@@ -52,11 +53,11 @@ def story_lines(events: Iterable[RolloutEvent]) -> list[Text]:
     colours = {"failed": "red", "paused": "yellow", "running": "cyan", "wave": "cyan"}
     return [
         Text.assemble(
-            (f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}  ", "dim"),
+            (f"{each.at.astimezone():%Y-%m-%d %H:%M:%S}  ", "dim"),
             (each.action.removeprefix("rollout "), colours.get(each.kind, "bold")),
             f"{'' if each.by == 'controller' else f' by {each.by}'}: ",
             f"{each.device}: " if each.device else "",
-            each.text or "no more is known",
+            with_local_times(each.text) or "no more is known",
         )
         for each in events
     ]
@@ -81,8 +82,8 @@ class _Line:
 
 
 def _head(line: _Line) -> Text:
-    left = f"{line.begin.astimezone(UTC):%m-%d %H:%M}"
-    right = f"{line.end.astimezone(UTC):%m-%d %H:%M} UTC"
+    left = f"{line.begin.astimezone():%m-%d %H:%M}"
+    right = f"{line.end.astimezone():%m-%d %H:%M %Z}"
     length = duration((line.end - line.begin).total_seconds())
     middle = length.center(max(0, line.width - len(left) - len(right)))
     return Text(" " * (NAME_COLUMNS + 1) + left + middle + right, style="dim")

@@ -42,8 +42,13 @@ def selection_options(command: F) -> F:
     return command
 
 
-def selected(verb: str, names: Sequence[str], file: Path | None, given: dict[str, Any], *, yes: bool) -> list[str]:
-    """Returns the devices that a command is about, once somebody has agreed. BadInput where there is none."""
+def selected(
+    verb: str, names: Sequence[str], file: Path | None, given: dict[str, Any], *, yes: bool, call: str = ""
+) -> list[str]:
+    """Returns the devices that a command is about, once somebody has agreed. BadInput where there is none.
+
+    `call` is the end of the address that the command will call, if it is not the verb.
+    """
     found = named(names, file)
     filters = filters_of(given)
     if filters.asked():
@@ -53,14 +58,18 @@ def selected(verb: str, names: Sequence[str], file: Path | None, given: dict[str
     if not found:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from, --label or another filter")
     found = list(dict.fromkeys(found))
-    agree(verb, found, ask=not yes and (bool(filters.asked()) or len(found) > 1))
+    agree(verb, found, f"POST /v1/devices/{call or verb}", ask=not yes and (bool(filters.asked()) or len(found) > 1))
     return found
 
 
-def agree(verb: str, names: Sequence[str], *, ask: bool) -> None:
-    """Shows which devices are meant, and goes on only when somebody has typed how many they are."""
+def agree(verb: str, names: Sequence[str], deed: str, *, ask: bool) -> None:
+    """Shows which devices are meant, and goes on only when somebody has typed how many they are.
+
+    Who may not do it is told so before they are asked: BadInput `forbidden`, `outside_scope`.
+    """
     if not ask:
         return
+    Client().refuse_as(deed, names)
     count, more = len(names), len(names) - SHOWN_NAMES
     shown = ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
     click.echo(f"{verb.capitalize()} {count} device{'s' if count != 1 else ''}: {shown}.", err=True)

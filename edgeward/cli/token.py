@@ -2,7 +2,7 @@
 
 import click
 
-from edgeward.cli.model import pairs
+from edgeward.cli.key_values import pairs
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
 from edgeward.client import Client
 

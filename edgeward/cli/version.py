@@ -3,7 +3,7 @@
 import click
 
 from edgeward.answers.models import VersionDetail
-from edgeward.cli.render import console, json_option, print_json
+from edgeward.cli.render import console, json_option, many, print_json
 from edgeward.client import Client
 
 
@@ -44,4 +44,5 @@ def reinstate(model: str, release: str, *, as_json: bool) -> None:
 def _with_it(found: VersionDetail) -> str:
     if not found.devices:
         return "no device has it"
-    return f"{len(found.devices)} devices have it and go on: {', '.join(found.devices)}"
+    go_on = "has it and goes on" if len(found.devices) == 1 else "have it and go on"
+    return f"{many(len(found.devices), 'device')} {go_on}: {', '.join(found.devices)}"

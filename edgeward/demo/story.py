@@ -152,7 +152,7 @@ class Story:
             if phase and told.get(member.device) != phase and (phase, told.get(member.device)) != ("steady", None):
                 told[member.device] = phase
                 why = f" ({member.code}: {member.detail})" if phase == "failed" else ""
-                self.tell(f"  wave {member.wave}  {member.device}  v{view.release} {phase}{why}")
+                self.tell(f"  wave {member.wave + 1}  {member.device}  v{view.release} {phase}{why}")
 
     def _kill_one(self, view: Rollout) -> None:
         if self.killed:

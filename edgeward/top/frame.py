@@ -9,7 +9,7 @@ from rich.text import Text
 from edgeward.answers.alerts import Alert
 from edgeward.answers.fleet import Served
 from edgeward.answers.rollouts import RolloutSummary
-from edgeward.cli.render import duration
+from edgeward.cli.render import duration, many
 from edgeward.top.seen import Rate, Seen
 
 MAX_VERSIONS, MAX_ROLLOUTS, MAX_ALERTS = 12, 5, 8
@@ -39,7 +39,7 @@ def _head(seen: Seen) -> RenderableType:
         (word, "red" if seen.fleet.findings else "green"),
     )  # fmt: skip
     counts = [(f"{count} {word}", COLOURS.get(word, "")) for word, count in sorted(seen.fleet.presence.items())]
-    second = Text(f"{seen.fleet.devices} devices: ")
+    second = Text(f"{many(seen.fleet.devices, 'device')}: ")
     second.append(Text(", ").join(Text(words, style=style) for words, style in counts) if counts else Text("none yet"))
     if seen.fleet.faults:
         second.append("   wrong: ")

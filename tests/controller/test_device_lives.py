@@ -164,6 +164,7 @@ def test_new_hardware_has_the_old_labels_and_orders_and_none_of_the_old_keys(sta
     assert (twin.labels, twin.desired["m"].release, twin.document_version) == (LABELS, 1, 3)
     assert (twin.reported, twin.hardware, twin.boots) == ({}, None, Boots()), "the old hardware's words are over"
     assert state.credentials.public_keys("a", time.time()) == []
+    assert twin.presence(time.time(), 90.0) == "offline", "nobody speaks under its name until somebody enrols"
     assert "a" not in state.world.durable.quarantine
     assert "a" not in state.journal.last_words()
     assert "a" in state.world.caches.waiting, "its document is published again until it has acted on it"

@@ -26,6 +26,7 @@ from controller.fleet.roster import Moment, Roster
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Assigned, PresenceWord, Twin
 from controller.reconcile.roster import fresh_roster, moment
+from controller.rollout.endings import Ending
 from controller.state import State, open_state
 from tests.controller.heard import hear
 from tests.controller.test_api import call, meet
@@ -244,3 +245,22 @@ def test_a_controller_that_was_killed_finds_what_devices_reported_after_their_la
     assert again.world.durable.twins["a"].reported["m"].stable == V1
     assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown", "a report of before says nothing about now"
     again.close()
+
+
+def test_devices_are_found_by_a_quarantine_and_by_the_code_with_which_it_began(state: State) -> None:
+    first, second = "a", "b"
+    meet(state, first, second, "c")
+    durable = state.world.durable
+    durable.quarantine[first] = {V2.digest: "r-gone"}
+    durable.quarantine[second] = {V2.digest: "r-1"}
+    durable.endings["r-1"] = {second: Ending("failed", "health_latency", "p95 118 ms")}
+
+    def found(query: str) -> list[str]:
+        return [each["device"] for each in call(state, "GET", f"/v1/devices?{query}")[1]["devices"]]
+
+    assert found("quarantined=true") == [first, second]
+    assert found("code=health_latency&quarantined=true") == [second]
+    assert len(found("quarantined=false")) == len(durable.twins)
+    assert call(state, "GET", "/v1/devices?quarantined=yes")[1]["code"] == "request_invalid"
+    shown = call(state, "GET", f"/v1/devices/{first}")[1]["quarantined"]
+    assert shown == [f"version {V2.digest[:12]}"], "its rollout is not kept any more"

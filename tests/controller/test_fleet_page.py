@@ -79,15 +79,25 @@ def test_sensors_and_sinks_are_counted_and_those_that_do_not_work_are_named_with
     sensors = (
         SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=7.0),
         SensorState(name="topic-2", kind="topic", model="m", state="running"),
+        SensorState(name="topic-4", kind="topic", model="m", state="paused"),
         SensorState(name="topic-3", kind="topic", model="m", state="invented"),
     )
     sinks = (SinkState(name="webhook-1", kind="webhook", state="failing", error="500"),)
     told = Heartbeat(protocol=1, device="d", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, sensors=sensors, sinks=sinks)
     reconcile(made, [("d", told)], 1000.0)
     found = fleet_view(made, 1000.0)
-    assert found.sources == {"failing": 1, "other": 1, "running": 1, "waiting": 1}
+    assert found.sources == {"failing": 1, "other": 1, "paused": 1, "running": 1, "waiting": 1}
     assert [(each.name, each.state, each.age_s, each.error) for each in found.failing_sources] == [
         ("sensor serial-1", "waiting", 7.0, "no such port"),
         ("sensor topic-3", "invented", None, ""),
         ("sink webhook-1", "failing", None, "500"),
     ]
+
+
+def test_a_number_that_the_registry_has_lost_is_counted_apart() -> None:
+    made = World(silent_s=90.0, registered={"m": {1: frozenset({"1" * 64})}})
+    reconcile(made, [(name, fetching(name, 0)) for name in ("a", "b")], 1000.0)
+    assert [(each.devices, each.lost) for each in fleet_view(made, 1000.0).serving] == [(2, 0)]
+    made.registered = {"m": {1: frozenset({"f" * 64})}}
+    (served,) = fleet_view(made, 1000.0).serving
+    assert (served.release, served.devices, served.lost) == (1, 2, 2), "another v1 than the registry's"

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
-from contract.messages import Presence
+from contract.messages import Presence, Report, UpdateOutcome
 from controller.api.app import make_app
 from controller.api.live import LIVE, MAX_WAITING, topic_of
 from controller.api.rollout_views import serving_release
@@ -23,8 +24,8 @@ from controller.reconcile.decisions import reconcile
 from controller.reconcile.roster import fresh_roster, moment
 from controller.reconcile.world import World
 from controller.state import State, open_state
-from controller.verbs.changes import change_of, recent_changes
-from tests.controller.page_worlds import MODEL, ROLLOUT, SECOND, STAR, fill, heartbeat, steady
+from controller.verbs.changes import change_of, recent_changes, undone_by_devices
+from tests.controller.page_worlds import MODEL, ROLLOUT, SECOND, STAR, fill, heartbeat, steady, version
 
 LOCAL = "edg_local"
 COUNT = 60
@@ -139,6 +140,18 @@ def test_what_changed_is_told_in_sentences_with_who_did_it_newest_first(state: S
     assert "2 devices enrolled, dunmore-013 last" in texts
     assert len(recent_changes(state, 1.0)) == 1
     assert ask(state, "/v1/changes?hours=1")[0]["subject"] == ROLLOUT
+
+
+def test_a_device_that_somebody_sent_back_did_not_roll_back_by_itself() -> None:
+    def told(device: str, code: str) -> tuple[str, str, str]:
+        ended = UpdateOutcome(generation=2, version=version(13), result="rolled_back", code=code)
+        report = Report(protocol=1, device=device, boot=1, seq=1, state=steady(MODEL, 12, outcome=ended))
+        return "2026-11-27T08:00:00+00:00", device, json.dumps(msgspec.to_builtins(report))
+
+    (only,) = undone_by_devices([told("a", "health_latency"), told("b", "superseded"), told("c", "pinned")])
+    assert only.text == f"a rolled {MODEL} v13 back by itself: health_latency"
+    (without_a_code,) = undone_by_devices([told("a", "")])
+    assert without_a_code.text == f"a rolled {MODEL} v13 back by itself"
 
 
 def test_an_action_that_nobody_has_described_is_told_as_the_audit_has_it() -> None:

@@ -12,6 +12,7 @@ from contract.messages import ModelState, VersionRef
 from contract.trust import chain, repository
 from contract.trust.documents import role_name
 from contract.wire import encode
+from controller.api.views import device_fields
 from controller.clock import today
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import FOLLOWED_VERSION, Assigned, Twin
@@ -76,6 +77,16 @@ def test_an_outcome_counts_for_its_own_artifact_even_where_the_number_was_given_
     assert outcome_of(made, member, ours, 1.0) == "failed"
     others = replace(asked, assigned=replace(asked.assigned, digest="other" * 12))
     assert outcome_of(made, member, others, 1.0) == "pending", "it ended for what had the number before the restore"
+
+
+def test_an_order_older_than_what_a_device_was_told_since_is_shown_to_nobody() -> None:
+    def wanted(generation: int) -> int | None:
+        twin = Twin("a", desired={"m": told(7)}, reported={"m": runs(V7, generation)})
+        (model,) = device_fields(twin, World(silent_s=90.0, durable=Durable({"a": twin})), NOW)["models"]
+        shown: int | None = model.desired_release
+        return shown
+
+    assert (wanted(6), wanted(7), wanted(8)) == (1, 1, None)
 
 
 def restored_world() -> World:

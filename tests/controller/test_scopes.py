@@ -260,3 +260,46 @@ def test_a_deed_that_is_not_in_the_table_is_closed_to_scopes(state: State, monke
     tried = ("PUT", f"/v1/devices/{HERE}/note", {"text": "x"})
     assert ends(state, SITE, tried) == ["outside_scope"]
     assert ends(state, EVERYWHERE, tried) == [""]
+
+
+def test_a_dry_run_is_refused_where_the_start_is_and_leaves_no_deed_in_the_audit(state: State) -> None:
+    def dry(selector: dict[str, str]) -> tuple[str, str, Any]:
+        return "POST", "/v1/rollouts/dry-run", {"model": MODEL, "selector": selector}
+
+    before = len(state.journal.audit_entries(1_000))
+    assert ends(state, SITE, dry({}), dry({"site": "aldern"})) == ["outside_scope", "unknown_model"]
+    told = state.journal.audit_entries(1_000)
+    assert [each["action"] for each in told[: len(told) - before]] == ["refused", "token create"]
+
+
+def test_a_preview_of_a_step_says_what_keeps_the_caller_from_it(state: State) -> None:
+    async def script(call: Call) -> list[Any]:
+        asked = [f"r-all/preview?verb={verb}" for verb in ("rollback", "approve")]
+        return [(await call("POST", f"/v1/rollouts/{each}", {}))[1] for each in asked]
+
+    rollback, approve = talk(state, SITE, script)
+    assert (rollback["allowed"], rollback["code"]) == (False, "outside_scope")
+    assert rollback["refusal"] == "your token is for site=aldern, and r-all is about every device"
+    assert (approve["allowed"], approve["code"]) == (False, "forbidden")
+    assert "needs the role approver" in approve["refusal"]
+
+
+def test_somebody_is_told_of_a_missing_role_before_they_are_asked_to_agree(state: State) -> None:
+    async def script(call: Call) -> list[Any]:
+        asked = ["POST /v1/tokens", "POST /v1/devices/retire", "POST /v1/nothing"]
+        return [(await call("GET", f"/v1/me/refusal?deed={deed}&device={THERE}"))[1]["code"] for deed in asked]
+
+    assert talk(state, SITE, script) == ["forbidden", "outside_scope", "forbidden"]
+
+
+def test_the_audit_names_what_somebody_tried_and_of_strangers_only_the_route(state: State) -> None:
+    ends(state, SITE, ("PUT", f"/v1/devices/{THERE}/note", {"text": "x"}))
+    newest = state.journal.audit_entries(1)[0]
+    assert newest["detail"] == f"PUT /v1/devices/{THERE}/note; the token is for site=aldern"
+
+    async def stranger() -> int:
+        async with TestClient(TestServer(make_app(state, "edg_local"))) as client:
+            return (await client.get("/v1/devices/guessed-1")).status
+
+    assert asyncio.run(stranger()) == 401
+    assert state.journal.audit_entries(1)[0]["detail"] == "GET /v1/devices/{device}"

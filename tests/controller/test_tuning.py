@@ -94,7 +94,7 @@ def test_one_unknown_device_costs_no_other_its_configuration(state: State) -> No
     [
         (None, "has not said anything"),
         ({"confirmed": 3}, "has not said anything"),
-        ({"confirmed": 7}, "heartbeat_s 5: confirmed"),
+        ({"confirmed": 7}, "a heartbeat every 5 s: confirmed"),
         ({"trial": 7}, "on trial"),
         ({"refused": 7, "code": "config_taken_back", "detail": "the server has ended"}, "taken back: config_taken"),
     ],
@@ -102,6 +102,20 @@ def test_one_unknown_device_costs_no_other_its_configuration(state: State) -> No
 def test_how_a_device_stands_with_it_is_said_in_words(said: Any, words: str) -> None:
     found = Device.read(device_json(config={"version": 7, "heartbeat_s": 5}, config_said=said))
     assert words in config_words(found)
+
+
+def test_each_part_of_a_configuration_is_said_in_words_of_people() -> None:
+    config = {
+        "version": 7, "telemetry_s": 30, "paused_sensors": ["serial-1", "csv-2"], "max_connections": 3,
+        "capture": {"rain": {"rate": "0.5", "below_confidence": "0.6"}, "sun": {"rate": "1", "below_confidence": "0"}},
+        "max_body_bytes": 2_000_000,
+    }  # fmt: skip
+    found = Device.read(device_json(config=config, config_said={"confirmed": 7}))
+    assert config_words(found) == (
+        "measurements every 30 s, paused: serial-1 and csv-2, "
+        "50% of the rows of rain kept, and all below a confidence of 0.6, 100% of the rows of sun kept, "
+        "at most 3 connections of local programs, requests of at most 2.0 MB: confirmed"
+    )
 
 
 def test_heartbeats_so_far_apart_that_the_device_would_count_as_silent_are_refused(state: State) -> None:

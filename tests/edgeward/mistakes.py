@@ -265,6 +265,7 @@ def _codes() -> list[str]:
         Exit.USAGE: ("no such command, option or file", "must be mended"),
         Exit.REFUSED: ("understood and refused; the code in the words says why", "must ask for something else"),
         Exit.NO_CONTROLLER: ("no controller answers, or none is named", "may try again once it is there"),
+        Exit.READER_GONE: ("whoever reads the output has enough, as `head`", "has what it wanted"),
         Exit.INTERRUPTED: ("Ctrl-C; what goes on without the command is said", "goes on by what was said"),
     }
     names = {code: code.name.lower().replace("_", " ") for code in Exit}

@@ -34,6 +34,15 @@ class Question:
     """What an answer must say for this truth."""
     says_not: tuple[str, ...] = ()
     """What an answer must not say: it would be about others."""
+    part: str = "main"
+    """The part of the page, as CSS, that holds the answer and nothing about others."""
+    page_says: tuple[str, ...] = ()
+    """What the page must say where its words are not those of the command."""
+
+    @property
+    def on_page(self) -> tuple[str, ...]:
+        """What the page must say for this truth."""
+        return self.page_says or self.says
 
 
 _OTHERS = tuple(each for each in FLEET if each not in SILENT)
@@ -50,28 +59,33 @@ QUESTIONS = (
         f"{WENT_BACK} was too slow with v4, and {REFUSED} has too little memory for it. Nobody else failed.",
         (WENT_BACK, "health_latency p95 118 ms", REFUSED, "memory_short 210 MB needed, 160 MB free"),
         tuple(each for each in FLEET if each not in (WENT_BACK, REFUSED)),
+        part="section[aria-label='Devices that have not confirmed']",
+        page_says=(WENT_BACK, "health_latency: p95 118 ms", REFUSED, "memory_short: 210 MB needed, 160 MB free"),
     ),
     Question(
         "Which devices are silent?", "edgeward device list --presence silent", "/fleet?presence=silent",
         "Two, for 50 minutes: " + " and ".join(SILENT) + ".",
-        ("2 devices", *SILENT, "50 min ago"), _OTHERS,
+        ("2 devices", *SILENT, "50 min ago"), _OTHERS, part="#devices",
+        page_says=("1 to 2 of 2 devices", *SILENT, "50 min", "sends no heartbeats"),
     ),
     Question(
         "What changed yesterday, and by whom?", "edgeward audit list --since 2026-11-26 --until 2026-11-27",
-        "/audit",
+        "/audit?since=2026-11-26&until=2026-11-27",
         "Three things: ci pushed v4, mara gave holm-003 a label, jonas waived a gate of v4.",
         ("ci", "push", f"{MODEL} v4", "mara", "device label", "shift=night", "jonas", "gate waive", "size: fits"),
-        (f"{MODEL} v3", ROLLOUT),
+        (f"{MODEL} v3", ROLLOUT), part="#entries",
     ),
     Question(
         "How many devices per version?", "edgeward fleet", "/fleet",
         "Ten devices answer with v3, and two with v4.",
         ("12 devices: 10 online, 2 silent", "v3 10", "v4 2"),
+        page_says=("devices 12", "online 10", "silent 2", "v3 10", "v4 2"),
     ),
     Question(
         "How long until the rollout is done?", f"edgeward rollout show {ROLLOUT}", f"/rollouts/{ROLLOUT}",
         "At least 105 minutes: 70 are left of the first wave's soak, then 5 of trials and 30 of soak.",
         ("wave 1", "70 min left at least", "At least 1.8 h"),
+        page_says=("Wave 1", "70 min left at least", "At least 1.8 h"),
     ),
 )  # fmt: skip
 

@@ -212,7 +212,7 @@ def test_twenty_rows_a_day_are_asked_for_and_what_is_given_is_durable_and_audite
     rows.loc[:17, "label"] = "1"
     rows.to_csv(file, index=False)
     assert "18 of 18 rows of m have a label now" in edgeward("label", "give", "--csv", file)
-    assert "1 rows need" in edgeward("label", "next", "m")
+    assert "1 row needs" in edgeward("label", "next", "m")
     last = Client().labels_wanted("m").rows[0]
     bare = tmp_path / "bare.csv"
     bare.write_text(f"id,label\n{last.id},1\n")

@@ -70,6 +70,7 @@ def test_device_show_counts_refusals_by_code_with_their_words() -> None:
         "sinks": (),
         "health": "well",
         "why": "",
+        "quarantined": (),
         "given_labels": {},
         "note": None,
         "config": None,

@@ -254,6 +254,17 @@ def test_filters_stand_in_the_address_and_back_undoes_a_page(look: Look) -> None
     until(lambda: rows(look) == [STAR])
 
 
+def test_devices_with_a_quarantined_version_are_found_and_it_says_which(look: Look) -> None:
+    look.enter()
+    look.go("/fleet", "#devices tbody tr")
+    look.page.get_by_role("button", name="quarantined").click()
+    until(lambda: rows(look) == [STAR])
+    assert look.page.url.endswith("/fleet?quarantined=true")
+    look.go(f"/devices/{STAR}")
+    look.page.get_by_role("button", name="Lift quarantine").click()
+    look.page.wait_for_selector("ul.will >> text=May be offered again: pump-vibration v13.")
+
+
 def test_a_name_that_is_markup_stays_text(look: Look) -> None:
     look.enter()
     look.go("/fleet?q=onerror", "#devices tbody tr")

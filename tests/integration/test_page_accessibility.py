@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -32,6 +33,8 @@ DRAWS = os.environ.get("EDGEWARD_PICTURES") == "1"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     def made_fleet(state: State) -> None:
         fill(state, time.time(), 300 if DRAWS else 60)
+        state.broker = cast("Any", SimpleNamespace(kind="mosquitto", shown="mqtt://127.0.0.1", fault="", files=None))
+        state.links = (cast("Any", SimpleNamespace(connected=True)),)
 
     made = Served(tmp_path_factory.mktemp("controller"), made_fleet)
     yield made
@@ -66,13 +69,13 @@ def check(look: Look) -> None:
     ("address", "there"),
     [
         ("/fleet", "#devices tbody tr"),
-        ("/fleet?q=nobody", "text=No device fits"),
+        pytest.param("/fleet?q=nobody", "text=No device fits", marks=pytest.mark.soak),
         (f"/devices/{STAR}", ".plot canvas"),
-        ("/devices/nobody", "text=There is no device"),
+        pytest.param("/devices/nobody", "text=There is no device", marks=pytest.mark.soak),
         ("/audit", "#entries tbody tr"),
         ("/alerts", "li.alert"),
-        ("/rollouts", "main h1"),
-        ("/models", "main h1"),
+        pytest.param("/rollouts", "main h1", marks=pytest.mark.soak),
+        pytest.param("/models", "main h1", marks=pytest.mark.soak),
     ],
 )
 def test_axe_finds_nothing_on_a_page_in_both_themes(look: Look, address: str, there: str) -> None:
@@ -165,6 +168,11 @@ def test_pictures_of_the_docs_are_drawn(look: Look, picture: tuple[str, int, int
     look.page.emulate_media(color_scheme="dark" if name.endswith("dark") else "light")
     look.enter()
     look.go(address, there)
+    draw(look, name)
+
+
+def draw(look: Look, name: str) -> None:
+    """Keeps what is shown as a picture of the docs; AssertionError where it is too large."""
     look.page.wait_for_timeout(500)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"page-{name}.png"

@@ -10,7 +10,7 @@ from controller.config import OidcConfig, OidcGrant
 from controller.trust.scope import Scope
 from controller.verbs import tokens
 from tests.controller.page_worlds import MODEL, ROLLOUT, fill
-from tests.integration.page_browser import NEEDS_CHROMIUM, SLOW_MS, Look, Served, chromium
+from tests.integration.page_browser import NEEDS_CHROMIUM, SLOW_MS, Look, Served, chromium, until
 from tests.integration.test_page_accessibility import check
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.filterwarnings("ignore")]
@@ -88,6 +88,16 @@ def test_a_button_outside_of_a_scope_is_off_and_says_what_the_token_is_for(brows
     look.page.get_by_text(words).first.wait_for(state="attached")
     assert pause.get_attribute("aria-disabled") == "true"
     check(look)
+    for address, name, reason in (
+        ("/devices/holm-002", "Revoke", "it reaches holm-002"),
+        ("/alerts", "Silence", "it reaches the whole fleet, or what everybody shares"),
+    ):
+        look.go(address)
+        look.page.get_by_text(f"Your token is for site=aldern, model {MODEL}, and {reason}").first.wait_for(
+            state="attached"
+        )
+        button = look.page.get_by_role("button", name=name, exact=True).first
+        until(lambda button=button: button.get_attribute("aria-disabled") == "true")
     look.close()
     _, everywhere = served.token("cea", "operator")
     look = Look(browser, served)

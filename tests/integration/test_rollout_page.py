@@ -13,7 +13,7 @@ from controller.telemetry.store import TelemetryStore
 from tests.controller.rollout_scene import play
 from tests.controller.test_api import push
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
-from tests.integration.test_page_accessibility import check
+from tests.integration.test_page_accessibility import DRAWS, check, draw
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -132,6 +132,14 @@ def test_axe_finds_nothing_on_any_of_these_pages_nor_in_a_dialog(look: Look, ser
     look.page.get_by_role("button", name="Roll back").click()
     look.page.wait_for_selector("ul.will")
     check(look)
+
+
+@pytest.mark.skipif(not DRAWS, reason="EDGEWARD_PICTURES=1 draws the pictures of docs/pictures anew")
+@pytest.mark.parametrize(("name", "address"), [("rollout-light", "/rollouts/ROLLOUT"), ("model-light", "/models/pump")])
+def test_pictures_of_the_docs_are_drawn(look: Look, served: Served, name: str, address: str) -> None:
+    look.page.set_viewport_size({"width": 1280, "height": 900})
+    look.go(address.replace("ROLLOUT", rollout_of(served)), ".plot .uplot")
+    draw(look, name)
 
 
 def test_a_reader_may_look_and_is_told_whose_role_would_do(browser: Any, served: Served) -> None:

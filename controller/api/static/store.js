@@ -154,9 +154,9 @@ export function refusal(permission) {
   return `Your token has the ${roles}. This needs the role ${ROLES[permission].join(" or ")}: ask an administrator for another token.`;
 }
 
-/** Why the reader's scope keeps them from acting on a `rollout`, a `device` or a whole `model`, or nothing. */
+/** Why the reader's scope keeps them from acting on a `rollout`, a `device` or a whole `model`, or, with `what` empty, on what everybody shares; or nothing. */
 export function useScope(what, id) {
-  const { data } = useAsked(state.me?.scope ? `/v1/me/refusal?${what}=${encodeURIComponent(id)}` : "");
+  const { data } = useAsked(state.me?.scope ? `/v1/me/refusal${what && `?${what}=${encodeURIComponent(id)}`}` : "");
   return !state.me?.scope ? "" : data ? data.words && `${data.words[0].toUpperCase()}${data.words.slice(1)}.` : "Asking what your token is for.";
 }
 

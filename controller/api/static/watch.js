@@ -1,7 +1,7 @@
 // What a model meets in the field: what has moved, estimated quality, fairness, labels that are wanted, and retraining.
 // Decides how it is drawn. Refuses to judge: limits and sentences are the controller's.
 import { html, useState, Act, Ago, Interval, Lone, Panel, Said, Table, Terminal, count, many, percent, plain } from "./ui.js";
-import { address, api, refusal, said, useAsked } from "./store.js";
+import { address, api, refusal, said, useAsked, useScope } from "./store.js";
 
 const MOST_MOVED = 8;
 const MOST_DECISIONS = 5;
@@ -36,7 +36,7 @@ export function Fairness({ columns }) {
 
 /** Rows that somebody is asked about today, one at a time. */
 export function Labels({ path, model }) {
-  const { data, again } = useAsked(`${path}/labels/wanted`, { every_s: 60 }), [words, setWords] = useState(""), [wrong, setWrong] = useState(""), row = data?.rows[0], off = refusal("push");
+  const { data, again } = useAsked(`${path}/labels/wanted`, { every_s: 60 }), [words, setWords] = useState(""), [wrong, setWrong] = useState(""), row = data?.rows[0], outside = useScope("model", model), off = refusal("push") || outside;
   if (!data) return null;
   const give = async (label) => {
     try {

@@ -107,12 +107,12 @@ def _draw(story: Loop, png: Path, tell: Any) -> None:
     if attempt is not None:
         marks.append((story.told_at("decided"), "proposal"))
         marks.append((story.told_at("ended"), "gates"))
-    marks += [(story.told_at("wave 0"), "shadow"), (story.told_at("wave 1"), "canary"), (story.recovered_at, "all")]
+    marks += [(story.told_at("wave 1"), "shadow"), (story.told_at("wave 2"), "canary"), (story.recovered_at, "all")]
     try:
         alone = [
             (at_s, story.accuracy_of_v1(at_s - SMOOTHED_S, at_s))
             for at_s, _ in series
-            if at_s > story.told_at("wave 0")
+            if at_s > story.told_at("wave 1")
         ]
         write_picture(series, alone, [mark for mark in marks if mark[0]], story.turns_at, png)
     except EdgewardError as error:

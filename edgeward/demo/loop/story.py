@@ -174,7 +174,7 @@ class Loop:
         words = ("as a shadow on one device", "as the canary", "on all devices")
         if rollout.status == "running":
             self._once(
-                f"wave {rollout.wave}", f"v{release} goes out by the {rollout.created_by}: {words[rollout.wave]}"
+                f"wave {rollout.wave + 1}", f"v{release} goes out by the {rollout.created_by}: {words[rollout.wave]}"
             )
         elif not self.recovered_at and rollout.status == "completed":
             self.recovered_at = self.now_s

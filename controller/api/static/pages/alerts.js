@@ -1,6 +1,6 @@
 // What asks for somebody, since when, and who knows of it already.
 import { html, useState, Panel, Status, Mark, Lone, Act, Ago, Dialog, Terminal, count, plain } from "../ui.js";
-import { api, ask, refusal, said, useAsked } from "../store.js";
+import { api, ask, refusal, said, useAsked, useScope } from "../store.js";
 import { Asked, Nothing } from "./states.js";
 
 const STATES = [["firing", "asks for somebody now"], ["pending", "true, not yet for long enough"], ["silenced", "somebody knows"],
@@ -18,14 +18,14 @@ function place({ labels }) {
   return "/fleet?sort=health";
 }
 
-function One({ alert: a, silence }) {
+function One({ alert: a, silence, outside }) {
   const labels = Object.entries(a.labels).filter(([key]) => !["severity", "alertname"].includes(key)).map(([key, value]) => `${key}=${value}`).join(", ");
   const open = a.state === "firing" || a.state === "pending";
   return html`<li class=${`alert ${open ? `alarm is-${look(a)}` : ""}`}><div><p><span class=${`lone ${look(a)}`}><${Mark} of=${look(a)} /></span>
       <a class="strong plain" href=${place(a)}>${a.annotations.summary || plain(a.name)}</a></p>
     ${a.annotations.description && html`<p class="soft">${a.annotations.description}</p>`}
     <p class="small faint">${a.severity} · ${a.name}${labels && ` · ${labels}`} · since <${Ago} at=${a.starts_at || a.since} />${a.ends_at && html`, over <${Ago} at=${a.ends_at} />`}</p></div>
-    <div class="acts"><a class="btn" href=${place(a)}>Look</a>${open && html`<${Act} icon="bell" off=${refusal("device")} onClick=${() => silence(a)}>Silence<//>`}</div></li>`;
+    <div class="acts"><a class="btn" href=${place(a)}>Look</a>${open && html`<${Act} icon="bell" off=${refusal("device") || outside} onClick=${() => silence(a)}>Silence<//>`}</div></li>`;
 }
 
 function Silence({ alert: a, close, again }) {
@@ -52,7 +52,7 @@ function Rules() {
   const { data } = useAsked("/v1/alert-rules", { topics: ["alerts"], every_s: 60 });
   if (!data) return null;
   const mark = (r) => (r.fault ? "warn" : r.alerts.firing ? (r.rule.severity === "critical" ? "bad" : "warn") : r.idle ? "off" : "good");
-  return html`<${Panel} title="Rules" note=${data.source || "those that ship"} foot=${html`<${Terminal} text="edgeward alert rules" />`}><ul class="feed two">${data.rules.map((r) => html`
+  return html`<${Panel} title="Rules" note=${data.source ? html`<span title=${data.source}>${data.source.split("/").at(-1)}</span>` : "those that ship"} foot=${html`<${Terminal} text="edgeward alert rules" />`}><ul class="feed two">${data.rules.map((r) => html`
     <li><${Lone} of=${mark(r)} /><span><b class="strong">${r.rule.name}</b>${(r.fault || r.idle || r.rule.summary) && html`<span class="sub small soft">${r.fault || r.idle || r.rule.summary}</span>`}</span>
       <span class="small faint">${r.rule.severity}</span></li>`)}</ul><//>`;
 }
@@ -66,7 +66,7 @@ function Receivers() {
 }
 
 export default function Alerts({ query }) {
-  const only = query.get("state") || "", asked = useAsked("/v1/alerts?state=all&limit=1000", { topics: ["alerts"], every_s: 30 }), [quiet, setQuiet] = useState(null);
+  const only = query.get("state") || "", asked = useAsked("/v1/alerts?state=all&limit=1000", { topics: ["alerts"], every_s: 30 }), [quiet, setQuiet] = useState(null), outside = useScope("");
   if (asked.error?.status === 404) return html`<${Nothing} what="This controller has no room for alerts">It is an older one. What is wrong with devices stands on the fleet's page.<//>`;
   return html`<${Asked} of=${asked} what="alert">${({ items }) => {
     const n = (s) => items.filter((a) => a.state === s).length, shown = STATES.filter(([s]) => (!only || only === s) && n(s));
@@ -74,7 +74,7 @@ export default function Alerts({ query }) {
         <div class="legend" role="group" aria-label="State">${STATES.map(([s]) => html`<button class="chip" aria-pressed=${String(only === s)} onClick=${() => ask({ state: only === s ? "" : s })}>
           <${Status} word=${s === "pending" ? "warning" : s}>${s}<//> <b class="strong">${count(n(s))}</b></button>`)}</div></div>
       <div class="grid side"><div class="stack">${shown.map(([s, note]) => html`<${Panel} title=${s[0].toUpperCase() + s.slice(1)} note=${note} key=${s}><ul>
-          ${items.filter((a) => a.state === s).slice(0, s === "resolved" ? MOST_RESOLVED : undefined).map((a) => html`<${One} alert=${a} silence=${setQuiet} key=${a.fingerprint} />`)}</ul><//>`)}
+          ${items.filter((a) => a.state === s).slice(0, s === "resolved" ? MOST_RESOLVED : undefined).map((a) => html`<${One} alert=${a} silence=${setQuiet} outside=${outside} key=${a.fingerprint} />`)}</ul><//>`)}
         ${!shown.length && html`<${Panel} label="None" foot=${html`<${Terminal} text="edgeward alert list" />`}><p class="in soft">${only ? `Nothing is ${only}.` : "No rule has fired."}</p><//>`}</div>
         <div class="stack"><${Rules} /><${Receivers} /></div></div>
       <${Silence} alert=${quiet} close=${() => setQuiet(null)} again=${asked.again} key=${quiet?.fingerprint} />`;

@@ -1,7 +1,7 @@
 // Why does it run what it runs, is it well, and what has it done today?
 import { html, useMemo, useState, Panel, Pill, Status, Lone, Said, Table, Terminal, Act, Ago, Dialog, bytes, count, lasting, latency, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
-import { address, api, refusal, said, useAsked } from "../store.js";
+import { address, api, refusal, said, useAsked, useScope } from "../store.js";
 import { Asked } from "./states.js";
 
 const LOOK = { asked: "off", fetching: "busy", probing: "busy", ready: "busy", trial: "busy", confirmed: "good", shadowed: "good", steady: "good",
@@ -114,7 +114,7 @@ function Vitals({ name }) {
 function Sources({ device }) {
   const all = [...device.sensors.map((x) => ["sensor", x, x.row_age_s]), ...device.sinks.map((x) => ["sink", x, x.delivered_age_s])];
   if (!all.length && !device.faults.length) return null;
-  const look = (x) => (["starting", "running", "ended"].includes(x.state) ? "good" : "warn");
+  const look = (x) => (["starting", "running", "ended"].includes(x.state) ? "good" : x.state === "paused" ? "off" : "warn");
   return html`<${Panel} title="Sensors, sinks and faults"><ul class="feed two">
     ${device.faults.map((f) => html`<li><${Lone} of="bad" /><span><b class="strong">${f.code}</b> ${f.detail}</span><span /></li>`)}
     ${all.map(([kind, x, age]) => html`<li><${Lone} of=${look(x)} /><span>${kind} <b class="strong">${x.name}</b> ${x.state}${x.error && html`<span class="soft">: ${x.error}</span>`}</span>
@@ -122,22 +122,22 @@ function Sources({ device }) {
 }
 
 /** What each button will do, in the words of its dialog. */
-const deeds = (name) => ({
+const deeds = (name, quarantined) => ({
   unquarantine: { path: "/v1/devices/unquarantine", body: { devices: [name] }, word: "Lift the quarantine", title: `Offer failed versions to ${name} again?`,
-    will: ["Every version that failed there may be offered again.", "An open rollout offers it at its next pass; the device probes and tries it anew."], done: (a) => `${a.versions} ${a.versions === 1 ? "version" : "versions"} may be offered to it again` },
+    will: [`May be offered again: ${quarantined.join(", ")}.`, "An open rollout offers it at its next pass; the device probes and tries it anew."], done: (a) => `${a.versions} ${a.versions === 1 ? "version" : "versions"} may be offered to it again` },
   revoke: { path: `/v1${address("devices", name)}/revoke`, word: "Revoke", harm: true, title: `Revoke ${name}?`,
     will: ["Its certificates are taken away: its session ends, and what it says is not believed.", "It goes on answering from what it has, but hears and says nothing.", "To bring it back, it must enrol anew with a claim. This cannot be undone."], done: (a) => `${a.certificates} ${a.certificates === 1 ? "certificate" : "certificates"} revoked` },
 });
 
-function Acts({ name, again }) {
-  const [open, setOpen] = useState(""), [typed, setTyped] = useState(""), [wrong, setWrong] = useState(""), d = deeds(name)[open];
+function Acts({ name, quarantined, again }) {
+  const outside = useScope("device", name), nothing = quarantined.length ? "" : "No version is quarantined on it.", [open, setOpen] = useState(""), [typed, setTyped] = useState(""), [wrong, setWrong] = useState(""), d = deeds(name, quarantined)[open];
   const close = () => { setOpen(""); setTyped(""); setWrong(""); };
   const act = async () => {
     if (d.harm && typed !== name) return;
     try { said("good", d.done(await api(d.path, { method: "POST", body: d.body }))); close(); again(); } catch (error) { setWrong(error.message); }
   };
-  return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout")} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
-    <${Act} icon="pin" off="A pin is the device's own configuration: set it there, in agent.toml.">Pin<//><${Act} icon="close" harm off=${refusal("device")} onClick=${() => setOpen("revoke")}>Revoke<//>
+  return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
+    <${Act} icon="pin" off="A pin is the device's own configuration: set it there, in agent.toml.">Pin<//><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
     <${Dialog} open=${Boolean(d)} title=${d?.title || ""} onClose=${close} foot=${d && html`<button class="btn" onClick=${close}>Leave it as it is</button>
       <button class=${`btn main ${d.harm ? "harm" : ""}`} aria-disabled=${d.harm && typed !== name ? "true" : undefined} onClick=${act}>${d.word}</button>`}>
       ${d && html`<div class="in"><ul class="will">${d.will.map((w) => html`<li>${w}</li>`)}</ul>
@@ -159,6 +159,6 @@ function Facts({ d }) {
 
 export default function Device({ name }) {
   const asked = useAsked(`/v1${address("devices", name)}`, { topics: ["fleet"], every_s: 30 });
-  return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} name=${name} again=${asked.again} /></div>
+  return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} name=${name} quarantined=${d.quarantined} again=${asked.again} /></div>
     <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /></div></div>`}<//>`;
 }

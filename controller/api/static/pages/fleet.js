@@ -1,5 +1,5 @@
 // Is it fine, and if not, where? What asks for somebody first, then every device, what answers, what has changed, and the table.
-import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, percent, plain, bytes } from "../ui.js";
+import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, many, percent, plain, bytes } from "../ui.js";
 import { address, state, useAsked } from "../store.js";
 import { Asked, FirstRun } from "./states.js";
 import { Every } from "./fleet_cells.js";
@@ -52,7 +52,7 @@ function Numbers({ fleet, at }) {
     <${Num} word="failing" mark="bad" href="/fleet?health=failing">${count(ill.failing)}<//>
     <${Num} word="inferences" sub="/s">${rate === null ? "–" : count(Math.round(rate))}<//>
     <${Num} word="of them failed" sub="since start">${done ? percent(failed / done, failed ? 3 : 0) : "–"}<//>
-    <${Num} word="received" sub="since start">${bytes(fleet.bytes_received)}<//></dl></section>`;
+    <${Num} word="received since start">${bytes(fleet.bytes_received)}<//></dl></section>`;
 }
 
 function Answers({ fleet }) {
@@ -63,7 +63,8 @@ function Answers({ fleet }) {
     return html`<div key=${m}><div class="between"><a href=${address("models", m)} class="strong plain">${m}</a><span class="soft">${count(all.reduce((n, s) => n + s.devices, 0))}</span></div>
       <${Parts} parts=${all.map((s) => [`v${ranked(fleet, m, s.release)}`, s.devices, `from v${s.release}`])} />
       <div class="outcomes">${all.map((s) => html`<a class="plain" href=${`/fleet?model=${encodeURIComponent(m)}&version=${s.release}`}>
-        <span class=${`swatch p-v${ranked(fleet, m, s.release)}`} /> ${s.release ? `v${s.release}` : "unknown"} <b class="strong">${count(s.devices)}</b></a>`)}</div></div>`;
+        <span class=${`swatch p-v${ranked(fleet, m, s.release)}`} /> ${s.release ? `v${s.release}` : "unknown"} <b class="strong">${count(s.devices)}</b></a>`)}</div>
+      ${all.filter((s) => s.lost).map((s) => html`<p class="small warn">v${s.release} on ${many(s.lost, "device")} is not in the registry, as after a restore: push it again, or roll another version out.</p>`)}</div>`;
   })}</div><//>`;
 }
 

@@ -80,6 +80,6 @@ export default function Model({ name, query }) {
         <div class="acts">${open && html`<a class="btn" href=${address("rollouts", open.id)}>Its rollout</a>`}<a class="btn" href=${`/rollouts?model=${encodeURIComponent(name)}`}>All its rollouts</a></div></div>
       <div class="stack"><${Versions} model=${name} all=${all} chosen=${v.release} now=${newest(points)} rollouts=${rollouts} />
         ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_ratio ?? 1} span=${span} marks=${marks} /><${Watch} model=${name} path=${path} />
-        <${Chosen} model=${name} release=${v.release} key=${v.release} /><${Discussion} path=${`${path}/discussion`} /></div>`;
+        <${Chosen} model=${name} release=${v.release} key=${v.release} /><${Discussion} what="model" id=${name} /></div>`;
   }}<//>`;
 }

@@ -81,7 +81,7 @@ function Plan({ r, path }) {
       <dt>started by</dt><dd>${r.created_by}, ${stamp(seconds(r.created_at))}</dd>${r.approved_by && html`<dt>approved by</dt><dd>${r.approved_by}, this very plan</dd>`}
       ${x && html`<dt>exposure so far</dt><dd>${x.device_hours.toFixed(1)} device-hours, ${count(x.predictions)} predictions${x.predictions ? ` (${percent(x.predictions_ratio)} of these devices')` : ""}</dd>
         <dt>at most</dt><dd>${x.device_hours_at_most.toFixed(1)} device-hours by the end of this wave</dd>`}
-      <dt>bytes</dt><dd>${bytes(t.done_bytes)} of ${bytes(t.total_bytes)} received${t.eta_s && t.done_bytes < t.total_bytes ? `, ${lasting(t.eta_s)} to go` : ""}</dd>
+      ${(r.open ? t.total_bytes : t.done_bytes) > 0 && html`<dt>bytes</dt><dd>${bytes(t.done_bytes)}${r.open ? ` of ${bytes(t.total_bytes)}` : ""} received${r.open && t.eta_s && t.done_bytes < t.total_bytes ? `, ${lasting(t.eta_s)} to go` : ""}</dd>`}
       <dt>way back</dt><dd>${plan ? (back.length ? `none on ${count(back.length)} of ${count(r.devices)}: ${back[0][0]}, ${back[0][1]}` : `on all ${count(r.devices)}`) : "asking"}</dd></dl>
     ${plan?.warnings.map((line) => html`<p class="warn">${line}</p>`)}
     ${plan && html`<div><h3>What the rules can find in the first wave</h3><ul class="small soft">${plan.power.map((line) => html`<li>${line}</li>`)}</ul></div>`}
@@ -106,5 +106,5 @@ export default function Rollout({ name, query }) {
         <span><${Ago} at=${r.created_at} /></span><${Copy} text=${r.id} /></p></div><${Buttons} r=${r} changed=${changed} /></div>
     <div class="stack"><${Stands} r=${r} path=${path} />${r.status === "proposed" && html`<${Panel} title="Approval"><${Approval} r=${r} changed=${changed} /><//>`}
       <${Waves} r=${r} /><${Rules} r=${r} path=${path} query=${query} events=${events} />
-      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><div class="stack"><${Unconfirmed} r=${r} path=${path} /><${Discussion} path=${`${path}/discussion`} /></div></div></div>`}<//>`;
+      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><div class="stack"><${Unconfirmed} r=${r} path=${path} /><${Discussion} what="rollout" id=${name} /></div></div></div>`}<//>`;
 }

@@ -1,0 +1,45 @@
+"""Commands that are imported when somebody names them: one command does not wait for what all others import.
+
+Decides when a command's module is imported. Refuses to know which commands there are.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+
+import click
+
+
+class NamedCommands(MutableMapping[str, click.Command]):
+    """Commands by their name. `homes` has the module of each, in which it stands under that name.
+
+    `ready` is called once with each command, before anybody gets it.
+    """
+
+    def __init__(self, homes: Mapping[str, str], ready: Callable[[click.Command], None]) -> None:
+        self._homes = homes
+        self._ready = ready
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Returns the command; KeyError where there is none of this name."""
+        if name not in self._loaded:
+            command: click.Command = getattr(importlib.import_module(self._homes[name]), name)
+            self._ready(command)
+            self._loaded[name] = command
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        """Adds a command that is here already."""
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        """Takes a command out that was added; those of `homes` stay."""
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, imported or not."""
+        return iter({**self._homes, **self._loaded})
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len({**self._homes, **self._loaded})

@@ -1,0 +1,61 @@
+"""A command waits only for what it needs itself, and long lists come page by page."""
+
+import subprocess
+import sys
+from typing import Any
+
+import click
+import pytest
+
+from edgeward.cli import render
+from edgeward.cli.main import cli
+from edgeward.cli.named_commands import NamedCommands
+
+LISTS_DEVICES = """
+import sys
+from edgeward.cli.main import cli
+assert cli.commands["device"].commands["list"].name == "list"
+print(sorted({"numpy", "cryptography", "edgeward.cli.report", "edgeward.cli.run"} & set(sys.modules)))
+"""
+
+
+def test_the_list_of_devices_imports_neither_numpy_nor_other_commands() -> None:
+    done = subprocess.run([sys.executable, "-c", LISTS_DEVICES], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_is_there_under_its_own_name() -> None:
+    assert {name: command.name for name, command in cli.commands.items()} == {name: name for name in cli.commands}
+
+
+def test_a_command_is_made_ready_once_and_before_anybody_gets_it() -> None:
+    ready: list[click.Command] = []
+    commands = NamedCommands({"fleet": "edgeward.cli.fleet"}, ready.append)
+    assert (list(commands), ready) == (["fleet"], [])
+    assert commands["fleet"] is commands["fleet"]
+    assert ready == [commands["fleet"]]
+    with pytest.raises(KeyError):
+        commands["flete"]
+
+
+def test_a_table_that_comes_in_pages_reads_as_one_and_each_page_is_written_before_the_next_is_asked_for(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rows = [("pump-1", None, "well"), ("pump-2", "v3", "silent since the roof was mended"), ("pump-10", "v3", "well")]
+    seen: list[str] = []
+
+    def pages() -> Any:
+        yield rows[:2]
+        seen.append(capsys.readouterr().out)
+        yield rows[2:]
+
+    columns = ("device", "version", "why")
+    with click.Context(click.Command("list")):
+        render.print_pages("3 devices", columns, pages())
+        paged = seen[0] + capsys.readouterr().out
+        render.print_table("3 devices", columns, rows)
+    whole = capsys.readouterr().out
+    assert seen[0].count("\n") == 4
+    assert [line.split() for line in paged.splitlines()] == [line.split() for line in whole.splitlines()]
+    assert paged.splitlines()[:2] == ["3 devices", "device  version  why"]
