@@ -11,7 +11,7 @@ from contract.answers.distinct import refuse_few
 from contract.errors import BadInput, Code
 from contract.samples import decode_sample
 from edgeward import arguments
-from edgeward.encode import Kind, encode_model_and_rows
+from edgeward.encode import encode_model_and_rows
 from edgeward.networks.network import network_of
 
 

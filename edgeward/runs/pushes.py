@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Pushed
-from edgeward.networks.network import network_of
-from edgeward.pushed_parts import parts_of
 
 if TYPE_CHECKING:
     from edgeward.runs.run import Run
@@ -53,7 +51,10 @@ def repeated_push(run: "Run", model: Any, name: str, sample: Any = None) -> Push
     known = run.recorded_push(name)
     if known is None:
         return None
-    _log(run, model if network_of(model) is None else parts_of(model, sample, waived=True)[1], name)
+    from edgeward.networks.network import network_of
+    from edgeward.pushed_parts import parts_of
+
+    _log(run, model if network_of(model) is None else parts_of(model, sample, {}, waived=True)[1], name)
     if not known.answer:
         words = f"the recorded run pushed no {name}: a reproduction pushes nothing"
         raise BadInput(Code.REQUEST_INVALID, words)
@@ -61,7 +62,7 @@ def repeated_push(run: "Run", model: Any, name: str, sample: Any = None) -> Push
 
 
 def _log(run: "Run", model: Any, name: str) -> None:
-    """A fitted model, the bytes of a file, or of a network its ONNX; of a folder nothing; of two models in a row each."""
+    """A fitted model, the bytes of a file, of a network its ONNX, of two models in a row each; of a folder nothing."""
     from pathlib import Path
 
     if isinstance(model, list | tuple):
