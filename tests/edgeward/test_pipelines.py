@@ -194,7 +194,7 @@ def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_ke
         log = (RunStore().directory_of(run) / LOGS / "train.log").read_text()
         assert log.startswith(f"training {how}")
         assert RunStore().load(run).status == "failed"
-    (place / "impatient.py").write_text(WEATHER.replace("timeout_s=60", "timeout_s=1.5"))
+    (place / "impatient.py").write_text(WEATHER.replace("@step(timeout_s=60)\n", "@step(timeout_s=1.5)\n"))
     with pytest.raises(BadInput, match=r"step evaluate hung: it had not ended after 1.5 s \(timeout_s\)"):
         run_pipeline("impatient.py", {**given, "pause_s": 60})
     assert statuses(run_pipeline("weather.py", given).run_id) == {"data": "known", "train": "known", "evaluate": "done"}
