@@ -11,13 +11,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agent.core import machine
 from agent.core.admission import told
 from agent.core.events import DesiredWithdrawn, DirectorChanged, ModelBroken, ModelReady, TimerFired
 from agent.core.model import Record
-from agent.flash.store import DeviceRecord, Store
+from agent.flash.boot_record import BootRecord
+from agent.flash.store import Store
 from agent.models.candidates import Asked
 from agent.models.device_model import DeviceModel
 from agent.models.stepper import Stepper
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
 BOOT, WAITING, UNHEARD, CONFIG = "the record of the boot", "what a document waits for", "the key", "remote config"
 NEVER = ConfigState()
 """What a fault concerns, where no topic says it."""
-BOOT_RETRY_S = 30.0
-"""Between attempts to make this boot's count durable on a disk that refused it."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -92,9 +89,7 @@ class Agent:
         """What is wrong with this device now, for the heartbeat."""
         self._read_expiries: dict[str, int] = {}
         self._documents: Documents | None = None
-        self._device_record = DeviceRecord(boots=0)
-        self._boot_durable = False
-        self._boot_retry_at = float("inf")
+        self._boot = BootRecord(store)
         stepper.before_save = self._make_boot_durable
         self._pruned = False
         """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
@@ -123,9 +118,7 @@ class Agent:
         until it can, nothing is saved, and so no trial begins.
         """
         records, corrupt = self._store.load_records()
-        before, damaged = self._store.load_device()
-        before = before or DeviceRecord(boots=0)
-        self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
+        damaged = self._boot.load()
         self._try_boot_durable(now)
         self._linked_at = self._booted_at = self._telemetry_since = now
         self._tuner.boot(now)
@@ -148,17 +141,14 @@ class Agent:
 
     def _make_boot_durable(self) -> None:
         """Makes the record of this boot durable unless it is. WorldError `disk_full`, `disk_failed`."""
-        if self._boot_durable:
-            return
-        self._store.save_device(self._device_record if self._documents is None else self._documents.record)
-        self._boot_durable, self._boot_retry_at = True, float("inf")
-        self._faults.over(BOOT)
+        if self._boot.save():
+            self._faults.over(BOOT)
 
     def _try_boot_durable(self, now: float) -> None:
         try:
             self._make_boot_durable()
         except WorldError as error:
-            self._boot_retry_at = now + BOOT_RETRY_S
+            self._boot.failed(now)
             self._refuse(BOOT, error, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
@@ -173,9 +163,11 @@ class Agent:
             given,
             store=self._store,
             link=self._link,
-            record=self._device_record,
+            record=self._boot.loaded,
             wall_clock=self._wall_clock,
         )
+        documents = self._documents
+        self._boot.newest = lambda: documents.record
         if self._documents.damaged:
             self._reporter.refuse(set_aside("trust"), now)
 
@@ -212,7 +204,7 @@ class Agent:
             due = min(due, self._documents.wake_at())
         if self._captures is not None:
             due = min(due, self._captures.wake_at())
-        due = min(due, self._stepper.retry_at(), self._boot_retry_at, self._tuner.wake_at())
+        due = min(due, self._stepper.retry_at(), self._boot.retry_at, self._tuner.wake_at())
         for model in self.models.values():
             due = min(due, model.wake_at(online=self._reporter.online))
             if model.in_trial and self._judge_at < due:
@@ -339,7 +331,7 @@ class Agent:
         if self._documents is not None and (found := self._documents.tick(now)) is not None:
             self._take(found, now)
         self._reporter.tick(now)
-        if now >= self._boot_retry_at:
+        if now >= self._boot.retry_at:
             self._try_boot_durable(now)
         if self._captures is not None:
             self._captures.tick(now, self._reporter.number, transfers=self._stepper.transfers)

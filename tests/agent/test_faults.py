@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from agent.adapters.kept_lives import KeptLives, load_lives
-from agent.agent import BOOT_RETRY_S
 from agent.cli import run
 from agent.config import load_config
 from agent.doctor import examine
+from agent.flash.boot_record import RETRY_S
 from agent.uplink.faults import Faults
 from contract import topics
 from contract.desired import TrialPolicy
@@ -101,7 +101,7 @@ def test_a_disk_that_takes_no_record_is_a_fault_until_it_takes_one() -> None:
     agent = device.agent
     assert "disk_full" in agent._faults.by_code()
     device.mend()
-    device.wake(NOW + BOOT_RETRY_S)
+    device.wake(NOW + RETRY_S)
     agent._heartbeat(NOW + 60)
     assert agent._faults.by_code() == {}
 
