@@ -200,3 +200,20 @@ def test_the_token_reaches_the_browser_by_a_file_of_its_owner_and_never_by_a_com
     assert 'url=http://127.0.0.1:1/#token=edg_x&amp;actor=ada"' in text
     assert others == 0
     assert not path.exists()
+
+
+EXPORTED = re.compile(r"^export (?:async )?(?:function|const|class) (\w+)", re.MULTILINE)
+SHARED = ("words.js", "marks.js", "ui.js", "store.js")
+
+
+@pytest.mark.parametrize("file", OWN, ids=lambda each: each.name)
+def test_a_file_imports_every_shared_name_that_it_uses(file: Path) -> None:
+    text = file.read_text()
+    shared = {name for each in SHARED for name in EXPORTED.findall((STATIC / each).read_text())}
+    used = {name for name in shared if re.search(rf"(?<![\w.$]){name}\(|<\$\{{{name}\}}", text)}
+    known = set(re.findall(r"\w+", " ".join(re.findall(r"import \{([^}]*)\}", text))))
+    known |= set(re.findall(r"(?:function|const|let|class) (\w+)", text))
+    known |= {name for names in re.findall(r"(?:const|let) \{([^}]*)\}", text) for name in re.findall(r"\w+", names)}
+    known |= {name for names in re.findall(r"function \w+\(\{?([^)]*)\)", text) for name in re.findall(r"\w+", names)}
+    known |= {name for names in re.findall(r"(?:const|let) ([^;]*);", text) for name in re.findall(r"(\w+) =", names)}
+    assert used - known == set()

@@ -4,11 +4,14 @@ Decides which states there are. Refuses to judge them: tests look at each.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.integration.page_browser import Look
 
+DIALOG_S = 2.0
+"""For so long a dialog may take to open on a busy machine; a button that opens none costs as much."""
 MOST_DIALOGS = 12
 """Buttons among a page's acts that are tried for a dialog: more than any page has."""
 
@@ -88,12 +91,19 @@ def dialogs(look: Look) -> Iterator[str]:
         button = buttons.nth(place)
         button.click()
         opened = look.page.locator("dialog[open]")
-        if opened.count():
+        if appears(opened):
             settle(look)
             yield str(opened.get_attribute("aria-label"))
             look.page.keyboard.press("Escape")
             opened.wait_for(state="detached")
-            settle(look)
+
+
+def appears(wanted: Any) -> bool:
+    """Whether it is there before long."""
+    end = time.monotonic() + DIALOG_S
+    while not wanted.count() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(wanted.count())
 
 
 def settle(look: Look) -> None:
