@@ -107,20 +107,25 @@ async def push(
         lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
         evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {}, took_s)
         pushed = _register(
-            state, model, converted, lineage, evidence,
-            manifest=manifest, environment=told.environment, verdicts=verdicts,
-        )  # fmt: skip
-    if not pushed.new:
-        words = f"the same bytes as v{pushed.version.release}: no version was made"
-        state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
-    else:
-        _tell(state, pushed.version)
-        _make_ready(state, pushed.version)
+            state, manifest, converted, lineage, evidence, environment=told.environment, verdicts=verdicts, model=model
+        )
+    _tell_of(state, pushed, at=at, actor=actor)
     if retrained is not None:
         retraining.end_push(state, retrained, pushed.version, is_new=pushed.new)
     if not pushed.version.passed:
         raise _refusal(pushed.version)
     return pushed
+
+
+def _tell_of(state: State, pushed: Pushed, *, at: str, actor: str) -> None:
+    """Audits a push, and makes a new version ready for devices."""
+    if pushed.new:
+        _tell(state, pushed.version)
+        _make_ready(state, pushed.version)
+        return
+    named = f"{pushed.version.model} v{pushed.version.release}"
+    words = f"the same bytes as v{pushed.version.release}: no version was made"
+    state.journal.audit(at, actor, "push again", named, words)
 
 
 def finish_interrupted(state: State) -> list[str]:
@@ -215,12 +220,12 @@ def _digest(path: Path) -> str:
 
 def _register(
     state: State,
-    model: str,
+    manifest: Manifest,
     converted: Converted,
     lineage: Lineage,
     evidence: dict[str, Any],
     *,
-    manifest: Manifest,
+    model: str,
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:

@@ -11,7 +11,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
-from edgeward.answers.models import Version
+from edgeward.answers.models import Pushed, Version
 from edgeward.cli import model_discussion
 from edgeward.cli.drift import drift, fairness
 from edgeward.cli.key_values import pairs
@@ -126,6 +126,11 @@ def push(
     if as_json:
         print_json(version.plain)
         return
+    _show_pushed(client, name, version)
+
+
+def _show_pushed(client: Client, name: str, version: Pushed) -> None:
+    """Says what became of a push, with its gates and smaller forms, and what comes next."""
     if not version.new:
         console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
         return

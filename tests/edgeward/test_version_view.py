@@ -103,3 +103,17 @@ def test_a_long_detail_ends_after_a_whole_word() -> None:
     assert error.detail.endswith(("many...", "words..."))
     assert shortened("short") == "short"
     assert len(shortened("x" * 600)) == MAX_DETAIL_CHARS
+
+
+def test_two_models_in_a_row_and_what_devices_keep_are_named() -> None:
+    manifest = dict(detail().manifest)
+    fed = {"name": "LogisticRegression", "sha256": "cd" * 32, "feeds": [["X", "embedding"]]}
+    manifest["stages"] = [{"name": "features.onnx", "sha256": "ab" * 32}, fed]
+    kept = {"input": "state", "output": "stateN", "datatype": "FP32", "shape": [2, 1, 128]}
+    manifest["state"] = {"tensors": [kept], "reset_after_s": "30.0", "max_keys": 64}
+    lines = seen(detail(manifest=manifest))
+    text = " ".join(" ".join(lines).split())
+    assert "model 1 features.onnx, sha256 abababababab model 2 LogisticRegression, sha256 cdcdcdcdcdcd" in text
+    assert "takes X from embedding" in text
+    assert "state from stateN; up to 64 streams, 1024 bytes each, anew after 30 s without a request" in text
+    assert max(map(len, lines)) <= 80
