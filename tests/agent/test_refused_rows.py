@@ -18,10 +18,11 @@ from agent.serving.observed import WORDS_EVERY_S
 from agent.serving.oip import Endpoint, Request
 from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
+from agent.serving.split import Split
 from agent.serving.statistics import Statistics
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
-from contract.manifest import Manifest
+from contract.manifest import Manifest, Tensor
 from tests.agent.bad_data_slots import BASE, A, B, by_http, interval_of, slot_of
 
 
@@ -198,3 +199,79 @@ def test_a_category_that_the_model_was_not_trained_on_is_a_refused_row_and_no_fa
             ask()
     found = interval_of(slot)
     assert (found.inferences, found.errors, found.refused, found.refused_alone) == (0, 0, {Code.VALUE_RANGE: 2}, 0)
+
+
+def classifier() -> Manifest:
+    outputs = (
+        Tensor(name="label", datatype="INT64", shape=(-1,)),
+        Tensor(name="probabilities", datatype="FP32", shape=(-1, 2)),
+    )
+    return replace(BASE, task="classification", outputs=outputs)
+
+
+class Unsure:
+    """Answers class 0 of whatever comes, as `argmax` does where the probabilities are NaN."""
+
+    def __init__(self, *, always: bool = False) -> None:
+        self._always = always
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        sums = inputs["X"].sum(axis=1, keepdims=True) * (np.nan if self._always else 1.0)
+        return [np.zeros(len(sums), np.int64), np.hstack([sums, 1 - sums]).astype(np.float32)]
+
+
+def test_a_class_whose_probabilities_are_nan_is_no_answer_of_a_row_and_a_fault_of_the_model() -> None:
+    slot, broken = slot_of(Unsure(), classifier()), slot_of(Unsure(always=True), classifier())
+    slot.run({"X": np.array([[np.nan, 1.0]], dtype=np.float32)})
+    slot.run({"X": np.array([[0.5, 0.0], [np.nan, 1.0]], dtype=np.float32)})
+    slot.run({"X": np.array([[0.5, 0.0], [0.5, 0.0]], dtype=np.float32)})
+    told = interval_of(slot)
+    assert (told.refused, told.inferences, told.errors) == ({Code.VALUE_RANGE: 2}, 1, 0)
+    broken.run({"X": np.ones((1, 2), dtype=np.float32)})
+    broken.run({"X": np.ones((3, 2), dtype=np.float32)})
+    assert interval_of(broken).errors == 2
+
+
+TEXT = replace(BASE, inputs=(Tensor(name="X", datatype="BYTES", shape=(-1, 2)),))
+
+
+class Repeats:
+    def run(self, inputs: Inputs) -> list[Array]:
+        return [np.ones((len(inputs["X"]), 1), np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "of_row", "of_array"),
+    [
+        (b"\xff", Code.SAMPLE_INVALID, Code.TENSORS_INVALID),
+        ("\ud800", Code.SAMPLE_INVALID, Code.TENSORS_INVALID),
+        (None, Code.VALUE_MISSING, Code.VALUE_MISSING),
+        (float("nan"), Code.VALUE_MISSING, Code.VALUE_MISSING),
+    ],
+)
+def test_what_is_no_text_is_refused_as_a_row_and_as_an_array(cell: Any, of_row: Code, of_array: Code) -> None:
+    slot = slot_of(Repeats(), TEXT)
+    with pytest.raises(BadInput):
+        slot.predict(Sample({"a": "x", "b": cell}))
+    assert interval_of(slot).refused == {of_row: 1}
+    array = np.array([["x", None]], dtype=object)
+    array[0, 1] = cell
+    with pytest.raises(BadInput):
+        slot.run({"X": array})
+    assert interval_of(slot).refused == {of_array: 1}
+    assert slot.predict(Sample({"a": b"lathe", "b": "\u00e9"})) is not None
+
+
+def test_during_a_split_what_is_no_array_is_refused_and_one_text_finds_one_version() -> None:
+    slot = slot_of(Repeats(), TEXT)
+    slot.fallback = slot.serving
+    slot.swap(slot.prepare(replace(slot.versions[0].assignment, manifest=replace(TEXT, release=2)), Repeats()))
+    slot.split = Split(0.5, "trial")
+    for wrong in ([1.0], {}, {"X": None}):
+        with pytest.raises(BadInput):
+            slot.run(wrong)  # type: ignore[arg-type]
+    assert sum(each.observed.failed.total() for each in slot.versions) == 3
+    for number in range(50):
+        texts = [np.array([["".join(("a", str(number))), "b"]], dtype=object) for _ in range(2)]
+        first, second = (slot.ask({"X": text}).release for text in texts)
+        assert first == second

@@ -125,10 +125,11 @@ def test_a_serial_line_brings_json_objects_and_rows_by_column_and_what_was_cut_i
 def test_a_serial_line_without_line_ends_is_bounded() -> None:
     wire = Wire(columns=("x",))
     wire.send(b"0\n")
-    threading.Timer(0.5, lambda: [os.write(wire.far, b"1" * 1024) for _ in range(70)]).start()
+    threading.Timer(0.5, lambda: [os.write(wire.far, each) for each in (*[b"1" * 1024] * 140, b"\n2\n")]).start()
     refused = next(wire.found)
     assert isinstance(refused, BadInput)
     assert "65536" in refused.detail
+    assert next(wire.found) == Sample({"x": "2"}, None), "it is one bad line, however long"
     wire.stop.set()
 
 

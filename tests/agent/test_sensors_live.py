@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agent.adapters.kept_lives import KeptLives, load_lives
-from agent.adapters.sensors import supervisor
+from agent.adapters.sensors import followed, supervisor
 from agent.adapters.sensors.sinks import SinkThread
 from agent.adapters.sensors.supervisor import tend
 from agent.config import (
@@ -146,6 +146,47 @@ def test_rows_of_before_are_answered_where_the_configuration_says_so(tmp_path: P
     until(lambda: device.answered == ["2", "3"])
 
 
+def test_a_log_of_objects_stays_one_whatever_line_a_new_file_begins_with(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text('{"x": 0}\n{"x": 1}\n')
+    device = Sensors(tmp_path, follow(existing=True, start_row=1))
+    until(lambda: device.answered == [1])
+    (tmp_path / "new").write_text('nonsense\n{"x": 2}\n{"x": 3}\n')
+    (tmp_path / "new").rename(log)
+    until(lambda: device.answered == [1, 2, 3])
+    assert device.sensor.refused == 1, "rows are skipped of the first file alone"
+
+
+def test_a_first_line_that_is_no_text_keeps_no_log_from_being_followed(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"\xff\xfe\n")
+    device = Sensors(tmp_path, follow())
+    until(lambda: device.sensor.state == "running" or device.sensor.failures)
+    with log.open("a") as file:
+        file.write('{"x": 1}\n')
+    until(lambda: device.answered == [1] or device.sensor.failures)
+    assert device.sensor.failures == 0
+
+
+def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, look = [0], followed._left
+
+    def counted(*given: Any) -> str:
+        looks[0] += 1
+        return look(*given)
+
+    monkeypatch.setattr(followed, "_left", counted)
+    monkeypatch.setattr(followed, "LOOK_S", 0.01)
+    log = tmp_path / "log.csv"
+    log.write_text("x\n1\n12")
+    device = Sensors(tmp_path, follow(existing=True))
+    until(lambda: device.answered == ["1"] and looks[0] > 2)
+    os.truncate(log, 0)
+    until(lambda: device.sensor.refused == 1)
+    assert "cut within a line" in device.sensor.error
+    assert device.answered == ["1"]
+
+
 def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
     far, near = pty.openpty()
     port = tmp_path / "port"
@@ -161,6 +202,7 @@ def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
     until(lambda: device.sensor.failures > 1)
     assert device.sensor.state == "waiting"
     assert device.sensor.refused == 0, "a port that is gone is no bad row"
+    assert device.dropped["lines_cut"] == 1, "what came before the first line end"
     far, near = pty.openpty()
     port.symlink_to(os.ttyname(near))
     until(lambda: device.sensor.error and os.write(far, b'x\n{"x": 2}\n') and device.answered[-1] == 2)

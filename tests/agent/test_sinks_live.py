@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from agent.adapters.sensors import sinks
+from agent.adapters.sensors import webhook as webhook_module
 from agent.adapters.sensors.sinks import SinkThread
 from agent.config import (
     Capture,
@@ -53,6 +56,31 @@ def test_a_webhook_that_answers_rubbish_is_tried_again_and_its_thread_lives(hook
     assert "BadStatusLine" in sink.life.error
     ids = {headers["User-Agent"] for headers, _, _ in hook.came}
     assert ids == {"edgeward-agent"}
+
+
+def test_an_answer_that_drips_holds_a_sink_no_longer_than_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sinks, webhook_module):
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sinks, "RETRIES", 0)
+    dripping = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        client.sendall(b"HTTP/1.1 200 ")
+        while not dripping.wait(0.05):
+            try:
+                client.sendall(b"O")
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        config = WebhookSink(url=f"http://127.0.0.1:{listener.getsockname()[1]}/x")
+        sink = SinkThread(config, Path("agent.toml"), NoLink(), Counter())  # type: ignore[arg-type]
+        sink.put(Prediction("m", 1, "a", 1.0))
+        until(lambda: sink.life.undelivered == 1)
+        dripping.set()
+    assert "TimeoutError" in sink.life.error
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(400, 1), (404, 1), (410, 1), (302, 1), (429, 2), (503, 2)])

@@ -1,4 +1,7 @@
-"""100,000 mixed requests, one in five bad, during a trial: it is confirmed, and `device show` says what was true."""
+"""Mixed requests, one in five bad, during a trial: it is confirmed, and `device show` says what was true.
+
+Without processes, so that it costs a second; `test_exact_figures` is the same with a real fleet and 100,000 requests.
+"""
 
 import json
 import threading
@@ -36,7 +39,7 @@ from controller.reconcile.world import Durable, World
 from firmware_sim.real_models import RealRuntime, make_real_model
 from tests.agent.golden_worlds import golden_probes
 
-REQUESTS = 100_000
+REQUESTS = 4_000
 BAD = 0.2
 POLICY = TrialPolicy(soak_s=Decimal(30), min_samples=30, reverse_share=Decimal(0))
 
@@ -145,7 +148,7 @@ def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(t
     intervals = 0
     for number in range(1, REQUESTS + 1):
         traffic.send()
-        if number % 10_000 == 0:
+        if number % (REQUESTS // 10) == 0:
             found = model.judge()
             assert isinstance(found, HealthJudged)
             assert found.verdict != "fail", found
@@ -165,7 +168,7 @@ def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(t
     assert (measured.inferences, measured.rows, measured.errors) == (traffic.good, traffic.rows, 0)
     assert (measured.refused, measured.refused_alone) == (dict(traffic.bad), 0)
     assert measured.inferences + sum(measured.refused.values()) == REQUESTS
-    assert 0.19 < sum(measured.refused.values()) / REQUESTS < 0.21
+    assert 0.18 < sum(measured.refused.values()) / REQUESTS < 0.22
     assert (measured.labelled, measured.labels_unusable) == (traffic.labelled, traffic.unusable)
     assert measured.accuracy == traffic.correct / traffic.labelled
     assert set(measured.faults) == set(traffic.bad)

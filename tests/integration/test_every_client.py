@@ -271,6 +271,29 @@ def test_a_client_that_has_gone_is_not_computed_for(slow: tuple[HttpServer, Slow
     assert session.runs == 1, "the one that waited has never begun"
     assert slot.serving is not None
     assert slot.serving.observed.judged_inferences.errors == 0
+    told = slot.take_tally()
+    assert told is not None
+    assert (told.inferences, told.refused) == (0, {"request_cancelled": 2})
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "code"),
+    [
+        (("Content-Length: 99999999",), b"", "message_too_large"),
+        (("Content-Encoding: br",), b"", "request_invalid"),
+        (("Content-Encoding: gzip", "Content-Length: 4"), b"none", "request_invalid"),
+    ],
+)
+def test_a_request_that_is_refused_unread_is_counted_for_its_model(
+    slow: tuple[HttpServer, Slow, ModelSlot], headers: tuple[str, ...], body: bytes, code: str
+) -> None:
+    server, _, slot = slow
+    with connect(server) as connection:
+        connection.sendall("\r\n".join((f"POST {INFER} HTTP/1.1", "Host: localhost", *headers, "", "")).encode() + body)
+        assert connection.recv(100).split(b" ")[1] in (b"413", b"415", b"400")
+    assert slot.versions[0].observed.failed == {("refused", code): 1}
+    ((_, statistics),) = server._serving.endpoint._statistics.versions.items()
+    assert (statistics.requests, statistics.failures) == (0, 1)
 
 
 def test_a_timeout_ends_an_inference_that_runs(slow: tuple[HttpServer, Slow, ModelSlot]) -> None:
