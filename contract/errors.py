@@ -27,7 +27,9 @@ class Code(StrEnum):
     METADATA_MISMATCH = "metadata_mismatch"  # files of different times mixed, cut or dropped: publish them again
     WRONG_DEVICE = "wrong_device"  # document or presence names another device than its topic: who may publish?
     DESIRED_EXPIRED = "desired_expired"  # the document is past its date: is the controller alive, is the clock right?
-    DESIRED_ROLLBACK = "desired_rollback"  # the broker came back with an older store; if it goes on, somebody replays it
+    DESIRED_ROLLBACK = (
+        "desired_rollback"  # the broker came back with an older store; if it goes on, somebody replays it
+    )
     DESIRED_NOT_FRESH = "desired_not_fresh"  # the document does not answer this boot's nonce: replayed, or on its way
     BELOW_MIN_RELEASE = "below_min_release"  # the release signer has closed the way back to this release
     DESIRED_EQUIVOCATION = "desired_equivocation"  # two documents share a version: two controllers, one key?

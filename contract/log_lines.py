@@ -7,10 +7,13 @@ who writes and where it goes.
 import argparse
 import importlib.metadata
 import json
+import logging
 from datetime import UTC, datetime
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+LIBRARIES = ("tuf", "securesystemslib", "aiohttp.access", "asyncio")
+"""Of their lines nobody who runs a fleet knows what to do: `Key abc failed to verify root` beside our own words."""
 
 
 def json_line(created: float, level: str, logger: str, message: str, trace: str = "") -> str:
@@ -27,6 +30,12 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     """Adds --log-level and --log-format to a command."""
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="the least that is logged; default: info")
     parser.add_argument("--log-format", choices=FORMATS, default="text", help="json: an object a line, for collectors")
+
+
+def quiet_libraries(level: str) -> None:
+    """Lets libraries that tell of every step say only what is wrong; at `debug` they say all."""
+    for name in LIBRARIES if level != "debug" else ():
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
-from contract.log_lines import add_log_options, add_version, json_line
+from contract.log_lines import add_log_options, add_version, json_line, quiet_libraries
 from contract.visible import one_line
 from contract.world_faults import world_error
 from controller.api.app import make_app
@@ -192,6 +192,7 @@ def _begin_logging(call: argparse.Namespace) -> None:
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
     logging.basicConfig(level=call.log_level.upper(), handlers=[to])
+    quiet_libraries(call.log_level)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import pytest
 
 import agent.adapters.log_lines as agents
 import controller.cli as controllers
+from contract.log_lines import LIBRARIES, quiet_libraries
 from contract.visible import one_line, visible, visible_values
 
 
@@ -46,3 +47,18 @@ def test_a_record_is_one_line_and_a_trace_has_its_own(formatter: type[logging.Fo
     assert lines[0].endswith(r"WARNING one line: it said well\nINFO: FORGED")
     assert lines[1].endswith("ERROR one line: fails")
     assert lines[2] == "Traceback (most recent call last):"
+
+
+def test_libraries_say_only_what_is_wrong_unless_all_is_asked_for() -> None:
+    """`Key abc failed to verify root` is a line of TUF beside our own words about the same document."""
+    try:
+        quiet_libraries("info")
+        for name in ("tuf.api._payload", "securesystemslib.signer"):
+            assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+            assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+        assert all(logging.getLogger(name).level == logging.WARNING for name in LIBRARIES)
+    finally:
+        for name in LIBRARIES:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    quiet_libraries("debug")
+    assert logging.getLogger("tuf").level == logging.NOTSET
