@@ -7,7 +7,6 @@ who writes and where it goes.
 import argparse
 import importlib.metadata
 import json
-import logging
 from datetime import UTC, datetime
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -26,16 +25,15 @@ def json_line(created: float, level: str, logger: str, message: str, trace: str 
     return json.dumps({**line, "trace": trace} if trace else line)
 
 
+def levels_of_libraries(level: str) -> dict[str, str]:
+    """By logger, from which level on libraries are heard that tell of every step: at `debug` all of it."""
+    return dict.fromkeys(LIBRARIES, "WARNING" if level != "debug" else "NOTSET")
+
+
 def add_log_options(parser: argparse.ArgumentParser) -> None:
     """Adds --log-level and --log-format to a command."""
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="the least that is logged; default: info")
     parser.add_argument("--log-format", choices=FORMATS, default="text", help="json: an object a line, for collectors")
-
-
-def quiet_libraries(level: str) -> None:
-    """Lets libraries that tell of every step say only what is wrong; at `debug` they say all."""
-    for name in LIBRARIES if level != "debug" else ():
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
