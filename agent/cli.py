@@ -20,7 +20,7 @@ from agent.config import Config, load_config
 from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
-from contract.log_lines import add_log_options, add_version, json_line
+from contract.log_lines import add_log_options, add_version, json_line, levels_of_libraries
 from contract.reader_gone import until_reader_goes
 from contract.screen import wrapped
 from contract.wire import encode
@@ -66,6 +66,8 @@ def _begin_logging(call: argparse.Namespace) -> None:
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
     logging.basicConfig(level=call.log_level.upper(), handlers=[to])
+    for library, level in levels_of_libraries(call.log_level).items():
+        logging.getLogger(library).setLevel(level)
 
 
 def _parser() -> argparse.ArgumentParser:

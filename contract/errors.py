@@ -27,7 +27,7 @@ class Code(StrEnum):
     METADATA_MISMATCH = "metadata_mismatch"  # files of different times mixed, cut or dropped: publish them again
     WRONG_DEVICE = "wrong_device"  # document or presence names another device than its topic: who may publish?
     DESIRED_EXPIRED = "desired_expired"  # the document is past its date: is the controller alive, is the clock right?
-    DESIRED_ROLLBACK = "desired_rollback"  # the broker has an older store; if it goes on, somebody replays it
+    DESIRED_ROLLBACK = "desired_rollback"  # the broker came back with an older store; if it lasts, it is replayed
     DESIRED_NOT_FRESH = "desired_not_fresh"  # the document does not answer this boot's nonce: replayed, or on its way
     BELOW_MIN_RELEASE = "below_min_release"  # the release signer has closed the way back to this release
     DESIRED_EQUIVOCATION = "desired_equivocation"  # two documents share a version: two controllers, one key?
@@ -115,14 +115,14 @@ class Code(StrEnum):
     CERTIFICATE_INVALID = "certificate_invalid"  # not for this key and name, or by a stranger: look at enrolment.url
     AUTHORITY_IN_USE = "authority_in_use"  # devices still rely on it: wait until they have renewed
     UNKNOWN_CERTIFICATE = "unknown_certificate"  # see `edgeward certificate list`
-    DEVICE_ENROLLED = "device_enrolled"  # a device goes by this name: `edgeward device replace NAME` for new hardware
+    DEVICE_ENROLLED = "device_enrolled"  # a device has this name: `edgeward device replace NAME` for new hardware
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
     UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
     SIGN_IN_REFUSED = "sign_in_refused"  # the answer of the OpenID provider does not hold, or gives no role here
     PROVIDER_UNREACHABLE = "provider_unreachable"  # the OpenID provider does not answer: sign in later, or use a token
     OUTSIDE_SCOPE = "outside_scope"  # the token is for a part of the fleet: choose less, or ask for another token
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
-    HOST_UNKNOWN = "host_unknown"  # the controller does not go by this name: add it to api.names, or use its address
+    HOST_UNKNOWN = "host_unknown"  # the controller does not go by this name: add it to api.names
     RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
     ALERT_RULE_INVALID = "alert_rule_invalid"  # line and cause are in the detail: edgeward alert test FILE
     UNKNOWN_ALERT = "unknown_alert"  # see `edgeward alert list --state all`

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+LIBRARIES = ("tuf", "securesystemslib", "aiohttp.access", "asyncio")
+"""Of their lines nobody who runs a fleet knows what to do: `Key abc failed to verify root` beside our own words."""
 
 
 def json_line(created: float, level: str, logger: str, message: str, trace: str = "") -> str:
@@ -21,6 +23,11 @@ def json_line(created: float, level: str, logger: str, message: str, trace: str 
     at = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
     line = {"at": at, "level": level.lower(), "logger": logger, "message": message}
     return json.dumps({**line, "trace": trace} if trace else line)
+
+
+def levels_of_libraries(level: str) -> dict[str, str]:
+    """By logger, from which level on libraries are heard that tell of every step: at `debug` all of it."""
+    return dict.fromkeys(LIBRARIES, "WARNING" if level != "debug" else "NOTSET")
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:

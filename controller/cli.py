@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
-from contract.log_lines import add_log_options, add_version, json_line
+from contract.log_lines import add_log_options, add_version, json_line, levels_of_libraries
 from contract.reader_gone import until_reader_goes
 from contract.visible import one_line
 from contract.world_faults import world_error
@@ -195,6 +195,8 @@ def _begin_logging(call: argparse.Namespace) -> None:
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
     logging.basicConfig(level=call.log_level.upper(), handlers=[to])
+    for library, level in levels_of_libraries(call.log_level).items():
+        logging.getLogger(library).setLevel(level)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,19 +3,17 @@
 Decides nothing about rollouts, nor in which order a pass does things. Refuses to know what devices are.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from io import BytesIO
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from contract import topics
 from contract.blobs import Blob
 from contract.captured import Captured
-from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.errors import EdgewardError, WorldError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
 from controller.broker.foreign import Foreign
@@ -35,6 +33,7 @@ from controller.registry.version import Lineage, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
 from controller.trust.keyring import Keyring
 from controller.trust.metadata import TrustMetadata
+from firmware_sim.blobs import Blobs
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableStore, DurableTables, Faults
@@ -58,26 +57,6 @@ class _Version(msgspec.Struct):
     """The one field of a device's row that the trace needs: the rest of it is not decoded."""
 
     document_version: int
-
-
-class Blobs:
-    """Blobs by digest, in memory; some may be damaged, as on a disk that ages."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.by_digest: dict[str, bytes] = {}
-        self.damaged: set[str] = set()
-        self.reads: list[tuple[float, str, bool]] = []
-        """(time, digest, whether the bytes were whole)"""
-        self._clock = clock
-
-    @contextmanager
-    def unverified(self, digest: str) -> Iterator[BinaryIO]:
-        """The bytes as an open file; BadInput `store_corrupt` for damaged ones."""
-        whole = digest not in self.damaged
-        self.reads.append((self._clock.now, digest, whole))
-        if not whole:
-            raise BadInput(Code.STORE_CORRUPT, f"simulated: blob {digest[:12]} is damaged")
-        yield BytesIO(self.by_digest[digest])
 
 
 @dataclass(frozen=True, slots=True)

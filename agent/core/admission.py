@@ -52,7 +52,7 @@ def check_document(
 def _older(version: int, known: int) -> str:
     """What an older document means: mostly that a broker came back with an older store, seldom an attack."""
     return (
-        f"version {version}, {known} was accepted before: a broker that has restarted from an older store sends it "
+        f"version {version}, {known} was accepted before: a broker that has restarted from an older store sends it, "
         f"until the controller has published again, within seconds; if it goes on, somebody replays it"
     )
 

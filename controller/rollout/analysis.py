@@ -171,7 +171,7 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
         if beyond
         else word_of(rule, figures, could_be_chance=True)
     )
-    words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
+    words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect, found)}, {rule.threshold:.2%} allowed"
     return RuleVerdict(rule.title, word, words + failing.words, figures=figures)
 
 
@@ -198,7 +198,7 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     size, ends = _in_direction(figures)
     spans, says = f"[{ends[0] * 100:.1f}, {ends[1] * 100:.1f}]", "costs" if is_cost else "gains"
     detail = (
-        f"{says} {size * 100:.1f} points of accuracy {spans} {_beside(effect)} "
+        f"{says} {size * 100:.1f} points of accuracy {spans} {_beside(effect, found)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"
     )
     return _compared(rule, effect, figures, detail)
@@ -213,7 +213,7 @@ def _error_increase(rule: Rule, found: Evidence) -> RuleVerdict:
         rule, effect, found.strata, "fraction", math.expm1, sides=evidence.levels(evidence.error_sample(found.found))
     )
     detail = (
-        f"mean absolute error {figures.value:+.1%} {_spans(figures)} {_beside(effect)} "
+        f"mean absolute error {figures.value:+.1%} {_spans(figures)} {_beside(effect, found)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold:.0%} more allowed"
     )
     return _compared(rule, effect, figures, detail)
@@ -228,7 +228,7 @@ def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
     figures = _figures(rule, effect, found.strata, "times", math.exp, sides=(after, beside))
     detail = (
         f"p95 of the time for a row {after:.0f} us, {figures.value:.2f} times {_spans(figures)} as long "
-        f"{_beside(effect)}, {rule.threshold:.1f} times allowed"
+        f"{_beside(effect, found)}, {rule.threshold:.1f} times allowed"
     )
     return _compared(rule, effect, figures, detail)
 
@@ -263,7 +263,7 @@ def _number(rule: Rule, found: Evidence) -> RuleVerdict:
     harm, other = ("higher", "lower") if rule.metric == "metric_increase" else ("lower", "higher")
     detail = (
         f"{rule.name} is {size:{form}} {harm if figures.value >= 0 else other} [{ends[0]:{form}}, {ends[1]:{form}}] "
-        f"{_beside(change.effect)} ({change.effect.samples} against {change.effect.samples_beside} reported), "
+        f"{_beside(change.effect, found)} ({change.effect.samples} against {change.effect.samples_beside} reported), "
         f"{rule.threshold:{form}} {harm} allowed"
     )
     return _compared(rule, change.effect, figures, detail, change.scale)
@@ -280,7 +280,7 @@ def _class_part(rule: Rule, found: Evidence) -> RuleVerdict:
     spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
     detail = (
         f'answers "{rule.name}" {figures.value * 100:.1f} points {"more" if change.is_up else "less"} often {spans} '
-        f"{_beside(change.effect)} ({change.effect.samples} against {change.effect.samples_beside} answers), "
+        f"{_beside(change.effect, found)} ({change.effect.samples} against {change.effect.samples_beside} answers), "
         f"{rule.threshold * 100:.1f} points either way allowed"
     )
     return _compared(rule, change.effect, figures, detail)
@@ -354,8 +354,10 @@ def _spans(figures: Figures) -> str:
     return f"[{figures.low:.1%}, {figures.high:.1%}]"
 
 
-def _beside(effect: Effect) -> str:
-    aside = ", without one that lies far from all others" if effect.set_aside else ""
+def _beside(effect: Effect, found: Evidence) -> str:
+    aside = ""
+    if effect.set_aside is not None:
+        aside = f", without {found.found.table.names[effect.set_aside]}, which lies far from all others"
     if effect.paired:
         return f"on {devices_of(effect.devices)} that run both versions{aside}"
     beside = f"against {effect.devices_beside} of their kinds and their own past"

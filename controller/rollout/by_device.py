@@ -12,7 +12,7 @@ estimates and variances. Refuses to know rules and thresholds.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -101,6 +101,8 @@ class Group:
     before: Numbers
     before_variance: Numbers
     samples: Numbers
+    places: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    """The number of each device in the table."""
 
     @property
     def devices(self) -> int:
@@ -110,8 +112,8 @@ class Group:
     def without(self, place: int) -> "Group":
         """All but one of them."""
         kept = np.arange(self.devices) != place
-        parts = (self.after, self.after_variance, self.before, self.before_variance, self.samples)
-        return Group(*(part[kept] for part in parts))
+        levels = (self.after[kept], self.after_variance[kept], self.before[kept], self.before_variance[kept])
+        return Group(*levels, self.samples[kept], self.places[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Effect:
     moved: Numbers
     """By device with the release: how far it has moved."""
     placebo: Numbers
-    """The same of devices without it that have shown about as much."""
+    """The same of devices without it that show about as much."""
     spread: float
     """Standard deviation between devices of how far each has moved, beyond noise."""
     devices: int
@@ -133,13 +135,12 @@ class Effect:
     samples_beside: int
     paired: bool = False
     """Whether both versions answered on the same devices at the same time."""
-    set_aside: int = 0
-    """1 where a device lay so far from all others that it does not count; see `far_device`."""
+    set_aside: int | None = None
+    """The number of a device that lay so far from all others that it does not count; see `far_device`."""
 
 
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
-    """The best estimate: of pairs on the same devices or by difference in differences, whichever is surer. None:
-    neither."""
+    """The best estimate: of pairs on the same devices or by differences, whichever is surer; None for neither."""
     return surest(paired(sample, assumed), differences(sample, assumed))
 
 
@@ -196,22 +197,23 @@ def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int
     _, moving = _groups(sample, sample.is_own, since, usual[key])
     if moving.devices < 2:
         return assumed.differences, 0
-    nobody = Group(*(np.zeros(0) for _ in range(5)))
-    return combined(moving, nobody, assumed).spread, moving.devices
+    none = np.zeros(0)
+    return combined(moving, Group(none, none, none, none, none), assumed).spread, moving.devices
 
 
-def combined(treated: Group, beside: Group, assumed: Assumed, set_aside: int = 0) -> Effect:
+def combined(treated: Group, beside: Group, assumed: Assumed, set_aside: int | None = None) -> Effect:
     """The effect from both sides: how far treated devices have moved, less how far the others have."""
     persistence = _persistence(treated, beside, assumed)
     moved, placebo = (group.after - _reliance(group, persistence) * group.before for group in (treated, beside))
     noise, quiet = (
         group.after_variance + _squared_past(group, _reliance(group, persistence)) for group in (treated, beside)
     )
-    far = None if set_aside else farthest((moved, placebo), (noise, quiet), assumed.differences)
+    far = None if set_aside is not None else farthest((moved, placebo), (noise, quiet), assumed.differences)
     if far is not None:
         sides = [treated, beside]
+        aside = int(sides[far[0]].places[far[1]])
         sides[far[0]] = sides[far[0]].without(far[1])
-        return combined(sides[0], sides[1], assumed, set_aside=1)
+        return combined(sides[0], sides[1], assumed, set_aside=aside)
     degrees = max(0, treated.devices - 1) + max(0, beside.devices - 1)
     excess = _excess((moved, placebo), (noise, quiet), degrees, assumed.differences)
     ours, theirs = _mean(moved, noise + excess), _mean(placebo, quiet + excess)
@@ -276,7 +278,8 @@ def _group(sample: Sample, after: Flags, before: Flags, usual: Numbers, *, keep_
     """Devices with their levels in two sets of rows; those without any row `after` are left out unless `keep_all`."""
     now, past = (_levels(sample, rows & (usual > -math.inf), usual) for rows in (after, before))
     known = np.ones(len(sample.first), bool) if keep_all else now[2] > 0
-    return Group(now[0][known], now[1][known], past[0][known], past[1][known], now[2][known])
+    places = np.flatnonzero(known)
+    return Group(now[0][known], now[1][known], past[0][known], past[1][known], now[2][known], places)
 
 
 def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbers, Numbers]:
@@ -345,11 +348,11 @@ def _mean(values: Numbers, variances: Numbers) -> tuple[float, float]:
     return float(weights @ values / weights.sum()), float(1.0 / weights.sum())
 
 
-def level(group: Group, assumed: Assumed, samples_beside: int = 0, set_aside: int = 0) -> Effect:
+def level(group: Group, assumed: Assumed, samples_beside: int = 0, set_aside: int | None = None) -> Effect:
     """The mean of devices: alone, or of differences from so many samples beside them on the same devices."""
-    far = None if set_aside else farthest((group.after,), (group.after_variance,), assumed.differences)
+    far = None if set_aside is not None else farthest((group.after,), (group.after_variance,), assumed.differences)
     if far is not None:
-        return level(group.without(far[1]), assumed, samples_beside, set_aside=1)
+        return level(group.without(far[1]), assumed, samples_beside, set_aside=int(group.places[far[1]]))
     degrees = group.devices - 1
     excess = _excess((group.after,), (group.after_variance,), degrees, assumed.differences)
     value, variance = _mean(group.after, group.after_variance + excess)
@@ -394,4 +397,4 @@ def _pairs(sample: Sample, device: Places, weight: Numbers, ours: list[Numbers],
     variance = sums_by(device, noise, devices) / np.maximum(weights, _SMALLEST) ** 2 / scale
     samples = sums_by(device, ours[0], devices)
     none = np.zeros(int(known.sum()))
-    return Group(found[known], variance[known], none, none + math.inf, samples[known])
+    return Group(found[known], variance[known], none, none + math.inf, samples[known], np.flatnonzero(known))

@@ -183,6 +183,7 @@ def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect |
         np.zeros(group.devices),
         np.full(group.devices, math.inf),
         group.samples,
+        np.flatnonzero(both),
     )
     return level(difference, assumed, int(theirs[both].sum()))
 
@@ -212,6 +213,7 @@ def _latency_differences(
                 past[chosen],
                 np.where(has_past, group.before_variance, math.inf)[chosen],
                 group.samples[chosen],
+                np.flatnonzero(chosen),
             )
         )
     return combined(sides[0], sides[1], assumed)
@@ -259,7 +261,8 @@ def _level_of(found: Compared, rows: Flags, total: str, hits: str) -> Group:
     known = totals > 0
     none = np.zeros(int(known.sum()))
     ratios = values[known] / totals[known]
-    return Group(ratios, hit_noise(totals[known], values[known]), none, none + math.inf, totals[known])
+    noise = hit_noise(totals[known], values[known])
+    return Group(ratios, noise, none, none + math.inf, totals[known], np.flatnonzero(known))
 
 
 def _hits(found: Compared, total: Numbers, hits: Numbers) -> Sample:

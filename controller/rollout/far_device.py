@@ -16,7 +16,8 @@ from controller.rollout.rows import Numbers
 FAR = 8.0
 """Robust standard deviations beyond which a device is set aside: of 10,000 normal devices none ever is."""
 MIN_DEVICES = 5
-"""Of a side, from which on one can be told from the others: three say too little of how far devices lie apart."""
+"""Of a side, from which on one can be told from the others: three say too little of how far devices lie apart. One of
+four is also a quarter of what the release does: below this nobody is set aside, and the interval stays wide."""
 MOST_TIMES = 5.0
 """So many times the median count is the most that a row counts in what is usual."""
 LARGEST_RATIO = 1e3

@@ -23,7 +23,7 @@ from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
-from edgeward.cli.toml_place import told_by_line
+from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -41,7 +41,9 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
     named = "A name, or a TOML file as in configs/rollouts."
     moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
-        click.option("--hours", multiple=True, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'),
+        click.option(
+            "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
+        ),
         click.option("--until", "end", type=moment, help="Offer it to nobody new from then on."),
         click.option("--from", "begin", type=moment, help="Offer it to nobody before: 2026-12-01T08:00, local time."),
         click.option("--again", is_flag=True, help="Also a version that was rolled back."),

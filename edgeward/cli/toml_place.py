@@ -7,10 +7,26 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import click
 
 from contract.errors import BadInput, Code
+from contract.maintenance import parse_hours
 
 _OF_A_FILE = frozenset({Code.STRATEGY_INVALID, Code.MESSAGE_MALFORMED, Code.CONFIG_INVALID, Code.REQUEST_INVALID})
+SCHEDULE = "schedule: "
+"""How the controller begins what is wrong with `--from`, `--until` and `--hours`: those stand in no file."""
+
+
+def hours_of_week(_context: Any, _option: Any, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks hours where they are given (a callback of click): `--hours` is named, and no file."""
+    for hours in given:
+        try:
+            parse_hours(hours)
+        except BadInput as error:
+            raise click.BadParameter(error.detail.removeprefix("maintenance ")) from None
+    return given
 
 
 @contextmanager
@@ -19,8 +35,10 @@ def told_by_line(file: str | Path | None) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        if file is None or Path(file).suffix != ".toml" or error.code not in _OF_A_FILE or str(file) in error.detail:
+        is_file = file is not None and Path(file).suffix == ".toml" and error.code in _OF_A_FILE
+        if not is_file or str(file) in error.detail or error.detail.startswith(SCHEDULE):
             raise
+        assert file is not None
         line = line_of(Path(file).read_text(encoding="utf-8"), error.detail)
         raise BadInput(error.code, f"{file}{f':{line}' if line else ''}: {error.detail}") from None
 

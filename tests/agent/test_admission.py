@@ -163,3 +163,10 @@ def test_a_device_that_holds_a_model_at_a_release_takes_that_release_and_refuses
     assert isinstance(refused, DesiredRefused)
     assert (refused.assignment, refused.code) == (found, Code.PINNED)
     assert "v2" in refused.detail
+
+
+def test_an_older_document_names_the_brokers_restart_before_an_attack() -> None:
+    with pytest.raises(BadInput) as caught:
+        check_document(document(version=3), device="cam-1", high_water=marked(), keyids=KEYS, now=NOW)
+    assert caught.value.code == Code.DESIRED_ROLLBACK
+    assert "a broker that has restarted from an older store" in caught.value.detail

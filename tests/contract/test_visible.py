@@ -3,11 +3,14 @@
 import io
 import json
 import logging
+from argparse import Namespace
 
 import pytest
 
 import agent.adapters.log_lines as agents
+import agent.cli as agents_cli
 import controller.cli as controllers
+from contract.log_lines import LIBRARIES
 from contract.visible import one_line, visible, visible_values
 
 
@@ -46,3 +49,20 @@ def test_a_record_is_one_line_and_a_trace_has_its_own(formatter: type[logging.Fo
     assert lines[0].endswith(r"WARNING one line: it said well\nINFO: FORGED")
     assert lines[1].endswith("ERROR one line: fails")
     assert lines[2] == "Traceback (most recent call last):"
+
+
+def test_libraries_say_only_what_is_wrong_unless_all_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Key abc failed to verify root` is a line of TUF beside our own words about the same document."""
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    begins = (agents_cli._begin_logging, controllers._begin_logging)
+    try:
+        for begin in begins:
+            for level, is_told in (("info", False), ("debug", True)):
+                begin(Namespace(log_level=level, log_format="text"))
+                logging.getLogger().setLevel(logging.DEBUG)
+                assert logging.getLogger("tuf.api._payload").isEnabledFor(logging.INFO) == is_told
+                assert logging.getLogger("tuf.api._payload").isEnabledFor(logging.WARNING)
+    finally:
+        logging.getLogger().setLevel(logging.WARNING)
+        for name in LIBRARIES:
+            logging.getLogger(name).setLevel(logging.NOTSET)

@@ -75,7 +75,7 @@ def test_inferences_without_end_neither_hide_failures_nor_make_any(said: Sums) -
 
 def test_the_verdict_says_that_a_device_was_set_aside() -> None:
     found = verdict(ERROR, *fleet(numbers(1.0), numbers(2.0)), *lies(numbers(1.0, 1e9), "beside it"))
-    assert "against 9 of their kinds and their own past, without one that lies far from all others" in found.detail
+    assert "against 9 of their kinds and their own past, without d19, which lies far from all others" in found.detail
 
 
 def test_of_two_devices_that_fail_altogether_only_one_is_set_aside() -> None:

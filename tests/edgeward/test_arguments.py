@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import edgeward
 from contract.errors import BadInput, Code
 from edgeward import arguments
+from edgeward.cli.main import cli
+from edgeward.cli.toml_place import told_by_line
 from edgeward.client import Client
 
 FRAME = pd.DataFrame({"a": [1.0]})
@@ -87,3 +90,16 @@ def test_a_run_names_the_argument_that_it_cannot_take(tmp_path: Path) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     for good in (1, 0.5, np.float32(1), np.int64(1), np.array(0.5)):
         arguments.number("value", good)
+
+
+def test_hours_that_make_no_sense_name_their_option_and_no_file(tmp_path: Path) -> None:
+    strategy = tmp_path / "mine.toml"
+    strategy.write_text("soak_s = 60\n")
+    found = CliRunner().invoke(cli, ["rollout", "plan", "m", "--strategy", str(strategy), "--hours", "noon"])
+    assert found.exit_code == 2
+    assert "Invalid value for '--hours': hours 'noon': write" in found.output
+    assert "mine.toml" not in found.output
+    with pytest.raises(BadInput, match=r"^strategy_invalid: schedule: it ends"), told_by_line(strategy):
+        raise BadInput(Code.STRATEGY_INVALID, "schedule: it ends before it begins")
+    with pytest.raises(BadInput, match=r"mine\.toml:1: soak_s is too long"), told_by_line(strategy):
+        raise BadInput(Code.STRATEGY_INVALID, "soak_s is too long")
