@@ -391,5 +391,4 @@ class Agent:
             stall_ms=max((model.stall_ms for model in self.models.values()), default=0.0),
             swap_rss_mb=self._swap_rss_mb, received=self._bytes_received,
         )  # fmt: skip
-        self._cpu_s = usage.cpu_s
-        self._telemetry_since = now
+        self._cpu_s, self._telemetry_since = usage.cpu_s, now

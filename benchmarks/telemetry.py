@@ -236,43 +236,46 @@ def _register(home: Path) -> None:
     Client(told["url"], (home / "token").read_text().strip()).push(model, name="m", sample=np.array(rows))
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from benchmarks.telemetry import _INTERVAL
-from controller.telemetry.counts import Counted
-from controller.telemetry.store import TelemetryStore
-from controller.trust.agreement import load_or_make_agreement, public_pem
-from controller.trust.keys import private_pem
-from controller.trust.senders import Senders
-store, first = TelemetryStore(Path(sys.argv[1])), int(sys.argv[2])
-for seq in range(first, first + 1_000_000):
-    store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
-    store.tend(60.0 * seq)
-    print(seq, flush=True)
-"""
-
-
 def _kills(count: int) -> Row:
     """Rows that the store had said were kept and that are gone after kill -9, over so many kills."""
     lost, first = 0.0, 1
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "telemetry.sqlite"
         for number in range(count):
-            with subprocess.Popen(
-                [sys.executable, "-c", KILLED, str(path), str(first)], stdout=subprocess.PIPE
-            ) as child:
-                assert child.stdout is not None
-                said = [child.stdout.readline()]
-                time.sleep(0.02 + 0.001 * (number * 37 % 50))
-                os.kill(child.pid, signal.SIGKILL)
-                said += child.stdout.read().split(b"\n")[:-1]
+            said = _killed(path, first, 0.02 + 0.001 * (number * 37 % 50))
             store = TelemetryStore(path)
             kept = sum(sums.inferences for _, _, _, sums in store.past("m", 0.0)) / _INTERVAL.inferences
             store.close()
-            lost += max(0.0, int(said[-1]) - kept)
+            lost += max(0.0, said - kept)
             first = int(kept) + 1
     return Row(f"rows lost that were kept, {count} kills", lost, 0.0, "", "none", 0.0)
+
+
+def _killed(path: Path, first: int, after_s: float) -> int:
+    """Kills a writer so long after its first row; returns the newest row that it said was kept.
+
+    The writer is a fork, which has imported everything: a new interpreter would take longer than it writes.
+    """
+    mouth, ear = os.pipe()[::-1]
+    child = os.fork()
+    if not child:
+        _write_until_killed(path, first, mouth)
+    os.close(mouth)
+    with os.fdopen(ear, "rb") as heard:
+        said = heard.readline()
+        time.sleep(after_s)
+        os.kill(child, signal.SIGKILL)
+        lines = (said + heard.read()).split(b"\n")[:-1]
+    os.waitpid(child, 0)
+    return int(lines[-1])
+
+
+def _write_until_killed(path: Path, first: int, mouth: int) -> None:
+    store = TelemetryStore(path)
+    for seq in range(first, first + 1_000_000):
+        store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
+        store.tend(60.0 * seq)
+        os.write(mouth, b"%d\n" % seq)
 
 
 def main() -> None:
