@@ -338,6 +338,12 @@ class CapturedRow(Answer, frozen=True):
     """Who or what the row belongs to."""
     file: str = ""
     """The name of the file that the row came from, of an image."""
+    signature: str = ""
+    """By the device's key, over all but the label; empty for a device without a key."""
+
+
+_UNSHOWN = ("inputs", "signature")
+"""Of a row: inputs have columns of their own, and a signature says nothing to people."""
 
 
 class Capture(Answer, frozen=True):
@@ -357,4 +363,4 @@ class Capture(Answer, frozen=True):
         (about,) = self.row.table_rows()
         about = {**about, "answer": self.row.id, "id": self.id, "device": self.device, "at": self.at}
         inputs: dict[str, object] = dict(self.row.inputs)
-        return [inputs | {f"_{name}": value for name, value in about.items() if name != "inputs"}]
+        return [inputs | {f"_{name}": value for name, value in about.items() if name not in _UNSHOWN}]
