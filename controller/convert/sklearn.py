@@ -58,9 +58,15 @@ def real_dtype(precision: Precision) -> str:
 
 
 def precisions_for(estimator: Any) -> tuple[Precision, ...]:
-    """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps."""
-    if any(type(part).__name__.startswith("GaussianProcess") for _, part in walk(estimator)):
+    """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps.
+
+    Of neighbours that lie nearly as far away as each other, float32 picks others: float64 comes first there.
+    """
+    parts = [type(part).__name__ for _, part in walk(estimator)]
+    if any(name.startswith("GaussianProcess") for name in parts):
         return ("float64",)
+    if any(name.startswith("KNeighbors") for name in parts):
+        return ("float64", "float32")
     plain = rewritten(estimator)
     return PRECISIONS if isinstance(plain, Pipeline) and len(plain.steps) > 1 else PRECISIONS[:2]
 
