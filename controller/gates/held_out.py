@@ -60,10 +60,10 @@ def _alone(held: HeldOut, limits: HeldOutPolicy, scores: Array) -> tuple[int, li
     """(limits that are broken, words, power) of the version by itself."""
     beyond = margin(_deviation(held, scores), held.rows)
     if held.task == "classification" and limits.min_accuracy is not None:
-        words = f"at least {limits.min_accuracy:g} is asked for"
+        words = f"at least {limits.min_accuracy:g} is required"
         return int(scores.mean() < limits.min_accuracy), [words], [f"would catch -{100 * beyond:.2g} points with 95 %"]
     if held.task != "classification" and limits.max_error is not None:
-        words = f"at most {limits.max_error:g} is asked for"
+        words = f"at most {limits.max_error:g} is required"
         return int(scores.mean() > limits.max_error), [words], [f"would catch +{beyond:.2g} of error with 95 %"]
     return 0, [], []
 
