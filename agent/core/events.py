@@ -12,7 +12,7 @@ class DesiredChanged(msgspec.Struct, frozen=True):
 
 
 class DesiredRefused(msgspec.Struct, frozen=True):
-    """A verified document asks for `assignment`, and this device's own configuration forbids it."""
+    """A verified document asks for `assignment`, but this device's own configuration forbids it."""
 
     assignment: Assignment
     code: str

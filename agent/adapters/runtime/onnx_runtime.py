@@ -59,9 +59,11 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device.
+    """Loads models in this process, probes them in another one. `memory_mb` limits the whole agent; 0 means what the
+    device has.
 
-    `worker_deadline_s` is what a model in a process of its own may take for one request, `budget` what sessions use.
+    `worker_deadline_s` is the time limit for one request to a model in a process of its own; `budget` limits all
+    sessions.
     """
 
     def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0, budget: Budget = SMALLEST) -> None:
@@ -103,7 +105,9 @@ class OnnxRuntime:
         heap.trim()
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
-        """Whether a loaded session answers its golden set (npz bytes) as at conversion; False if it cannot be read."""
+        """Returns whether a session answers its golden set (npz bytes) as at conversion; False if the set cannot be
+        read.
+        """
         from contract.golden import answers, mismatched_rows, ranks_of, split_golden  # needed once per boot
         from contract.tensors import decode_tensors
 
