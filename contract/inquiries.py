@@ -1,4 +1,4 @@
-"""What an operator asks one device, and what the device answers: newest log lines, or what its doctor finds.
+"""What an operator asks one device, and what the device answers: newest log lines, or the findings of its doctor.
 
 Decides how much an answer may hold. Refuses to know who may ask: the controller does, and the device checks the
 director's signature.
@@ -15,12 +15,11 @@ What = Literal["logs", "doctor"]
 MAX_LINES = 400
 """Lines of one answer: with MAX_LINE_CHARS they fit into one message."""
 MAX_LINE_CHARS = 400
-"""Of a line; a longer one is cut."""
+"""The most characters of a line; a longer line is cut."""
 MAX_ANSWER_BYTES = 200_000
-"""Of all lines of an answer, as encoded; the oldest are left out."""
+"""The most bytes of all lines of an answer, as encoded; the oldest are left out."""
 LIFE_S = 60
-"""An inquiry that is older than this, by signed time or the device's clock, is not answered: it was kept by somebody.
-"""
+"""Seconds. An older inquiry, by signed time or the device's clock, is not answered: somebody has kept it."""
 Line = Annotated[str, msgspec.Meta(max_length=MAX_LINE_CHARS)]
 
 
@@ -30,14 +29,14 @@ class Inquiry(Message, frozen=True):
     protocol: int
     device: Short
     id: Short
-    """Random; the answer repeats it."""
+    """A random name; the answer repeats it."""
     what: What
     lines: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
     """The most lines that the answer may have."""
     issued: Count
     """Seconds since 1970."""
     keyid: Short
-    """Of the director's key."""
+    """The id of the director's key."""
     signature: Annotated[str, msgspec.Meta(max_length=512)] = ""
 
 

@@ -67,7 +67,7 @@ class Documents:
         self._link = link
         self.record = record
         self._expiries: tuple[Trusted, dict[str, int]] | None = None
-        """What the device remembers beyond single models, as it is now."""
+        """The trusted metadata, and when its roles expire, in seconds since 1970."""
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
             self._pending.restore_roles(store.load_roles())

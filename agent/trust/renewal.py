@@ -83,7 +83,7 @@ class Renewal:
             return False
         life_s = self._life_s()
         self.fault, self._refused, self._retry_s = None, 0, 0.0
-        self.retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future does not renew without end
+        self.retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future must not loop
         return True
 
     def _go(self) -> None:

@@ -1,4 +1,4 @@
-"""The routes of looking at devices: a page of those that meet filters, and one of them with its history."""
+"""The routes of viewing devices: a page of those that pass filters, and one of them with its history."""
 
 import time
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _ASKED = frozenset(
 
 
 async def list_devices(request: web.Request) -> views.DevicePage:
-    """Devices that meet every filter, `limit` of them (50; at most 1,000) from `offset` on, in the order of `sort`.
+    """Returns devices that pass every filter, `limit` of them (50; at most 1,000) from `offset` on, in the order of
+    `sort`.
 
-    `q` is looked for in names, labels and codes. `presence` and `health` are words, several behind commas or
-    repeated; `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported;
-    `version` answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault or of a
-    failed update. `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way
-    round.
+    `q` is searched in names, labels and codes. `presence` and `health` are words, several with commas or repeated;
+    `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported; `version`
+    answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault or of a failed
+    update. `sort` is device, presence, health, seen, version or label.KEY; a minus before it reverses the order.
     BadInput `request_invalid`.
     """
     return device_page(request.app[STATE], list(request.query.items()), time.time())
@@ -89,7 +89,9 @@ def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
 
 
 def _release(state: State, model: str, version: str) -> int | None:
-    """A number; with a model also what names one of its versions. BadInput `unknown_version`, `request_invalid`."""
+    """Returns the number of a version; with a model also an alias or a semantic version. BadInput `unknown_version`,
+    `request_invalid`.
+    """
     if not version:
         return None
     number = version.removeprefix("v")

@@ -1,7 +1,7 @@
-"""The one place where scopes of tokens are held: a table of routes and what each of them reaches.
+"""The one place that enforces scopes of tokens: a table of routes and what each of them reaches.
 
-Decides that a deed whose route is not in the table is closed to everybody whose token has a scope. Looks are not
-limited: whoever may view sees the whole fleet. Refuses to know what lies inside a scope: `trust.scope` does.
+Decides that a change whose route is not in the table is refused for every token with a scope. Reading is not limited:
+whoever may view sees the whole fleet. Refuses to know what lies inside a scope: `trust.scope` does.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,21 +26,22 @@ from controller.trust.scope import Scope
 from controller.verbs import retraining, scopes
 
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
-"""Why a request is outside a scope; empty where it is inside."""
+"""Returns why a request is outside a scope; empty if it is inside."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
 class ScopeRefusal(Message, frozen=True):
-    """Whether the caller's scope lets them act on something."""
+    """Whether the caller's scope allows a change of something."""
 
     words: str
-    """Why not; empty where it does."""
+    """Why not; empty if it does."""
 
 
 @web.middleware
 async def hold_scope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses deeds outside the caller's scope: BadInput `outside_scope`. What is done inside is in the audit with
-    its scope."""
+    """Refuses changes outside the caller's scope: BadInput `outside_scope`. A change inside is audited
+    with its scope.
+    """
     needs = request.app[NEEDS].get(entry_of(request))
     if needs in (None, "nothing", "view") or request.match_info.http_exception is not None:
         return await handler(request)
@@ -58,13 +59,13 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def outside(request: web.Request, scope: Scope) -> str:
-    """Why a request is outside a scope; empty where it is inside."""
+    """Returns why a request is outside a scope; empty if it is inside."""
     check = REACHES.get(entry_of(request))
     return CLOSED if check is None else await check(request, request.app[STATE], scope)
 
 
 async def show_refusal(request: web.Request) -> ScopeRefusal:
-    """Whether the caller's scope lets them act on a `rollout`, a `device` or a whole `model`."""
+    """Returns whether the caller's scope allows changes of a `rollout`, a `device` or a whole `model`."""
     state, scope, asked = request.app[STATE], subject_of(request).scope, request.query
     words = ""
     if scope.limits and "rollout" in asked:
@@ -167,7 +168,7 @@ REACHES: dict[tuple[str, str], Check] = {
     ("GET", f"{_DEVICE}/logs"): _device,
     ("GET", f"{_DEVICE}/doctor"): _device,
 }
-"""What each deed reaches. A route that is not here is closed to everybody with a scope."""
+"""What each change reaches. A route that is not listed here is refused for every token with a scope."""
 
 SCOPE_ROUTES = (
     Route("view", "GET", "/v1/me/refusal", show_refusal, "Whether a token's scope allows it", ScopeRefusal),
