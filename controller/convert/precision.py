@@ -162,7 +162,7 @@ def _parity(
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []
     for part in (reference.sample, *reference.tried):
-        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # judged by `missing`: a row that lacks a required cell is refused
+        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # `missing` judges these
             compared[part.kind], found = _compared(part, rows, asked, allowed)
             worst += found
     return Parity(

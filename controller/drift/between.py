@@ -34,8 +34,7 @@ class Between(msgspec.Struct, frozen=True):
 def same_hours(
     trial: Iterable[tuple[str, float, Shape]], control: Iterable[tuple[str, float, Shape]]
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Returns shapes by device, of only those intervals in which both sides have rows; rows are (device, start, shape).
-    """
+    """Returns shapes by device, only of intervals in which both sides have rows; rows are (device, start, shape)."""
     ours, theirs = list(trial), list(control)
     both = {start for _, start, _ in ours} & {start for _, start, _ in theirs}
     return _by_device(ours, both), _by_device(theirs, both)
