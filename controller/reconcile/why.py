@@ -26,11 +26,11 @@ class WhyItem(Message, frozen=True):
     text: str
     """The sentence, without the time."""
     rollout: str = ""
-    """The rollout that it is about."""
+    """The rollout in the sentence."""
 
     @property
     def sentence(self) -> str:
-        """The sentence with its time, as `edgeward device why` says it."""
+        """The sentence with its time, as `edgeward device why` prints it."""
         if self.kind == "asked":
             return self.text.replace(": it was asked", f": at {self.at} it was asked", 1)
         return f"{self.at}: {self.text}" if self.at else self.text
@@ -81,14 +81,14 @@ def why(
 
 
 def _named(digest: str, rollout: Rollout | None) -> str:
-    """A version by its number where its rollout is known, else by the begin of its digest."""
+    """Names a version by its number if its rollout is known, else by the beginning of its digest."""
     if rollout is None or not rollout.carries(digest):
         return f"Version {digest[:12]}"
     return f"{rollout.model} v{rollout.release}"
 
 
 def _without_repeats(told: Iterable[WhyItem]) -> list[WhyItem]:
-    """What is said again with nothing between stands once, with how often and until when."""
+    """Merges repetitions with nothing between them into one entry, with the number and the time of the last."""
     found: list[WhyItem] = []
     for _, group in itertools.groupby(told, key=lambda item: (item.kind, item.text)):
         first, *more = group
