@@ -131,7 +131,7 @@ class Passes:
             if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
                 return
         except EdgewardError:
-            self._acknowledge()  # reports are durable, so a document that fails to publish does not delay their acknowledgement
+            self._acknowledge()  # reports are durable: a document that fails to publish does not delay their acks
             raise
         self._unpublished.clear()
         self._again = False
