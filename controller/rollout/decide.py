@@ -226,7 +226,7 @@ def _due_offers(
         else:
             under_way += 1
     if not allows(rollout.schedule, now):
-        return tuple(offer for offer in offers if offer.attempt == 1)  # updates that have begun continue, no new one begins
+        return tuple(offer for offer in offers if offer.attempt == 1)  # no new update begins
     first = due(rollout, untold, told=told, under_way=under_way + len(offers), now=now)
     return (*offers, *(Offer(device, rollout.model, rollout.release, mode) for device in first))
 
