@@ -1,7 +1,7 @@
 """Pushes a version: converts, judges, registers, audits.
 
-Decides whether a request is allowed now, and that bytes which are a version already make no other one. What is
-registered is whole: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
+Decides whether a request is allowed now, and that bytes which are a version already make no second one. A registered
+version is complete: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
 """The fraction of golden rows that a device may answer differently: processors round differently, and votes may tie."""
 MAX_GROUP_COLUMNS = 4
-"""Group columns whose values devices count apart; the gate on fairness judges further ones on held-out rows alone."""
+"""Group columns whose values devices count separately; the gate on fairness judges further ones on held-out rows
+alone."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 NOTHING = Told()
@@ -46,7 +47,7 @@ NO_MORE = Brought()
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push has led to: a new version, or the one whose bytes it has brought again."""
+    """The result of a push: a new version, or the existing one with the same bytes."""
 
     version: Version
     new: bool
@@ -76,9 +77,9 @@ async def push(
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
-    BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
-    out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
+    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not. BadInput
+    `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled out.
+    `request_invalid`, `unknown_version` for impossible tags or an impossible parent. Once it is cancelled, its children
     end and nothing is registered.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
@@ -121,7 +122,7 @@ async def push(
 
 
 def finish_interrupted(state: State) -> list[str]:
-    """Finishes pushes whose version was durable when the controller was killed; `MODEL vN` of each."""
+    """Finishes pushes whose version was durable when the controller was killed; returns `MODEL vN` of each."""
     found = []
     for model in state.registry.models():
         version = state.registry.newest(model)
@@ -160,7 +161,7 @@ def _refusal(version: Version) -> BadInput:
 
 
 def _parent(state: State, model: str, named: str) -> int | None:
-    """The release from which the new version follows: the one that was named, else the newest."""
+    """Returns the release from which the new version is derived: the named one, else the newest."""
     if named:
         return state.aliases.resolve(model, named)
     newest = state.registry.newest(model)
@@ -219,7 +220,7 @@ def _register(
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:
-    """Keeps the version, or finds the one that has these bytes; then its blobs are brought again if they were gone."""
+    """Stores the version, or finds the one with these bytes; then its blobs are restored if they were deleted."""
     version = Version(
         model=model,
         release=state.registry.next_release(model),
@@ -246,7 +247,7 @@ def _register(
 
 
 def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
-    """The manifest of the next release of `model`, as a release signer would vouch for it."""
+    """Returns the manifest of the next release of `model`, as a release signer would sign it."""
     answer = converted.answer
     fairness = gates.policy_of(state, model).fairness
     watched = fairness.groups[:MAX_GROUP_COLUMNS] if answer.task == "classification" else ()
