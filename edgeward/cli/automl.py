@@ -56,9 +56,9 @@ def automl(
 ) -> None:
     """Search the best pipeline for FRAME (.csv, .parquet) that a device can hold.
 
-    Every pipeline converts by construction. The controller converts and measures each on its own machine, with one
-    thread, and registers none; every trial is recorded as a run. Ctrl-C ends the search with what it has found. Exit
-    code 1: nothing keeps to the limits.
+    Every pipeline can be converted. The controller converts and measures each on its own machine, with one thread, and
+    registers none; every trial is recorded as a run. Ctrl-C ends the search with its results so far. Exit code 1:
+    nothing is within the limits.
     """
     from edgeward.automl import shown
     from edgeward.automl.distil import read_teacher
@@ -93,7 +93,7 @@ def automl(
 
 
 def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, quiet: bool) -> None:
-    """Writes and pushes the chosen pipeline, as asked."""
+    """Writes and pushes the chosen pipeline, if requested."""
     said = []
     if out is not None:
         import skops.io
@@ -108,7 +108,7 @@ def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, 
 
 
 def _push(found: Any, best: Trial, model: str) -> Any:
-    """Pushes from a run of its own, so that the version carries run, data digest and seed."""
+    """Pushes from a separate run, so that the version has run, data digest and seed."""
     from edgeward.client import Client
     from edgeward.runs.run import run
 
