@@ -1,7 +1,7 @@
-"""Which devices a command is about: names, a file of names, or filters; and the question before anything is done.
+"""The devices of a command: names, a file of names, or filters; and the question before anything is done.
 
-Decides that nothing is done to more than one device before somebody has seen which, and has said how many they are.
-Refuses to know what is done.
+Decides that nothing is done to more than one device before somebody has seen which, and has typed their number. Refuses
+to know what is done.
 """
 
 import csv
@@ -43,7 +43,7 @@ def selection_options(command: F) -> F:
 
 
 def selected(verb: str, names: Sequence[str], file: Path | None, given: dict[str, Any], *, yes: bool) -> list[str]:
-    """Returns the devices that a command is about, once somebody has agreed. BadInput where there is none."""
+    """Returns the devices of a command, once somebody has agreed. BadInput if there is none."""
     found = named(names, file)
     filters = filters_of(given)
     if filters.asked():
@@ -58,7 +58,7 @@ def selected(verb: str, names: Sequence[str], file: Path | None, given: dict[str
 
 
 def agree(verb: str, names: Sequence[str], *, ask: bool) -> None:
-    """Shows which devices are meant, and goes on only when somebody has typed how many they are."""
+    """Shows which devices are meant, and continues only when somebody has typed their number."""
     if not ask:
         return
     count, more = len(names), len(names) - SHOWN_NAMES
@@ -96,7 +96,7 @@ def read_names(lines: Iterable[str]) -> list[str]:
 
 
 def show_answers(answers: Table[DeviceAnswer], done: Callable[[DeviceAnswer], str], *, as_json: bool) -> None:
-    """Prints what became of each device. Exit code 1 if something was not done."""
+    """Prints the result for each device. Exit code 1 if something was not done."""
     if as_json:
         print_json(answers.plain)
     else:
