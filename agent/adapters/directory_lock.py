@@ -22,7 +22,7 @@ def lock_directory(directory: Path) -> TextIO:
 
 
 def _open(path: Path) -> TextIO:
-    """Ends the subscription to these topics."""
+    """Opens the lock file, and makes it if it is missing. On a read-only or full disk opens an existing one to read."""
     try:
         return path.open("w")
     except OSError as error:

@@ -84,7 +84,7 @@ class Loop:
         self.client.deploy(MODEL, strategy=SHADOW_THEN_CANARY)
         self.client.set_retraining_policy(MODEL, RETRAINING)
         pipeline = self.site.directory / "retrain_air.py"
-        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # a file of the user's own, as in a real project
+        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # as a user's own file
         token = self.client.create_token("trainer", ["operator"], 1.0)
         command = [
             "env", f"EDGEWARD_URL={self.site.url}", f"EDGEWARD_TOKEN={token.token}",
