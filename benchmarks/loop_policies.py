@@ -1,7 +1,7 @@
-"""When five policies retrain on a stream: never, daily, on drift, ours, and the oracle that knows the future.
+"""When five policies retrain on a series: never, daily, on drift, ours, and the oracle that knows the future.
 
 Decides what each of them does on each day. `ours` is the controller's own code: `controller.retraining.decide` and the
-champion gate. Refuses to know the streams.
+champion gate. Refuses to know the series.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ PSI_BINS = 10
 
 @dataclass
 class Life:
-    """How a stream went under one policy."""
+    """The course of a series under one policy."""
 
     right: Any
     """By row in life, whether the fleet's answer was right."""
@@ -40,7 +40,7 @@ class Life:
     passed_worse: int = 0
     training_s: float = 0.0
     size_bytes: int = 0
-    """Of a version as it travels."""
+    """The size of a version as it is sent, in bytes."""
     told: list[str] = field(default_factory=list)
 
     @property
@@ -49,24 +49,24 @@ class Life:
         return float(self.right.mean())
 
     def utility(self, world: World, policy: RetrainingPolicy) -> float:
-        """Right answers of the fleet, less what trainings, bytes and rollouts cost."""
+        """Right answers of the fleet, minus the costs of trainings, bytes and rollouts."""
         costs = policy.costs
         a_rollout = costs.per_rollout + costs.per_mb * DEVICES * world.size_bytes / 1e6
         return DEVICES * float(self.right.sum()) - costs.per_training_s * self.training_s - a_rollout * self.sent
 
 
 def never(world: World) -> Life:
-    """The first version for ever."""
+    """Keeps the first version for ever."""
     return Life(world.candidate(world.begins, hold_out=False).right[world.begins :])
 
 
 def daily(world: World) -> Life:
-    """A new version each day, whatever it is like."""
+    """Makes a new version each day, whatever its quality."""
     return _unconditional(world, lambda _: True)
 
 
 def on_drift(world: World) -> Life:
-    """A new version whenever a column of the newest 28 days has moved from those of the training rows (PSI)."""
+    """Makes a new version whenever a column of the newest 28 days has moved from those of the training rows (PSI)."""
     begin = {"first": 0, "until": world.begins}
 
     def moved(until: int) -> bool:
@@ -95,7 +95,7 @@ def _unconditional(world: World, wanted: Any) -> Life:
 
 
 def ours(world: World, policy: RetrainingPolicy) -> Life:
-    """The controller's policy and gate, asked once a day."""
+    """Asks the controller's policy and gate once a day."""
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
     life, since, past = Life(None), world.begins, []
@@ -124,7 +124,7 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
 
 
 def _note(life: Life, world: World, candidate: Candidate, serving: Candidate, *, passed: bool, start: int) -> None:
-    """Counts what the gate did, and whether it was right by the 28 days that followed."""
+    """Counts what the gate did, and whether it was right by the following 28 days."""
     after = slice(start, int(np.searchsorted(world.stream.at, world.stream.at[start] + 28 * DAY_S)))
     worse = bool(candidate.right[after].mean() < serving.right[after].mean())
     life.sent += passed

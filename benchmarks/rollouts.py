@@ -61,7 +61,7 @@ def _ratio_stopped(name: str, seeds: int, goal: float) -> Row:
 
 
 def _ends_well(name: str, seed: int) -> bool:
-    """Runs one seed until the second rollout has ended, and returns whether it ended as it must.
+    """Runs one seed until the second rollout has ended, and returns whether it ended as expected.
 
     Every device must have been safe at every moment.
     """
