@@ -1,4 +1,6 @@
-"""The API's door on real sockets: bodies, slow callers, crowds, proxies, streams of ended tokens, refused attempts."""
+"""The limits of the API on real sockets: bodies, slow callers, many callers, proxies, streams of ended tokens, refused
+attempts.
+"""
 
 import asyncio
 import base64
@@ -48,7 +50,7 @@ class Callers:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, raw: bytes, limit_s: float = 10.0) -> bytes:
-        """Everything that comes back until the controller closes."""
+        """Returns everything that comes back until the controller closes."""
         reader, writer = await self.connect()
         try:
             writer.write(raw)

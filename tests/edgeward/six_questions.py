@@ -31,9 +31,9 @@ class Question:
     """The page in the browser that answers it as well."""
     truth: str
     says: tuple[str, ...]
-    """What an answer must say for this truth."""
+    """What a right answer must contain."""
     says_not: tuple[str, ...] = ()
-    """What an answer must not say: it would be about others."""
+    """What a right answer must not contain, because it is about others."""
 
 
 _OTHERS = tuple(each for each in FLEET if each not in SILENT)
