@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 BOOT, WAITING, UNHEARD, CONFIG = "the record of the boot", "what a document waits for", "the key", "remote config"
 NEVER = ConfigState()
-"""What a fault concerns, where no topic says it."""
+"""The key of a fault that belongs to no topic."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -92,7 +92,8 @@ class Agent:
         self._boot = BootRecord(store)
         stepper.before_save = self._make_boot_durable
         self._pruned = False
-        """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
+        """Whether the remains of a power cut were deleted. A document comes first, because it may ask for some of
+        them."""
         self._linked_at = self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -104,18 +105,20 @@ class Agent:
 
     @property
     def expiries(self) -> dict[str, int]:
-        """When certificates and roles expire that the device has or relies on, in seconds since 1970; any thread."""
+        """When certificates and roles expire that the device has or relies on, in seconds since 1970;
+        from any thread.
+        """
         roles = self._documents.expiries() if self._documents is not None else {}
         return {**self._read_expiries, **roles}
 
     @property
     def link(self) -> tuple[bool, float]:
-        """Whether the link is up, and since when, in the seconds of `now`; any thread."""
+        """Whether the link is up, and since when, in seconds on the clock of `now`; from any thread."""
         return self._reporter.online, self._linked_at
 
     def boot(self, now: float) -> None:
-        """Resumes from flash. A disk that cannot hold even the boot counter prevents no confirmed version from serving:
-        until it can, nothing is saved, and so no trial begins.
+        """Resumes from flash. If the disk cannot even hold the boot counter, confirmed versions still serve, but
+        nothing is saved and no trial begins until it can.
         """
         records, corrupt = self._store.load_records()
         damaged = self._boot.load()
@@ -132,7 +135,7 @@ class Agent:
 
     @property
     def faults(self) -> dict[str, str]:
-        """What is wrong with this device now, by code; any thread."""
+        """What is wrong with this device now, by code; from any thread."""
         return self._faults.by_code()
 
     def kept_trust(self) -> Trusted | None:
@@ -152,9 +155,9 @@ class Agent:
             self._refuse(BOOT, error, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
-        """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.
+        """Accepts documents from here on, based on the metadata verified before, or on a new disk on the root `given`.
 
-        Separate from `boot`, with a late import: verifying imports python-tuf and cryptography (48 ms).
+        Separate from `boot`, with a late import: the imports of python-tuf and cryptography take 48 ms.
         """
         from agent.trust.documents import Documents
 
@@ -198,7 +201,7 @@ class Agent:
         self._tick(now)
 
     def wake_at(self) -> float:
-        """Returns when `Woke` is due at the latest, in the seconds of `now`."""
+        """Returns when `Woke` is due at the latest, on the clock of `now`."""
         due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._asked.candidates.wake_at())
         if self._documents is not None:
             due = min(due, self._documents.wake_at())
@@ -245,7 +248,7 @@ class Agent:
             self._reporter.refuse(error, now)
 
     def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
-        """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
+        """Reports a fault, and repeats it in heartbeats until `what` (a topic, the boot) succeeds."""
         self._faults.note(what, error)
         self._reporter.refuse(error, now)
 
@@ -263,7 +266,7 @@ class Agent:
 
     @property
     def unheard(self) -> bool:
-        """Whether the controller says that it does not know this device's key; any thread."""
+        """Whether the controller says that it does not know this device's key; from any thread."""
         return UNHEARD in self._faults
 
     def _take(self, found: "Found", now: float) -> None:
@@ -288,7 +291,7 @@ class Agent:
             self._stepper.prune(now)
 
     def _configure(self, wanted: RemoteConfig, now: float) -> None:
-        """Tries a remote configuration; a disk that takes no record of it is a fault that the next document ends."""
+        """Tries a remote configuration. If the disk cannot record it, that is a fault, which the next document ends."""
         try:
             self._tuner.desired(wanted, now)
         except WorldError as error:
@@ -298,7 +301,7 @@ class Agent:
         self._heartbeat_at = min(self._heartbeat_at, now + self._every("heartbeat_s"))
 
     def _every(self, name: Cadence) -> float:
-        """An interval in seconds: that of the remote configuration, or the device's own."""
+        """Returns an interval in seconds: that of the remote configuration, or the device's own."""
         return self._tuner.interval(name) or float(getattr(self._intervals, name))
 
     def _begin_numbering(self, now: float) -> None:

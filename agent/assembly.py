@@ -47,7 +47,7 @@ class Ports:
     link: Link
     runtime: Runtime
     enqueue: Callable[[Stimulus], None]
-    """Hands a stimulus to the thread that owns the agent, from any thread."""
+    """Passes a stimulus to the thread that owns the agent, from any thread."""
     wall_clock: Callable[[], datetime]
     """The date, in UTC."""
     local_clock: Callable[[], datetime]
@@ -57,21 +57,22 @@ class Ports:
     new_lock: Callable[[], Any]
     """A new lock, as a context manager."""
     random: Callable[[], float]
-    """Numbers from 0 to 1, for the choice of captured rows."""
+    """Numbers in [0, 1), for the choice of captured rows."""
     boot: int
     """A random number for this start of the agent, from 1 to 2**53: messages are ordered by it, not by clocks."""
     holds: Callable[[], bool] = bool
-    """Whether an application asks that nothing is swapped in now."""
+    """Whether an application asks that no version is swapped now."""
     open_source: OpenSource | None = None
-    """Opens a source of chunks by its address; None where only the broker brings chunks."""
+    """Opens a source of chunks by its address; None if only the broker brings chunks."""
     lives: Callable[[], Lives] = lambda: ((), ())
     """What sensors and sinks have done so far, from any thread."""
     look: Callable[[Inquiry], None] = lambda _: None
-    """Begins to look into an inquiry; what is found comes as `LookedInto`."""
+    """Begins to answer an inquiry; the result comes as `LookedInto`."""
     tune: Callable[[RemoteConfig | None], None] = lambda _: None
-    """Brings a remote configuration to bear beyond the intervals, None the device's own. BadInput: not allowed here."""
+    """Applies a remote configuration beyond the intervals; None means the device's own. BadInput if it is not allowed
+    here."""
     tune_fault: Callable[[], str] = str
-    """What is broken now besides models, in words; empty for nothing."""
+    """What is broken now apart from models, in words; empty for nothing."""
     answers_disk: Callable[[], Disk] | None = None
     """Opens the directory of answers that wait for a label; None where none outlives the process."""
     captures_disk: Callable[[], Disk] | None = None
@@ -87,7 +88,7 @@ class Assembly:
         self.dropped: Counter[str] = Counter()
         """What limits discarded since the process started, by kind."""
         self.slots: dict[str, ModelSlot] = {}
-        """By model. Replaced when a model is new, never changed: other threads read it."""
+        """By model. When a model is new the dict is replaced and never modified, because other threads read it."""
         self._slots_lock = ports.new_lock()
         self._store = Store(ports.disk, config.transfer.keep_mb << 20)
         stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()
@@ -101,7 +102,7 @@ class Assembly:
         self.agent = self._new_agent(identity)
 
     def slot(self, name: str) -> ModelSlot:
-        """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
+        """Returns the slot of a model, whether or not the device knows the model yet; from any thread."""
         with self._slots_lock:
             if name not in self.slots:
                 lock = self._ports.new_lock()
@@ -132,7 +133,9 @@ class Assembly:
         raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {answer[:64]!r} of a model on this device is known")
 
     def confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
-        """Returns a blob of a stable version and the path of its file, None if no such digest; from any thread."""
+        """Returns a blob of a stable version and the path of its file; None if no such digest is known. From any
+        thread.
+        """
         stable = (model.state.record.stable for model in list(self.agent.models.values()))
         blobs = (blob for assignment in stable if assignment is not None for blob in assignment.blobs)
         found = next((blob for blob in blobs if blob.sha256 == digest), None)

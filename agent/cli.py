@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
 
 
 def _begin_logging(call: argparse.Namespace) -> None:
-    """Lets this program log to standard error as its options say."""
+    """Configures the log of this program on standard error as its options say."""
     to = logging.StreamHandler()
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(config: Config, call: argparse.Namespace) -> int:
-    from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
+    from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does not need it
 
     if config.enrolment.claim_file:
         from agent.trust.enrol import enrol_at_first_start
@@ -124,7 +124,7 @@ def _adopt(config: Config, call: argparse.Namespace) -> int:
     from agent.adapters.directory_lock import lock_directory
     from agent.trust.adopt import adopt
 
-    lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it holds what is changed here
+    lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it holds what changes here
     try:
         home = adopt(call.claim, config, call.config, PosixDisk)
     finally:
@@ -141,7 +141,7 @@ def _renew(config: Config, call: argparse.Namespace) -> int:
     if not config.broker.cert_file or not config.enrolment.url:
         raise BadInput(Code.CONFIG_INVALID, "broker.cert_file and enrolment.url: this device was not enrolled")
     pairs = open_pairs(config)
-    with lock_directory(Path(config.device.state_dir)):  # an agent that runs renews by itself
+    with lock_directory(Path(config.device.state_dir)):  # a running agent renews by itself
         renewal = new_renewal(config, pairs)
         if not renewal.attempt(time.monotonic()):
             assert renewal.fault is not None
@@ -175,7 +175,7 @@ def _status(config: Config, call: argparse.Namespace) -> int:
 
 
 def _say(words: str, to: TextIO | None = None, *, indent: int = 2) -> None:
-    """Prints lines, wrapped between words where a screen shows them; a program gets them whole."""
+    """Prints lines, wrapped between words on a screen; a program gets them unwrapped."""
     to = to or sys.stdout
     if to.isatty() or os.environ.get("COLUMNS"):
         words = wrapped(words, shutil.get_terminal_size().columns, indent)
@@ -183,7 +183,7 @@ def _say(words: str, to: TextIO | None = None, *, indent: int = 2) -> None:
 
 
 def _noted(lives: SavedLives | None) -> list[str]:
-    """What the agent has noted that is wrong, in words."""
+    """Returns in words what the agent has noted to be wrong."""
     return [] if lives is None else [f"{code} at {_moment(lives.at)}: {what}" for code, what in lives.faults.items()]
 
 
@@ -200,7 +200,7 @@ def _lives_as_json(lives: SavedLives | None) -> dict[str, object]:
 
 
 def _problems(config: Config, path: Path) -> list[str]:
-    """What is wrong with this device's own files, in words; nothing is connected here."""
+    """Returns in words what is wrong with this device's own files; connects to nothing."""
     from agent.doctor import DEVICE_FILES, examine
 
     return [f"{found.check}: {found.detail}" for found in examine(config, path, DEVICE_FILES) if not found.ok]

@@ -1,6 +1,6 @@
 """The agent's configuration: strict TOML, every key with its default here and in configs/agent.toml.
 
-Decides what a legal configuration is. Refuses to know how anything is done with it.
+Decides what a legal configuration is. Refuses to know how it is used.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ class Device(Message, frozen=True):
 
 
 class Broker(Message, frozen=True):
-    """Where the MQTT 5 broker is."""
+    """The address of the MQTT 5 broker, and how to connect to it."""
 
     url: str = "mqtt://127.0.0.1:1883"
     ca_file: str = ""
@@ -43,7 +43,7 @@ class Broker(Message, frozen=True):
 
 
 class Trust(Message, frozen=True):
-    """Where trust starts."""
+    """The root of trust and the files that belong to it."""
 
     root_file: str = "root.json"
     fresh: bool = False
@@ -54,7 +54,7 @@ class EnrolmentConfig(Message, frozen=True):
 
     url: str = ""
     claim_file: str = ""
-    """A claim, relative to the configuration: the first start trades it for the certificate and removes it."""
+    """A claim, relative to the configuration: the first start exchanges it for the certificate and removes it."""
 
 
 class IntervalsConfig(Message, frozen=True):
@@ -66,13 +66,13 @@ class IntervalsConfig(Message, frozen=True):
 
 
 class ServingConfig(Message, frozen=True):
-    """Where local programs ask for predictions, by the Open Inference Protocol."""
+    """Where local programs ask for predictions by the Open Inference Protocol."""
 
     listen: str = ""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
     names: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
-    """Names besides addresses and `localhost` under which requests may ask for this server."""
+    """Names besides addresses and `localhost` that a request may have in its `Host` header."""
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
@@ -88,7 +88,7 @@ class ServingConfig(Message, frozen=True):
 
 
 class FileSink(Message, frozen=True, tag_field="kind", tag="file"):
-    """JSON lines in a file; a full one becomes NAME.1 in place of the one before it."""
+    """JSON lines in a file; a full file is renamed to NAME.1 and replaces the former NAME.1."""
 
     path: str
     max_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 10_000_000
@@ -107,7 +107,7 @@ class TopicSink(Message, frozen=True, tag_field="kind", tag="topic"):
 
 
 class WebhookSink(Message, frozen=True, tag_field="kind", tag="webhook"):
-    """A JSON array by POST; tried again three times, unless the answer says that it never will be taken."""
+    """A JSON array by POST; tried again three times, unless the answer says that it will never be accepted."""
 
     url: Annotated[str, msgspec.Meta(pattern="^https?://")]
     headers: Annotated[dict[HeaderName, HeaderValue], msgspec.Meta(max_length=16)] = {}
@@ -122,7 +122,9 @@ Sink = FileSink | TopicSink | WebhookSink
 
 
 class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
-    """Rows of a CSV (also .gz) or Parquet file at a steady rate. With `follow`: what is appended, CSV or JSON lines."""
+    """Rows of a CSV (also .gz) or Parquet file at a steady rate. With `follow`: rows that are appended, as CSV or JSON
+    lines.
+    """
 
     model: str
     path: str
@@ -168,7 +170,7 @@ class SerialSensor(Message, frozen=True, tag_field="kind", tag="serial"):
 
 
 class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
-    """Pictures that appear in a directory, each one row: of columns, or of the one tensor that `input` names."""
+    """Pictures that appear in a directory. Each is one row: of columns, or of the one tensor that `input` names."""
 
     model: str
     path: str
@@ -216,7 +218,7 @@ class Capture(Message, frozen=True):
 
 
 class FeedbackConfig(Message, frozen=True):
-    """Topics of the same broker on which applications say what was true, and report numbers of their own."""
+    """Topics of the same broker on which applications send labels, and numbers that they measure."""
 
     labels_topic: str = ""
     metrics_topic: str = ""
@@ -239,14 +241,14 @@ class GoldenConfig(Message, frozen=True):
 
 
 class SpoolConfig(Message, frozen=True):
-    """What waits on flash for the controller."""
+    """The messages for the controller that wait on flash."""
 
     max_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 32)] = 16 * 1024 * 1024
     batch_s: Interval = 30.0
 
 
 class TransferConfig(Message, frozen=True):
-    """What models may take off this device's link, and where they come from besides the broker."""
+    """How much of this device's link models may use, and where they come from besides the broker."""
 
     max_bytes_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     hours: tuple[str, ...] = ()
@@ -274,7 +276,7 @@ class Config(Message, frozen=True):
 
 
 def load_config(path: Path) -> Config:
-    """Reads and checks a file. BadInput `config_invalid` names the file, the key and what is allowed there."""
+    """Reads and checks a file. BadInput `config_invalid` names the file, the key and the allowed values."""
     try:
         config = decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -335,7 +337,7 @@ def check_serve_at(serve_at: str) -> tuple[str, int] | None:
     """Returns (address, port) by which neighbours reach this device, None for "". BadInput `config_invalid`."""
     if not serve_at:
         return None
-    import ipaddress  # here, because most devices share nothing
+    import ipaddress  # here, because most devices serve no neighbours
 
     host, _, port = serve_at.rpartition(":")
     try:

@@ -51,23 +51,23 @@ if TYPE_CHECKING:
     from contract.trust.verified import Trusted
 
 INBOX_SIZE = 256
-"""Stimuli that wait for the worker; a full inbox holds up the network thread, and with it the broker."""
+"""The most stimuli that wait for the worker; a full inbox delays the network thread, and with it the broker."""
 WATCHDOG_S = 5.0
-"""Between two looks at whether the network thread lives."""
+"""Seconds between two checks that the network thread is alive."""
 CONNECT_MIN_S, CONNECT_MAX_S = 1.0, 60.0
-"""Between attempts to take up trust and a connection, doubled each time: a person mends the file that is missing."""
+"""Seconds between attempts to load trust and connect, doubled each time: a person has to restore a missing file."""
 COLLECT_AFTER = 10_000
-"""Objects, as the collector counts them, between two searches for cycles, of which there are few. Python's own 700
-means a search every 1,000 requests, 0.1 to 1 ms in which every request waits."""
+"""The number of objects, as the collector counts them, between two searches for cycles, of which there are few.
+Python's own 700 means a search every 1,000 requests, of 0.1 to 1 ms in which every request waits."""
 HOLD_FILE = "hold-updates"
-"""While a file of this name lies in the state directory no new version is swapped in. Any program may create it."""
+"""While a file of this name is in the state directory, no new version is swapped in. Any program may create it."""
 
 _log = logging.getLogger("edgeward.agent")
 _EDGEWARD_LOG = logging.getLogger("edgeward")
 
 
 class Daemon:
-    """One agent process. WorldError `disk_failed` if another one has the state directory."""
+    """One agent process. WorldError `disk_failed` if another one uses the state directory."""
 
     def __init__(self, config: Config, config_path: Path, doctor: Doctor = no_doctor) -> None:
         self._config = config
@@ -91,7 +91,7 @@ class Daemon:
         self._sign = LateSigner(config) if config.broker.key_file else None
         self._connect_at, self._connect_s = 0.0, CONNECT_MIN_S
         self.fault: EdgewardError | None = None
-        """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
+        """Why no connection can be made; None while nothing is wrong. An unreachable broker is no fault."""
         self._pipelines: Pipelines | None = None
         self._feedback: FeedbackTopics | None = None
         self._kept_lives = KeptLives(self._state_dir)
@@ -165,9 +165,9 @@ class Daemon:
             self._server.start()
 
     def _connect(self) -> None:
-        """Starts the sensors, loads trust and connects. What cannot be done is `fault`, and is tried again later.
+        """Starts the sensors, loads trust and connects. What fails is kept in `fault` and tried again later.
 
-        Separate from `start`, with late imports: it takes 65 ms, for which a first answer need not wait.
+        Separate from `start`, with late imports: it takes 65 ms, and a first answer need not wait for it.
         """
         try:
             self._start_sensors()
@@ -200,7 +200,9 @@ class Daemon:
             self._pipelines.paused = self._paused
 
     def _root(self) -> "Trusted":
-        """The root of trust. One that cannot be read is needed on a new disk alone: flash holds what followed it."""
+        """Returns the root of trust. An unreadable one is an error on a new disk only: otherwise flash holds what
+        followed it.
+        """
         from agent.trust.credentials import load_root
 
         try:
@@ -228,7 +230,9 @@ class Daemon:
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
 
     def _take_up_pair(self) -> "Broker":
-        """The broker as the pair says that counts, which is renewed from here on, also while nothing connects."""
+        """Returns the broker with the key pair that counts, and renews that pair from here on, also without a
+        connection.
+        """
         from agent.adapters.renewer import Renewer, broker_by, expiries_of, open_pairs
 
         pairs = open_pairs(self._config)
@@ -238,7 +242,7 @@ class Daemon:
         return broker_by(self._config, pairs)
 
     def _renewed(self, broker: "Broker") -> None:
-        """Goes on with the new pair, in the renewer's thread: the worker never waits for a network."""
+        """Continues with the new pair, in the renewer's thread: the worker never waits for a network."""
         from agent.adapters.renewer import expiries_of, open_pairs
 
         if self._sign is not None:
@@ -254,7 +258,7 @@ class Daemon:
         new.start()
 
     def work(self) -> None:
-        """Connects, again and again where that cannot be done, and handles stimuli until `stop`."""
+        """Connects, repeatedly if that fails, and handles stimuli until `stop`."""
         watchdog_at = time.monotonic() + WATCHDOG_S
         while not self._stop.is_set():
             if self._connection is None and time.monotonic() >= self._connect_at:
@@ -306,7 +310,9 @@ class Daemon:
             self._inbox.put(stimulus)
 
     def _is_taken(self, topic: str, payload: bytes) -> bool:
-        """Gives a message to the sensor or the feedback whose topic it is, in the network thread; whether one is."""
+        """Gives a message to the sensor or the feedback whose topic it is, in the network thread. Returns whether there
+        is one.
+        """
         rows, feedback = self._pipelines, self._feedback
         return (rows is not None and rows.take(topic, payload)) or (
             feedback is not None and feedback.take(topic, payload)
@@ -322,7 +328,7 @@ class Daemon:
             self._holders.pop()
 
     def _tune(self, wanted: RemoteConfig | None) -> None:
-        """Brings a remote configuration to bear: sensors, and limits of serving; None the device's own."""
+        """Applies a remote configuration to sensors and to the limits of serving; None means the device's own."""
         self._paused = frozenset(wanted.paused_sensors) if wanted is not None else frozenset()
         if self._pipelines is not None:
             self._pipelines.paused = self._paused
@@ -356,7 +362,7 @@ class Daemon:
         return new_server(config, lambda: device.slots, facts=self._facts)
 
     def _facts(self) -> "Facts":
-        """What `/metrics` tells besides the slots."""
+        """The facts of `/metrics` that are not in the slots."""
         from agent.adapters.process_facts import process_facts
         from agent.serving.metrics import Facts
 

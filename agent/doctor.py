@@ -1,6 +1,6 @@
 """The checks of `edgeward-agent doctor`: everything outside the agent that can prevent it from working.
 
-Decides what is in order. Each check returns a finding and changes at most a scratch file. Refuses to repair.
+Decides what is in order. Each check returns a finding and changes nothing but a scratch file. Refuses to repair.
 """
 
 import importlib.metadata
@@ -22,16 +22,17 @@ from contract.errors import EdgewardError
 from contract.stick import DOCUMENTS
 
 OLDEST_ONNXRUNTIME = (1, 31)
-"""Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
+"""Before this version, building a session holds the GIL for 120 to 455 ms, and hostile files read outside their
+bounds."""
 FREE_MB_WANTED = 64
 DEVICE_FILES = frozenset({"root of trust", "state directory", "certificates"})
-"""Checks of this device's own files: `status` makes them, too."""
+"""Checks of this device's own files, which `status` makes as well."""
 OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 RENEW = "edgeward-agent renew"
-"""The command that words about a certificate name."""
+"""The command that findings about a certificate name."""
 DAY_S = 86_400.0
 WARN_S = 7 * DAY_S
-"""A certificate with less is wrong: it should have been renewed three weeks ago."""
+"""A certificate with less time left is a fault: it should have been renewed three weeks ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Finding:
 
 
 def examine(config: Config, config_path: Path, only: frozenset[str] | None = None) -> Iterator[Finding]:
-    """Yields the findings one by one, of the checks in `only` or of all; a check that raises gives a finding, too."""
+    """Yields the findings of the checks in `only`, or of all checks. A check that raises gives a finding as well."""
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),
@@ -80,7 +81,7 @@ def _owners() -> tuple[bool, str]:
 
 
 def _onnxruntime() -> tuple[bool, str]:
-    import onnxruntime  # here, because it takes 150 ms, and `status` does without
+    import onnxruntime  # here, because it takes 150 ms, and `status` does not need it
 
     version = onnxruntime.__version__
     new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_ONNXRUNTIME
@@ -89,7 +90,7 @@ def _onnxruntime() -> tuple[bool, str]:
 
 
 def _private_parts() -> tuple[bool, str]:
-    from agent.adapters import private_parts  # it imports what it looks at
+    from agent.adapters import private_parts  # here, because it imports the libraries that it checks
 
     found = private_parts.faults()
     return not found, "; ".join(found) or f"all {len(private_parts.PARTS)} are as the agent uses them"
@@ -109,7 +110,7 @@ def _state_dir(path: Path) -> tuple[bool, str]:
 
 
 def _sources(path: Path, only: frozenset[str] | None) -> Iterator[Finding]:
-    """A finding for each sensor and each sink that has run, and one where none has."""
+    """Returns a finding for each sensor and each sink that has run, and one if none has."""
     from agent.adapters.kept_lives import load_lives, sensor_words, sink_words
 
     lives = load_lives(path)
@@ -147,7 +148,7 @@ def _broker(config: Config) -> tuple[bool, str]:
     if parts.scheme == "file":
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
-    from agent.adapters.mqtt.hello import say_hello  # as above
+    from agent.adapters.mqtt.hello import say_hello  # here: `status` does not need it
 
     found = say_hello(_broker_now(config), config.device.name, datetime.now(UTC))
     until = f", its certificate is good until {found.broker_expires:%Y-%m-%d}" if found.broker_expires else ""
@@ -155,7 +156,7 @@ def _broker(config: Config) -> tuple[bool, str]:
 
 
 def _with_config(found: tuple[bool, str], path: Path) -> tuple[bool, str]:
-    """The finding with commands that name the configuration that was examined."""
+    """Returns the finding; its commands name the configuration that was examined."""
     return found[0], found[1].replace(RENEW, f"{RENEW} -c {shlex.quote(str(path))}")
 
 
@@ -164,7 +165,7 @@ def _certificates(config: Config) -> tuple[bool, str]:
     if not broker.cert_file:
         if not broker.url.startswith("mqtts:"):
             return True, "none are needed: broker.url is not mqtts://"
-        from agent.adapters.mqtt.paho_link import tls_context  # as above: `status` needs paho for TLS alone
+        from agent.adapters.mqtt.paho_link import tls_context  # here, because `status` needs paho for TLS alone
 
         tls_context(broker)
         return True, f"{broker.ca_file or 'the system'} vouches for the broker, this device has no certificate"
@@ -181,7 +182,9 @@ def _certificates(config: Config) -> tuple[bool, str]:
 
 
 def _broker_now(config: Config) -> Broker:
-    """The broker by the pair that counts, which may have been renewed since the configuration was written."""
+    """Returns the broker with the key pair that counts, which may have been renewed since the configuration was
+    written.
+    """
     from agent.adapters.renewer import broker_by, open_pairs
 
     return broker_by(config, open_pairs(config)) if config.broker.cert_file else config.broker

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 """A numpy array of any shape and dtype. `numpy.typing` has the same name and takes a device 15 ms to import."""
 Inputs = Mapping[str, Array]
 Lives = tuple[tuple[SensorState, ...], tuple[SinkState, ...]]
-"""What all sensors and all sinks of a device have done."""
+"""The states and counts of all sensors and of all sinks of a device."""
 
 
 class Disk(Protocol):
@@ -40,7 +40,7 @@ class Disk(Protocol):
         ...
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Writes into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        """Writes into a file, and creates or extends it. FileNotFoundError if the file ends before `offset`."""
         ...
 
     def sync(self, name: str) -> None:
@@ -86,20 +86,22 @@ class Link(Protocol):
         ...
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribes; retained messages follow. QoS 0 for what is asked for again if it does not come."""
+        """Subscribes; the broker then sends its retained messages. QoS 0 is for messages that are requested again if
+        they are lost.
+        """
         ...
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Unsubscribes; what was sent before may still arrive."""
+        """Unsubscribes; messages that were sent before may still arrive."""
         ...
 
 
 class Stopped(Exception):
-    """An inference was cancelled, before it began or while it ran, because nobody waits for it. It is no fault."""
+    """An inference was cancelled, before or while it ran, because nobody waits for it. It is no fault."""
 
 
 class Stop:
-    """Ends one inference, from any thread. `after(seconds, call)` calls later, and where a timer runs out."""
+    """Ends one inference, from any thread. `after(seconds, call)` calls `call` later, for time limits."""
 
     def __init__(self, after: Callable[[float, Callable[[], None]], None]) -> None:
         self.why = ""
@@ -156,9 +158,9 @@ class Usage(msgspec.Struct, frozen=True):
 
     rss_mb: float
     cpu_s: float
-    """Since it started, on all cores."""
+    """CPU seconds since it started, over all cores."""
     temperature_c: float | None = None
-    """Of the hottest thermal zone; None where the kernel reports none."""
+    """The temperature of the hottest thermal zone; None if the kernel reports none."""
 
 
 class Runtime(Protocol):
@@ -200,12 +202,13 @@ class Runtime(Protocol):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One row from a sensor: one cell by column name, and the label where the sensor knows it."""
+    """One row from a sensor: cells by column name, and the label if the sensor knows it."""
 
     values: Mapping[str, Any]
     label: str | float | None = None
     key: str = ""
-    """Who or what the row belongs to. While a trial answers only a share, one version answers all rows of one key."""
+    """Who or what the row belongs to. While a trial answers a part of the requests, one version answers all rows of one
+    key."""
     file: str = ""
     """The name of the file that the row comes from, of an image or a sound."""
     offset_s: float | None = None

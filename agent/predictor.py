@@ -41,9 +41,9 @@ class Model:
         """Returns the output arrays in the manifest's order; arrays are not copied. WorldError `not_serving`.
 
         `inputs` are arrays by input name, of the shapes (rows, ...) and dtypes that the manifest names. While a trial
-        answers a share of the requests, requests of one `key` go to one version.
-        BadInput `tensors_invalid`, `value_range`, `value_missing` for arrays that the model does not take; they are
-        counted beside its inferences. Raises what onnxruntime raises for others, which counts against its health.
+        answers a part of the requests, requests of one `key` go to one version. BadInput `tensors_invalid`,
+        `value_range`, `value_missing` for arrays that the model cannot accept; they are counted beside its inferences.
+        Raises what onnxruntime raises for other arrays, which counts against the version's health.
         """
         return self._run(inputs, key)
 
@@ -61,7 +61,7 @@ class Model:
         """Returns the prediction of each row of a DataFrame, or of each of several dicts by column name.
 
         Each row is answered and counted as by `predict`; `run` answers arrays of many rows at once. Raises what
-        `predict` raises, at the first row that is wrong.
+        `predict` raises for the first row that is wrong.
         """
         each = rows.to_dict("records") if hasattr(rows, "columns") else rows
         if isinstance(each, Mapping | str) or not isinstance(each, Iterable):
@@ -70,11 +70,12 @@ class Model:
         return [self.predict(row) for row in each]
 
     def ask(self, inputs: Inputs, key: str = "") -> Asked:
-        """Returns what `run` returns, with the answer's id and the release that gave it. Raises what `run` raises."""
+        """Returns what `run` returns, the answer's id and the release that gave it. Raises what `run` raises."""
         return self._slot.ask(inputs, key)
 
     def feedback(self, id: str, label: str | float | Sequence[str | float | None]) -> int:  # noqa: A002 - the answer's word
-        """Counts what was true of an answer, by its id, for the version that gave it; returns the rows counted.
+        """Counts the label of an answer, named by its id, for the version that gave it; returns the number of rows
+        counted.
 
         `label` is one label, or one for each row of the answer, None where it is missing. It may come minutes or days
         later. BadInput `answer_unknown` for an answer that is not known any more (the newest 131,072 are, until the
@@ -85,7 +86,8 @@ class Model:
         return self._slot.feedback(id, given).rows
 
     def metric(self, name: str, value: float, id: str = "") -> None:  # noqa: A002 - as above
-        """Counts a number of the application's own: for the version that gave the answer `id`, or that serves now.
+        """Counts a number that the application measures: for the version that gave the answer `id`, or the one that
+        serves now.
 
         BadInput `metric_invalid` for a name or value that cannot be counted, or if two versions answer now and no `id`
         is named; `answer_unknown`; WorldError `not_serving`.
@@ -113,7 +115,9 @@ class Model:
 
 
 def _one_row(row: Any) -> Mapping[str, Any]:
-    """A row as values by column name; a Series of pandas is one. BadInput `sample_invalid` for anything else."""
+    """Returns a row as values by column name; accepts a Series of pandas. BadInput `sample_invalid` for
+    anything else.
+    """
     if isinstance(row, Mapping):
         return row
     if hasattr(row, "to_dict") and not hasattr(row, "columns"):
@@ -142,7 +146,7 @@ class Predictor:
         return self._daemon.fault
 
     def feedback(self, id: str, label: str | float | Sequence[str | float | None]) -> int:  # noqa: A002
-        """Counts what was true of an answer of any model, by its id, as `Model.feedback` does."""
+        """Counts the label of an answer of any model, by its id, as `Model.feedback` does."""
         return Model(self._daemon.slot_that_answered(id), lambda: self.fault).feedback(id, label)
 
     def model(self, name: str) -> Model:

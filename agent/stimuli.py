@@ -1,4 +1,4 @@
-"""What reaches the shell from outside, and what it knows about its device. Values without behaviour."""
+"""What reaches the shell from outside, and what the shell knows about its device. Values without behaviour."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ class LinkUp(msgspec.Struct, frozen=True):
     """The broker has accepted the connection."""
 
     broker_expires: int = 0
-    """When the certificate that it showed expires, in seconds since 1970; 0 without one."""
+    """When the certificate of the broker expires, in seconds since 1970; 0 without one."""
 
 
 class LinkDown(msgspec.Struct, frozen=True):
@@ -27,18 +27,18 @@ class MessageArrived(msgspec.Struct, frozen=True):
 
 
 class ProbeEnded(msgspec.Struct, frozen=True):
-    """The probe of `model` has ended; a child that died is a report, too."""
+    """The probe of `model` has ended, with a report; also if the child died."""
 
     model: str
     report: ProbeReport
 
 
 class Woke(msgspec.Struct, frozen=True):
-    """The time that `wake_at` named has come."""
+    """The time that `wake_at` returned has come."""
 
 
 class SourceFailed(msgspec.Struct, frozen=True):
-    """A source of chunks cannot bring what it was asked for."""
+    """A source of chunks cannot provide what was requested."""
 
     source: str
     detail: str
@@ -51,10 +51,10 @@ class ExpiriesRead(msgspec.Struct, frozen=True):
 
 
 class LookedInto(msgspec.Struct, frozen=True):
-    """What was found for an inquiry, without secrets."""
+    """The result of an inquiry, without secrets."""
 
     inquiry: str
-    """Its id."""
+    """The id of the inquiry."""
     lines: tuple[str, ...]
 
 
@@ -78,15 +78,16 @@ class Identity(msgspec.Struct, frozen=True):
     machine: str
     labels: dict[str, str]
     nonce: str = ""
-    """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
+    """The nonce of this boot: only documents that repeat it are accepted. Empty: freshness is judged by dates and
+    versions."""
     sign: Sign | None = None
-    """Signs what the device says with its key; None for one that has no key."""
+    """Signs messages of the device with its key; None for a device that has no key."""
     code: Callable[[str, bytes], str] | None = None
-    """Makes the code for data by the device's key and a controller's public one (PEM); "" if they do not fit."""
+    """Makes the code for data from the device's key and a controller's public key (PEM); "" if they do not fit."""
     serve_at: str = ""
-    """Where neighbours may fetch what this device has confirmed."""
+    """The address at which neighbours may fetch confirmed blobs of this device."""
     pinned: dict[str, int] = {}
-    """Releases that this device's configuration holds models at, whatever is desired."""
+    """The releases at which this device's configuration pins models, whatever is desired."""
 
 
 class Intervals(msgspec.Struct, frozen=True):

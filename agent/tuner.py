@@ -1,4 +1,4 @@
-"""Tries remote configurations on this device: durable before applied, confirmed or taken back by what `core` decides.
+"""Tries remote configurations on this device: durable before applied, then confirmed or taken back as `core` decides.
 
 Decides the order of saving and applying. Refuses to know what a field of a configuration does: `apply` does.
 """
@@ -16,7 +16,7 @@ from contract.remote_config import RemoteConfig
 
 Cadence = Literal["heartbeat_s", "telemetry_s"]
 LOOK_S = 1.0
-"""Between two looks at a trial."""
+"""Seconds between two checks of a trial."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -24,8 +24,8 @@ _log = logging.getLogger("edgeward.agent")
 class Tuner:
     """The remote configuration of one device. `now` is monotonic seconds.
 
-    `apply` brings a configuration to bear, None the device's own; BadInput where the device's own file does not allow
-    it. `fault` says what is broken now besides models, in words, empty for nothing. `serving` names models that answer.
+    `apply` applies a configuration, None the device's own; BadInput if the device's own file does not allow it. `fault`
+    says what is broken now apart from models, in words, empty for nothing. `serving` names the models that answer.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Tuner:
 
     @property
     def state(self) -> ConfigState:
-        """What the device says about remote configurations."""
+        """What the device reports about remote configurations."""
         return self._record.state
 
     def interval(self, name: Cadence) -> float | None:
@@ -57,7 +57,9 @@ class Tuner:
         return value
 
     def boot(self, now: float) -> None:
-        """Takes up what survived, and counts the boot of a trial. A disk that takes no record has no trial."""
+        """Loads the durable record, and counts the boot of a trial. On a disk that takes no record there
+        is no trial.
+        """
         kept = self._store.load_config()
         counted = core.booted(kept)
         if counted is not kept:
@@ -70,7 +72,7 @@ class Tuner:
         self._bring_to_bear(now, frozenset(), excused="")
 
     def desired(self, wanted: RemoteConfig, now: float) -> None:
-        """Begins to try a configuration, unless it is known. WorldError if the disk takes no record: then nothing has
+        """Begins to try a configuration, unless it is known. WorldError if the disk takes no record; then nothing has
         changed.
         """
         begun = core.desired(self._record, wanted)
@@ -82,7 +84,9 @@ class Tuner:
         self._bring_to_bear(now, self._serving(), excused=self._fault())
 
     def tick(self, offline_s: float, now: float) -> None:
-        """Looks at a trial, once a second. A model that served before it and does not now counts as broken."""
+        """Checks a trial, once a second. A model that served before the trial and does not serve now
+        counts as broken.
+        """
         if self._record.trial is None or now < self._look_at:
             return
         self._look_at = now + LOOK_S
@@ -115,14 +119,15 @@ class Tuner:
             _log.info("remote configuration %d is confirmed", record.state.confirmed)
 
     def _bring_to_bear(self, now: float, serving: frozenset[str], *, excused: str) -> None:
-        """Applies what counts. A trial that cannot be applied is taken back; what was confirmed never fails twice.
+        """Applies the configuration that counts. A trial that cannot be applied is taken back; a confirmed one cannot
+        fail twice.
 
-        `serving`: models that answered before; `excused`: what was broken before, of which a trial is not guilty.
+        `serving`: models that answered before; `excused`: what was broken before, for which the trial is not to blame.
         """
         self._since, self._look_at, self._served, self._broken_before = now, now + LOOK_S, serving, excused
         try:
             self._apply(self._record.active)
-        except Exception as error:  # whatever it is: a configuration from outside must not end the agent
+        except Exception as error:  # whatever the error is: a configuration from outside must not end the agent
             code = error.code if isinstance(error, EdgewardError) else Code.CONFIG_TAKEN_BACK
             words = error.detail if isinstance(error, EdgewardError) else f"{type(error).__name__}: {error}"
             if self._record.trial is not None:

@@ -1,4 +1,4 @@
-"""The agent: its memory against a bare runtime, and the time that it adds to one row of a sensor."""
+"""The agent: its memory compared with a bare runtime, and the time that it adds to one row of a sensor."""
 
 import subprocess
 import sys

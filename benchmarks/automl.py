@@ -1,9 +1,10 @@
-"""A search under a device's limits (1 MB, 50 us) beside FLAML's best without limits, at the same time budget.
+"""A search under a device's limits (1 MB, 50 us) compared with FLAML's best without limits, at the same time budget.
 
 Three data sets that scikit-learn brings. A quarter of each is held out of both searches; both are scored on it. FLAML
-lives in an environment of its own that EDGEWARD_FLAML_PYTHON names, because its dependencies fit no pins; without it
-the yardstick is scikit-learn's HistGradientBoosting with its defaults, and the table says so. The controller is found
-as by `edgeward`; the forms are measured on its machine. EDGEWARD_AUTOML_MINUTES (default 2) is the time of each search.
+needs an environment of its own that EDGEWARD_FLAML_PYTHON names, because its dependencies conflict with the pins;
+without it the comparison is with scikit-learn's HistGradientBoosting and its defaults, and the table says so. The
+controller is found as by `edgeward`; the forms are measured on its machine. EDGEWARD_AUTOML_MINUTES (default 2) is the
+time of each search.
 """
 
 import json
@@ -39,7 +40,7 @@ print(json.dumps({"score": float(score), "by": search.best_estimator}))
 
 
 def measure() -> list[Row]:
-    """Searches each data set by both: three times twice MINUTES."""
+    """Searches each data set with both: three times twice MINUTES."""
     rows: list[Row] = []
     for name, frame, task in _frames():
         train, test = _split(frame, task)

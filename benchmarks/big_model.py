@@ -1,8 +1,8 @@
-"""Registers a large ONNX file with a real controller, beside a plain aiohttp server that writes the same upload.
+"""Registers a large ONNX file with a real controller, compared with a plain aiohttp server that writes the same upload.
 
-Decides what is a plain upload: the same multipart body, written to a file on the same disk, with no look at it. Both
-servers are processes of their own; both get the body from the same client. Memory is resident memory, as the kernel
-counts its peak, beyond what the process held before the upload.
+Decides what a plain upload is: the same multipart body, written to a file on the same disk, and never read. Both
+servers are separate processes; both get the body from the same client. Memory is resident memory, as the kernel counts
+its peak, beyond what the process held before the upload.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from edgeward.encode import encode_rows
 
 SIZES_MB = tuple(int(size) for size in os.environ.get("BIG_MODEL_MB", "300,1000").split(","))
 ROOM_MB = 64
-"""What a registration may hold beside the model itself."""
+"""MB that a registration may hold besides the model itself."""
 GOAL = 0.8
 ROUNDS = 3
 """Uploads to each server, in turn: the best of each counts, because the machine may do other work."""
@@ -131,7 +131,7 @@ def write_model(path: Path, size_mb: int, *, seed: int) -> None:
 
 
 def _loaded(model: Path) -> float:
-    """The time in which a fresh process hashes a model, loads it and answers once: what no check can save."""
+    """Returns the time in which a fresh process hashes a model, loads it and answers once: no check can be faster."""
     command = [sys.executable, "-c", _LOAD, str(model), str(SAMPLE_ROWS), str(FEATURES)]
     began = time.perf_counter()
     subprocess.run(command, check=True)
@@ -219,7 +219,9 @@ def _free_port() -> int:
 
 
 class _Memory:
-    """The memory that a process and each of its children take beyond what they held first, while the block lasts."""
+    """Measures the memory that a process and each of its children take beyond what they held first, while the block
+    lasts.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -231,7 +233,7 @@ class _Memory:
         self._first_mb: dict[int, float] = {}
 
     def __enter__(self) -> "_Memory":
-        Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="ascii")  # its peak begins anew
+        Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="ascii")  # resets its peak
         self._before_mb = _status_mb(self._pid, "VmRSS")
         self._look.start()
         return self
@@ -252,7 +254,7 @@ class _Memory:
 
 
 def _children(pid: int) -> list[int]:
-    """Children of a process, and theirs."""
+    """Returns the children of a process, and theirs."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):

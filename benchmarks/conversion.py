@@ -44,12 +44,12 @@ TARGETS = X @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * RNG.normal(size=200)
 SAMPLE_ROWS = 120
 CHUNK_BYTES = 65536
 RUNS = 5
-"""Runs of which the median is shown."""
+"""Runs whose median is shown."""
 
 _NEEDED: dict[str, dict[str, Any]] = {"MissingIndicator": {"features": "all"}}
-"""Parameters without which an estimator answers no column to these rows."""
+"""Parameters without which an estimator answers no column for these rows."""
 _SKIPPED = {"DictVectorizer", "FeatureHasher", "HashingVectorizer", "CountVectorizer", "TfidfVectorizer"}
-"""Their rows are no matrix of numbers."""
+"""Estimators whose rows are no matrix of numbers."""
 
 
 def measure() -> list[Row]:
@@ -80,7 +80,7 @@ def estimators() -> dict[str, Fuzzed]:
             continue
         try:
             model, rows = _fitted(kind)
-        except Exception:  # what cannot be fitted to a matrix, or to one column, has nothing to convert
+        except Exception:  # what cannot be fitted to a matrix, or to one column, cannot be converted
             continue
         if hasattr(model, "predict") or hasattr(model, "transform"):
             found[name] = fuzz(model, rows[:SAMPLE_ROWS], rows[SAMPLE_ROWS:], live=True)
@@ -116,7 +116,7 @@ def _drawn(seed: int) -> Fuzzed:
 
 
 def _forest() -> list[Row]:
-    """Registering a forest of 100 trees with 2,000 sample rows, without the children, beside a bare conversion."""
+    """Registers a forest of 100 trees with 2,000 sample rows, without the children, compared with a bare conversion."""
     model, rows = _forest_and_rows()
     took_s, bare_s = [], []
     for run in range(RUNS + 1):

@@ -24,7 +24,7 @@ WORDS = ["Ölgeruch,", "Straße", "naß!", "naïve-café", "kalt", "a", "x²", "
 
 
 def outcomes() -> dict[str, Fuzzed]:
-    """Returns the outcome of each by how it is written."""
+    """Returns the outcome of each by its text."""
     return {name: fuzz(model, rows, fresh, live=True) for name, model, rows, fresh in (*_of_columns(), *_of_texts())}
 
 

@@ -27,11 +27,11 @@ QUESTIONS = (
     "sort=seen", "sort=version", "sort=-label.site", "limit=1000",
 )  # fmt: skip
 BEATS_BETWEEN = 3_333
-"""Heartbeats between two questions: those of a second, where 100,000 devices send one every 30 s."""
+"""Heartbeats between two queries: those of a second, if 100,000 devices send one every 30 s."""
 
 
 def heartbeat(number: int, seq: int) -> Heartbeat:
-    """Returns what a device says: every 20th has rolled a version back."""
+    """Returns the heartbeat of a device: every 20th has rolled a version back."""
     old, new = VersionRef(release=1, digest="1" * 64), VersionRef(release=2, digest="2" * 64)
     bad = number % 20 == 0
     ended = UpdateOutcome(5, new, "rolled_back", "health_accuracy", "71 % against 82 %") if bad else None
@@ -42,7 +42,7 @@ def heartbeat(number: int, seq: int) -> Heartbeat:
 
 
 def fill(state: State, devices: int, now: float) -> None:
-    """Lets every device speak once; every tenth long ago."""
+    """Makes every device send one heartbeat; every tenth long ago."""
     interval = ModelInterval("weather", VersionRef(release=2, digest="2" * 64), 60, 0)
     for number in range(devices):
         name, at = f"pump-{number:06}", now - (3600 if number % 10 == 0 else 5)
@@ -51,7 +51,7 @@ def fill(state: State, devices: int, now: float) -> None:
 
 
 def ask(state: State, question: str, now: float) -> tuple[float, int, int]:
-    """Returns (milliseconds, devices that meet it, bytes of the answer)."""
+    """Returns (milliseconds, devices that pass the filters, bytes of the answer)."""
     began = time.perf_counter()
     page = device_page(state, parse_qsl(question), now)
     body = msgspec.json.encode(page)

@@ -1,6 +1,6 @@
-"""Drift marks and quality alarms on quiet and on real streams, and how far estimated accuracy is from the truth.
+"""Drift marks and quality alarms on unchanged and on real series, and how far estimated accuracy is from the true one.
 
-Beside Evidently's and NannyML's defaults, where EDGEWARD_YARDSTICKS names a Python that has both
+Compared with Evidently's and NannyML's defaults, if EDGEWARD_YARDSTICKS names a Python that has both
 (`benchmarks/drift_yardsticks.py`). Figures go to benchmarks/results/drift.md, plots to docs/concepts/drift/.
 """
 
@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 
 
 class Week(NamedTuple):
-    """What is said at the end of one week, and what was true of it."""
+    """The estimates at the end of one week, and the true values."""
 
     found: QualityEstimate
     alarm: bool
@@ -76,7 +76,7 @@ def _of_stream(stream: Stream, others: Mapping[str, float]) -> list[Row]:
 
 
 def run(stream: Stream) -> list[Week]:
-    """Says at the end of every week what was known then: labels of that very week are not."""
+    """Returns for every week the estimates by what was known then: labels of that week are not."""
     week = stream.day // 7
     asked = _asked(stream)
     bins = np.searchsorted(CONFIDENCE_EDGES, stream.confidence) + 1
@@ -104,7 +104,7 @@ def run(stream: Stream) -> list[Week]:
 
 
 def _asked(stream: Stream) -> np.ndarray:
-    """Which rows people give a label: those of the label budget, half random and half of the least sure."""
+    """Returns which rows people give a label: those of the label budget, half random and half of the least certain."""
     random = np.random.default_rng(1)
     asked = np.zeros(len(stream.day), dtype=bool)
     for rows in np.split(np.arange(len(stream.day)), np.flatnonzero(np.diff(stream.day)) + 1):
@@ -127,7 +127,7 @@ def _chance(stream: Stream) -> float:
 
 
 def _delay(stream: Stream, weeks: Sequence[Week]) -> Row:
-    """Weeks from the harm until the quality alarm, or until the flag says that the estimate can't be relied on."""
+    """Returns the weeks from the harm until the quality alarm, or until the estimate is flagged as invalid."""
     after = [at for at, week in enumerate(weeks) if at >= 60 and (week.alarm or not week.found.valid)]
     return _row(
         f"{stream.name}: weeks until an alarm or the flag", (after[0] - 60 + 1) if after else np.inf, None, None
@@ -142,7 +142,7 @@ def _row(what: str, ours: float, yardstick: float | None, at_least: float | None
 
 
 def _yardsticks(every: Sequence[Stream]) -> dict[str, dict[str, float]]:
-    """What Evidently and NannyML say of the same streams, by stream; {} without the environment that has them."""
+    """Returns Evidently's and NannyML's results on the same series, by series; {} without their environment."""
     python = os.environ.get("EDGEWARD_YARDSTICKS", "")
     if not python:
         return {}

@@ -1,4 +1,4 @@
-"""One small SVG for each stream: the estimate with its interval, the truth, and where the flag was up.
+"""One small SVG for each series: the estimate with its interval, the true value, and where the flag was set.
 
 Decides how a plot looks. Refuses to know how figures are made.
 """

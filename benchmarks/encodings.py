@@ -1,4 +1,4 @@
-"""Bytes on the wire for a new version of a model, by what has changed: ours beside raw, zstd, zstd's patch and bsdiff.
+"""Bytes on the wire for a new version of a model, by what has changed: ours, raw, zstd, zstd's patch and bsdiff.
 
 Each row is a pair of real ONNX files as the controller converts them.
 """

@@ -55,7 +55,7 @@ def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
 
 
 def _send(port: int, path: str, token: str, sent: list[int]) -> None:
-    """Sends the whole body, or as much of it as the controller takes before it closes the connection."""
+    """Sends the whole body, or as much of it as the controller accepts before it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
         lines = [f"POST {path} HTTP/1.1", "Host: c", f"Content-Length: {BODY_BYTES}", f"Authorization: Bearer {token}"]
         lines += ["Content-Type: multipart/form-data; boundary=b", "Connection: close"]

@@ -82,7 +82,7 @@ def _any_of(raw: bytes, kinds: list[type]) -> None:
 
 
 def _followed(given: chain.Trusted, honest: chain.Trusted, raw: bytes) -> list[object]:
-    """What is believed of a trust bundle; what stays of a refused one must have been signed, too."""
+    """Returns what is trusted after a trust bundle; what stays of a refused one must have been signed as well."""
     try:
         return _meaning(chain.follow(given, raw, WHEN))
     except chain.FollowedInPartError as fault:

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.fuzz_scan [--mutants N]`: what the scan passes holds nothing forbidden, says protobuf.
+"""`python -m benchmarks.fuzz_scan [--mutants N]`: protobuf checks that files which the scan passes contain nothing
+forbidden.
 
-Mutants that are passed and hold something end the run with the seeds that repeat them.
+Passed mutants with forbidden content end the run with the seeds that repeat them.
 """
 
 import argparse
@@ -20,27 +21,29 @@ from contract.onnx_scan import scan_onnx
 
 MUTANTS = 600_000
 SPOILT_FRACTION = 0.25
-"""Of the mutants that are changed byte by byte; the others keep the structure of protobuf."""
+"""The fraction of mutants that are changed byte by byte; the others keep the structure of protobuf."""
 
 
 @dataclass
 class Found:
-    """What became of the mutants."""
+    """The results for the mutants."""
 
     refused: int = 0
     passed: int = 0
     passed_unparsed: int = 0
     """Passed, and refused by protobuf: no runtime loads them."""
     refused_harmless: int = 0
-    """Refused although protobuf finds nothing forbidden: numbers written oddly, fields twice, counts."""
+    """Refused although protobuf finds nothing forbidden: unusual spellings of numbers, fields twice, counts."""
     escapes: list[str] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
-    """What was forbidden in those refused, by kind."""
+    """The forbidden content of refused ones, by kind."""
     slowest_ms: float = 0.0
 
 
 def hunt(mutants: int, seed: int, *, explain_every: int = 20) -> Found:
-    """Scan mutants; all those passed are parsed, of those refused every `explain_every`th, to see what was planted."""
+    """Scans mutants. All passed ones are parsed, and every `explain_every`th of the refused ones, to see what was
+    planted.
+    """
     found, models = Found(), originals()
     for index in range(mutants):
         rng = random.Random(f"{seed}/{index}")
@@ -75,7 +78,7 @@ def _explain(found: Found, raw: bytes) -> None:
 
 
 def measure(mutants: int) -> list[Row]:
-    """For `python -m benchmarks`."""
+    """Runs it for `python -m benchmarks`."""
     began = time.perf_counter()
     found = hunt(mutants, seed=2)
     rate = mutants / (time.perf_counter() - began)

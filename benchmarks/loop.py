@@ -1,8 +1,8 @@
-"""When to retrain: never, daily, on drift, ours, and an oracle that knows the future, on four real streams.
+"""When to retrain: never, daily, on drift, ours, and an oracle that knows the future, on four real series.
 
 Prints the table and measures the regret to the oracle: the part of the oracle's gain over `never` that ours misses,
-with all costs counted, over the four streams together. `ours` is the code of the controller: its pure policy, asked
-once a day, and its champion gate.
+with all costs counted, over the four series together. `ours` is the code of the controller: its pure policy, asked once
+a day, and its champion gate.
 """
 
 import lzma
@@ -55,7 +55,7 @@ def _world(stream: Stream) -> World:
 
 
 def _size_bytes(world: World) -> int:
-    """A version as it travels: the ONNX form of one forest in xz."""
+    """Returns the size of a version as it is sent: the ONNX form of one forest in xz."""
     from skl2onnx import to_onnx
 
     model, rows = world.fit(0, world.begins), world.stream.rows
@@ -64,7 +64,7 @@ def _size_bytes(world: World) -> int:
 
 
 def _lives(world: World) -> dict[str, tuple[Life, float]]:
-    """By policy, how the stream went, and its utility."""
+    """Returns by policy the course of the series, and its utility."""
     costs = POLICY.costs
     yardsticks: dict[str, Callable[[], Life]] = {
         "never": lambda: never(world),

@@ -21,7 +21,7 @@ from controller.retraining.quality import mean_loss, newest_cells, oldest_cells,
 
 
 def ours(world: World, policy: RetrainingPolicy) -> Life:
-    """The controller's policy and gate, asked once a day."""
+    """Asks the controller's policy and gate once a day."""
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
     life, since, past = Life(None), world.begins, []
@@ -50,7 +50,7 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
 
 
 def _note(life: Life, world: World, candidate: Candidate, serving: Candidate, *, passed: bool, start: int) -> None:
-    """Counts what the gate did, and whether it was right by the 28 days that followed."""
+    """Counts what the gate did, and whether it was right by the following 28 days."""
     after = slice(start, int(np.searchsorted(world.stream.at, world.stream.at[start] + 28 * DAY_S)))
     worse = bool(candidate.right[after].mean() < serving.right[after].mean())
     life.sent += passed

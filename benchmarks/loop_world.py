@@ -1,7 +1,7 @@
-"""One stream as a fleet lives it: models trained at any day, what they answer, labels as the policy sees them.
+"""One series as a fleet sees it: models trained at any day, their answers, labels for the policy.
 
-Decides how a candidate is trained: a forest on the two preceding tenths of the stream. Refuses to know when. The first
-version learns from the first fifth, as in the design of this loop.
+Decides how a candidate is trained: a forest on the two preceding tenths of the series. Refuses to know when. The first
+version is trained on the first fifth, as in the design of this loop.
 """
 
 import time
@@ -26,7 +26,7 @@ PLAIN = 100
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A fitted model: which answers of the stream are right, and the held-out rows that its gate gets."""
+    """A fitted model: which answers of the series are right, and the held-out rows for its gate."""
 
     right: Any
     """By row of the stream, bool."""
@@ -40,13 +40,13 @@ class Candidate:
 
 @dataclass
 class World:
-    """One stream in life, from the end of its first fifth on."""
+    """One series in use, from the end of its first fifth on."""
 
     stream: Stream
     size_bytes: int = 0
     begins: int = 0
     days: list[int] = field(default_factory=list)
-    """Row numbers at which a day ends, from the begin of life on."""
+    """Row numbers at which a day ends, from the beginning of use."""
     _known: dict[tuple[int, bool], Candidate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,8 +57,8 @@ class World:
         self.days.insert(0, self.begins)
 
     def candidate(self, until: int, *, hold_out: bool) -> Candidate:
-        """A model that knows the rows before `until`; with `hold_out` its newest 28 days, at most a third, are kept
-        for the gate.
+        """Returns a model that knows the rows before `until`; with `hold_out` its newest 28 days, at most a third, are
+        kept for the gate.
         """
         key = (until, hold_out)
         if key not in self._known:
@@ -107,7 +107,7 @@ class World:
         )
 
     def cells(self, served: Any, since: int, until: int, block_s: float) -> list[Cell]:
-        """What labels say of the rows between, by block; `served` tells by row whether the answer was right."""
+        """Returns what labels say of the rows between, by block; `served` tells by row whether the answer was right."""
         blocks = (self.stream.at[since:until] // block_s).astype(int)
         found = []
         for block in np.unique(blocks):

@@ -46,7 +46,7 @@ def running(*options: str) -> Iterator[tuple[psutil.Process, Path, int]]:
     """A controller in a process of its own: (process, data directory, port of its API)."""
     with tempfile.TemporaryDirectory() as scratch:
         home, config = Path(scratch) / "data", Path(scratch) / "controller.toml"
-        config.write_text("[broker]\ntls = false\n")  # who floods here speaks MQTT by hand, with the password
+        config.write_text("[broker]\ntls = false\n")  # the flooder writes MQTT itself, with the password
         start = "from controller.cli import main; main()"
         command = [sys.executable, "-c", start, "run", "-c", str(config), "--data-dir", str(home)]
         command += ["--port", "0", "--broker-port", "0"]
@@ -58,12 +58,12 @@ def running(*options: str) -> Iterator[tuple[psutil.Process, Path, int]]:
 
 
 def load() -> str:
-    """The load average of the last minute: figures from a shared machine mean little without it."""
+    """Returns the load average of the last minute: figures from a shared machine mean little without it."""
     return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
 def measure() -> list[Row]:
-    """Growth of the controller's resident memory at its highest, and how long the others' reports wait."""
+    """Measures the largest growth of the controller's resident memory, and how long other devices' reports wait."""
     if find_mosquitto() is None:
         return []
     with running("--broker", "mosquitto") as (process, home, _):
@@ -109,7 +109,7 @@ class _Honest:
         threading.Thread(target=self._report, daemon=True).start()
 
     def end(self) -> list[float]:
-        """Seconds that each report has waited; one that was never acknowledged until now."""
+        """Returns the seconds that each report has waited; for one that was never acknowledged, until now."""
         self._ended.set()
         self._mqtt.disconnect()
         now = time.monotonic()

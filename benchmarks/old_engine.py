@@ -18,7 +18,7 @@ FALSE_ALARM = 0.01
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One kind of device in one stretch of time: the release, and whatever else ran there then."""
+    """One stratum in one interval: the release, and other versions that ran at the same time."""
 
     treated: Sums = Sums()
     control: Sums = Sums()
@@ -74,7 +74,9 @@ def beyond(excess: float, variance: float, tests: int = 1) -> bool:
 
 
 def ratio_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
-    """Whether a share of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
+    """Whether a fraction of samples significantly exceeds the allowed one, at any number of looks; also for few
+    samples.
+    """
     return ratio_beyond(hits, samples, allowed, FALSE_ALARM / tests)
 
 
@@ -119,7 +121,8 @@ class ErrorIncrease(msgspec.Struct, frozen=True):
 
 
 def error_increase(cells: Iterable[Cell], allowed: float) -> ErrorIncrease | None:
-    """How far the release's numbers lie from the labels, beside what ran in the same stratum at the same time.
+    """Returns how far the release's numbers lie from the labels, compared with other versions in the same stratum at
+    the same time.
 
     `allowed` is the fraction of the other side's mean absolute error by which the release's may be larger. Cells are
     weighted as in `accuracy_drop`; a cell with a single label on a side says nothing. None without any match.

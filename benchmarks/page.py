@@ -41,9 +41,9 @@ QUESTIONS = (
     "/v1/devices?limit=25&sort=health&presence=silent", "/v1/devices?limit=25&sort=health&q=00123",
     "/v1/devices?limit=25&sort=health&label=site%3Ds7", "/v1/devices?limit=25&sort=seen&model=weather&version=1",
 )  # fmt: skip
-"""What the page asks when somebody filters."""
+"""The requests of the page when a person filters."""
 WHOLE = ("/v1/fleet", "/v1/fleet/cells", "/v1/changes?hours=24")
-"""What the page asks once, beside the table."""
+"""The requests that the page makes once, besides the table."""
 ROUNDS = 20
 LOADS = 5
 
@@ -83,7 +83,7 @@ async def _serve_on(pipe: Connection, state: State, devices: int) -> None:
     async with opened(make_app(state, TOKEN), state.config.api) as (host, port):
         pipe.send(f"http://{host}:{port}")
         seq, number, each = 10, 0, max(1, int(devices / BEAT_S / 20))
-        while True:  # every device but the silent tenth, evenly
+        while True:  # every device except the silent tenth, evenly
             await asyncio.sleep(0.05)
             for _ in range(each):
                 number = (number + 1) % devices
@@ -93,7 +93,7 @@ async def _serve_on(pipe: Connection, state: State, devices: int) -> None:
 
 
 async def _answers(url: str) -> list[Row]:
-    """Times of answers as a client sees them, one after another."""
+    """Measures times of answers at a client, one after another."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(url, headers=headers, auto_decompress=False) as session:
         filters = [await _ask(session, question) for _ in range(ROUNDS) for question in QUESTIONS]
@@ -118,7 +118,7 @@ async def _ask(session: aiohttp.ClientSession, question: str) -> tuple[float, in
 
 
 async def _readers(process: psutil.Process, url: str) -> list[Row]:
-    """What the child computes more while so many pages are open."""
+    """Measures the additional CPU of the child while so many pages are open."""
     alone = await _cpu_ratio(process)
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -154,7 +154,7 @@ async def _cpu_ratio(process: psutil.Process) -> float:
 
 
 def _looks(url: str) -> list[Row]:
-    """What a browser loads and how soon it paints, each time with an empty cache."""
+    """Measures what a browser loads and how soon it paints, each time with an empty cache."""
     chromium = shutil.which("chromium")
     if chromium is None:
         print("no chromium here: bytes and paint are not measured (apt-get install chromium)")

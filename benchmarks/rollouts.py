@@ -65,7 +65,7 @@ def ratio_ended_well(scenario: Scenario, seeds: int) -> float:
 
 
 def _ends_well(scenario: Scenario, seed: int) -> bool:
-    """Runs one seed until the second rollout has ended, and returns whether it ended as it must.
+    """Runs one seed until the second rollout has ended, and returns whether it ended as expected.
 
     Every device must have been safe at every moment.
     """

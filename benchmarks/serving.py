@@ -1,4 +1,5 @@
-"""Serving: the time of a call beside onnxruntime's, the protocol beside MLServer's, swaps, idle CPU and start time.
+"""Serving: the time of a call compared with onnxruntime's, the protocol with MLServer's, swaps, idle CPU and start
+time.
 
 MLServer needs a virtual environment of its own, and `wrk` must be installed:
     python3 -m venv V && V/bin/pip install mlserver mlserver-sklearn && EDGEWARD_MLSERVER=V make bench ONLY=serving

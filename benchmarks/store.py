@@ -1,6 +1,6 @@
-"""The time until a wave is durable: rows of the devices that changed, beside one JSON file of the whole fleet.
+"""The time until a wave is durable: rows of the changed devices, compared with one JSON file of the whole fleet.
 
-The yardstick is how the controller stored twins before it had fleet tables: one TinyDB table, written whole at every
+The comparison is how the controller stored twins before it had fleet tables: one TinyDB table, written whole at every
 change.
 """
 

@@ -50,7 +50,7 @@ MESSAGES, ROUNDS = 5_000, 7
 RATE, FLOOD_S, FLOODING = 10_000, 10.0, 2_000
 BATCHES = 100
 SETTLES_S = 3.0
-"""The store is at rest when it has not grown for so long."""
+"""Seconds without growth after which the store counts as settled."""
 _INTERVAL = ModelInterval(
     model="m",
     version=VersionRef(release=1, digest="a" * 64),
@@ -79,7 +79,7 @@ def _row(number: int) -> Counted:
 
 
 def _store() -> Row:
-    """Rows a second in transactions of `TRANSACTION`, each synced before it returns."""
+    """Measures rows a second in transactions of `TRANSACTION`, each synced before it returns."""
     batches = [[_row(first + more) for more in range(TRANSACTION)] for first in range(0, ROWS, TRANSACTION)]
     with tempfile.TemporaryDirectory() as scratch:
         store = TelemetryStore(Path(scratch) / "telemetry.sqlite")
@@ -93,7 +93,9 @@ def _store() -> Row:
 
 
 def _costs() -> list[Row]:
-    """The CPU for a message, decoded, folded and kept, with few and with many known devices; medians of rounds."""
+    """Measures the CPU for a message, decoded, folded and stored, with few and with many known devices; medians of
+    rounds.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         fleets = [_Fleet(Path(scratch) / str(known), known) for known in (SMALL, LARGE)]
         pairs = [[fleet.cost_us() for fleet in fleets] for _ in range(ROUNDS)]
@@ -102,7 +104,7 @@ def _costs() -> list[Row]:
 
 
 class _Fleet:
-    """A world with so many devices, of which the same hundred speak."""
+    """A world with so many devices, of which the same hundred send messages."""
 
     def __init__(self, path: Path, known: int) -> None:
         self._world = World(silent_s=90.0)
@@ -128,7 +130,7 @@ class _Fleet:
 
 
 def _vitals() -> Row:
-    """The CPU that the vitals add to a message: folded, and a fifth of a row written."""
+    """Measures the CPU that the vitals add to a message: folded, and a fifth of a row written."""
     with tempfile.TemporaryDirectory() as scratch:
         world, store = World(silent_s=90.0), VitalsStore(Path(scratch) / "vitals.sqlite")
         messages = [(f"d{number % 1000:06}", _message("d", 1)) for number in range(50 * 1000)]
@@ -146,7 +148,7 @@ def _vitals() -> Row:
 
 
 def _proofs() -> list[Row]:
-    """The CPU for a message from its bytes into the inbox: with a signature, and with a code in its place."""
+    """Measures the CPU for a message from its bytes into the inbox: with a signature, and with a code in its place."""
     key = ec.generate_private_key(ec.SECP256R1())
     with tempfile.TemporaryDirectory() as scratch:
         agreement = load_or_make_agreement(Path(scratch) / "agreement.pem")
@@ -177,7 +179,9 @@ class _OneKey:
 
 
 def _flood() -> list[Row]:
-    """Messages a second that a controller receives from a real Mosquitto, checks by their codes, folds and stores."""
+    """Measures messages a second that a controller receives from a real Mosquitto, checks by their codes, folds and
+    stores.
+    """
     if find_mosquitto() is None:
         return []
     with running("--broker", "mosquitto") as (process, home, _):
@@ -201,7 +205,7 @@ def _flood() -> list[Row]:
 
 
 def _enrol(home: Path) -> None:
-    """Makes one key known as that of every device that will flood."""
+    """Registers one key for every device that will flood."""
     key = ec.generate_private_key(ec.SECP256R1())
     (home / "device.key").write_bytes(private_pem(key))
     known = Credentials(home / "credentials.sqlite")
@@ -212,7 +216,7 @@ def _enrol(home: Path) -> None:
 
 
 def _settled(path: Path) -> int:
-    """How many rows there are once it grows no more."""
+    """Returns the number of rows once it no longer grows."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < SETTLES_S:
         time.sleep(0.2)
@@ -237,7 +241,7 @@ def _register(home: Path) -> None:
 
 
 def _kills(count: int) -> Row:
-    """Rows that the store had said were kept and that are gone after kill -9, over so many kills."""
+    """Counts rows that the store had reported as durable and that are missing after kill -9, over so many kills."""
     lost, first = 0.0, 1
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "telemetry.sqlite"
@@ -279,7 +283,7 @@ def _write_until_killed(path: Path, first: int, mouth: int) -> None:
 
 
 def main() -> None:
-    """Floods from many devices, each with a code by its key, and prints how many messages that were."""
+    """Floods from many devices, each with a code by its key, and prints the number of messages."""
     port, password, seconds, home = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
     made = _coded(int(seconds * RATE), (home / "device.key").read_bytes(), home / "agreement.pem")
     batch = RATE // BATCHES

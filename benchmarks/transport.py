@@ -1,4 +1,6 @@
-"""Transport of models: many links beside an HTTP file server, a slow link, little memory, kills, and encodings."""
+"""Transport of models: many links compared with an HTTP file server, a slow link, little memory, kills,
+and encodings.
+"""
 
 import json
 import os

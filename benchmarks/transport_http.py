@@ -1,4 +1,4 @@
-"""The yardstick of transport: an aiohttp file server, and aiohttp clients that verify and write what they fetch.
+"""The comparison for transport: an aiohttp file server, and aiohttp clients that verify and write what they fetch.
 
 `python -m benchmarks.transport_http serve FILE` or `... fetch URL COUNT DIRECTORY SHA256`.
 """

@@ -136,7 +136,7 @@ def _service(broker: RunningBroker) -> paho.Client:
 
 
 def _round_trips(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datetime) -> float:
-    """Service to device and back, both QoS 1."""
+    """Measures round trips from the service to a device and back, both QoS 1."""
     place = home / "echo"
     place.mkdir()
     _device(place, "echo", enrolment, now)
@@ -162,7 +162,9 @@ def _round_trips(home: Path, enrolment: Enrolment, broker: RunningBroker, now: d
 
 
 def _reports(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datetime) -> float:
-    """A real agent process: a new document of the version that it runs, to the report that it has acted on it."""
+    """Measures a real agent process: from a new document of the version that it runs to the report that it has acted on
+    it.
+    """
     place = home / "device"
     place.mkdir()
     _device(place, "cam-1", enrolment, now)
@@ -238,7 +240,7 @@ def _manifest(artifact: bytes, golden: bytes) -> Manifest:
 
 
 def _evaluation() -> list[Row]:
-    """Everything that a device does with a bundle, a role and a document, verified from scratch and again."""
+    """Measures everything that a device does with a bundle, a role and a document, verified from scratch and again."""
     now = datetime.now(UTC).replace(microsecond=0)
     manifest = make_model(1, "good").manifest
     files = _signed_files(manifest, now)

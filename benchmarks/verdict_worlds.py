@@ -1,4 +1,4 @@
-"""Fleets as they are, in arrays: devices that differ, hours that resemble the hour before, days, and shocks for all.
+"""Realistic fleets, in arrays: devices that differ, hours that resemble the hour before, days, and shocks for all.
 
 Decides what each device measures in each hour, from one seed. Refuses to know verdicts.
 """
@@ -15,14 +15,16 @@ HOUR_S = 3600.0
 PAST_H = 48
 LABELS = 120
 INFERENCES = 720
-"""Of one device in one hour."""
+"""Inferences of one device in one hour."""
 PERSISTENCE = 0.9
 _BUCKET_EDGES = np.log(2.0) / 2 * np.arange(LATENCY_BUCKETS - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What a release does: points of accuracy, times the time, failing inferences on one kind, times the error."""
+    """The effect of a release: points of accuracy, a factor of the time, failing inferences in one stratum, a factor of
+    the error.
+    """
 
     accuracy: float = 0.0
     times: float = 1.0
@@ -32,16 +34,16 @@ class Harm:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How a fleet is made."""
+    """The parameters of a fleet."""
 
     devices: int = 200
     canaries: float = 0.1
     spread: float = 0.05
     """Standard deviation between devices of their accuracy; of the logarithm of their error four times that."""
     wander: float = 0.02
-    """Standard deviation of what a device's accuracy does from hour to hour, AR(1)."""
+    """Standard deviation of the hourly changes of a device's accuracy, AR(1)."""
     reacts: float = 0.01
-    """Standard deviation between devices of what any release does to them, good or bad on average nothing."""
+    """Standard deviation between devices of the effect of any release, whose mean is zero."""
     canary_h: int = 24
     half_h: int = 24
     regression: bool = False
@@ -59,7 +61,7 @@ class World:
         order = self._rng.permutation(devices)
         self.names = tuple(f"d{number:04}" for number in range(devices))
         self.small = np.arange(devices) >= 0.8 * devices
-        """A fifth of the devices is of another kind."""
+        """A fifth of the devices is in another stratum."""
         began = np.full(devices, np.inf)
         for kind in (self.small, ~self.small):
             members = order[kind[order]]
@@ -136,11 +138,11 @@ class World:
         return np.asarray(middle + spread * self._rng.normal(size=(self.fleet.devices, 1)))
 
     def _walk(self, spread: float) -> Numbers:
-        """Each device's own AR(1), shape (devices, hours)."""
+        """Returns each device's own AR(1), shape (devices, hours)."""
         return _autocorrelated(self._rng.normal(size=self.treated.shape), spread)
 
     def _weather(self, season: float, shocks: float) -> Numbers:
-        """A day, an AR(1) for all, and now and then three bad hours for all; each device feels them as it does."""
+        """Returns a day, an AR(1) for all, and sometimes three bad hours for all, with a weight for each device."""
         hour = np.arange(self.hours)
         days = season * np.sin(2 * np.pi * (hour + 24 * self._rng.random()) / 24)
         common = _autocorrelated(self._rng.normal(size=(1, self.hours)), shocks)[0]
@@ -150,7 +152,7 @@ class World:
 
 
 class _Shown(Rows):
-    """Rows that are there already."""
+    """Rows that have been shown already."""
 
     def __init__(self, table: Table) -> None:
         super().__init__()

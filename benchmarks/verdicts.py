@@ -1,4 +1,4 @@
-"""Verdicts on fleets as they are: false stops, missed releases and hours to a stop, beside the engine before.
+"""Verdicts on realistic fleets: false stops, missed releases and hours to a stop, compared with the previous engine.
 
 EDGEWARD_ROLLOUTS is the number of rollouts of each kind; the default is 500. Results: benchmarks/results/verdicts.md.
 """
@@ -27,7 +27,8 @@ RULES = (
     Rule(metric="latency_ratio_p95", threshold=1.5, min_samples=30, on_missing="skip"),
 )
 GOOD_WITH_TIMES = 5
-"""One good rollout in so many has times as well: their rule has never stopped one, and they take long to make."""
+"""One in this many good rollouts has latencies too: their rule has never stopped a good one, and they are slow to
+simulate."""
 HARMS = {
     "good": (Harm(), False, ""),
     "good regression": (Harm(), True, ""),
@@ -80,14 +81,14 @@ def _of_fleet(name: str, fleet: Fleet, count: int, *, bars: bool = True) -> list
 
 
 def _precision(found: Mapping[str, Sequence[tuple[Ending, Ending]]], at: int) -> float:
-    """Of the rollouts that were stopped, how many brought a bad release, were there as many good ones as bad ones."""
+    """Returns the fraction of bad releases among stopped rollouts, for as many good rollouts as bad ones."""
     rightly = [np.mean([stopped(pair[at], HARMS[kind][2]) for pair in found[kind]]) for kind in HARMS if HARMS[kind][2]]
     falsely = [np.mean([stopped(pair[at]) for pair in found[kind]]) for kind in GOOD]
     return float(np.mean(rightly) / (np.mean(rightly) + np.mean(falsely)))
 
 
 def stopped(ending: Ending, cause: str = "") -> bool:
-    """Whether it was stopped, and by the right rule where there is one."""
+    """Returns whether a rollout was stopped, and by the rule `cause` if one is given."""
     return ending.after_h > 0 and cause in ("", ending.metric)
 
 
@@ -157,7 +158,7 @@ def _sums(world: World, devices: np.ndarray, hour: int) -> Sums:  # type: ignore
 
 
 def _rules(world: World) -> tuple[Rule, ...]:
-    """All rules of whose metric the world has numbers."""
+    """All rules for whose metrics the world has numbers."""
     return RULES if world.fleet.with_times else RULES[:-1]
 
 

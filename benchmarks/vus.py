@@ -1,4 +1,4 @@
-"""VUS-PR: how well scores rank the hours of an anomaly, whatever the threshold and however the edges are counted.
+"""VUS-PR: how well scores rank the hours of an anomaly, for any threshold and any width of the edges.
 
 Source: J. Paparrizos, P. Boniol, T. Palpanas, R. Tsay, A. Elmore, M. Franklin: Volume under the surface, a new accuracy
 evaluation measure for time-series anomaly detection, PVLDB 15 (2022), definitions 3 to 6. A label is widened on each
@@ -31,7 +31,7 @@ def _range_pr(labels: NDArray[np.bool_], scores: Numbers, length: int) -> float:
     recalls, precisions = [0.0], [1.0]
     for place in np.linspace(0, len(scores) - 1, min(THRESHOLDS, len(scores))).astype(int):
         told = scores >= order[place]
-        counted = np.where(labels, 1.0, widened * told)  # an edge that is not told of is not missed
+        counted = np.where(labels, 1.0, widened * told)  # an edge that is not found does not count as missed
         hit, positives = float(counted[told].sum()), float(labels.sum() + counted.sum()) / 2
         met = np.mean([told[first:end].any() for first, end in ranges])
         recalls.append(min(hit / positives, 1.0) * float(met))

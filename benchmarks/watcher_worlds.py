@@ -1,7 +1,7 @@
 """Simulated fleets for the watcher: vitals by the hour, quiet or with one planted fault on some devices.
 
 Devices differ, hours are like the hour before (AR(1)), days and weeks have a rhythm, sites share heat waves, a release
-for all changes memory and latency of every device in one hour, and agents start again now and then.
+for all changes memory and latency of every device in one hour, and agents restart at times.
 """
 
 from dataclasses import dataclass
@@ -50,14 +50,14 @@ def world(seed: int, devices: int, days: int, fault: str = "", *, hourly: float 
 
 
 def _unwobbled(fleet: Fleet, by_hour: Numbers) -> Fleet:
-    """A sensor that is stuck says one number: its range is nothing."""
+    """A stuck sensor repeats one number: its range is zero."""
     still = by_hour.max(axis=2) == by_hour.min(axis=2)
     lows, highs = np.where(still, fleet.means, fleet.lows), np.where(still, fleet.means, fleet.highs)
     return Fleet(fleet.devices, fleet.kinds, fleet.means, lows, highs)
 
 
 def _quiet(random: np.random.Generator, devices: int, steps: int, hourly: float, site: NDArray[np.int64]) -> Numbers:
-    """Shape (devices, steps of five minutes, figures)."""
+    """Returns vitals without faults, of shape (devices, steps of five minutes, figures)."""
     hour = np.arange(steps) / PER_HOUR
     own = lambda low, high: random.uniform(low, high, (devices, 1))  # noqa: E731
     phase = own(-2, 2)

@@ -1,4 +1,5 @@
-"""Watchers: planted faults ranked and found, and false alarms of quiet fleets, beside a z-score and yesterday's value.
+"""Watchers: planted faults ranked and found, and false alarms of fleets without faults, compared with a z-score and
+yesterday's value.
 
 Ours is trained on two weeks of a quiet fleet, with the threshold of `edgeward watcher train`, and judges other fleets.
 The others get the threshold by which they alarm as often as ours on quiet fleets, which nobody would know in advance.
@@ -26,7 +27,7 @@ USUAL_Z = 3.0
 
 @dataclass(frozen=True)
 class Judged:
-    """A fleet and what is usual there, from `QUIET_D` on. Arrays of shape (devices, hours, ...)."""
+    """A fleet and what is usual for it, from `QUIET_D` on. Arrays of shape (devices, hours, ...)."""
 
     world: World
     found: Departures
@@ -67,7 +68,7 @@ def _quiet(name: str, watchers: dict[str, Watcher], limits: dict[str, float], fl
 
 
 def _alone(watchers: dict[str, Watcher], limits: dict[str, float]) -> Row:
-    """Twelve devices, each alone at its place: there is no kind to compare with. Ours is trained on their history."""
+    """Twelve devices, each alone at its place, without others to compare with. Ours is trained on their history."""
     history = judged(world(TRAINED, FEW, HISTORY_D, sites=FEW))
     own = ours(history)
     mine = {**limits, "ours": threshold_of(list(own(history)))}
@@ -80,7 +81,7 @@ def _alarms(watcher: Watcher, limit: float, fleets: list[Judged]) -> float:
 
 
 def _limit(watcher: Watcher, alarms: float, fleets: list[Judged]) -> float:
-    """The lowest threshold with at most so many alarms for a device and month."""
+    """Returns the lowest threshold with at most so many alarms per device and month."""
     scores = [watcher(each) for each in fleets]
     low, high = 0.0, max(float(each.max()) for each in scores)
     for _ in range(30):
@@ -99,7 +100,9 @@ def _volume_row(what: str, volumes: dict[str, float], goal: float | None = None)
 def _fault(
     watchers: dict[str, Watcher], limits: dict[str, float], fault: str, volumes: dict[str, list[float]]
 ) -> list[Row]:
-    """VUS-PR, the fraction of faults that are found while they last, and how long that takes, of one kind of fault."""
+    """Returns VUS-PR, the fraction of faults that are found while they last, and how long that takes, for one kind of
+    fault.
+    """
     planted = judged(world(PLANTED, DEVICES, JUDGED_D, fault))
     found, waits = {}, {}
     ill = np.flatnonzero(planted.faulty.any(axis=1))
@@ -117,7 +120,7 @@ def _fault(
 
 
 def _ill_history() -> Row:
-    """How many leaks are found by a watcher in whose history one device of ten leaked."""
+    """Returns how many leaks are found by a watcher in whose history one device of ten leaked."""
     history = judged(_partly(world(TRAINED, DEVICES, HISTORY_D, "memory leak"), world(TRAINED, DEVICES, HISTORY_D)))
     watcher = ours(history)
     limit, planted = threshold_of(list(watcher(history))), judged(world(PLANTED, DEVICES, JUDGED_D, "memory leak"))
@@ -128,7 +131,7 @@ def _ill_history() -> Row:
 
 
 def _partly(ill: World, well: World) -> World:
-    """The well fleet with every tenth device taken from the ill one."""
+    """Returns the healthy fleet with every tenth device replaced by one of the faulty fleet."""
     for part, other in zip(
         (well.fleet.means, well.fleet.lows, well.fleet.highs), (ill.fleet.means, ill.fleet.lows, ill.fleet.highs),
         strict=True,
@@ -138,7 +141,7 @@ def _partly(ill: World, well: World) -> World:
 
 
 def judged(made: World) -> Judged:
-    """What the controller would hand to a watcher, of every hour after the first two weeks."""
+    """Returns what the controller would give a watcher, for every hour after the first two weeks."""
     return Judged(made, departures(made.fleet, made.fleet.means.shape[1] - QUIET_D * DAY_H))
 
 
@@ -149,7 +152,7 @@ def ours(history: Judged) -> Watcher:
 
 
 def forest(history: Judged) -> Watcher:
-    """An isolation forest on the same features."""
+    """Scores by an isolation forest on the same features."""
     from sklearn.ensemble import IsolationForest
 
     made = IsolationForest(n_estimators=100, random_state=0).fit(history.found.features[history.found.known])
@@ -162,12 +165,12 @@ def _by_row(asked: Judged, score: Callable[[NDArray[np.float32]], Numbers]) -> N
 
 
 def z_score(asked: Judged) -> Numbers:
-    """The largest |z| of a figure against two weeks of the device's own hours."""
+    """Scores by the largest |z| of a figure compared with two weeks of the device's own hours."""
     return _largest(_figures(asked), lag=0)
 
 
 def yesterday(asked: Judged) -> Numbers:
-    """The largest difference of a figure from the hour a day before, in spreads of such differences."""
+    """Scores by the largest difference of a figure from the hour a day before, in spreads of such differences."""
     return _largest(_figures(asked), lag=DAY_H)
 
 
@@ -188,7 +191,7 @@ def _largest(values: Numbers, lag: int) -> Numbers:
 
 
 def alarms_of(beyond: NDArray[np.bool_], asked: Judged) -> float:
-    """Alerts for a device and month."""
+    """Returns alarms per device and month."""
     return sum(episodes(_hours(asked), each) for each in beyond) / (beyond.size / MONTH_H)
 
 

@@ -1,7 +1,7 @@
 """A fleet's statement that devices answered the golden sets of their versions, which anybody can check offline.
 
 Decides what is stated and what is signed. Each device has signed its own heartbeat; an authority of the fleet signs
-whose keys are whose, and which golden set each version has. Refuses to know keys and files.
+which keys belong to which device, and which golden set each version has. Refuses to know keys and files.
 """
 
 from typing import Annotated
@@ -22,7 +22,7 @@ _KIND = b"application/vnd.edgeward.attestation+json"
 
 
 class AttestedVersion(Said, frozen=True):
-    """A version that devices may run, and the questions that it must answer."""
+    """A version that devices may run, and the golden set that it must answer."""
 
     model: str
     release: int
@@ -30,28 +30,28 @@ class AttestedVersion(Said, frozen=True):
     golden: str
     """The digest of its golden set."""
     rows: int
-    """How many questions that are."""
+    """The number of rows in the golden set."""
 
 
 class AttestedDevice(Said, frozen=True):
-    """A device's own words, and the keys by which it may sign them."""
+    """A device's own message, and the keys by which it may sign it."""
 
     device: str
     public_keys: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
-    """In PEM. Empty: it has none, and its words prove nothing."""
+    """In PEM. Empty: the device has no key, and its message proves nothing."""
     heartbeat: str
     """Its newest heartbeat as JSON, with its signature."""
 
 
 class Statement(Said, frozen=True):
-    """What one page states."""
+    """The content of one page."""
 
     made_at: float
     """Seconds since 1970."""
     after: str
     """The device after whose name the page begins; empty for the first page."""
     next: str
-    """The device after whose name the next page begins; empty for the last page. So no page can be left out."""
+    """The device after whose name the next page begins; empty for the last page. So a missing page is noticed."""
     versions: tuple[AttestedVersion, ...]
     devices: Annotated[tuple[AttestedDevice, ...], msgspec.Meta(max_length=MAX_DEVICES_OF_A_PAGE)]
 
@@ -67,7 +67,7 @@ class AttestationPage(Said, frozen=True):
 
 
 class Attestation(Said, frozen=True):
-    """All pages: what a file holds."""
+    """All pages, as one file holds them."""
 
     pages: tuple[AttestationPage, ...]
 

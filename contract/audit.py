@@ -1,7 +1,7 @@
 """The audit as a hash chain: each entry's hash covers the one before it, so that a changed or removed entry is found.
 
 A chain alone does not show that its end was cut off, or that all of it was written again. Therefore signed metadata
-carries a checkpoint, and every device stores it as a witness. Refuses to know where entries are kept.
+contains a checkpoint, and every device stores it as a witness. Refuses to know where entries are kept.
 """
 
 import hashlib

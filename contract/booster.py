@@ -1,7 +1,7 @@
-"""Boosted trees of another library as they travel: the library's own text, and the names of the classes.
+"""Boosted trees of another library in transfer: the library's own text, and the names of the classes.
 
-Decides nothing: it is data, in the place of an estimator whose library the controller does not have. The text is JSON
-of XGBoost or the model text of LightGBM; no code is in it. Refuses to know how either is read.
+Decides nothing: it is data, which replaces an estimator whose library the controller does not have. The text is JSON of
+XGBoost or the model text of LightGBM, and holds no code. Refuses to know how either is read.
 """
 
 from typing import Any
@@ -16,5 +16,5 @@ class BoosterFile:
         self.classes = classes
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The fields by name, as an estimator gives its parameters."""
+        """Returns the fields by name, in the way in which an estimator gives its parameters."""
         return {"library": self.library, "document": self.document, "classes": self.classes}

@@ -1,6 +1,6 @@
 """Captured inferences, for people and for retraining: inputs, the answer, and why the row was captured.
 
-A device keeps a batch on flash until the controller has it durably. (boot, seq) names a batch, and a batch that arrives
+A device keeps a batch on flash until the controller has it durably. (boot, seq) names a batch; a batch that arrives
 twice changes nothing.
 """
 
@@ -36,23 +36,24 @@ class CapturedRow(Said, frozen=True):
     inputs: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_COLUMNS)]
     """Input cells by column, without the columns that the device's configuration removes."""
     value: str | float | None
-    """The answer. None where the inference failed or the answer was not a number."""
+    """The answer. None if the inference failed or the answer was not a number."""
     confidence: float | None = None
-    """The largest probability, in [0, 1]. None where the model gives no probabilities."""
+    """The largest probability, in [0, 1]. None if the model gives no probabilities."""
     label: str | float | None = None
     id: Short = ""
-    """Names the answer on its device, as the application knows it; `.3` at its end is the fourth row of a request."""
+    """The id of the answer on its device, as the application knows it; `.3` at its end is the fourth row of a
+    request."""
     key: Short = ""
-    """Who or what the row belongs to; empty where the device's configuration lets none leave."""
+    """Who or what the row belongs to; empty if the device's configuration lets no key leave."""
     file: Short = ""
-    """The name of the file that the row came from, of an image."""
+    """The name of the file from which the row came; of images only."""
     signature: Signature = ""
     """The signature by the device's key over `answered_bytes`, by which the answer is proven apart from its batch.
     Empty for a device without a key."""
 
 
 class LateLabel(Said, frozen=True):
-    """What was true of a captured row, said after the row had been written: minutes or days later."""
+    """The label of a captured row that came after the row had been written: minutes or days later."""
 
     model: Short
     id: Short
@@ -61,7 +62,7 @@ class LateLabel(Said, frozen=True):
 
 
 class Captured(Said, frozen=True):
-    """One batch of captured inferences, and labels of rows that went before."""
+    """One batch of captured inferences, and labels of rows in earlier batches."""
 
     protocol: int
     device: Short

@@ -57,17 +57,17 @@ class TrialPolicy(Message, frozen=True):
     judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
-    """The largest fraction of inferences that may raise or answer a value that is not finite. More convict the trial
-    where it is beyond chance and stable does not fail as much. Refused rows are no inferences."""
+    """The largest fraction of inferences that may raise or answer a value that is not finite. The trial fails if it has
+    significantly more and stable does not fail as much. Refused rows are no inferences."""
     max_latency_ms_p95: Decimal = Decimal(100)
     """The 95th percentile of the time for one row. A request of many rows counts with its time divided by them."""
     max_refused_increase: Decimal = Decimal("0.1")
-    """The largest fraction of rows that the trial may refuse and that stable's signature takes."""
+    """The largest fraction of rows that the trial may refuse although stable's signature accepts them."""
     signature: Literal["same", "may_change"] = "same"
-    """same: the version is refused where the names, types or shapes of its inputs and outputs are not those of the
-    version that runs, because callers would be refused from then on."""
+    """same: the version is refused if the names, types or shapes of its inputs and outputs are not those of the version
+    that runs, because it would refuse its callers from then on."""
     require_sandbox: bool = False
-    """Whether the version is refused where the probe cannot be fully confined."""
+    """Whether the version is refused if the probe cannot be fully confined."""
     isolated: bool = False
     """Whether the version serves in a confined process of its own, so that the agent survives its crash or hang."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
@@ -76,9 +76,9 @@ class TrialPolicy(Message, frozen=True):
     """Execution providers of onnxruntime, in order of preference, of those that `serving.providers` of the device
     allows. The CPU's is always the last one."""
     max_accuracy_drop: Decimal = Decimal("0.05")
-    """How far a classifier's accuracy may lie below stable's, where rows bring labels."""
+    """How far a classifier's accuracy may lie below stable's, if rows bring labels."""
     max_error_increase: Decimal = Decimal("0.2")
-    """How far a regression's mean absolute error may lie above stable's, as a fraction of stable's, where rows bring
+    """How far a regression's mean absolute error may lie above stable's, as a fraction of stable's, if rows bring
     labels."""
 
 
@@ -126,9 +126,10 @@ class EdgeFields(Message, frozen=True):
     nonce: str = ""
     """The nonce of the device's newest heartbeat. It proves that the document is newer than that heartbeat."""
     withdrawn: Annotated[dict[str, Generation], msgspec.Meta(max_length=MAX_WITHDRAWN)] = {}
-    """Models that the device shall no longer run, by the generation of that order. A model that is named nowhere stays
-    as it is: a controller that was restored, or that took a device over, does not know all that it has."""
+    """Models that the device shall no longer run, with the generation of that order. A model that no document names
+    stays as it is: a controller that was restored, or that took a device over, does not know all models of the
+    device."""
     config: RemoteConfig | None = None
-    """What is to count in place of the device's own configuration. None: nothing is said about it."""
+    """The remote configuration, which replaces parts of the device's own. None: the document says nothing about it."""
     erasures: Annotated[tuple[Erasure, ...], msgspec.Meta(max_length=MAX_ERASURES)] = ()
     """Captured rows that the device shall delete. It says in its heartbeat which of these orders are done."""

@@ -1,7 +1,7 @@
-"""Histograms with edges from the golden set: what a model was converted with, and what devices meet, add up alike.
+"""Histograms with edges from the golden set, so that the counts of the sample and of all devices can be added.
 
-Decides bins and how a value falls into one. The edges and the reference's own counts lie in the golden set, so they are
-signed with the model. Refuses to know when a difference between two histograms matters.
+Decides bins and which bin a value belongs to. The edges and the reference's own counts are in the golden set, so they
+are signed with the model. Refuses to know when a difference between two histograms matters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from contract.tensors import Array
 QUANTILES = 10
 MAX_CATEGORIES = MAX_BINS - 2
 DIVERGENCE_EDGES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
-"""Upper edges of how far two versions' answers lie apart; a last bin is open. Of a classifier the largest difference of
-a probability, of a regression the difference relative to stable's answer."""
+"""Upper edges of the distance between two versions' answers; a last bin is open. For a classifier the largest
+difference of a probability, for a regression the difference relative to stable's answer."""
 CONFIDENCE_EDGES = (0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
-"""Finer towards 1, where most answers lie: how right a model is follows from where in there they lie."""
+"""Finer towards 1, where most confidences lie: their distribution there tells how often a model is right."""
 
 _NUMBERS, _CATEGORIES, _REFERENCE = "edges/", "categories/", "reference/"
 _OUTPUT = "output"
@@ -39,7 +39,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def edges_of(values: Array) -> Edges:
-    """Edges for a sample of one column: deciles of numbers, the most frequent categories of text."""
+    """Returns edges for a sample of one column: deciles of numbers, the most frequent categories of text."""
     if values.dtype.kind in "OUS":
         names, counts = np.unique(values.astype(np.str_), return_counts=True)
         return np.asarray(np.sort(names[np.argsort(-counts, kind="stable")][:MAX_CATEGORIES]))
@@ -52,7 +52,7 @@ def edges_of(values: Array) -> Edges:
 
 
 def count(values: Array, edges: Edges) -> Array:
-    """Counts per bin, shape (1 + k + 1,): missing, then up to each edge (or each category), then the rest."""
+    """Returns counts per bin, shape (1 + k + 1,): missing, then up to each edge (or each category), then the rest."""
     if edges.dtype.kind == "U":
         words = values.astype(np.str_)
         places = {name: at + 1 for at, name in enumerate(edges.tolist())}
@@ -64,7 +64,9 @@ def count(values: Array, edges: Edges) -> Array:
 
 
 def columns_of(manifest_columns: Sequence[str], arrays: Sequence[Array]) -> dict[str, Array]:
-    """Rows by column, the first `MAX_FEATURES`: of one matrix, or of one input for each column; {} for neither."""
+    """Returns rows by column, the first `MAX_FEATURES`: of one matrix, or of one input for each column;
+    {} for neither.
+    """
     if len(arrays) == 1 and arrays[0].ndim == 2 and arrays[0].shape[1] == len(manifest_columns):
         return {name: arrays[0][:, at] for at, name in enumerate(manifest_columns[:MAX_FEATURES])}
     if len(arrays) == len(manifest_columns) and all(array.ndim == 2 and array.shape[1] == 1 for array in arrays):
@@ -73,8 +75,8 @@ def columns_of(manifest_columns: Sequence[str], arrays: Sequence[Array]) -> dict
 
 
 def answers_of(outputs: Sequence[Array], *, regression: bool) -> Array | None:
-    """The numbers that are counted of answers, shape (rows,), or None where there are none. Of a regression the
-    answers, of a classifier the confidence.
+    """Returns the numbers that are counted of answers, shape (rows,), or None if there are none. For a regression the
+    answers, for a classifier the confidence.
     """
     if regression:
         first = outputs[0]
@@ -85,7 +87,7 @@ def answers_of(outputs: Sequence[Array], *, regression: bool) -> Array | None:
 
 
 def reference_of(columns: Mapping[str, Array], answers: Array | None, *, regression: bool) -> dict[str, Array]:
-    """Arrays for the golden set, from the sample that the model was converted with."""
+    """Returns arrays for the golden set, from the sample that the model was converted with."""
     arrays: dict[str, Array] = {}
     edges = {_FEATURE + name: edges_of(values) for name, values in columns.items()}
     values = {_FEATURE + name: column for name, column in columns.items()}
@@ -99,7 +101,9 @@ def reference_of(columns: Mapping[str, Array], answers: Array | None, *, regress
 
 
 def read_reference(arrays: Mapping[str, Array], manifest: Manifest) -> Reference:
-    """The reference in a golden set; of an older one, or one that was made otherwise, as much as there is."""
+    """Returns the reference in a golden set. Of an older set, or one that was made differently, returns
+    what there is.
+    """
     names = {name: _FEATURE + name for name in manifest.columns[:MAX_FEATURES]}
     features = {name: edges for name, key in names.items() if (edges := _edges(arrays, key)) is not None}
     counts = {name: _counts(arrays, _FEATURE + name) for name in features}

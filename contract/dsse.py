@@ -1,4 +1,4 @@
-"""The bytes that a signature covers, by DSSE: the kind of a statement is signed too, so that none passes as another.
+"""The bytes that a signature covers, by DSSE: the kind of a statement is signed too, so that no kind passes as another.
 
 Decides their form (pre-authentication encoding, github.com/secure-systems-lab/dsse, protocol.md, version 1). Refuses to
 know who signs and what is said.

@@ -22,7 +22,7 @@ MAX_UNPACK_BYTES = 32 << 20
 """The memory limit of the decoder. A stream that needs a larger dictionary is refused."""
 MAX_SEGMENT_BYTES = 1 << 20
 HEADER = struct.Struct("<BBQI")
-"""kind, lanes (bytes of one number, 1: not reordered), offset in the base, length in bytes"""
+"""(kind, lanes: bytes of one number, 1 if not reordered; offset in the base; length in bytes)"""
 LANES = frozenset({1, 2, 4, 8})
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]

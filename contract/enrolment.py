@@ -1,6 +1,6 @@
-"""What passes between an operator, a device and the controller when a device gets its certificate.
+"""The messages between an operator, a device and the controller when a device gets its certificate.
 
-Refuses to know who may have one, and how keys are kept.
+Decides their fields. Refuses to know who may have a certificate, and how keys are kept.
 """
 
 from contract.wire import Message, Said
@@ -15,11 +15,11 @@ class Claim(Message, frozen=True):
     device: str
     broker_url: str
     ca: str
-    """The authority that vouches for broker and devices, in PEM."""
+    """The authority that has issued the certificates of broker and devices, in PEM."""
     root: str
     """The fleet's newest root, as it was signed: where the device's trust starts."""
     labels: dict[str, str] = {}
-    """Labels that the device of this name has had: new hardware takes them over."""
+    """Labels that the device of this name has had: new hardware keeps them."""
 
 
 class EnrolRequest(Message, frozen=True):
@@ -30,7 +30,7 @@ class EnrolRequest(Message, frozen=True):
 
 
 class RenewRequest(Message, frozen=True):
-    """The certificate that is to be followed, and a request for a new key, signed with the old one."""
+    """The certificate that is to be replaced, and a request for a new key, signed with the old one."""
 
     certificate: str
     csr: str
@@ -38,7 +38,7 @@ class RenewRequest(Message, frozen=True):
 
 
 class Certificate(Said, frozen=True):
-    """A device's certificate, and the authorities that it shall rely on, in PEM."""
+    """A device's certificate, and the authorities that it shall trust, in PEM."""
 
     device: str
     certificate: str
@@ -46,5 +46,5 @@ class Certificate(Said, frozen=True):
     introductions: tuple[str, ...] = ()
     """Signatures by authorities, old ones too, over `contract.signatures.introduction` of `ca` and the request.
 
-    A device takes authorities that it does not know on the word of one that it knows, and for its own request alone.
+    A device accepts unknown authorities only if a known one has signed them, for its own request.
     """

@@ -1,7 +1,7 @@
 """An order to delete captured rows, by key, answer, time or model. It is part of the signed desired document.
 
-Decides which rows an order is about. All that it names must hold; of several keys or answers one is enough. Refuses to
-know where rows lie: the controller and each device apply it to their own.
+Decides which rows an order names. All its conditions must hold; of several keys or answers one is enough. Refuses to
+know where rows are kept: the controller and each device apply the order to their own.
 """
 
 from typing import Annotated
@@ -42,5 +42,5 @@ class Erasure(Message, frozen=True):
         )
 
     def may_concern(self, label: LateLabel) -> bool:
-        """Tells whether a label may be of a row to be deleted. The row's key and time do not stand in a label."""
+        """Tells whether a label may belong to a row to be deleted. A label does not contain the row's key and time."""
         return self.model in ("", label.model) and (not self.answers or label.id in self.answers)

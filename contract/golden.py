@@ -1,7 +1,7 @@
 """Golden sets: inputs and recorded answers of a version, and the comparison of answers with them.
 
 Decides when two answers count as equal. The converter's parity check and the device's probe use the same comparison.
-Refuses to know who runs the model.
+Refuses to know what runs the model.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ def answers_in(arrays: Mapping[str, Array], output: str) -> Array:
 
 
 def by_run(inputs: Mapping[str, Array], ranks: Mapping[str, int]) -> bool:
-    """Whether the first axis counts runs: each array has one dimension more than its input, by `ranks`.
+    """Returns whether the first axis counts runs: each array has one dimension more than its input, by `ranks`.
 
     Otherwise it counts rows of one run. Runs are for models whose own first axis is not rows: a state, a scalar.
     """
@@ -130,7 +130,7 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float | Ar
 
 
 def with_tolerances(outputs: Mapping[str, Array], *, alone: bool) -> dict[str, Array]:
-    """Returns the absolute tolerances of a golden set by what each float output varies by over the sample.
+    """Returns a golden set with absolute tolerances, derived from how much each float output varies over the sample.
 
     `alone`: each column of an output is a quantity of its own.
     """
@@ -143,8 +143,8 @@ def mismatched_rows(
 ) -> int:
     """Returns the number of rows that differ in any output by more than the tolerances of the golden set.
 
-    `arrays` are those of the golden set; an output without a tolerance there has the manifest's. ValueError if the
-    numbers of outputs differ.
+    `arrays` are those of the golden set; an output without a tolerance there has that of the manifest. ValueError if
+    the numbers of outputs differ.
     """
     rtol, atol = float(golden.rtol), np.array(float(golden.atol))
     allowed = [arrays.get(_TOLERANCE + tensor.name, atol) for tensor in manifest.session_outputs]

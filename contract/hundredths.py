@@ -1,9 +1,9 @@
-"""Fractions as people read them where a change is told: in hundredths, with their sign. Refuses to know their unit."""
+"""Fractions as people read changes: in hundredths, with their sign. Refuses to know their unit."""
 
 
 def signed_hundredths(ratio: float) -> str:
-    """Returns `+4.1` for 0.041; what rounds to nothing is `+0.0` from either side."""
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # to add 0.0 makes +0.0 of -0.0
+    """Returns `+4.1` for 0.041; a value that rounds to zero gives `+0.0`, whatever its sign."""
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into +0.0
 
 
 def signed_interval(value: float, low: float, high: float) -> str:

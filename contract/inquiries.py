@@ -17,12 +17,11 @@ What = Literal["logs", "doctor", "probe"]
 MAX_LINES = 400
 """Lines of one answer: with MAX_LINE_CHARS they fit into one message."""
 MAX_LINE_CHARS = 400
-"""Of a line; a longer one is cut."""
+"""The most characters of a line; a longer line is cut."""
 MAX_ANSWER_BYTES = 200_000
-"""Of all lines of an answer, as encoded; the oldest are left out."""
+"""The most bytes of all lines of an answer, as encoded; the oldest are left out."""
 LIFE_S = 60
-"""An inquiry that is older than this, by signed time or the device's clock, is not answered: it was kept by somebody.
-"""
+"""Seconds. An older inquiry, by signed time or the device's clock, is not answered: somebody has kept it."""
 Line = Annotated[str, msgspec.Meta(max_length=MAX_LINE_CHARS)]
 
 
@@ -32,14 +31,14 @@ class Inquiry(Message, frozen=True):
     protocol: int
     device: Short
     id: Short
-    """Random; the answer repeats it."""
+    """A random name; the answer repeats it."""
     what: What
     lines: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
     """The most lines that the answer may have."""
     issued: Count
     """Seconds since 1970."""
     keyid: Short
-    """Of the director's key."""
+    """The id of the director's key."""
     candidate: Manifest | None = None
     """For `probe`: the model to probe and nothing more. It never serves, and its release means nothing."""
     signature: Annotated[str, msgspec.Meta(max_length=512)] = ""

@@ -6,13 +6,13 @@ Decides whether callers of one version can call another one unchanged. Refuses t
 from contract.manifest import Manifest, Tensor
 
 MAX_NAMED = 3
-"""Differences that a sentence names: the first ones say what has happened."""
+"""The most differences that a sentence names: the first ones say what has happened."""
 
 
 def interface_change(before: Manifest, after: Manifest) -> str:
-    """How `after` differs for a caller of `before`, in words; empty where it does not.
+    """Says in words how `after` differs for a caller of `before`; empty if it does not.
 
-    Inputs are compared by name, because requests name them. An output that has been added breaks nobody.
+    Inputs are compared by name, because requests name them. An added output breaks no caller.
     """
     found = [*_tensors("input", before.inputs, after.inputs), *_tensors("output", before.outputs, after.outputs)]
     found += [f"input {tensor.name!r} is new" for tensor in _only_in(after.inputs, before.inputs)]

@@ -1,7 +1,7 @@
-"""What a program of ours wrote for itself, read by an older or a newer one: unknown keys are left out, the rest holds.
+"""Reads what a program of ours wrote for itself in an older or a newer version: unknown keys are left out.
 
-Decides that a key is unknown by the type that is asked for, at any depth. Unlike in what others say (`said`), no part
-is dropped: half a strategy would be another strategy. Refuses to know where it was kept.
+Decides by the wanted type which keys are unknown, at any depth. Unlike in messages of others (`said`), no faulty part
+is dropped: half a strategy would be another strategy. Refuses to know where the document was kept.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def decode_kept(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> T:
-    """`raw` as `kind`, for what it is known of it. BadInput `message_too_large`, `message_malformed`."""
+    """Returns `raw` as `kind`, without unknown keys. BadInput `message_too_large`, `message_malformed`."""
     try:
         return decode(raw, kind, max_bytes=max_bytes)
     except BadInput as error:
@@ -31,7 +31,7 @@ def decode_kept(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES
 
 
 def convert_kept(plain: Any, kind: type[T]) -> T:
-    """A document as `kind`, for what is known of it. BadInput `store_corrupt` with the path of the fault."""
+    """Returns a document as `kind`, without unknown keys. BadInput `store_corrupt` with the path of the fault."""
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError:
@@ -43,7 +43,7 @@ def convert_kept(plain: Any, kind: type[T]) -> T:
 
 
 def row_reader(kind: type[T]) -> Callable[[bytes], T]:
-    """A function that reads a row as `kind`, for what is known of it. msgspec.DecodeError if it cannot be read."""
+    """Returns a function that reads a row as `kind`, without unknown keys. msgspec.DecodeError if it cannot be read."""
     decoder = msgspec.json.Decoder(kind)
 
     def read(row: bytes) -> T:
@@ -56,7 +56,7 @@ def row_reader(kind: type[T]) -> Callable[[bytes], T]:
 
 
 def _known(value: Any, kind: Any) -> Any:
-    """`value` without the keys of structs that `kind` does not name."""
+    """Returns `value` without the keys of structs that `kind` does not name."""
     plain = plain_kind(kind)
     arguments = get_args(plain)
     if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):

@@ -1,6 +1,6 @@
-"""Labels: what is a usable one, settled once where it enters, and the rule by which an answer equals one.
+"""Labels: what a usable label is, converted once where it enters, and the rule by which an answer equals one.
 
-Decides how text and numbers compare, on devices and in the controller alike. Refuses to know which model answered.
+Decides how text and numbers compare, on devices and in the controller. Refuses to know which model answered.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any
 Answer = str | float
 
 LARGEST = 1e100
-"""The largest number that counts as a label, or as a distance from one. The square of it, added up over every
-inference of a device's life, is still a number."""
+"""The largest number that counts as a label, or as a distance from one. Its square, summed over every inference of a
+device's life, is still a finite number."""
 MAX_LABEL_CHARS = 256
-"""The longest text that counts as a label; class names are shorter, and a whole file in a cell is none."""
+"""The longest text that counts as a label. Class names are shorter, and a cell that holds a whole file is no label."""
 
 
 class Unusable(Enum):
-    """Something stands where a label belongs, and it is none."""
+    """A value is given as a label, but is none."""
 
     LABEL = "label"
 
@@ -26,7 +26,7 @@ class Unusable(Enum):
 def settle_label(given: Any, *, regression: bool) -> Answer | Unusable | None:
     """Returns the label in `given`: a finite number for a regression, else text or a number.
 
-    None where it is missing: None, an empty or blank text, NaN. `Unusable` where it is there and no label: infinity,
+    None if it is missing: None, an empty or blank text, NaN. `Unusable` if a value is given that is no label: infinity,
     text for a regression, a list.
     """
     plain = given.item() if hasattr(given, "item") and getattr(given, "size", 0) == 1 else given
@@ -53,19 +53,19 @@ def _as_number(plain: Any) -> float | Unusable | None:
 
 
 def same_label(value: Answer, label: Answer) -> bool:
-    """Tells whether an answer equals a label. A CSV may say "1.0" or "True" where the model says 1."""
+    """Tells whether an answer equals a label. A CSV may hold "1.0" or "True" where the model answers 1."""
     return plain_label(value) == plain_label(label)
 
 
 @lru_cache(maxsize=1024)
 def plain_label(label: Answer) -> Answer:
-    """Returns the one form of all spellings of a label: the number that it says, else its text."""
+    """Returns the one form of all spellings of a label: its number, or else its text."""
     number = _number(label)
     return str(label) if number is None else number
 
 
 def _number(label: Answer) -> float | None:
-    """Returns the finite number that a label says; None for any other text."""
+    """Returns the finite number in a label; None for any other text."""
     word = str(label).lower()
     if word in ("true", "false"):
         return float(word == "true")

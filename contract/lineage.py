@@ -22,7 +22,7 @@ class StatedPrediction(Said, frozen=True):
     """One answer that a device gave, as it sent the row, with the device's own signature over the answer."""
 
     id: int
-    """Of the captured row on the controller."""
+    """The id of the captured row on the controller."""
     device: str
     row: CapturedRow
     device_key: str = ""
@@ -38,22 +38,22 @@ class LineageStatement(Said, frozen=True):
     model: str
     release: int
     manifest_sha256: str
-    """Of the manifest as compact JSON with sorted keys: the one that the release signer vouches for."""
+    """SHA-256 of the manifest as compact JSON with sorted keys: the manifest that the release signer has signed."""
     lineage: dict[str, object]
-    """Run, data, code, parent and what else a push has told, as `GET /v1/models/{model}/versions/{release}` has it."""
+    """Run, data, code, parent and what else a push has told, as in `GET /v1/models/{model}/versions/{release}`."""
     gates_sha256: str
     evidence_sha256: str
-    """Of the gates' verdicts and of the evidence, as compact JSON with sorted keys."""
+    """SHA-256 of the gates' verdicts and the evidence, as compact JSON with sorted keys."""
     prediction: StatedPrediction | None = None
 
 
 class SignedLineage(Said, frozen=True):
-    """A statement as the bytes that were signed, and by which key."""
+    """A statement as the bytes that were signed, and the key that signed them."""
 
     statement: str
     """JSON of a `LineageStatement`."""
     keyid: str
-    """Of a director's key, as the top-level targets of the fleet's metadata name it."""
+    """The id of a director's key, as the top-level targets of the fleet's metadata name it."""
     signature: str
     """In hexadecimal digits, as TUF writes signatures."""
 
@@ -64,12 +64,12 @@ def signed_bytes(statement: str) -> bytes:
 
 
 def canonical(plain: object) -> bytes:
-    """Compact JSON with sorted keys, by which parts of a version are digested on both sides."""
+    """Returns compact JSON with sorted keys, by which parts of a version are digested on both sides."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def read_statement(signed: SignedLineage) -> LineageStatement:
-    """The statement in an envelope, unverified. BadInput `message_malformed`, `message_too_large`."""
+    """Returns the statement in an envelope, unverified. BadInput `message_malformed`, `message_too_large`."""
     plain = decode_plain(signed.statement.encode(), max_bytes=MAX_STATEMENT_BYTES)
     try:
         return msgspec.convert(plain, LineageStatement)

@@ -1,7 +1,6 @@
-"""Log lines of the programs that run for long: for people, or as JSON for collectors.
+"""Log lines of the long-running programs: for people, or as JSON for collectors.
 
-Decides the keys of a line and which levels there are. Refuses to know
-who writes and where it goes.
+Decides the keys of a line and the levels. Refuses to know which module writes and where lines are sent.
 """
 
 import argparse
@@ -16,9 +15,9 @@ LIBRARIES = ("tuf", "securesystemslib", "aiohttp.access", "asyncio")
 
 
 def json_line(created: float, level: str, logger: str, message: str, trace: str = "") -> str:
-    """One JSON object on one line: `at` in UTC, `level`, `logger`, `message`, and `trace` where something was raised.
+    """Returns one JSON object on one line: `at` in UTC, `level`, `logger`, `message`, and `trace` for an exception.
 
-    `created` are seconds since 1970.
+    `created` is in seconds since 1970.
     """
     at = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
     line = {"at": at, "level": level.lower(), "logger": logger, "message": message}

@@ -1,8 +1,8 @@
-"""Message authentication codes in the place of signatures, for what is counted and what no third party has to check.
+"""Message authentication codes in place of signatures, for what is counted and needs no check by a third party.
 
 Device and controller agree on a secret without a message of its own: each has a private key and the other's public one
-(static Diffie-Hellman on P-256: NIST SP 800-56A, 6.3; the secret by HKDF: RFC 5869; the code is HMAC-SHA256). To check
-one takes 2 us where a signature takes 100. Decides what a code covers. Refuses to know whose keys they are.
+(static Diffie-Hellman on P-256: NIST SP 800-56A, 6.3; the secret by HKDF: RFC 5869; the code is HMAC-SHA256). Checking
+a code takes 2 us, checking a signature 100. Decides what a code covers. Refuses to know whose keys they are.
 """
 
 import base64
@@ -21,9 +21,10 @@ _SECRET_BYTES = 32
 
 
 def agreed_code(private: bytes, public: str, device: str) -> Sign | None:
-    """Returns the function that makes codes for what `device` says, from one side's private and the other's public key.
+    """Returns the function that makes codes for messages of `device`, from one side's private and the other's public
+    key.
 
-    Both in PEM. None if they are not both of P-256: such a device goes on signing.
+    Both in PEM. None unless both are of P-256: such a device continues to sign.
     """
     try:
         ours, theirs = private_key_of(private), serialization.load_pem_public_key(public.encode())
@@ -40,7 +41,7 @@ def agreed_code(private: bytes, public: str, device: str) -> Sign | None:
 
 
 def has_code_by(message: Any, code: Sign, raw: bytes = b"") -> bool:
-    """Tells whether the message, which was received as `raw`, carries the code that `code` makes for it."""
+    """Tells whether a message, received as `raw`, carries the code that `code` makes for it."""
     try:
         covered = signed_as_sent(raw or encode(message), message.signature)
     except ValueError:

@@ -1,9 +1,9 @@
 """Maintenance hours: the hours in which a device may change the version that serves, by its own wall clock.
 
 Decides what "mon-fri 02:00-04:00" means, and how long it is until the next hours begin. Hours are compared with the
-device's local wall clock. In spring, hours that the clock skips do not occur, and hours that lie wholly within them
-begin on the next day that is named. In autumn, hours that the clock repeats occur twice. Refuses to know which time
-zone a device is in.
+device's local wall clock. In spring, hours that the clock skips do not occur, and hours that are skipped entirely begin
+on the next named day. In autumn, hours that the clock repeats occur twice. Refuses to know which time zone a device is
+in.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The manifest: what a release signer vouches for about one version of a model.
+"""The manifest: what a release signer signs about one version of a model.
 
 It is the `custom` field of a TUF target. Canonical JSON knows no floats, so fractions are decimal strings.
 Refuses to know which device runs what: that is the desired document.
@@ -16,7 +16,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 MAX_CLASSES = 256
 MAX_CLASSES_CHARS = 4096
-"""Of all names of classes together: every device of a model receives them with each version."""
+"""Characters of all class names together: every device of a model receives them with each version."""
 MAX_STREAMS = 4096
 """Streams of which a device may keep state: it holds all of them in memory."""
 DATATYPES = {
@@ -55,8 +55,8 @@ class Golden(Message, frozen=True):
     rows: Positive
     rtol: Decimal
     atol: Decimal
-    """The absolute tolerance of an output for which the golden set has none: it has one for each column of numbers, by
-    what the column varies by over the sample."""
+    """The absolute tolerance of an output for which the golden set has none. For numbers the golden set has one for
+    each column, derived from how much the column varies over the sample."""
     max_row_mismatch_ratio: Decimal
     """The fraction of rows that may miss the tolerance or answer another label."""
 
@@ -138,25 +138,27 @@ class Manifest(Message, frozen=True):
     runtime: Runtime
     limits: ModelLimits
     nan: Literal["accept", "refuse"] = "accept"
-    """What a missing number (NaN) in a request means: the estimator was asked at conversion. Trees and imputers accept
+    """What a missing number (NaN) in a request means; the estimator was tested at conversion. Trees and imputers accept
     it, most others would answer nonsense."""
     required: tuple[str, ...] = ()
-    """Columns of numbers that no row may lack, although `nan` is accept: the estimator answers without others only."""
+    """Columns of numbers that no row may lack although `nan` is accept: the estimator answers only if they are
+    present."""
     missing_text: tuple[tuple[str, str], ...] = ()
-    """(column, the text that stands for a missing one in the model's input). A row that lacks the text of any other
+    """(column, the text that replaces a missing one in the model's input). A row that lacks the text of any other
     column is refused."""
     groups: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
-    """Columns of a row, inputs or not, by whose values devices count answers: fairness is watched between them."""
+    """Columns of a row, inputs or not, by whose values devices count answers, so that fairness between groups can be
+    watched."""
     positive: str = ""
-    """The label that counts as selected, where groups are counted."""
+    """The label that counts as selected, if groups are counted."""
     classes: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_CLASSES)] = ()
-    """All that a classifier can answer, as text. Empty: not known, or more than a signed document should name."""
+    """All classes that a classifier can answer, as text. Empty: unknown, or more than a signed document should name."""
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=2)] = ()
     """The two models that the artifact joins, in the order in which they run. Empty: it is one model."""
     state: StateRules | None = None
     """What the device keeps between requests; None: every request stands alone."""
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
-    """Other forms, in order of preference after the one above."""
+    """Other forms, in order of preference after the one in the fields above."""
 
     @property
     def session_inputs(self) -> tuple[Tensor, ...]:
@@ -172,7 +174,7 @@ class Manifest(Message, frozen=True):
 
     @property
     def forms(self) -> tuple["Manifest", ...]:
-        """The version in each of its forms, in order of preference, each as if it were the only one."""
+        """The version in each of its forms, in order of preference, each as a manifest without variants."""
         alone = msgspec.structs.replace(self, variants=())
         return (alone, *(_in_form(alone, variant) for variant in self.variants))
 

@@ -24,7 +24,7 @@ from contract.wire import Said
 
 Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
 Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
-"""shadowed: the trial has run beside stable for its soak and passed; it waits to be told to serve."""
+"""shadowed: the trial has run beside stable for its soak and passed; it waits for a document that lets it serve."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_VERSION)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
@@ -39,11 +39,11 @@ GroupCounts = Annotated[tuple[Count, ...], msgspec.Meta(min_length=6, max_length
 MAX_SENSORS = 32
 """Sensors and sinks that a device may have: a heartbeat names each."""
 MAX_METRICS = 16
-"""Numbers of its own that an application may report of one model, by name."""
+"""Numbers that an application may measure for one model, by name."""
 MAX_INTERVALS = 2 * MAX_MODELS_PER_DEVICE + 32
-"""Entries of one telemetry message: two versions of each model, and labels that came later."""
+"""Entries of one telemetry message: two versions of each model, and late labels."""
 MAX_SUM = 1e300
-"""Sums beyond it are nobody's measurements; they would be infinite soon."""
+"""Sums beyond it are not measurements; they would soon become infinite."""
 Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 MAX_PUBLIC_KEY_CHARS = 1024
@@ -104,11 +104,12 @@ class ModelState(Said, frozen=True):
     progress: Progress | None = None
     """The progress of the fetch, if there is one."""
     stable_proven: bool = False
-    """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
+    """Whether stable has been read back complete from flash since the boot and has answered its golden set: a roll back
+    works."""
     golden: GoldenProbe | None = None
     """The newest probe of the session of stable; None: none has ended since it was loaded."""
     serving: Digest = ""
-    """Digest that answers inferences now; empty when none does."""
+    """The digest of the version that answers now; empty if none does."""
     outcome: UpdateOutcome | None = None
     code: Short = ""
     """The code that says why the phase makes no progress. Empty while it does."""
@@ -116,20 +117,20 @@ class ModelState(Said, frozen=True):
 
 
 class Refusal(Said, frozen=True):
-    """A document or message that was not accepted; what served goes on serving."""
+    """A document or message that was refused; the version that served still serves."""
 
     code: Short
     detail: Text = ""
 
 
 class Presence(Said, frozen=True):
-    """Retained; the last will says online=false."""
+    """Whether a device is online. Retained; the last will says online=false."""
 
     protocol: int
     device: Short
     online: bool
     boot: Count = 0
-    """The start of the agent that opened the connection; 0: it does not say."""
+    """The start of the agent that opened the connection; 0: not given."""
 
 
 class Report(Said, frozen=True):
@@ -157,7 +158,7 @@ class Hardware(Said, frozen=True):
     sandbox: Short = ""
     """The confinement of a child that loads a model: `landlock+seccomp`, or what is missing."""
     encodings: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ()
-    """Forms of an artifact on the wire that the device can undo."""
+    """Encodings of an artifact that the device can decode."""
 
 
 class SensorState(Said, frozen=True):
@@ -171,10 +172,10 @@ class SensorState(Said, frozen=True):
     """starting | running | paused | waiting | ended. paused: by a remote configuration; waiting: the source has failed,
     and is opened again after a pause."""
     rows: Count = 0
-    """Rows that came, good and bad ones."""
+    """Rows that came, whether good or bad."""
     answered: Count = 0
     refused: Count = 0
-    """Rows that could not be read, or that the model does not take."""
+    """Rows that could not be read, or that the model does not accept."""
     unserved: Count = 0
     """Rows that came while no version served."""
     failures: Count = 0
@@ -186,14 +187,14 @@ class SensorState(Said, frozen=True):
 
 
 class SinkState(Said, frozen=True):
-    """One receiver of predictions on a device. Counts are since the agent started."""
+    """One sink of predictions on a device. Counts are since the agent started."""
 
     name: Short
     kind: Short
     state: Short
     """starting | running | failing | ended"""
     delivered: Count = 0
-    """Predictions that were taken."""
+    """Predictions that were accepted."""
     undelivered: Count = 0
     """Predictions that were given up: refused, or tried too often, or waiting for too long."""
     failures: Count = 0
@@ -204,21 +205,21 @@ class SinkState(Said, frozen=True):
 
 
 class ConfigState(Said, frozen=True):
-    """How a device stands with remote configurations: versions, 0 for none."""
+    """The versions of remote configurations on a device; 0 for none."""
 
     confirmed: Count = 0
-    """The one that counts: it has been tried, and the device served and was heard."""
+    """The one that counts: it was tried, and the device served and kept its link."""
     trial: Count = 0
     """The one that is being tried."""
     refused: Count = 0
     """The newest one that was refused or taken back."""
     code: Short = ""
-    """Why it was."""
+    """Why it was refused or taken back."""
     detail: Text = ""
 
 
 class Heartbeat(Said, frozen=True):
-    """The full reported state; alone enough to rebuild the twin."""
+    """The full reported state; it alone is enough to rebuild the twin."""
 
     protocol: int
     device: Short
@@ -229,31 +230,31 @@ class Heartbeat(Said, frozen=True):
     labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=MAX_LABELS)] = {}
     models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
     pinned: Annotated[dict[Short, Count], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
-    """Releases that the device's own configuration holds models at."""
+    """The releases at which the device's own configuration pins models."""
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
-    """Counters of what limits threw away, by name."""
+    """Counts of what limits dropped, by name."""
     serve_at: NeighbourAddress = ""
-    """The address at which neighbours may fetch what the device has confirmed. Empty: nowhere."""
+    """The address at which neighbours may fetch confirmed blobs. Empty: nowhere."""
     at: Count = 0
-    """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not say."""
+    """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not send it."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
-    """By code, what is wrong with the device now: a disk that takes nothing, a document that it has refused."""
+    """By code, what is wrong with the device now, such as a disk that accepts no writes, or a refused document."""
     sensors: Annotated[tuple[SensorState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     config: ConfigState | None = None
-    """How the device stands with remote configurations; None: it has never had one."""
+    """The device's versions of remote configurations; None: it has never had one."""
     erased: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
     """Orders to delete captured rows that are done, of those in the newest document: rows deleted by the order's id."""
     nonce: Short = ""
-    """Asks for a document that repeats it: the proof that nobody replays an old one."""
+    """Asks for a document that repeats it, which proves that the document is not an old one."""
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
 class MetricSums(Said, frozen=True):
-    """One number that an application has reported again and again; sums add up across devices and intervals."""
+    """One number that an application has measured many times; sums are added across devices and intervals."""
 
     count: Count = 0
     sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
@@ -264,7 +265,7 @@ class MetricSums(Said, frozen=True):
         return MetricSums(count=self.count + 1, sum=self.sum + value, squared_sum=self.squared_sum + value * value)
 
     def plus(self, other: "MetricSums") -> "MetricSums":
-        """The sum of both."""
+        """The sum of both `MetricSums`."""
         return MetricSums(
             count=self.count + other.count,
             sum=self.sum + other.sum,
@@ -273,7 +274,7 @@ class MetricSums(Said, frozen=True):
 
 
 class ModelInterval(Said, frozen=True):
-    """Inferences of one version during one interval; counts add up across devices and intervals."""
+    """Inferences of one version during one interval; counts are added across devices and intervals."""
 
     model: Short
     version: VersionRef
@@ -283,21 +284,23 @@ class ModelInterval(Said, frozen=True):
     rows: Count = 0
     """Rows in the inferences: a request may hold many."""
     refused: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
-    """Requests and rows that were not what the version takes, by code. They are no inferences."""
+    """Requests and rows that the version cannot accept, by code. They are no inferences."""
     refused_alone: Count = 0
-    """Of them, those that stable's signature would have taken."""
+    """Of those, the ones that stable's signature would have accepted."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=16)] = {}
-    """The first failing or refused row's words by code, now and then. No cell of a row stands in them."""
+    """The words of the first row that failed or was refused, by code, at intervals. They contain no cell of a row."""
     labelled: Count = 0
     """Inferences with a label."""
     correct: Count = 0
-    """Of a classifier, those that met it."""
+    """Of a classifier, the labelled inferences whose answer equals the label."""
     measured: Count = 0
     """Of a regression, the numbers that have a label; the sums below are over them."""
     labels_unusable: Count = 0
-    """Labels that were there and no labels: infinity, text for a regression. Missing ones are not counted."""
+    """Values that were given as labels and are none: infinity, text for a regression. Missing labels are not
+    counted."""
     labels_unknown: Count = 0
-    """Labels of no known class: no version of the model on the device can answer them. They count neither way."""
+    """Labels of no known class: no version of the model on the device can answer them. They count neither as right nor
+    wrong."""
     absolute_error_sum: Sum = 0.0
     squared_error_sum: Sum = 0.0
     label_sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
@@ -321,13 +324,15 @@ class ModelInterval(Said, frozen=True):
     compared: Count = 0
     """Rows that this version answered as a shadow."""
     agreed: Count = 0
-    """Of them, rows with stable's answer."""
+    """Of those, rows to which stable gave the same answer."""
     divergence: Bins = ()
-    """Of them, by how far the answers lay apart: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
+    """Of those, the rows by the distance between both answers: counts per bin of
+    contract.distributions.DIVERGENCE_EDGES."""
     age_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
-    """Of labels that came later: how long ago the answers were given, on average. Above 0 there is nothing else."""
+    """For late labels: how long ago the answers were given, on average. Above 0 the entry holds labels and nothing
+    else."""
     metrics: Annotated[dict[Short, MetricSums], msgspec.Meta(max_length=MAX_METRICS)] = {}
-    """Numbers of the application's own, by name."""
+    """Numbers that the application measures, by name."""
 
 
 class Telemetry(Said, frozen=True):
@@ -343,11 +348,11 @@ class Telemetry(Said, frozen=True):
     cpu_ratio: float = 0.0
     """The CPU time of the agent during the interval, as a fraction of one core."""
     temperature_c: float | None = None
-    """The temperature of the hottest zone. None where the device has none."""
+    """The temperature of the hottest zone. None if the device has none."""
     swap_stall_ms_max: float = 0.0
-    """The longest inference that overlapped a swap, since boot."""
+    """The longest inference in ms that overlapped a swap, since boot."""
     swap_rss_mb: float = 0.0
-    """The change of resident memory by the newest swap."""
+    """The change of resident memory in MB by the newest swap."""
     bytes_received: Count = 0
     bytes_sent: Count = 0
     signature: Signature = ""
@@ -355,12 +360,13 @@ class Telemetry(Said, frozen=True):
 
 
 class Ack(Said, frozen=True):
-    """The controller holds the report (boot, seq) durably; or it does not know the key that signed a heartbeat."""
+    """The controller has the report (boot, seq) durably; or it does not know the key that signed a heartbeat."""
 
     boot: Count
     seq: Count
     heard: bool = True
-    """False: the message (boot, seq) was not heard, since its signature is by no key that counts for the device."""
+    """False: the message (boot, seq) was ignored, because no key that counts for the device has signed it."""
     agreement: Annotated[str, msgspec.Meta(max_length=MAX_PUBLIC_KEY_CHARS)] | None = None
-    """The controller's public key (PEM, P-256): telemetry may carry a code by it in place of a signature from here on.
-    Empty: the code was none that the controller knows, so telemetry must be signed again. None: says nothing of it."""
+    """The controller's public key (PEM, P-256): from here on telemetry may carry a code made with it in place of a
+    signature. Empty: the controller does not know the key of the code, so telemetry must be signed again. None: no
+    change."""

@@ -1,4 +1,4 @@
-"""The size that a pushed model may have, and what is said of a larger one before anything of it is sent or kept.
+"""The largest size of a pushed model, and the error for a larger one before any of it is sent or stored.
 
 Decides nothing about devices: their own memory limits what they are given. Refuses to know how a model is pushed.
 """

@@ -12,8 +12,8 @@ import re
 from contract.errors import BadInput, Code
 
 SERVICE_PREFIX = "svc."
-"""The prefix of certificates of the controller's own services. No device name may begin with it, or the broker would
-treat the device as a service."""
+"""The prefix of certificates of the controller's own services. No device name may begin with it: the broker would treat
+the device as a service."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")

@@ -1,6 +1,6 @@
 """The fields that an ONNX file may hold: each message with its allowed fields, by their exact tags.
 
-Decides by allow-list: a field that is not in it is refused, also a field that a newer ONNX adds. Field numbers:
+Decides by a list of allowed fields: any other field is refused, including fields that a newer ONNX adds. Field numbers:
 onnx/onnx.proto, IR version 14. Refuses to know which values a field may have: see `onnx_scan`.
 """
 
@@ -44,7 +44,7 @@ class Tagged:
 def one(number: int, holds: str, *, noted: bool = False) -> Field:
     """Returns a field that may occur once.
 
-    A parser merges two of them, and a check of each alone would miss the result.
+    A parser merges two occurrences of such a field, and a check of each alone would miss the result.
     """
     return Field(number, holds, noted=noted)
 

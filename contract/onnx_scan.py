@@ -42,7 +42,7 @@ class Scan:
     """The version of the file's format; 0 where it says none."""
     opsets: dict[str, int] = field(default_factory=dict)
     operators: set[str] = field(default_factory=set)
-    """Of all nodes, those of graphs within graphs among them."""
+    """Operators of all nodes, also in graphs within graphs."""
 
 
 def scan_onnx(raw: bytes | memoryview) -> Scan:

@@ -1,13 +1,13 @@
 """The protocol's version and its named limits; every bound on the wire stands here.
 
-Refuses to know what happens when a limit is broken: whoever decodes says so with a code.
+Refuses to know what happens when a limit is exceeded: the code that decodes reports it.
 """
 
 VERSION = "0.1.0"
 """The version of the distribution, equal to pyproject.toml. Asking importlib.metadata costs a device 20 ms and 1 MB."""
 
 PROTOCOL = 1
-"""Version of topics and messages. A device that speaks another one is told so, never guessed at."""
+"""Version of topics and messages. A device that uses another one is told so; its messages are never guessed at."""
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Largest JSON message accepted from the wire (the role document of a model with its 50 newest versions fits)."""
@@ -22,7 +22,7 @@ MAX_ROOTS_IN_TRUST_BUNDLE = 8
 """Newest roots that a trust bundle carries; older ones are asked for one by one."""
 
 MAX_CHUNK_BYTES = 512 * 1024
-"""Largest chunk of a blob: below the 1 MiB packet limit of a hardened broker."""
+"""The largest chunk of a blob: below the 1 MiB packet limit of a hardened broker."""
 
 DEFAULT_CHUNK_BYTES = 64 * 1024
 """Chunk size chosen at publish; on a slow link one chunk is the unit that delays a command."""
@@ -39,7 +39,7 @@ MAX_MODELS_PER_DEVICE = 16
 """Most models that one desired document may name."""
 
 MAX_LABELS = 32
-"""Labels of a device: its own, and those that the controller gives it, counted apart."""
+"""Labels of a device: its own labels and those that the controller gives it are counted separately."""
 
 MAX_FEATURES = 64
 """Columns of a model whose distribution devices report: the first ones, 2 kB of a telemetry message at the most."""
@@ -48,7 +48,7 @@ MAX_BINS = 18
 """The most bins of one histogram: missing values, sixteen categories (or ten ranges of numbers), everything else."""
 
 MAX_GROUPS = 32
-"""Values of group columns whose answers a device counts apart; further ones are counted as "other"."""
+"""Values of group columns for which a device counts answers; further ones are counted as "other"."""
 
 MAX_VERSIONS_PUBLISHED = 50
 """Newest versions of a model that its role document lists."""
@@ -57,4 +57,4 @@ MAX_DETAIL_CHARS = 500
 """Longest free text beside a code."""
 
 MAX_FAULTS = 16
-"""Faults that a heartbeat tells: there are fewer kinds, and a device that invents codes takes no more memory."""
+"""Faults in a heartbeat: there are fewer kinds, and a device that invents codes uses no more memory."""

@@ -1,7 +1,7 @@
-"""What a controller may change of a device's configuration: a part of its signed desired document, with a version.
+"""The part of a device's configuration that a controller may change, in its signed desired document, with a version.
 
 Decides the fields and their bounds. Refuses to know what the device's own file allows: the device refuses what goes
-beyond it, so that a stolen key of the director's widens nothing.
+beyond its file, so that a stolen director key widens nothing.
 """
 
 from decimal import Decimal
@@ -15,11 +15,13 @@ from contract.versions import MAX_VERSION
 from contract.wire import Message
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
-"""Below a second a fleet would flood its broker. Whole numbers, since signed documents hold no others."""
+"""Less than a second would flood the broker of a fleet. Whole numbers, because signed documents hold no others."""
 
 
 class CaptureRates(Message, frozen=True):
-    """How many inferences of a model are kept for the controller; what is removed from them stays the device's own."""
+    """The fraction of a model's inferences that is kept for the controller; the device alone decides what is removed
+    from them.
+    """
 
     rate: Decimal = Decimal(0)
     below_confidence: Decimal = Decimal(0)
@@ -32,17 +34,17 @@ class CaptureRates(Message, frozen=True):
 
 
 class RemoteConfig(Message, frozen=True):
-    """What counts in place of the device's own file. None or empty: its own file counts."""
+    """Replaces parts of the device's own file. None or empty: its own file counts."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
     """Grows with every change; a device tries each version once."""
     heartbeat_s: Seconds | None = None
     telemetry_s: Seconds | None = None
     paused_sensors: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
-    """Names as in the heartbeat, `serial-1`: their rows are dropped unread by the model."""
+    """Names as in the heartbeat, `serial-1`: their rows are dropped before the model reads them."""
     capture: Annotated[dict[Short, CaptureRates], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
-    """By model; only of models whose rows the device's own file lets leave it."""
+    """By model; only for models whose rows may leave the device by its own file."""
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
-    """Of local programs; at most those of the device's own file."""
+    """The most connections of local programs; at most those of the device's own file."""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] | None = None
-    """Of a request; at most that of the device's own file."""
+    """The largest body of a request; at most that of the device's own file."""

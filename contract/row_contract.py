@@ -15,15 +15,15 @@ from contract.tensors import Array
 BREACHES = ("missing", "out_of_range", "unseen", "stuck")
 """The kinds, in the order in which a message counts them."""
 RANGE_MARGIN = 0.5
-"""How far beyond the sample's ends a number may lie, as a fraction of what lies between them: 1,000 rows do not hold
-the extremes of years. On three hourly streams of five to nine years (`benchmarks/drift_streams.py`) at most one later
+"""How far beyond the sample's ends a number may lie, as a fraction of the distance between them: 1,000 rows do not hold
+the extremes of years. On three hourly series of five to nine years (`benchmarks/drift_streams.py`) at most one later
 cell in 7,000 lies outside; without a margin one in 400 does."""
 STUCK_TIMES = 10
 """A sensor is stuck when it repeats a number ten times as often as the longest run of it in the sample."""
 MIN_STUCK_ROWS = 64
-"""Equal readings in a row that are never too many: a still room at ten readings a second."""
+"""Equal readings in a row that are always allowed: a room at constant temperature at ten readings a second."""
 MIN_DISTINCT = 16
-"""Numbers of a column that has fewer different ones are states or switches: those may rest."""
+"""A column with fewer distinct numbers holds states or switches, which may stay the same."""
 
 _ALLOWED = "allowed/"
 
@@ -46,7 +46,7 @@ def allowed_of(columns: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def read_allowed(arrays: Mapping[str, Array], columns: Sequence[str]) -> dict[str, Allowed]:
-    """Returns the data contract in a golden set, by column; of an older golden set nothing."""
+    """Returns the data contract in a golden set, by column; empty for an older golden set."""
     found = {}
     for name in columns[:MAX_FEATURES]:
         array = arrays.get(_ALLOWED + name)
@@ -57,7 +57,7 @@ def read_allowed(arrays: Mapping[str, Array], columns: Sequence[str]) -> dict[st
 
 
 class Breaches:
-    """Counts the breaches of one column, call after call: a run of equal numbers goes on between calls."""
+    """Counts the breaches of one column over many calls: a run of equal numbers continues from one call to the next."""
 
     def __init__(self, allowed: Allowed, categories: frozenset[str] | None) -> None:
         self._allowed = allowed
@@ -66,8 +66,8 @@ class Breaches:
         self._run = 0
 
     def count(self, values: Array) -> tuple[int, int, int, int]:
-        """Returns breaches by kind among cells of shape (rows,). ValueError, TypeError for cells that are no numbers
-        where the sample had numbers.
+        """Returns breaches by kind among cells of shape (rows,). ValueError, TypeError for cells that are no numbers if
+        the sample had numbers.
         """
         if values.dtype.kind in "OUS":
             unseen = 0 if self._categories is None else sum(str(each) not in self._categories for each in values)
@@ -99,7 +99,7 @@ def _compiled(values: Array) -> Array:
     low, high = float(finite.min()), float(finite.max())
     margin = RANGE_MARGIN * (high - low)
     if margin == 0.0:
-        low, high = -np.inf, np.inf  # a sample in which nothing varies says nothing about a range
+        low, high = -np.inf, np.inf  # a sample whose numbers do not vary says nothing about a range
     distinct = len(np.unique(finite))
     stuck = max(MIN_STUCK_ROWS, STUCK_TIMES * int(_runs(finite).max())) if distinct >= MIN_DISTINCT else 0
     return np.array([may_miss, low - margin, high + margin, float(stuck)])

@@ -1,4 +1,4 @@
-"""Reads the messages that a device says of itself: unknown keys are ignored, and a bad part is dropped alone.
+"""Reads the messages of a device about itself: unknown keys are ignored, and of a bad part only that part is dropped.
 
 Decides what a part is: an element of a list, an entry of a table, a field that may be missing. A signed document that
 must be obeyed is never read in this way: `wire.decode` refuses it as a whole. Refuses to know what a message means.

@@ -15,7 +15,7 @@ MATRIX = "matrix"
 _COLUMN, _MISSING = "column/", "missing/"
 _PARTS = (_COLUMN, _MISSING)
 _NAN, _NONE = 1, 2
-"""How a cell of text says that it is missing. Estimators tell the two apart, and text of either is neither."""
+"""The codes of a missing cell of text. Estimators distinguish None and NaN, and both differ from any text."""
 
 
 def encode_sample(sample: Array | Mapping[str, Array]) -> bytes:
@@ -58,9 +58,9 @@ def decode_sample(raw: bytes) -> Array | dict[str, Array]:
 
 
 def _missing_cells(column: Array) -> Array:
-    """How each cell of a column of text is missing: uint8 of shape (rows,), 0 for one that is there.
+    """Returns how each cell of a column of text is missing: uint8 of shape (rows,), 0 for a cell that is present.
 
-    Only columns may miss text: for arrays of other ranks the result is empty.
+    Only columns may lack text: for arrays of other ranks the result is empty.
     """
     if column.dtype != object or column.ndim != 1:
         return np.zeros(0, dtype=np.uint8)

@@ -7,9 +7,9 @@ import textwrap
 
 
 def wrapped(words: str, columns: int, indent: int = 2) -> str:
-    """Returns lines of at most `columns`; what is wrapped stands `indent` columns further in than its line begins.
+    """Returns lines of at most `columns` characters; wrapped parts are indented by `indent` more than the line.
 
-    No word is broken: people copy commands.
+    No word is broken, because people copy commands.
     """
     return "\n".join(_wrapped(line, columns, indent) for line in words.splitlines())
 

@@ -1,49 +1,52 @@
-"""Whether a difference is beyond chance, for tests that are looked at again and again.
+"""Whether a difference is statistically significant, for tests that are repeated while data arrive.
 
-A trial and a rollout are judged at every pass, so their test must hold however often it is looked at. Two tests, each
+A trial and a rollout are judged at every pass, so their test must hold however often it is repeated. Two tests, each
 wrong with at most the given probability over its whole life: `beyond_chance`, a mixture sequential probability ratio
 test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015, https://arxiv.org/abs/1512.04922), and
 `ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits (Ville's inequality; Howard, Ramdas, McAuliffe,
 Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). `radius` turns the first one into an
-interval that may be looked at as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy,
-Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", 2024,
-https://arxiv.org/abs/2103.06476). Refuses to know what is compared.
+interval that may be read as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
+"Time-uniform central limit theory and asymptotic confidence sequences", 2024, https://arxiv.org/abs/2103.06476).
+Refuses to know what is compared.
 """
 
 import math
 from collections.abc import Callable
 
 SPREADS = (0.03, 0.1, 0.3, 1.0)
-"""Standard deviations of the differences that the mixture expects, in equal parts: a few points, and disasters."""
+"""Standard deviations of the differences that the mixture expects, with equal weights: from a few points to very large
+ones."""
 STEPS = 12
-"""Ratios between the allowed one and 1 that the mixture of `ratio_beyond` expects, in equal parts."""
+"""Ratios between the allowed one and 1 that the mixture of `ratio_beyond` expects, with equal weights."""
 SMALLEST_RATIO = 1e-3
-"""An allowed ratio of nothing is taken as this: of a single hit nobody can tell that it was no accident."""
+"""An allowed ratio of 0 counts as this: a single hit may be an accident."""
 MIN_HITS = 3
-"""Hits below which no ratio is beyond chance: failures come in bursts, and the first two are one event."""
+"""With fewer hits no ratio is significant: failures come in bursts, and the first two are often one event."""
 VARIATION = math.pi / 2 - 1
-"""Variance of an absolute error over its squared mean, of errors that are normal: few samples never look surer."""
+"""The variance of an absolute error divided by its squared mean, for normal errors: few samples never look more
+certain."""
 
 LONGEST_DISTANCE = 1e6
-"""Standard deviations beyond which an interval is as good as endless."""
+"""Standard deviations beyond which an interval counts as infinite."""
 _LARGEST_POWER = 27.0
 _HALVINGS = 16
-"""Of the interval in which the radius lies: less than 1e-5 of it is left."""
+"""Halvings of the interval that contains the radius: less than 1e-5 of it is left."""
 
 
 def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
-    """Whether an excess over what is allowed is beyond chance, at any number of looks. `variance` is above 0."""
+    """Whether an excess over the allowed value is significant, however often it is tested. `variance` is above 0."""
     if excess <= 0.0:
         return False
     return _mixed([_log_ratio(excess, variance, spread) for spread in SPREADS]) >= -math.log(false_alarm)
 
 
 def radius(variance: float, false_alarm: float, degrees: float = math.inf) -> float:
-    """Half the length of the interval around an estimate that holds the truth at every look.
+    """Returns half the length of the interval around an estimate that contains the true value at every look.
 
-    `false_alarm` is the chance that it ever lies outside, on either side. Where `variance` was itself estimated with
-    few `degrees` of freedom the interval is longer: a normal distance becomes the one of Student's t that is as
-    unlikely (Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", 1959).
+    `false_alarm` is the probability that the true value ever lies outside, on either side. If `variance` was itself
+    estimated with few `degrees` of freedom the interval is longer: a normal distance becomes the one of Student's t
+    that is as unlikely (Wallace, "Bounds on normal approximations to Student's and the chi-square distributions",
+    1959).
     """
     alone = [_radius_of(variance, spread) for spread in SPREADS]
     low = min(each(-math.log(false_alarm)) for each in alone)
@@ -55,13 +58,17 @@ def radius(variance: float, false_alarm: float, degrees: float = math.inf) -> fl
 
 
 def _radius_of(variance: float, spread: float) -> Callable[[float], float]:
-    """Where the likelihood ratio against one spread alone reaches a logarithm: the mixture reaches it in between."""
+    """Returns where the likelihood ratio against one spread reaches a logarithm: the mixture reaches it between two of
+    these.
+    """
     wide = variance + spread**2
     return lambda wanted: math.sqrt(2.0 * variance * wide / spread**2 * (wanted + 0.5 * math.log(wide / variance)))
 
 
 def student_distance(normal: float, degrees: float) -> float:
-    """The distance of Student's t that is as unlikely as `normal` standard deviations; at most `LONGEST_DISTANCE`."""
+    """Returns the distance of Student's t that is as unlikely as `normal` standard deviations; at most
+    `LONGEST_DISTANCE`.
+    """
     if math.isinf(degrees):
         return normal
     scaled = normal * (8.0 * degrees + 3.0) / (8.0 * degrees + 1.0)
@@ -75,10 +82,10 @@ def _log_ratio(excess: float, variance: float, spread: float) -> float:
 
 
 def ratio_beyond(hits: int, total: int, allowed: float, false_alarm: float) -> bool:
-    """Whether more than the fraction `allowed` of samples are hits, beyond chance, at any number of looks.
+    """Whether significantly more than the fraction `allowed` of samples are hits, however often it is tested.
 
     Exact for independent samples, few or many: each alternative's likelihood ratio shrinks, on average, while the true
-    fraction is at most `allowed`. Fewer than `MIN_HITS` are never beyond chance.
+    fraction is at most `allowed`. Fewer hits than `MIN_HITS` are never significant.
     """
     allowed = max(allowed, SMALLEST_RATIO)
     if hits < MIN_HITS or hits <= allowed * total or allowed >= 1.0:
@@ -89,7 +96,7 @@ def ratio_beyond(hits: int, total: int, allowed: float, false_alarm: float) -> b
 
 
 def _alternatives(allowed: float) -> list[float]:
-    """Ratios above `allowed`, equally far apart by their odds, up to nearly 1."""
+    """Returns ratios above `allowed`, with equal distances between their log odds, up to nearly 1."""
     low, high = math.log(allowed / (1 - allowed)), math.log(0.99 / 0.01)
     steps = (low + (max(high, low + 1.0) - low) * step / STEPS for step in range(1, STEPS + 1))
     return [1 / (1 + math.exp(-odds)) for odds in steps]
@@ -100,21 +107,23 @@ def _log_likelihoods(hits: int, others: int, allowed: float, ratio: float) -> fl
 
 
 def _mixed(logs: list[float]) -> float:
-    """The logarithm of the mean of likelihood ratios that are given as logarithms."""
+    """Returns the logarithm of the mean of likelihood ratios that are given as logarithms."""
     largest = max(logs)
     return largest + math.log(sum(math.exp(each - largest) for each in logs) / len(logs))
 
 
 def variance_of_ratio(hits: int, total: int) -> float:
-    """Variance of a ratio of samples: of one with a hit and a miss more, so that few samples never look certain."""
+    """Returns the variance of a ratio of samples, with one hit and one miss added, so that few samples never look
+    certain.
+    """
     smooth = (hits + 1) / (total + 2)
     return smooth * (1 - smooth) / max(total, 1)
 
 
 def variance_of_mean(total: float, squares: float, count: int) -> float:
-    """Variance of the mean of `count` absolute errors, from their sum and the sum of their squares.
+    """Returns the variance of the mean of `count` absolute errors, from their sum and the sum of their squares.
 
-    Never below that of normal errors of this mean: a few that happen to be alike are no proof.
+    At least that of normal errors of this mean: a few equal errors prove nothing.
     """
     if count < 2:
         return math.inf

@@ -14,7 +14,7 @@ from contract.wire import encode
 
 PAYLOAD_TYPE = "application/vnd.edgeward.message+json"
 MAC_PREFIX = "mac:"
-"""Begins what stands in the place of a signature where a message authentication code does (contract/macs.py)."""
+"""The beginning of a message authentication code (contract/macs.py), which may replace a signature."""
 Sign = Callable[[bytes], str]
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -47,7 +47,9 @@ def renewal(request: str) -> bytes:
 
 
 def introduction(authorities: str, request: str) -> bytes:
-    """What an authority signs to introduce others (PEM) to the device that has sent this certificate request."""
+    """Returns what an authority signs to introduce other authorities (PEM) to the device that sent this certificate
+    request.
+    """
     return b"DSSEv1 authorities %d %s %s" % (len(authorities), authorities.encode(), request.encode())
 
 

@@ -26,7 +26,7 @@ def decode_tensors(raw: bytes, *, max_bytes: int = MAX_TENSORS_BYTES) -> dict[st
     """Decodes arrays from npz. BadInput `tensors_invalid` for pickles, bombs, truncated bytes and anything that is not
     npz.
     """
-    import zipfile  # a device answers before it reads its first golden set, so this import can wait
+    import zipfile  # a device answers before it reads its first golden set, so this import is done later
 
     if len(raw) > max_bytes:
         raise BadInput(Code.TENSORS_INVALID, f"{len(raw)} bytes, limit {max_bytes}")
@@ -39,7 +39,7 @@ def decode_tensors(raw: bytes, *, max_bytes: int = MAX_TENSORS_BYTES) -> dict[st
             return {name: archive[name] for name in archive.files}
     except BadInput:
         raise
-    except Exception as error:  # zipfile and numpy raise a dozen kinds on hostile bytes; all mean the same here
+    except Exception as error:  # zipfile and numpy raise many kinds of errors for hostile bytes; all mean the same
         raise BadInput(Code.TENSORS_INVALID, f"{type(error).__name__}: {error}"[:200]) from None
 
 

@@ -1,7 +1,8 @@
-"""How far an answer may lie from the expected one: a part of what each output varies by over the sample.
+"""How far an answer may lie from the expected one: a fraction of how much each output varies over the sample.
 
-Decides the absolute tolerance of each column of an output. A fixed one passes anything for targets around 1e-4, and
-refuses rounding for targets around 1e6. The converter and the device use the same numbers, which lie in the golden set.
+Decides the absolute tolerance of each column of an output. A fixed tolerance would accept anything for targets around
+1e-4, and refuse rounding errors for targets around 1e6. The converter and the device use the same numbers, which are in
+the golden set.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from contract.tensors import Array
 
 OF_SPREAD = 1e-4
-"""The part of an output's spread by which an answer may differ. Conversions that are right stay below a tenth of it."""
+"""The fraction of an output's spread by which an answer may differ. Right conversions stay below a tenth of it."""
 RESOLUTION = 1e-6
 """The relative rounding error of a model in float32, about sixteen units in the last place."""
 _NORMAL_QUARTILES = 1.349
@@ -17,9 +18,10 @@ _NORMAL_QUARTILES = 1.349
 
 
 def spread(output: Array) -> Array:
-    """Returns by how much each column of an output (rows, ...) varies: float64 of shape (...).
+    """Returns how much each column of an output (rows, ...) varies: float64 of shape (...).
 
-    The standard deviation; where a few rows lie far out, what the quartiles say. 0 for a column that never varies.
+    The standard deviation; if a few rows are outliers, an estimate from the quartiles. 0 for a column that never
+    varies.
     """
     deviation, middle = _deviation_and_middle(output)
     return np.where(middle > 0, np.minimum(middle, deviation), deviation)
@@ -38,8 +40,8 @@ def tolerance(output: Array, *, alone: bool) -> Array:
     """Returns the absolute tolerance of each column of a float output (rows, ...): float64 of shape (...).
 
     `alone`: each column is a quantity of its own, as targets of a regression are. Otherwise columns belong together, as
-    probabilities do, and rounding is relative to the largest number among all of them. Of those the standard deviation
-    counts alone: a network that is sure has quartiles of nearly 0, and both ends of its answers are no outliers.
+    probabilities do, and rounding is relative to the largest number in all of them. For those only the standard
+    deviation counts: a network that is certain has quartiles of nearly 0, and the ends of its range are no outliers.
     """
     sizes = np.where(np.isfinite(output), np.abs(output), 0.0).astype(np.float64)
     largest = sizes.max(axis=0, initial=0.0) if alone else sizes.max(initial=0.0)

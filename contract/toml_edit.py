@@ -1,7 +1,7 @@
 """Changes values of keys in TOML text and leaves everything else as a person wrote it: order, comments, other tables.
 
-Decides where a line goes. Knows plain tables (`[broker]`) and values in one line; whoever calls parses the result and
-compares, since text may be written in ways that this does not know. Refuses to know what keys mean.
+Decides where a line goes. Supports plain tables (`[broker]`) and values in one line; the caller parses the result and
+compares it, because other ways of writing TOML are not supported. Refuses to know what keys mean.
 """
 
 import json
@@ -13,7 +13,7 @@ _ANY_HEADER = re.compile(r"^\s*\[")
 
 
 def with_values(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
-    """`text` in which these keys, by table, have these texts as values; keys and tables that are missing are added."""
+    """Returns `text` in which these keys, by table, have these texts as values; missing keys and tables are added."""
     lines = text.splitlines()
     for table, wanted in values.items():
         lines = _with_table(lines, table, wanted)

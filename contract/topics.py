@@ -60,7 +60,7 @@ def inquiry(device: str) -> str:
 
 
 def answered(device: str) -> str:
-    """What the device answers to an inquiry."""
+    """The device's answer to an inquiry."""
     return _up(device, UP_ANSWERED)
 
 
@@ -80,7 +80,7 @@ def root(version: int) -> str:
 
 
 def is_document(topic: str) -> bool:
-    """Whether a topic carries what is signed to be obeyed: a desired document, metadata, a role."""
+    """Whether a topic carries a signed order or metadata: a desired document, a trust bundle, a root or a role."""
     return topic.startswith(f"{ROOT}/pub/") or (topic.startswith(f"{ROOT}/d/") and topic.endswith("/down/desired"))
 
 
@@ -102,7 +102,7 @@ def up_filter(kind: str) -> str:
 def parse_up(topic: str) -> tuple[str, str] | None:
     """Returns (device, kind) of a topic that a device writes, or None for any other topic.
 
-    The device is identified by its topic, not by the payload. A name that no device may have gives None, too.
+    The device is identified by its topic, not by the payload. A topic with an invalid device name gives None as well.
     """
     parts = topic.split("/")
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[2] != "d" or parts[4] != "up":
@@ -111,13 +111,13 @@ def parse_up(topic: str) -> tuple[str, str] | None:
 
 
 def is_up(topic: str) -> bool:
-    """Whether a device writes to a topic, whatever the device is called."""
+    """Whether a device writes to a topic, for any name of a device."""
     parts = topic.split("/")
     return len(parts) == 6 and "/".join(parts[:3]) == f"{ROOT}/d" and parts[4] == "up"
 
 
 def parse_desired(topic: str) -> str | None:
-    """The device whose desired document a topic carries, or None."""
+    """Returns the device whose desired document a topic carries, or None."""
     parts = topic.split("/")
     named = len(parts) == 6 and is_device_name(parts[3])
     return parts[3] if named and topic == desired(parts[3]) else None

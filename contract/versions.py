@@ -1,8 +1,8 @@
-"""Version numbers of signed documents: each is later than the one before it, and later than a backup.
+"""Version numbers of signed documents: each is higher than the one before it, and than those of a backup.
 
-Decides the next number: one more, or the seconds since 1970 if those are more. A controller that was restored from
-yesterday's backup is then ahead of all that it signed since by its clock alone. Roots are not numbered so: a device
-walks through every one of them. Refuses to know the clock.
+Decides the next number: one more, or the seconds since 1970 if those are more. After a restore from yesterday's backup,
+the clock alone gives numbers above all that were signed since. Roots are not numbered so: a device follows every one of
+them. Refuses to know the clock.
 """
 
 MAX_VERSION = 2**53

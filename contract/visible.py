@@ -1,7 +1,7 @@
-"""Text of others as a terminal or a log may show it: what would move the cursor, colour, or begin a line is escaped.
+"""Makes text of others safe for a terminal or a log: what would move the cursor, colour, or begin a line is escaped.
 
-Decides which characters are shown as their escapes: controls but line feed and tab, and those that turn the direction
-of text around. Refuses to know who says what.
+Decides which characters are escaped: control characters except line feed and tab, and those that change the direction
+of text. Refuses to know where the text comes from.
 """
 
 import re
@@ -9,16 +9,18 @@ from typing import Any
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MAYBE = re.compile(rb"\\u|\\[bfr]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
-"""What JSON looks like that may hold one: most answers hold none, and are not walked through."""
+"""Finds JSON that may hold such a character: most answers hold none, and are not searched value by value."""
 
 
 def visible(text: str) -> str:
-    r"""The text with escapes in place of control characters: `\x1b[31m` stays these seven characters."""
+    r"""Returns the text with escapes in place of control characters: `\x1b[31m` becomes these eight characters."""
     return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def visible_values(raw: bytes, plain: Any) -> Any:
-    """Decoded JSON with every text visible; `raw` are its bytes, which tell whether there is anything to do."""
+    """Returns decoded JSON with every text made visible; `raw` are its bytes, which tell whether any has
+    to be changed.
+    """
     return _walked(plain) if _MAYBE.search(raw) else plain
 
 
@@ -33,5 +35,5 @@ def _walked(plain: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """The text as one line of a log: nobody can begin another one in it."""
+    """Returns the text as one line of a log, in which nobody can begin another line."""
     return visible(text).replace("\n", "\\n")

@@ -1,8 +1,8 @@
-"""The watcher: names that the client which trains it and the controller which asks it have in common."""
+"""The watcher: names that its trainer, the client, and its user, the controller, share."""
 
 WATCHER = "fleet-watcher"
-"""The model of the registry whose newest passed version judges the vitals of devices."""
+"""The model in the registry whose newest passed version judges the vitals of devices."""
 THRESHOLD = "threshold"
-"""The metric of its versions beyond which a score is an alert: without it a version judges nothing."""
+"""The metric of its versions beyond which a score is a departure: without it a version judges nothing."""
 QUIET_H = 12
-"""Hours over a threshold with fewer quiet hours between them are one alert: a person is told once."""
+"""Hours over the threshold with fewer quiet hours between them are one alert, so that a person is told once."""

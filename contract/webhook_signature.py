@@ -1,4 +1,4 @@
-"""The three headers by which a receiver knows that a webhook is ours, and new: Standard Webhooks 1.0.
+"""The three headers by which a receiver knows that a webhook is ours, and not a repeated one: Standard Webhooks 1.0.
 
 Decides what is signed. Refuses to know how a request travels. Source: https://www.standardwebhooks.com.
 """
@@ -13,7 +13,8 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a secret
 
 
 def signed_headers(body: bytes, secret: str, at: int) -> dict[str, str]:
-    """Returns Standard Webhooks' three headers. The id is of the body, so that a repeated message is known as one.
+    """Returns the three headers of Standard Webhooks. The id depends on the body, so that a repeated message is
+    recognised.
 
     `secret` is base64, with or without the prefix `whsec_`; `at` is seconds since 1970. BadInput `config_invalid`.
     """

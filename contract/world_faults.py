@@ -1,6 +1,6 @@
-"""What an operating system refuses, as a coded error in words.
+"""The refusals of an operating system, as a coded error in words.
 
-Decides the code and what to do about it. Refuses to know what was being done: the error's own file name says where.
+Decides the code and what to do about it. Refuses to know which operation failed: the error's own file name says where.
 """
 
 import errno
@@ -19,7 +19,7 @@ _WORDS = {
 
 
 def world_error(error: OSError) -> WorldError:
-    """The coded error of an OSError, with its file: `disk_full`, `port_taken`, or else `disk_failed`."""
+    """Returns the coded error of an OSError, with its file: `disk_full`, `port_taken`, or else `disk_failed`."""
     code, advice = _WORDS.get(error.errno or 0, (Code.DISK_FAILED, ""))
     where = f"{error.filename}: " if error.filename else ""
     said = error.strerror or str(error) or type(error).__name__

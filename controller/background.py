@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Background:
-    """The tasks of one owner. The event loop holds tasks only weakly, so the owner must hold them, too."""
+    """The tasks of one owner. The event loop holds only weak references to tasks, so the owner must hold them too."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""`edgeward-controller run | backup | restore`. Exit codes: 0 fine, 1 not all of it, 2 wrong call or configuration."""
+"""`edgeward-controller run | backup | restore`. Exit codes: 0 fine, 1 incomplete, 2 wrong call or configuration."""
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ from controller.trust.keys import load_or_make_secret
 from controller.verbs import restored
 
 PRIVATE_UMASK = 0o077
-"""Whatever the controller writes, and its broker, is for its own user alone: keys, claims, what devices said."""
+"""All files of the controller and its broker are for their own user alone: keys, claims, reports of devices."""
 
 _ORDER = "Flags win over EDGEWARD_DATA_DIR, and that over the file."
 _DATA_DIR = "where everything is kept; else EDGEWARD_DATA_DIR, else as the file says"
@@ -77,7 +77,7 @@ def _back_up(config: Config, call: argparse.Namespace) -> int:
 
 
 def backup_words(made: Backup, file: Path) -> str:
-    """What a backup holds, in sentences: above all which keys."""
+    """Returns in sentences what a backup holds, first of all which keys."""
     size_bytes = sum(each.size_bytes for each in made.contents.files.values())
     lines = [
         f"wrote {file}: {len(made.contents.files)} files, {size_bytes / 1e6:.1f} MB, mode 0600",
@@ -103,7 +103,7 @@ def _restore(config: Config, call: argparse.Namespace) -> int:
 
 
 def run_words(call: argparse.Namespace) -> str:
-    """The command that serves what this call was about, to be copied."""
+    """Returns the command, ready to be copied, that serves what this call was about."""
     flags = (("--config", call.config), ("--data-dir", call.data_dir))
     given = [word for flag, value in flags if value is not None for word in (flag, str(value))]
     return shlex.join(["edgeward-controller", "run", *given])
@@ -118,7 +118,7 @@ async def serve(config: Config) -> None:
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)
     restored.take_up(state)
-    app = make_app(state, token)  # what the configuration lacks is said before a broker starts
+    app = make_app(state, token)  # faults of the configuration are reported before a broker starts
     service = Service(state)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -134,7 +134,7 @@ async def serve(config: Config) -> None:
 
 
 def _announce(state: State, host: str, port: int) -> None:
-    """Writes where the API and the broker are, to the log and to a file that the client finds."""
+    """Writes the addresses of the API and the broker to the log and to a file that the client finds."""
     config = state.config
     state.api_port = port
     where = {"url": f"http://{host}:{port}", "broker": state.broker.shown if state.broker else ""}
@@ -156,7 +156,7 @@ def _lock(data_dir: Path) -> Any:
 
 
 def make_private(data_dir: Path) -> None:
-    """Closes the directory, and all that an older controller left open in it, to other users.
+    """Removes other users' access to the directory and everything in it that an older controller left open.
 
     WorldError `disk_failed` for what belongs to another user.
     """
@@ -169,7 +169,7 @@ def make_private(data_dir: Path) -> None:
 
 
 class OneLine(logging.Formatter):
-    """A log line for each record, whatever stands in its message; a trace follows on lines of its own."""
+    """Formats each record as one log line, whatever its message holds; a trace follows on lines of its own."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -190,7 +190,7 @@ class JsonLines(logging.Formatter):
 
 
 def _begin_logging(call: argparse.Namespace) -> None:
-    """Lets this program log to standard error as its options say."""
+    """Configures the log of this program on standard error as its options say."""
     to = logging.StreamHandler()
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)

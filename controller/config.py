@@ -15,7 +15,7 @@ from contract.wire import Message
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 MAX_TOPICS = 16
-"""Of the rows of sensors. Each is a line that the broker looks at for each message."""
+"""The most topics for rows of sensors. The broker reads each as a line for each message."""
 OwnTopic = Annotated[
     str, msgspec.Meta(pattern=r"^(?!edgeward(-blobs)?(/|\Z))[\w.-]+(/(\+|[\w.-]+))*(/#)?\Z", max_length=200)
 ]
@@ -119,7 +119,7 @@ class PublishConfig(Message, frozen=True):
     """The address of a store other than AWS."""
     neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """A label, for example `site`. Devices with the same value of it and with `[transfer] serve_at` are neighbours: a
-    device is given their addresses before all other sources. Empty: there are no neighbours."""
+    device gets their addresses before all other sources. Empty: there are no neighbours."""
 
 
 class EventsConfig(Message, frozen=True):
@@ -152,16 +152,16 @@ class TelemetryConfig(Message, frozen=True):
     """How long the counts of devices are kept."""
 
     keep_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
-    """A year and the month in which somebody asks about it."""
+    """A year, and one more month for questions about it."""
     max_mb: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 4096
-    """Beyond it the oldest rows go first."""
+    """Beyond it the oldest rows are deleted first."""
 
 
 class OidcGrant(Message, frozen=True):
-    """What people may do of whom the provider says one thing."""
+    """What people may do for whom the provider states one claim."""
 
     claim: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    """A claim of the ID token; with dots where it lies in another one: `realm_access.roles`."""
+    """A claim of the ID token; with dots if it lies inside another one: `realm_access.roles`."""
     value: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """Its text, or one of its texts."""
     roles: Annotated[tuple[Literal["viewer", "operator", "approver", "admin"], ...], msgspec.Meta(min_length=1)]
@@ -175,20 +175,21 @@ class OidcConfig(Message, frozen=True):
     """The OpenID provider with which people sign in at the page."""
 
     name: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """What the page's button says; empty: the issuer."""
+    """The text of the page's button; empty: the issuer."""
     issuer: str = ""
-    """Its address, exactly as it names itself; empty: people enter with tokens alone."""
+    """Its address, exactly as it names itself; empty: people sign in with tokens alone."""
     client_id: str = ""
     client_secret_file: str = ""
     """A file with the client's secret; empty: a public client, which PKCE alone protects."""
     name_claim: str = "preferred_username"
-    """The claim that names a person. Choose one that people cannot change themselves: four eyes go by it."""
+    """The claim that names a person. Choose one that people cannot change themselves: four eyes depend on it."""
     ask_for: tuple[str, ...] = ("profile",)
-    """Scopes that the provider is asked for besides `openid`, so that it says what grants and names need."""
+    """Scopes that the provider is asked for besides `openid`, so that its answer has the claims for grants and
+    names."""
     session_h: Annotated[float, msgspec.Meta(gt=0, le=12)] = 8.0
     """Hours after which a person signs in again."""
     grant: tuple[OidcGrant, ...] = ()
-    """The first one that fits counts. Who fits none does not enter."""
+    """The first grant that fits counts. A person whom none fits cannot sign in."""
 
 
 class Config(Message, frozen=True):

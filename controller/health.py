@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from contract.wire import Message
 
 PASS_FAILING_S = 10.0
-"""Passes that fail for so long are a finding: a full disk or a reconnect may cost one or two, each a second apart."""
+"""Seconds for which passes must fail to be a finding: a full disk or a reconnect may cost one or two, each a second
+apart."""
 PASS_LATE_S = 45.0
-"""A controller without a good pass for so long is late, also if its pass hangs. With a look every 5 s, an operator is
-told within a minute."""
+"""Seconds without a good pass after which a controller is late, also if its pass hangs. With a look every 5 s, an
+operator is told within a minute."""
 PASS_LATE_INTERVALS = 3.0
-"""The same, counted in intervals between passes, where these are configured to be long."""
+"""The same limit in intervals between passes, if they are configured to be long."""
 FREE_BYTES_WANTED = 256 * 1024**2
 """Free space in the data directory: one conversion with its artifact, and records for days."""
 EXPIRY_DAYS = 7.0
@@ -29,10 +30,10 @@ CODES = (
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
     "messages_refused", "config_refused",
 )  # fmt: skip
-"""All that a finding may be."""
+"""All codes of findings."""
 OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused", "config_refused"})
-"""What one device can cause: it is told, and the controller is as well as before. Whoever holds one device's key must
-not be able to have a controller started again and again by what watches it."""
+"""Codes that one device can cause: they are reported, but the controller still counts as healthy. Somebody with the key
+of one device must not be able to make a monitor restart the controller again and again."""
 
 
 class Finding(Message, frozen=True):
@@ -51,7 +52,7 @@ class PassRecord:
     failing_since: float | None = None
     """When the first pass failed after the last good one."""
     last_error: str = ""
-    """In words; it stays after a good pass, for whoever asks what has been wrong."""
+    """In words; it stays after a good pass, so that people can see what was wrong."""
     good: int = 0
     good_s: float = 0.0
     """The time that all good passes took together."""
@@ -73,12 +74,12 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What health is judged by."""
+    """The facts by which health is judged."""
 
     pass_age_s: float
-    """Since the last good pass."""
+    """Seconds since the last good pass."""
     failing_s: float | None
-    """Since the first pass failed after it; None while they are good."""
+    """Seconds since the first failed pass after it; None while passes are good."""
     last_error: str
     reconcile_s: float
     """The configured interval between passes."""
@@ -86,27 +87,27 @@ class Facts:
     """The kind and the address of the broker."""
     broker_connected: bool
     broker_fault: str
-    """Why a started broker is not up; empty while it is, and for brokers elsewhere."""
+    """Why a started broker does not run; empty while it does, and for brokers elsewhere."""
     free_bytes: int
-    """In the data directory."""
+    """Free bytes in the data directory."""
     expiry_days: Mapping[str, float]
     """Days that are left, by certificate and role."""
     skipped: Mapping[str, str]
     """By desired document and blob that could not be published, the fault."""
     foreign: Mapping[str, str]
-    """By topic on which somebody else has retained something lately, how often it was put right."""
+    """By topic with recent foreign retained messages, how often it was repaired."""
     unreadable: Mapping[str, str]
     """By row of the store that was set aside at the start, the fault."""
     taken: Sequence[str] = ()
-    """Devices under whose names two of them speak."""
+    """Devices whose name two devices use."""
     strangers: Mapping[str, str] = field(default_factory=dict)
-    """By device, how many messages came in its name lately that it has not signed."""
+    """By device, how many recent messages in its name it has not signed."""
     loudest: Mapping[str, str] = field(default_factory=dict)
     """By device, what it sent lately that was malformed or too much, in words, the worst first."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
     """By device, why the configuration that it was sent does not count there."""
     audit_fault: str = ""
-    """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
+    """What was wrong with the audit at any start; empty if nothing was, or once somebody has examined it."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
@@ -137,7 +138,7 @@ def is_failing(findings: Sequence[Finding]) -> bool:
 
 
 def nearest_expiry(facts: Facts) -> tuple[str, float]:
-    """What expires first, and in how many days; ("", infinity) if nothing does."""
+    """Returns what expires first, and in how many days; ("", infinity) if nothing does."""
     return min(facts.expiry_days.items(), key=lambda item: item[1], default=("", float("inf")))
 
 

@@ -1,4 +1,4 @@
-"""The controller's life: broker and connections up, pass after pass, and everything down again.
+"""The life cycle of the controller: start broker and connections, run pass after pass, and stop everything again.
 
 Decides when passes run and what is published after a reconnect. The order within a pass is `reconcile.one_pass`.
 """
@@ -52,23 +52,25 @@ from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
 MAX_ERROR_CHARS = 300
-"""Of a fault's words that are shown: the log has all of them."""
+"""Characters of a fault's words that are shown: the log has all of them."""
 TEND_S = 1.0
-"""Between two looks at a started broker."""
+"""Seconds between two checks of a started broker."""
 UNFETCHED = frozenset({Code.TRANSFER_STALLED, Code.CHUNK_INVALID, Code.DIGEST_MISMATCH})
-"""What a device reports where the broker holds no whole blob for it."""
+"""What a device reports if the broker holds no complete blob for it."""
 HANGING_S = 30.0
-"""A pass that is so late leaves the alerts to the task that watches."""
+"""Seconds after which the watching task also judges alerts, because the pass hangs."""
 HEALTH_S = 5.0
-"""Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
+"""Seconds between two checks of the controller's health. With the limits of `controller.health` a fault is reported in
+60 s."""
 DATA_LOOK_S = 3600.0
-"""Between two looks at what models meet on devices: shapes are kept by the hour, and a look takes seconds a model."""
+"""Seconds between two looks at the data of models on devices: shapes are kept by the hour, and a look takes seconds per
+model."""
 
 _log = logging.getLogger("edgeward.controller")
 
 
 class Service:
-    """One controller at work. `start` and `stop` bracket its life in an event loop."""
+    """One running controller. `start` and `stop` begin and end its life in an event loop."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -124,7 +126,7 @@ class Service:
             link.start()
 
     async def _connect_anew(self) -> None:
-        """Replaces the connections: what a device says meanwhile it says again, since nobody acknowledges it."""
+        """Replaces the connections. Devices repeat what they send meanwhile, because it is not acknowledged."""
         for link in self._state.links:
             await asyncio.to_thread(link.stop)
         self._connect()
@@ -152,7 +154,7 @@ class Service:
         state.close()
 
     async def one_pass(self) -> None:
-        """Keeps trust young, runs a pass, and starts what policies say is due."""
+        """Renews trust metadata, runs a pass, and starts what policies say is due."""
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
@@ -182,7 +184,7 @@ class Service:
             self.acknowledge(device, answer)
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
-        """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""
+        """Publishes as in `reconcile.ports.Broker`; after a reconnect everything, because a broker may have lost it."""
         state = self._state
         if not state.connected:
             self._retained.restore_needed = True
@@ -193,11 +195,11 @@ class Service:
         return True
 
     def acknowledge(self, device: str, ack: Ack) -> None:
-        """As `reconcile.ports.Broker` says."""
+        """Acknowledges as in `reconcile.ports.Broker`."""
         self._state.links[0].publish(topics.ack(device), encode(ack), retain=False)
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
-        """Tells of rollouts that a pass has changed."""
+        """Makes events for rollouts that a pass has changed."""
         self._state.events.saw(rollouts)
         for rollout in rollouts:
             if rollout.status in FINAL and (trace_id := trace_of(self._state.config.traces, rollout)):
@@ -206,7 +208,7 @@ class Service:
             _log.info("rollout %s: %s, wave %d of %d%s", rollout.id, rollout.status, rollout.wave + 1, waves, reason)
 
     def judged(self, points: Sequence[VerdictPoint]) -> None:
-        """Tells of verdicts that say another word than before."""
+        """Makes events for verdicts that have changed."""
         for point in points:
             self._state.events.tell_verdict(point)
 
@@ -267,13 +269,13 @@ class Service:
         except EdgewardError as error:
             passes.failed(time.monotonic(), str(error))
             _log.error("pass failed, trying again: %s", error)
-        except Exception as error:  # one bad pass must not end the controller
+        except Exception as error:  # one failed pass must not end the controller
             passes.failed(time.monotonic(), f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
             _log.exception("pass failed, trying again")
         self._look_at_alerts()
 
     def _look_at_alerts(self) -> None:
-        """Begins to judge the rules of alerts, also after a pass that failed: that is what some of them are about."""
+        """Begins to judge the rules of alerts, also after a failed pass, because some of them are about that."""
         if not self._looks.tasks:
             self._looks.begin(self._judge_alerts())
 
@@ -284,7 +286,7 @@ class Service:
             _log.exception("alerts could not be judged, trying again")
 
     async def _watch(self) -> None:
-        """Tends a started broker, puts right what others retain, tells of what is wrong, also while a pass hangs."""
+        """Restarts a started broker, repairs what others retain, and reports faults, also while a pass hangs."""
         broker, judge_at, data_look_at = self._state.broker, 0.0, 0.0
         while True:
             await asyncio.sleep(min(TEND_S, HEALTH_S))
@@ -296,7 +298,7 @@ class Service:
                     self._retained.restore_needed = True
                     self._state.poke()
                 if time.monotonic() >= self._state.alerts.next_look + HANGING_S:
-                    self._look_at_alerts()  # a pass hangs: this task goes on
+                    self._look_at_alerts()  # a pass hangs; this task still runs
                 if time.monotonic() >= data_look_at and not self._data_looks.tasks:
                     data_look_at = time.monotonic() + DATA_LOOK_S
                     self._data_looks.begin(drift.look_at_all(self._state, time.time()))
@@ -310,7 +312,9 @@ class Service:
 
 
 class _History:
-    """What devices have said and the controller has done, in the journal and in the store of captured inferences."""
+    """What devices have reported and the controller has done, in the journal and in the store of captured
+    inferences.
+    """
 
     def __init__(self, state: State) -> None:
         self.record = state.journal.record
@@ -319,7 +323,7 @@ class _History:
         self.keep_vitals = state.vitals.keep
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
-        """As `reconcile.ports.History` says."""
+        """Stores as in `reconcile.ports.History`."""
         store = self._state.telemetry
         store.keep(measured)
         store.keep_verdicts(
@@ -328,5 +332,5 @@ class _History:
         )
 
     def audit(self, deeds: Sequence[Deed]) -> None:
-        """As `reconcile.ports.History` says."""
+        """Stores as in `reconcile.ports.History`."""
         audit.note(self._state, *deeds)

@@ -1,6 +1,7 @@
-"""What verbs and API handlers share: stores, world, trust, publisher, events, encodings. Built once by `open_state`.
+"""The state that verbs and API handlers share: stores, world, trust, publisher, events, encodings. Built once by
+`open_state`.
 
-Decides what is opened, in which order, and where it lies. Refuses to know what is done with it: that is in `verbs`.
+Decides what is opened, in which order, and from where. Refuses to know what is done with it: that is in `verbs`.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ from controller.trust.tokens import Tokens
 from controller.watcher.departure import Watch
 
 STARTED = "controller start"
-"""The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
+"""The action of a controller's first entry in the audit: a controller that writes it seals the audit as well."""
 MAX_NAMED_VERSIONS = 256
 """Versions whose classes and columns are in memory, to be compared with what devices count: those that a fleet runs."""
 
@@ -120,55 +121,55 @@ class State:
     told_root: str = ""
     """The newest root that the audit is known to name."""
     notifier: Notifier | None = None
-    """Tells receivers of alerts, once the service has started it."""
+    """Sends messages to receivers of alerts, once the service has started it."""
     event_fares: Sequence[Fare] = ()
-    """How the receivers of events fare."""
+    """The counts of the receivers of events."""
     data_looks: dict[str, DriftReport | None] = field(default_factory=dict)
-    """By model, the newest look at what its devices met; None where it failed. Alerts and retraining read it."""
+    """By model, the newest look at the data of its devices; None if it failed. Alerts and retraining read it."""
     watch: Watch = field(default_factory=Watch)
-    """What the watcher's newest looks at the vitals of the fleet have found."""
+    """The findings of the watcher's newest looks at the vitals of the fleet."""
     broker: RunningBroker | None = None
-    """Once the service has started or found it."""
+    """The broker, once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
     """The service's connections to the broker."""
     api_port: int = 0
-    """Where the API listens, once it does."""
+    """The port of the API, once it listens."""
     trust_changed: bool = False
     """Whether trust metadata is newer than what the broker holds."""
     refusals: Refusals = field(default_factory=Refusals)
-    """Refused attempts of this minute."""
+    """Refused attempts of the current minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
-    """By model, its newest release that its policy could not roll out: it is logged once."""
+    """By model, its newest release that its policy could not roll out; each is logged once."""
     retraining_look_at: dict[str, float] = field(default_factory=dict)
-    """By model, when its retraining policy looks next, in seconds since 1970."""
+    """By model, when its retraining policy is checked next, in seconds since 1970."""
     broker_outdated: bool = False
-    """Whether the broker must start again: it relies on other authorities than it should."""
+    """Whether the broker must restart, because it trusts other authorities than it should."""
     lent: dict[str, Blob] = field(default_factory=dict)
     """Blobs of candidates that the broker holds while devices probe them, by digest."""
     linked_by: tuple[int, ...] = ()
     """Serial numbers of the certificates by which `links` have connected."""
     data_look_at: float = 0.0
-    """When data sets are looked over next, in monotonic seconds."""
+    """When data sets are checked next, in monotonic seconds."""
     open_erasures: bool = True
     """Whether a deletion waits for devices."""
     erasing: set[str] = field(default_factory=set)
     """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
     erasing_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_look_at: float = 0.0
-    """When the controller's own certificates are looked at next, in monotonic seconds."""
+    """When the controller's own certificates are checked next, in monotonic seconds."""
     warn_look_at: float = 0.0
-    """When everybody's expiries are looked at next, in monotonic seconds."""
+    """When all expiries are checked next, in monotonic seconds."""
     skipped: Skipped = field(default_factory=Skipped)
-    """Documents and blobs that could not be published, for health to show."""
+    """Documents and blobs that could not be published, for health."""
     foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
-    """What others have retained on the broker, for health to show."""
+    """Foreign retained messages on the broker, for health."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     starter: Starter = field(default_factory=Starter)
-    """Of conversion children; its process begins with the first push."""
+    """The starter of conversion children; its process starts with the first push."""
 
     @property
     def public_url(self) -> str:
-        """How devices reach the API."""
+        """Returns the address at which devices reach the API."""
         api = self.config.api
         return api.public_url or f"http://{api.host}:{self.api_port or api.port}"
 
@@ -178,15 +179,15 @@ class State:
         return bool(self.links) and all(link.connected for link in self.links)
 
     def poke(self) -> None:
-        """Asks for a pass now: an operator has changed something."""
+        """Requests a pass now, because an operator has changed something."""
         self.wake.set()
 
     def in_use(self, model: str) -> set[int]:
-        """Releases of `model` that some device is desired to run."""
+        """Returns the releases of `model` that any device is desired to run."""
         return {twin.desired[model].release for twin in self.world.durable.twins.values() if model in twin.desired}
 
     def save_rollouts(self, *rollouts: Rollout) -> None:
-        """Makes rollouts durable, lets the next pass see them, and tells of them."""
+        """Makes rollouts durable, passes them to the next pass, and makes events."""
         self.records.save_rollouts(*rollouts)
         self.world.durable.rollouts.update({rollout.id: rollout for rollout in rollouts})
         self.events.saw(rollouts)
@@ -275,7 +276,7 @@ def open_state(config: Config) -> State:
 
 
 def _alerts(config: Config, tables: FleetTables) -> AlertState:
-    """The rules of the configured file, or those that ship. BadInput `alert_rule_invalid`, `config_invalid`."""
+    """Returns the rules of the configured file, or those that ship. BadInput `alert_rule_invalid`, `config_invalid`."""
     records = AlertRecords(tables)
     if not config.alerts.file:
         return AlertState(DEFAULTS, "", "", records)

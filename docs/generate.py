@@ -80,7 +80,7 @@ class Edge(msgspec.Struct, frozen=True, order=True):
     after: str
     commands: tuple[str, ...]
     outcome: str
-    """The outcome of an update that the record newly states; empty if there is none."""
+    """The outcome of an update that the record newly holds; empty if there is none."""
 
 
 def update_machine() -> str:
@@ -235,7 +235,7 @@ def mistakes() -> str:
 
 
 def six_questions() -> str:
-    """Returns six questions of an operator with the commands that answer them, run on a staged fleet."""
+    """Returns six questions of an operator with the commands that answer them, run on a prepared fleet."""
     sys.path.insert(0, str(ROOT))
     return str(importlib.import_module("tests.edgeward.six_questions").page())
 

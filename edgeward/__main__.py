@@ -1,4 +1,4 @@
-"""`python -m edgeward`: the command line by the interpreter that is named, as a run that is reproduced needs it."""
+"""`python -m edgeward`: the command line with this interpreter, which reproducing a run needs."""
 
 from edgeward.cli.main import main
 

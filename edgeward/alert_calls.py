@@ -1,4 +1,4 @@
-"""The calls of the client that are about alerts: look, silence, try rules and receivers out.
+"""The calls of the client about alerts: list, silence, try rules and receivers.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -24,10 +24,10 @@ class AlertCalls:
     def alerts(
         self, state: str = "", *, match: Sequence[str] = (), since: float = 0.0, until: float = 1e12
     ) -> Table[Alert]:
-        """Alerts, newest first: those that are not resolved, or in one `state`, or `all`.
+        """Returns alerts, newest first: those that are not resolved, or those in one `state`, or `all`.
 
         `match` are `name=value` or `name!=value` of labels, with * for any text; `since` and `until` (seconds since
-        1970) keep those that were there in between.
+        1970) keep those that existed in between.
         """
         asked = [("state", state), ("since", since), ("until", until), ("limit", ALERTS_PAGE)]
         asked += [("match", each) for each in match]
@@ -40,15 +40,15 @@ class AlertCalls:
                 return Table(found)
 
     def alert(self, fingerprint: str) -> AlertDetail:
-        """One alert with its past. BadInput `unknown_alert`."""
+        """Returns one alert with its history. BadInput `unknown_alert`."""
         return AlertDetail.read(self._transport.get(f"/v1/alerts/{quote(fingerprint, safe='')}"))
 
     def silences(self) -> Table[Silence]:
-        """Every silence, newest first."""
+        """Returns every silence, newest first."""
         return Table(map(Silence.read, self._transport.get("/v1/silences")))
 
     def silence(self, match: Sequence[str], *, reason: str, hours: float, starts_at: datetime | None = None) -> Silence:
-        """Makes alerts with these labels (`name=value`, `name!=value`, * for any text) quiet for some hours."""
+        """Silences alerts with these labels (`name=value`, `name!=value`, * for any text) for some hours."""
         begins = starts_at or datetime.now(UTC)
         body = {
             "matchers": [_matcher(each) for each in match],
@@ -63,7 +63,7 @@ class AlertCalls:
         return Silence.read(self._transport.delete(f"/v1/silences/{quote(identifier, safe='')}"))
 
     def alert_rules(self) -> AlertRules:
-        """The rules of alerts, and how each fared at the newest look."""
+        """Returns the rules of alerts, each with its result at the newest look."""
         return AlertRules.read(self._transport.get("/v1/alert-rules"))
 
     def test_alert_rules(self, text: str, source: str = "alerts.toml") -> RuleTest:
@@ -71,7 +71,7 @@ class AlertCalls:
         return RuleTest.read(self._transport.post("/v1/alert-rules/test", {"text": text, "source": source}))
 
     def alert_receivers(self) -> Table[AlertReceiver]:
-        """How every receiver of alerts and of events fares."""
+        """Returns the state of every receiver of alerts and of events."""
         return Table(map(AlertReceiver.read, self._transport.get("/v1/alert-receivers")))
 
     def test_alert_receiver(self, name: str) -> AlertReceiver:

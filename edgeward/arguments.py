@@ -1,6 +1,6 @@
-"""Checks what a caller has passed, before anything of it is used or sent.
+"""Checks the arguments of a caller before they are used or sent.
 
-Decides how misuse is said: which argument, which of its entries, what it is, what to pass. Refuses to know what the
+Decides the words of an error: which argument, which of its entries, what it is, what to pass. Refuses to know what the
 arguments are for.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from contract.errors import BadInput, Code
 
 MAX_SHOWN_CHARS = 40
-"""Of a wrong value: a DataFrame would fill the screen."""
+"""Characters of a wrong value that are shown: a DataFrame would fill the screen."""
 
 Check = Callable[[str, Any], None]
 _SHORT = (str, int, float, bool, type(None))
@@ -23,7 +23,7 @@ def _of_numpy(value: Any) -> bool:
 
 
 def refuse(argument: str, value: Any, wanted: str) -> NoReturn:
-    """Raises BadInput `request_invalid`: the argument, what it is, what to pass."""
+    """Raises BadInput `request_invalid` with the argument, what it is, and what to pass."""
     shown = f"{value!r}, of type" if isinstance(value, _SHORT) or _of_numpy(value) else "a"
     raise BadInput(
         Code.REQUEST_INVALID, f"{argument} is {shown[:MAX_SHOWN_CHARS]} {type(value).__name__}: pass {wanted}"
@@ -31,19 +31,19 @@ def refuse(argument: str, value: Any, wanted: str) -> NoReturn:
 
 
 def text(argument: str, value: Any) -> None:
-    """Refuses what is no text."""
+    """Refuses anything but a text."""
     if not isinstance(value, str):
         refuse(argument, value, f"a text, such as {str(value)!r}" if isinstance(value, int | float) else "a text")
 
 
 def text_or_number(argument: str, value: Any) -> None:
-    """Refuses what is neither a text nor a whole number, which a release is named by."""
+    """Refuses anything but a text or a whole number, which name a release."""
     if not isinstance(value, str | Integral) or isinstance(value, bool):
         refuse(argument, value, "a number, or a text")
 
 
 def number(argument: str, value: Any) -> None:
-    """Refuses what is no number; numpy's count."""
+    """Refuses anything but a number; numpy's numbers are accepted."""
     if _of_numpy(value) and value.shape == ():
         value = value.item()
     if not isinstance(value, Real):
@@ -51,7 +51,7 @@ def number(argument: str, value: Any) -> None:
 
 
 def whole_number(argument: str, value: Any) -> None:
-    """Refuses what is no whole number."""
+    """Refuses anything but a whole number."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         refuse(argument, value, "a whole number")
 
@@ -69,7 +69,7 @@ def function(argument: str, value: Any) -> None:
 
 
 def by_name(argument: str, given: Any, of_each: Check | None, example: str) -> None:
-    """Refuses what is neither None nor a mapping from texts to values that `of_each` takes."""
+    """Refuses anything but None or a mapping from texts to values that `of_each` accepts."""
     if given is None:
         return
     if not isinstance(given, Mapping):
@@ -82,7 +82,7 @@ def by_name(argument: str, given: Any, of_each: Check | None, example: str) -> N
 
 
 def texts(argument: str, given: Any, example: str) -> None:
-    """Refuses what is no sequence of texts; a single text would be taken letter by letter."""
+    """Refuses anything but a sequence of texts; a single text would be read letter by letter."""
     if isinstance(given, str) or not isinstance(given, Sequence):
         refuse(argument, given, f"several, such as {example}")
     for at, value in enumerate(given):

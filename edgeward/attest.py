@@ -1,4 +1,4 @@
-"""Checks a fleet's attestation offline: who answered which golden set, and who did not, with the reason.
+"""Checks a fleet's attestation offline: which devices answered which golden set, and which did not, with the reason.
 
 Decides what counts as proven. Trusts nothing but the file and the authority's certificate. Refuses to know HTTP.
 """
@@ -44,11 +44,11 @@ class Verified:
     fingerprint: str
     """SHA-256 of the authority's certificate."""
     made_at: float
-    """Of the oldest page."""
+    """When the oldest page was made, in seconds since 1970."""
     proven: Counter[tuple[str, int, str, int]] = field(default_factory=Counter)
-    """(model, release, digest of the golden set, questions) -> devices that answered it within tolerance."""
+    """(model, release, digest of the golden set, rows in it) -> devices that answered it within tolerance."""
     not_proven: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(device, model) -> one of REASONS; an empty model for all that a device says."""
+    """(device, model) -> one of REASONS; with an empty model it covers everything that the device reports."""
 
 
 def read_attestation(path: Path) -> Attestation:
@@ -151,5 +151,5 @@ def _certificate(pem: bytes) -> x509.Certificate:
 
 
 def digest_of(attestation: Attestation) -> str:
-    """Names an attestation, so that two people can tell whether they look at the same one."""
+    """Returns the digest of an attestation, by which two people can tell whether they have the same one."""
     return hashlib.sha256(msgspec.json.encode(attestation)).hexdigest()

@@ -1,7 +1,7 @@
-"""Estimators of XGBoost and LightGBM as data, alone or inside pipelines, so that they can be pushed like the others.
+"""Estimators of XGBoost and LightGBM as data, alone or inside pipelines, so that they can be pushed like others.
 
-Decides which of them can travel, and says what to do for the others. Refuses to import either library: whoever has such
-an estimator has it.
+Decides which of them can be sent, and says what to do for the others. Refuses to import either library: a caller with
+such an estimator has it.
 """
 
 import copy
@@ -13,11 +13,11 @@ from contract.booster import BoosterFile
 from contract.errors import BadInput, Code
 
 MAX_DEPTH = 16
-"""Estimators inside one another that are looked into."""
+"""The depth of estimators inside one another that is searched."""
 
 
 def with_booster_files(model: Any, depth: int = 0) -> Any:
-    """Returns the model with a `BoosterFile` in the place of every booster; the model itself if it holds none."""
+    """Returns the model with every booster replaced by a `BoosterFile`; the model itself if it has none."""
     if isinstance(model, (list, tuple)) and not hasattr(model, "_fields"):
         parts = [with_booster_files(part, depth) for part in model]
         changed = any(part is not each for part, each in zip(parts, model, strict=True))
@@ -40,13 +40,13 @@ def with_booster_files(model: Any, depth: int = 0) -> Any:
 
 
 def _file_of(model: Any, library: str) -> Any:
-    """The file of a fitted booster; one that is not fitted is a parameter, and goes as an empty file."""
+    """Returns the file of a fitted booster; an unfitted one is a parameter, and is sent as an empty file."""
     try:
         if library == "xgboost":
             document = bytes(model.get_booster().save_raw("json")).decode()
         else:
             document = model.booster_.model_to_string()
-    except Exception:  # both libraries raise errors of their own for what is not fitted
+    except Exception:  # both libraries raise errors of their own for unfitted boosters
         document = ""
     try:
         classes = getattr(model, "classes_", None)
@@ -58,7 +58,9 @@ def _file_of(model: Any, library: str) -> Any:
 
 
 def onnx_of_catboost(model: Any) -> bytes:
-    """The ONNX file that CatBoost writes itself. BadInput `request_invalid` with its words where it writes none."""
+    """Returns the ONNX file that CatBoost writes itself. BadInput `request_invalid` with its words if it
+    writes none.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.onnx"
         try:

@@ -1,6 +1,6 @@
-"""Keys and signatures that are not on the controller: the ceremonies of root, targets and release signers.
+"""Keys and signatures outside the controller: the ceremonies of root, targets and release signers.
 
-Decides which keys sign what. Keys are PEM files here, but any Signer of securesystemslib (HSM, KMS) fits the same
+Decides which keys sign what. Keys are PEM files here, but any Signer of securesystemslib (HSM, KMS) works with the same
 calls. Private keys are never sent. Refuses to know the command line.
 """
 
@@ -47,7 +47,7 @@ def begin(directory: Path, root_keys: int, threshold: int, now: datetime) -> dic
 def vouch(
     client: Client, model: str, signers: Sequence[Signer], *, targets: Signer | None, floor: int, now: datetime
 ) -> list[int]:
-    """Signs the versions of `model` that wait, and sends the role. Returns the releases that are signed now."""
+    """Signs the waiting versions of `model`, and sends the role. Returns the releases that are signed now."""
     files, proposal = client.trust().files, client.proposal(model)
     changed: dict[str, str] = {}
     keys = [signer.public_key for signer in signers]

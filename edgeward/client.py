@@ -68,13 +68,14 @@ class Client(
         self._transport = Transport(find_settings(url, token))
 
     def health(self) -> Health:
-        """Whether controller and broker work: `status` is ok or failing. `findings` may name devices, too."""
+        """Whether controller and broker work: `status` is ok or failing. `findings` may name devices as well."""
         return Health.read(self._transport.get("/v1/health", also=(503,)))
 
     def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
-        """Writes what devices (none: all) without a broker need to a directory, on a stick; `missing`: what is not.
+        """Writes what devices (none named: all) without a broker need to a directory on a stick; `missing` names what
+        could not be written.
 
-        The documents come last: a device that finds them finds what they name. BadInput `unknown_device`.
+        The documents are written last, so that everything they name is there before them. BadInput `unknown_device`.
         """
         query = "&".join(f"device={device}" for device in devices)
         found = StickDocuments.read(self._transport.get(f"/v1/stick?{query}"))
@@ -83,9 +84,9 @@ class Client(
         return StickWritten(devices=found.devices, size_bytes=written, missing=found.missing | missing)
 
     def import_stick(self, directory: Path) -> StickTaken:
-        """Brings what devices said to a stick to the controller; twice is as good as once.
+        """Brings the messages that devices wrote to a stick to the controller; repeating it does no harm.
 
-        BadInput `message_malformed`, `message_too_large` for a file that cannot be read, once all others are brought.
+        BadInput `message_malformed`, `message_too_large` for an unreadable file, after all others are brought.
         """
         answers, faults = [], []
         for path in sorted(directory.glob(ALL_MESSAGES)):
@@ -100,9 +101,9 @@ class Client(
         return StickTaken(taken=sum(each.taken for each in answers), refused=sum(each.refused for each in answers))
 
     def captured(self, model: str, after: int = 0) -> Table[Capture]:
-        """What devices kept of a model's inferences; `after` an id only what is newer.
+        """Returns captured inferences of a model; with `after`, an id, only newer ones.
 
-        In `to_frame()` inputs stand under their own names, what is about the inference with an underscore before it.
+        In `to_frame()` inputs have their own names, and facts about the inference an underscore before the name.
         """
         found: list[Capture] = []
         while page := self._transport.get(f"/v1/models/{model}/captured?after={after}&limit={CAPTURED_PAGE}"):
@@ -111,7 +112,7 @@ class Client(
         return Table(found)
 
     def label(self, model: str, labels: dict[int, str | float]) -> int:
-        """Gives captured rows, by their id, the labels that came late; how many there were."""
+        """Gives late labels to captured rows, by their id; returns how many of the rows exist."""
         body = {"labels": [{"id": number, "label": label} for number, label in labels.items()]}
         return int(self._transport.post(f"/v1/models/{model}/labels", body)["rows"])
 
@@ -125,7 +126,9 @@ class Client(
         again: bool = False,
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
-        """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
+        """Returns what `rollout` would do: waves, excluded devices and why, bytes, earliest end, what its rules can
+        detect.
+        """
         _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
         body["schedule"] = schedule or {}
@@ -144,9 +147,9 @@ class Client(
     ) -> RolloutHandle:
         """Starts a rollout of a release (None: the newest that passed) to devices with these labels (None: all).
 
-        With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`). A version that was
-        rolled back is started only `again` (`version_rolled_back`). `schedule` says when offers are made: `not_before`
-        and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
+        With the `plan_digest` of a `plan` exactly that plan is started, or nothing (`plan_changed`). A version that was
+        rolled back is started only with `again` (`version_rolled_back`). `schedule` says when offers are made:
+        `not_before` and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
         body = _start_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
@@ -174,7 +177,7 @@ class Client(
         selector: dict[str, str] | None = None,
         approval: bool = False,
     ) -> DeploymentPolicy:
-        """Rolls out every version of a model that passes its gates by itself from now on."""
+        """Rolls out automatically every version of a model that passes its gates from now on."""
         _check_rollout(model, None, strategy, selector)
         arguments.flag("approval", approval)
         body = {"strategy": strategy, "selector": selector or {}, "approval": approval}
@@ -186,23 +189,23 @@ class Client(
         return {model: DeploymentPolicy.read(policy) for model, policy in found.items()}
 
     def end_deployment(self, model: str) -> None:
-        """Ends the policy of a model: its versions wait for somebody to roll them out."""
+        """Removes the policy of a model: its versions wait for a person to roll them out."""
         self._transport.delete(f"/v1/models/{model}/deployment")
 
     def events(self, after: str = "") -> Iterator[Event]:
-        """What happens to rollouts, as CloudEvents, until the controller ends; `after` an id first those after it that
-        are kept.
+        """Yields what happens to rollouts, as CloudEvents, until the controller ends; with `after`, an id, first the
+        kept ones after it.
         """
         return map(Event.read, self._transport.events("/v1/events", after))
 
     def open_rollout(self, rollout: str) -> RolloutHandle:
-        """A handle to a rollout that exists."""
+        """Returns a handle to an existing rollout."""
         handle = RolloutHandle(self._transport, rollout)
         handle.show()
         return handle
 
     def rollouts(self, *, model: str = "", only_open: bool = False, limit: int = 1000) -> Table[RolloutSummary]:
-        """The newest `limit` rollouts (at most 1,000), newest first; of a model, and only those that go on."""
+        """Returns the newest `limit` rollouts (at most 1,000), newest first; of a model, and only open ones."""
         asked = {"limit": str(limit), **({"model": model} if model else {}), **({"open": "true"} if only_open else {})}
         found = self._transport.get(f"/v1/rollouts?{urlencode(asked)}")
         return Table(map(RolloutSummary.read, found["rollouts"]))
@@ -210,7 +213,9 @@ class Client(
     def telemetry(
         self, model: str, *, every: str = "hour", by: str = "fleet", since: float = 0.0, until: float = 0.0
     ) -> Table[TelemetryRow]:
-        """What devices measured of a model, by time; `since` and `until` in seconds since 1970, 0: the newest day."""
+        """Returns what devices measured of a model, by time; `since` and `until` in seconds since 1970, 0: the newest
+        day.
+        """
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
@@ -223,8 +228,9 @@ class Client(
         labels: Mapping[str, str] | None = None,
         models: Sequence[str] = (),
     ) -> NewToken:
-        """A new token for somebody, who may act on devices with these labels and on these models only; its secret is
-        answered this once."""
+        """Makes a token for somebody, who may act only on devices with these labels and on these models; its secret is
+        returned only once.
+        """
         scope = {"labels": dict(labels or {}), "models": list(models)}
         body = {"name": name, "roles": list(roles), "days": days, "scope": scope}
         return NewToken.read(self._transport.post("/v1/tokens", body))
@@ -247,10 +253,11 @@ class Client(
         subject: str = "",
         limit: int | None = 100,
     ) -> Table[AuditEntry]:
-        """Newest entries of the audit, newest first; `limit` None: all of them.
+        """Returns the newest entries of the audit, newest first; `limit` None: all of them.
 
         Dates are datetimes with a zone, or texts in ISO 8601; entries at `until` are left out. `actor` is the whole
-        name (`controller` for what nobody asked for), `action` how the action begins, `subject` a part of the subject.
+        name (`controller` for what nobody requested), `action` the beginning of the action, `subject` a part of the
+        subject.
         """
         asked = {"since": _text_of(since), "until": _text_of(until), "actor": actor, "action": action}
         asked["subject"] = subject
@@ -266,23 +273,27 @@ class Client(
         return Table(found)
 
     def audit(self) -> AuditExport:
-        """All of the audit, with the checkpoints that are kept elsewhere."""
+        """Returns the whole audit, with the checkpoints that are kept elsewhere."""
         return AuditExport.read(self._transport.get("/v1/audit/export"))
 
     def certificates(self, subject: str = "svc.") -> Table[Certificate]:
-        """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""
+        """Returns certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of
+        all.
+        """
         return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?subject={quote(subject)}")))
 
     def expiring_certificates(self, within_days: int = 30) -> Table[Certificate]:
-        """Good certificates that expire so soon, of devices and services with no newer one; the first end first."""
+        """Returns valid certificates that expire so soon, of devices and services with no newer one; earliest end
+        first.
+        """
         return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?within_days={within_days}")))
 
     def revoke_certificate(self, serial: str) -> Certificate:
-        """Takes one certificate away; a service of the controller's gets a new one at once."""
+        """Revokes one certificate; a service of the controller gets a new one at once."""
         return Certificate.read(self._transport.post(f"/v1/certificates/{serial}/revoke"))
 
     def attestation(self) -> Attestation:
-        """The fleet's statement about golden sets, which `edgeward attest verify` checks offline."""
+        """Returns the fleet's statement about golden sets, which `edgeward attest verify` checks offline."""
         pages: list[AttestationPage] = []
         after = ""
         while after or not pages:
@@ -291,38 +302,40 @@ class Client(
         return Attestation(pages=tuple(pages))
 
     def authorities(self) -> Table[Authority]:
-        """Authorities that vouch for devices and the broker, oldest first."""
+        """Returns the authorities of devices and the broker, oldest first."""
         return Table(map(Authority.read, self._transport.get("/v1/authorities")))
 
     def add_authority(self) -> Table[Authority]:
-        """Makes an authority beside the others, which issues from now on."""
+        """Makes one more authority, which issues from now on."""
         return Table(map(Authority.read, self._transport.post("/v1/authorities")))
 
     def retire_authority(self, name: str, *, force: bool = False) -> Table[Authority]:
-        """Ends trust in an authority; `force` also where devices have nothing else, and then need new claims."""
+        """Ends trust in an authority; with `force` even if devices have no other certificate, and then
+        need new claims.
+        """
         return Table(map(Authority.read, self._transport.post(f"/v1/authorities/{name}/retire", {"force": force})))
 
     def trust(self) -> Trust:
-        """Roles, every signed document, and what waits for a signature."""
+        """Returns roles, every signed document, and what waits for a signature."""
         return Trust.read(self._transport.get("/v1/trust"))
 
     def proposal(self, model: str) -> RoleProposal:
-        """What the release signer of a model is asked to vouch for."""
+        """Returns what the release signer of a model is asked to sign."""
         return RoleProposal.read(self._transport.get(f"/v1/models/{model}/proposal"))
 
     def offer_metadata(self, files: dict[str, str]) -> list[str]:
-        """Hands in documents that were signed here; names of those that were new."""
+        """Sends documents that were signed here; returns the names of new ones."""
         return list(self._transport.put("/v1/trust", {"files": files})["taken"])
 
     def rotate(self, role: str) -> PublicKey:
-        """Replaces the key of a role in a fleet whose keys are on the controller; the new one's public half.
+        """Replaces the key of a role in a fleet whose keys are on the controller; returns the new one's public half.
 
-        BadInput `signature_invalid` where offline keys must agree: `edgeward trust rotate ROLE --keys DIRECTORY`.
+        BadInput `signature_invalid` if offline keys must sign: `edgeward trust rotate ROLE --keys DIRECTORY`.
         """
         return PublicKey.read(self._transport.post("/v1/trust/rotate", {"role": role}))
 
     def make_online_key(self, role: str) -> PublicKey:
-        """The public half of a new key of the controller's."""
+        """Makes a new key of the controller; returns its public half."""
         return PublicKey.read(self._transport.post("/v1/trust/keys", {"role": role}))
 
 
@@ -350,7 +363,7 @@ def _start_body(
 def _check_rollout(
     model: Any, release: Any, strategy: Any, selector: Any, *, again: Any = False, schedule: Any = None
 ) -> None:
-    """Refuses what a plan or a rollout cannot take, by the name of the argument. BadInput `request_invalid`."""
+    """Refuses what a plan or a rollout does not accept, by the name of the argument. BadInput `request_invalid`."""
     arguments.text("model", model)
     if release is not None:
         arguments.text_or_number("release", release)

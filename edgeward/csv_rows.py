@@ -1,4 +1,4 @@
-"""Reads rows from a CSV file, which says nothing of types.
+"""Reads rows from a CSV file, which does not state types.
 
 Decides that a column with a cell such as 007 is text: as a number the code would lose its zeros. Refuses to know what
 the rows are for.
@@ -11,11 +11,11 @@ from typing import Any
 from contract.errors import BadInput, Code
 
 CODE = r"[+-]?0\d+"
-"""A number as nobody writes one: a postcode, an article, a station."""
+"""A number with a leading zero: a code such as a postcode, an article or a station."""
 
 
 def read_csv(path: Path | str, texts: Sequence[str] = ()) -> Any:
-    """A DataFrame of the file, with columns of codes and those named in `texts` as text.
+    """Returns a DataFrame of the file, with columns of codes and those named in `texts` as text.
 
     BadInput `request_invalid` for a name that the file does not have. Raises what pandas raises.
     """

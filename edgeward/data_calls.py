@@ -1,4 +1,4 @@
-"""The calls of the client that are about data sets of captured rows, and about deleting rows.
+"""The calls of the client about data sets of captured rows, and about deleting rows.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DataCalls:
-    """Calls about data sets. Wherever one is named: `NAME@VERSION`, `NAME@newest`, or `NAME` for the newest."""
+    """Calls about data sets. A name is `NAME@VERSION`, `NAME@newest`, or `NAME` for the newest."""
 
     _transport: Transport
 
@@ -39,8 +39,8 @@ class DataCalls:
     ) -> DataSetMade:
         """Makes the next version of a data set from the rows that devices captured of a model, with their labels.
 
-        `since` and `until` in seconds since 1970; `labelled` only rows with a label; `remove` leaves columns out;
-        after `keep_days` it is deleted by itself. The same rows make no other version: `new` is False then.
+        `since` and `until` in seconds since 1970; `labelled`: only rows with a label; `remove` leaves columns out;
+        after `keep_days` it is deleted automatically. The same rows make no second version: then `new` is False.
         """
         body: dict[str, object] = {"model": model, "since": since, "until": until, "labelled": labelled}
         body |= {"remove": list(remove), "keep_days": keep_days}
@@ -51,9 +51,9 @@ class DataCalls:
         return DataSet.read(self._transport.get(_path(reference)))
 
     def data_rows(self, reference: str) -> "pd.DataFrame":
-        """The rows of a version. Runs and versions that are made of them name the data set by themselves.
+        """Returns the rows of a version. Runs and versions that are made of them name the data set automatically.
 
-        BadInput `config_invalid` without pyarrow; WorldError `digest_mismatch` if they came damaged.
+        BadInput `config_invalid` without pyarrow; WorldError `digest_mismatch` if they arrived damaged.
         """
         import pandas as pd  # takes 0.4 s to import
 
@@ -68,18 +68,18 @@ class DataCalls:
         return rows
 
     def data_file(self, data_set: DataSet) -> bytes:
-        """The Parquet file of a version. WorldError `digest_mismatch` if it came damaged."""
+        """Returns the Parquet file of a version. WorldError `digest_mismatch` if it arrived damaged."""
         content = self._transport.fetch(f"{_path(data_set.reference)}/file")
         if hashlib.sha256(content).hexdigest() != data_set.sha256:
             raise WorldError(Code.DIGEST_MISMATCH, f"{data_set.reference} came damaged, or rows went meanwhile")
         return content
 
     def compare_data_sets(self, name: str, before: int, after: int) -> DataComparison:
-        """What differs between two versions: rows, columns, labels, means."""
+        """Returns what differs between two versions: rows, columns, labels, means."""
         return DataComparison.read(self._transport.get(f"/v1/data/{name}/compare/{before}/{after}"))
 
     def delete_data_set(self, reference: str) -> DataSet:
-        """Deletes the rows of one version; its record stays. What devices captured stays too."""
+        """Deletes the rows of one version; its record stays. Captured rows stay as well."""
         return DataSet.read(self._transport.delete(_path(reference)))
 
     def delete_rows(

@@ -1,4 +1,4 @@
-"""The calls of the client that are about devices: find them, look at them, let them enrol, take them out.
+"""The calls of the client about devices: find, show, enrol, retire.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -36,28 +36,28 @@ FIRST_DEVICES = 100
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilters:
-    """Filters of devices, and one order; what is empty lets every device pass."""
+    """Filters of devices, and one order; an empty filter passes every device."""
 
     text: str = ""
-    """Looked for in names, labels and codes."""
+    """Searched in names, labels and codes."""
     presence: Sequence[str] = ()
     health: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     selector: str = ""
-    """The name of a saved one."""
+    """The name of a saved selector."""
     model: str = ""
     """Desired or reported."""
     version: str = ""
-    """What answers: a number, or with `model` also an alias or a semantic version."""
+    """The version that answers: a number, or with `model` also an alias or a semantic version."""
     code: str = ""
     """Of a fault, of an update that failed, or of a quarantine."""
     quarantined: bool = False
     """Only devices with a quarantined version."""
     sort: str = ""
-    """device, presence, health, seen, version or label.KEY, with a minus before it the other way round."""
+    """device, presence, health, seen, version or label.KEY; a minus before it reverses the order."""
 
     def asked(self) -> list[tuple[str, str]]:
-        """Returns the filters as the API takes them."""
+        """Returns the filters in the form of the API."""
         single = {
             "q": self.text,
             "selector": self.selector,
@@ -92,7 +92,8 @@ class DeviceCalls:
         sort: str = "",
         limit: int | None = None,
     ) -> Table[Device]:
-        """The devices that meet every filter, at most `limit`; in print and in `to_frame()` a row per device and model.
+        """Returns the devices that pass every filter, at most `limit`; printed and in `to_frame()` a row per device and
+        model.
 
         `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault, a failed update or a
         quarantine.
@@ -104,7 +105,7 @@ class DeviceCalls:
         return Table(device for page in self.device_pages(filters, limit) for device in page.devices)
 
     def device_pages(self, filters: DeviceFilters, limit: int | None) -> Iterator[DevicePage]:
-        """Yields pages of the devices that meet `filters` until there are `limit`, or all of them."""
+        """Yields pages of the devices that pass `filters` until there are `limit`, or all of them."""
         asked = filters.asked()
         got = 0
         while limit is None or got < limit:
@@ -118,23 +119,25 @@ class DeviceCalls:
                 return
 
     def fleet(self) -> Fleet:
-        """The fleet in counts: presence, health, versions, alarms, and the newest rollouts."""
+        """Returns the fleet in counts: presence, health, versions, alerts, and the newest rollouts."""
         return Fleet.read(self._transport.get("/v1/fleet"))
 
     def device(self, name: str) -> DeviceDetail:
-        """One device with its history."""
+        """Returns one device with its history."""
         return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
 
     def vitals(self, device: str, hours: float = 24) -> Table[Vitals]:
-        """What a device said of itself in the newest hours, oldest first: by five minutes, then older by the hour."""
+        """Returns what a device reported about itself in the newest hours, oldest first: by five minutes, older by the
+        hour.
+        """
         return Table(map(Vitals.read, self._transport.get(f"/v1/devices/{device}/vitals?hours={hours:g}")))
 
     def why(self, device: str) -> Sentences:
-        """Why a device runs what it runs, in order."""
+        """Explains why a device runs what it runs, in order."""
         return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
 
     def count_devices(self, labels: Mapping[str, str]) -> int:
-        """How many devices have all of these labels."""
+        """Returns how many devices have all of these labels."""
         return next(self.device_pages(DeviceFilters(labels=labels), 1)).total
 
     def tune(
@@ -148,10 +151,10 @@ class DeviceCalls:
         max_connections: int | None = None,
         max_body_bytes: int | None = None,
     ) -> Table[DeviceAnswer]:
-        """Sends devices a configuration to try, within what their own files allow; what became of each.
+        """Sends devices a configuration to try, within what their own files allow; returns the result for each.
 
-        What is not named goes back to the device's own file. `capture` is by model: `rate` and `below_confidence`, as
-        decimal texts. A device takes back what breaks it: `config_said` of `device()` tells.
+        For what is not named, the device's own file counts again. `capture` is by model: `rate` and `below_confidence`,
+        as decimal texts. A device takes back what breaks it: see `config_said` of `device()`.
         """
         config = {
             "version": 1,
@@ -166,22 +169,23 @@ class DeviceCalls:
         return Table(map(DeviceAnswer.read, answers))
 
     def logs(self, device: str, lines: int = 100) -> DeviceLines:
-        """The newest log lines of a device, asked of it now. WorldError `device_unreachable` where it does not answer.
+        """Returns the newest log lines of a device, requested now. WorldError `device_unreachable` if it does not
+        answer.
 
         Every question is in the audit.
         """
         return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/logs?lines={lines}"))
 
     def doctor(self, device: str) -> DeviceLines:
-        """What a device's doctor finds now, a line for each check; as `logs`."""
+        """Returns what a device's doctor finds now, a line for each check; as `logs`."""
         return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/doctor"))
 
     def unquarantine(self, *devices: str) -> int:
-        """Offers devices versions again that have failed there; how many those are, on all together."""
+        """Allows versions that have failed on devices again; returns their number on all devices together."""
         return int(self._transport.post("/v1/devices/unquarantine", {"devices": devices})["versions"])
 
     def label_devices(self, changes: Mapping[str, Mapping[str, str | None]]) -> Table[DeviceAnswer]:
-        """Gives devices labels, which win over their own; None takes one back. What became of each device."""
+        """Gives labels to devices, which win over their own; None removes one. Returns the result for each device."""
         answers = self._transport.post("/v1/devices/label", {"devices": {name: dict(c) for name, c in changes.items()}})
         return Table(map(DeviceAnswer.read, answers))
 
@@ -194,15 +198,15 @@ class DeviceCalls:
         return Table(map(Selector.read, self._transport.get("/v1/selectors")))
 
     def selector(self, name: str) -> Selector:
-        """A saved selector. BadInput `request_invalid` names those that there are."""
+        """Returns a saved selector. BadInput `request_invalid` names those that exist."""
         return Selector.read(self._transport.get(f"/v1/selectors/{name}"))
 
     def save_selector(self, name: str, labels: Mapping[str, str]) -> Selector:
-        """Lets a name stand for labels from now on; rollouts that have begun keep theirs."""
+        """Saves labels under a name; rollouts that have begun keep theirs."""
         return Selector.read(self._transport.put(f"/v1/selectors/{name}", {"labels": dict(labels)}))
 
     def delete_selector(self, name: str) -> Selector:
-        """Ends a saved selector; what it said."""
+        """Deletes a saved selector; returns what it was."""
         return Selector.read(self._transport.delete(f"/v1/selectors/{name}"))
 
     def enrolment(self) -> Enrolment:
@@ -214,7 +218,7 @@ class DeviceCalls:
         return Claim.read(self._transport.post(f"/v1/devices/{device}/claim"))
 
     def revoke(self, device: str) -> int:
-        """Takes a device's certificates away; how many those were."""
+        """Revokes a device's certificates; returns their number."""
         return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
 
     def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
@@ -228,20 +232,23 @@ class DeviceCalls:
             raise BadInput(Code(found["code"]), found["words"])
 
     def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Takes devices, by name or labels, out of the fleet for good; what became of each.
+        """Takes devices, by name or labels, out of the fleet; returns the result for each.
 
         Certificates and sessions end, rollouts count them neither way, their history stays.
         """
         return self._devices("retire", devices, selector)
 
     def replace(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each."""
+        """Prepares new hardware under known names: old keys end, labels and desired versions stay; returns a claim for
+        each.
+        """
         return self._devices("replace", devices, selector)
 
     def adopt(self, devices: Sequence[str]) -> Table[DeviceAnswer]:
-        """Takes over devices from another controller, or after `retire`; a claim for each, for `edgeward-agent adopt`.
+        """Adopts devices from another controller, or after `retire`; returns a claim for each, for `edgeward-agent
+        adopt`.
 
-        What they serve they go on serving.
+        They still serve what they served.
         """
         answers = self._transport.post("/v1/devices/adopt", {"devices": list(devices)})
         return Table(map(DeviceAnswer.read, answers))

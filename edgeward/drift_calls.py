@@ -1,4 +1,4 @@
-"""The calls of the client that watch a model in the field: drift, fairness, signals, and rows to be labelled.
+"""The calls of the client that watch a model on devices: drift, fairness, signals, and rows to label.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -11,16 +11,18 @@ from edgeward.transport import Transport
 
 
 class DriftCalls:
-    """Calls about what a version meets and what became of it. `release` as everywhere; "": the one that most run."""
+    """Calls about the data and the quality of a version. `release` as everywhere; "": the one that most devices run."""
 
     _transport: Transport
 
     def drift(self, model: str, release: int | str = "", *, days: float = 7) -> Drift:
-        """What has moved in the newest days against the weeks before; `Table(answer.moved).to_frame()` for a frame."""
+        """Returns what has moved in the newest days compared with the weeks before; `Table(answer.moved).to_frame()`
+        gives a frame.
+        """
         return Drift.read(self._transport.get(f"/v1/models/{model}/drift?{_asked(release, days)}"))
 
     def fairness(self, model: str, release: int | str = "", *, days: float = 7) -> Fairness:
-        """What groups got in the newest days, with intervals, by Fairlearn's names."""
+        """Returns rates by group in the newest days, with intervals, by Fairlearn's names."""
         return Fairness.read(self._transport.get(f"/v1/models/{model}/fairness?{_asked(release, days)}"))
 
     def signals(self, model: str, release: int | str = "", *, days: float = 7) -> Table[Signal]:
@@ -28,7 +30,7 @@ class DriftCalls:
         return Table(map(Signal.read, self._transport.get(f"/v1/models/{model}/signals?{_asked(release, days)}")))
 
     def labels_wanted(self, model: str) -> LabelsWanted:
-        """Captured rows that people are asked about today; `label` takes what they say."""
+        """Returns captured rows that people are asked to label today; `label` takes the labels."""
         return LabelsWanted.read(self._transport.get(f"/v1/models/{model}/labels/wanted"))
 
 

@@ -24,7 +24,7 @@ Kind = Literal["skops", "onnx"]
 TEXTS = "text"
 """The name of the column that a list of texts without a name becomes."""
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
-"""pandas' own ways to say that a cell is missing; pandas itself is not imported for them."""
+"""pandas' own types of missing cells; pandas itself is not imported for them."""
 
 
 def encode_model(model: Any) -> tuple[Kind, bytes]:
@@ -53,9 +53,10 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
 
 
 def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
-    """(kind, bytes, encoded sample) of a model as `encode_model`, of the path of a folder, or of MLflow's address.
+    """Returns (kind, bytes, encoded sample) of a model as `encode_model`, of the path of a folder, or of MLflow's
+    address.
 
-    BadInput `sample_missing` where neither the caller nor the folder has rows.
+    BadInput `sample_missing` if neither the caller nor the folder has rows.
     """
     if isinstance(model, str) and is_address(model):
         return _from_mlflow(model, sample)
@@ -150,7 +151,7 @@ def _with_external_data(path: Path, raw: bytes) -> bytes:
         return bytes(model.SerializeToString())
     except BadInput:
         raise
-    except Exception as error:  # onnx raises errors of its own for files that are missing or lie elsewhere
+    except Exception as error:  # onnx raises errors of its own for files that are missing or elsewhere
         words = f"{path} keeps its weights in files beside it, which cannot be read: {type(error).__name__}: {error}"
         raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 

@@ -1,7 +1,7 @@
-"""Held-out rows and gates of one's own, as a push takes them; a split by time.
+"""Held-out rows and the user's own gates, for a push; a split by time.
 
-Decides how rows, labels, times and groups are written, and how the verdict of a function reads. Refuses to know what
-the controller's gates make of them.
+Decides how rows, labels, times and groups are written, and how the verdict of a function is read. Refuses to know how
+the controller's gates judge them.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ class HeldOut:
     """Rows that the model was not trained on, with their labels: the controller answers them with the converted model.
 
     `rows` as `sample` of a push; `labels` of shape (rows,). `times` are datetimes or seconds of each row, and then
-    `trained_until` is the newest of the rows that the model was trained on. `groups` are values by row, by name of the
-    group: each of them is a slice, and what fairness is judged by. They may be columns of `rows`, and need not.
-    `never_forget` are bools: True for rows of a fixed set that no retrained version may answer worse than the champion.
-    They count for nothing else, and may be older than the training rows.
+    `trained_until` is the newest time of the training rows. `groups` are values by row, by name of the group: each of
+    them is a slice, and fairness is judged between them. They may be columns of `rows`, but need not be. `never_forget`
+    are bools: True for rows of a fixed set that no retrained version may answer worse than the champion. They are used
+    for nothing else, and may be older than the training rows.
     """
 
     rows: Any
@@ -37,7 +37,7 @@ class HeldOut:
     never_forget: Any = None
 
     def encode(self) -> bytes:
-        """The rows as they are sent. BadInput `sample_missing` if lengths differ or labels have gaps."""
+        """Returns the rows as they are sent. BadInput `sample_missing` if lengths differ or labels have gaps."""
         labels = np.asarray(self.labels)
         arrays = {
             "sample": np.frombuffer(encode_rows(self.rows), dtype=np.uint8),
@@ -60,7 +60,7 @@ class HeldOut:
 
 
 def _plain_labels(labels: Array) -> Array:
-    """Labels as a converted model answers them: objects as text, and bools as 0 and 1."""
+    """Returns labels as a converted model answers them: objects as text, and bools as 0 and 1."""
     if labels.dtype == bool:
         return labels.astype(np.int64)
     return labels.astype(np.str_) if labels.dtype == object else labels
@@ -81,7 +81,7 @@ def split_by_time(frame: Any, time: str, held_out: float = 0.2) -> tuple[Any, An
 
 
 def run_gates(gates: Mapping[str, OwnGate], model: Any, held_out: HeldOut | None) -> list[dict[str, Any]]:
-    """The verdicts of gates of one's own, run here; one that raises has failed, with what it raised."""
+    """Runs the user's own gates here; returns their verdicts. A gate that raises has failed, with its error."""
     rows = None if held_out is None else held_out.rows
     return [{"gate": name, **_verdict(gate, model, rows)} for name, gate in gates.items()]
 
@@ -89,7 +89,7 @@ def run_gates(gates: Mapping[str, OwnGate], model: Any, held_out: HeldOut | None
 def _verdict(gate: OwnGate, model: Any, rows: Any) -> dict[str, Any]:
     try:
         said = gate(model, rows)
-    except Exception as error:  # a gate is the user's code: whatever it raises, the model has not passed it
+    except Exception as error:  # a gate is the user's code: if it raises anything, the model has not passed it
         return {"passed": False, "detail": f"{type(error).__name__}: {error}"[:500]}
     passed, words, numbers = (*said, "", {})[:3] if isinstance(said, tuple) else (said, "", {})
     if not isinstance(passed, bool | np.bool_):

@@ -1,7 +1,7 @@
-"""What a push can find out by itself about where a model comes from: code, environment, parameters, training data.
+"""What a push finds out by itself about the origin of a model: code, environment, parameters, training data.
 
-Decides what is asked and how much is kept; what cannot be found out is left out, never guessed. Refuses to know how it
-is sent.
+Decides which facts are collected and how much is kept; unknown facts are left out, never guessed. Refuses to know how
+it is sent.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from typing import Any
 from edgeward.encode import encode_rows
 
 GIT_S = 5.0
-"""Seconds for one question to git: a large working tree on a slow disk takes two."""
+"""Seconds for one call of git: a large working tree on a slow disk takes two."""
 MAX_PARAMS = 200
 MAX_VALUE_CHARS = 200
-"""Of a parameter: the rest of a long text says little, and a push has 64 kB for all of them."""
+"""Characters of a parameter: the rest of a long text says little, and a push has 64 kB for all of them."""
 MAX_PACKAGES = 1_000
 
 
@@ -33,7 +33,9 @@ def told_of(
     data_sets: tuple[str, ...] = (),
     directory: Path | None = None,
 ) -> dict[str, Any]:
-    """The lineage of a model as the API takes it; `directory` (None: the current one) is where the code lies."""
+    """Returns the lineage of a model in the form of the API; `directory` (None: the current one) is that
+    of the code.
+    """
     told: dict[str, Any] = {"parent": parent, "licence": licence, "environment": environment()}
     told |= {"run": run, "data_sets": list(data_sets)}
     told["metrics"] = {name: float(number) for name, number in (metrics or {}).items()}
@@ -73,7 +75,7 @@ def parameters(model: Any) -> dict[str, str]:
 
 
 def data_digest(data: Any) -> dict[str, Any]:
-    """SHA-256, number of rows and columns of what a model was trained on: a DataFrame, or a matrix of numbers.
+    """Returns SHA-256, number of rows and columns of the training data: a DataFrame, or a matrix of numbers.
 
     The digest is that of the rows as a sample is encoded: the same values, names and dtypes give the same digest.
     """

@@ -1,4 +1,4 @@
-"""A multipart body that is read piece by piece: a model of a gigabyte is in memory once, and not three times.
+"""A multipart body that is read piece by piece, so that a model of a gigabyte is in memory once, and not three times.
 
 Decides the form of the body (RFC 7578). Refuses to know what is in the parts.
 """
@@ -40,7 +40,7 @@ class Multipart:
         return sum(map(len, self._pieces[: self._piece])) + self._at
 
     def seek(self, at: int) -> int:
-        """Begins again. `at` is 0."""
+        """Returns to the beginning. `at` is 0."""
         assert at == 0
         self._piece = self._at = 0
         return at

@@ -1,8 +1,8 @@
-"""Asks a live estimator for its own answers, where it was fitted: to the sample, and to rows that try it.
+"""Records the answers of a live estimator, in the environment in which it was fitted: to the sample and to test rows.
 
-Decides what is said before anything is sent: that an estimator refuses its own sample. These answers are the reference
-by which the controller judges the converted model, so no difference of versions, types or missing values hides between
-the two. Refuses to know how a model is converted.
+Decides that an estimator which refuses its own sample is an error before anything is sent. The answers are the
+reference by which the controller judges the converted model, so that no difference of versions, types or missing values
+between the two is hidden. Refuses to know how a model is converted.
 """
 
 import textwrap
@@ -29,7 +29,7 @@ MAX_WORDS = 300
 def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -> bytes:
     """Returns an encoded sample together with the answers of the live estimator.
 
-    `sample` is what the user gave, `encoded` what devices see of it. BadInput `sample_refused`: the estimator does not
+    `sample` is what the user gave, `encoded` what devices get of it. BadInput `sample_refused`: the estimator does not
     answer its sample; `sample_too_small` for few distinct rows, unless they are `waived`.
     """
     plain = decode_sample(encoded)
@@ -59,7 +59,7 @@ def _answers(estimator: Any, given: Any) -> Answers:
         raise BadInput(Code.SAMPLE_REFUSED, f"{name} has neither predict nor transform: it has no answer for devices")
     try:
         answers = ask(estimator, given)
-    except Exception as error:  # an estimator raises whatever it likes
+    except Exception as error:  # an estimator may raise anything
         if hasattr(given, "columns") and (named := numbers_for_texts(estimator, *_columns_of(given))):
             raise BadInput(Code.SAMPLE_REFUSED, named) from None
         words = textwrap.shorten(f"{type(error).__name__}: {error}", MAX_WORDS, placeholder=" ...")
@@ -82,7 +82,7 @@ def _columns_of(given: Any) -> tuple[list[str], list[str]]:
 
 
 def _head(sample: Any) -> Any:
-    """The rows that are answered, in the form of the sample."""
+    """Returns the rows that are answered, in the form of the sample."""
     if hasattr(sample, "iloc"):
         return sample.iloc[:MAX_ANSWERED_ROWS]
     if isinstance(sample, Mapping):
@@ -91,14 +91,14 @@ def _head(sample: Any) -> Any:
 
 
 def _as_given(given: Any, rows: Sample) -> Any:
-    """Plain rows in the form and the types of what the user gave, as far as these can hold them."""
+    """Returns plain rows in the form and the types of what the user gave, as far as possible."""
     if isinstance(rows, np.ndarray):
         return rows
     if not hasattr(given, "columns") and not isinstance(given, Mapping):  # a list of texts, or a Series
         return next(iter(rows.values()))
     if not hasattr(given, "iloc"):
         return rows
-    import pandas as pd  # whoever gave a DataFrame has it
+    import pandas as pd  # a user who gave a DataFrame has it
 
     frame = pd.DataFrame(rows)
     frame.columns = given.columns
@@ -106,13 +106,13 @@ def _as_given(given: Any, rows: Sample) -> Any:
         try:
             frame.isetitem(position, _typed(frame.iloc[:, position], dtype))
         except (TypeError, ValueError):
-            continue  # such a cell does not fit the type; the estimator says what it makes of it
+            continue  # such a cell does not fit the type; the estimator decides about it
     return frame
 
 
 def _typed(column: Any, dtype: Any) -> Any:
-    """A column in a type; a category that the type does not have becomes one, because as a missing cell it would be
-    answered otherwise.
+    """Returns a column in a type. A category that the type does not have is added to it, because as a missing cell it
+    would be answered differently.
     """
     if hasattr(dtype, "categories"):
         known = dtype.categories

@@ -1,4 +1,4 @@
-"""The calls of the client that are about retraining: policies, decisions, attempts, and what a worker says.
+"""The calls of the client about retraining: policies, decisions, attempts, and reports of workers.
 
 Decides nothing. Refuses to know HTTP (`transport`) and pipelines (`edgeward.retraining`).
 """
@@ -38,24 +38,26 @@ class RetrainingCalls:
         return Sentences.read(self._transport.get(path))
 
     def retraining_policy(self, model: str) -> RetrainingPolicy:
-        """The retraining policy of a model. BadInput `unknown_retraining` where none holds."""
+        """Returns the retraining policy of a model. BadInput `unknown_retraining` if there is none."""
         return RetrainingPolicy.read(self._transport.get(f"/v1/models/{model}/retraining"))
 
     def set_retraining_policy(self, model: str, policy: Mapping[str, Any] | None = None) -> RetrainingPolicy:
-        """Lets a policy hold; fields as in configs/retraining/default.toml, those that are missing have its values."""
+        """Sets a policy; fields as in configs/retraining/default.toml, and missing ones have its values."""
         return RetrainingPolicy.read(self._transport.put(f"/v1/models/{model}/retraining", dict(policy or {})))
 
     def remove_retraining_policy(self, model: str) -> RetrainingPolicy:
-        """Ends a policy; what it was."""
+        """Removes a policy; returns what it was."""
         return RetrainingPolicy.read(self._transport.delete(f"/v1/models/{model}/retraining"))
 
     def propose_retraining(self, model: str, detail: str, *, alert: bool = False) -> Decision:
-        """Proposes to retrain a model; what the policy decides. A person's wish needs no gain; an alert's does."""
+        """Proposes to retrain a model; returns what the policy decides. A person's request needs no gain; an alert's
+        does.
+        """
         body = {"detail": detail, "alert": alert}
         return Decision.read(self._transport.post(f"/v1/models/{model}/retraining/propose", body))
 
     def approve_retraining(self, identifier: str) -> Retraining:
-        """Lets a proposed training begin. BadInput `four_eyes`, `retraining_conflict`."""
+        """Approves a proposed training, so that it may begin. BadInput `four_eyes`, `retraining_conflict`."""
         return Retraining.read(self._transport.post(f"/v1/retraining/{identifier}/approve"))
 
     def decline_retraining(self, identifier: str, reason: str = "") -> Retraining:
@@ -63,15 +65,17 @@ class RetrainingCalls:
         return Retraining.read(self._transport.post(f"/v1/retraining/{identifier}/decline", {"reason": reason}))
 
     def claim_retraining(self, worker: str, models: Sequence[str]) -> Claimed:
-        """Asks for work; `retraining` is None where nothing waits."""
+        """Claims work; `retraining` is None if none waits."""
         return Claimed.read(self._transport.post("/v1/retraining/claim", {"worker": worker, "models": list(models)}))
 
     def retraining_heard(self, identifier: str, worker: str, step: str) -> Retraining:
-        """Says that a worker is alive, and in which step. BadInput `retraining_conflict` once it has ended."""
+        """Reports that a worker is alive, and in which step. BadInput `retraining_conflict` once the
+        attempt has ended.
+        """
         body = {"worker": worker, "step": step}
         return Retraining.read(self._transport.post(f"/v1/retraining/{identifier}/heard", body))
 
     def retraining_failed(self, identifier: str, worker: str, *, step: str, detail: str, log: str = "") -> Retraining:
-        """Says that a pipeline failed, and where."""
+        """Reports that a pipeline failed, and where."""
         body = {"worker": worker, "step": step, "detail": detail, "log": log}
         return Retraining.read(self._transport.post(f"/v1/retraining/{identifier}/failed", body))

@@ -1,4 +1,4 @@
-"""One rollout: look at it, wait for its end, steer it."""
+"""One rollout: show it, wait for its end, steer it."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,10 @@ from edgeward.transport import Transport
 
 POLL_S = 0.5
 PAGE = 1000
-"""Members that are asked for at a time."""
+"""Members per request."""
 AWAY_S = 600.0
-"""For so long a controller that was there may be away while somebody watches: the rollout goes on when it is back."""
+"""Seconds for which a controller that has answered before may be unreachable while somebody watches: the rollout
+continues when it is back."""
 
 
 class RolloutHandle:
@@ -29,11 +30,11 @@ class RolloutHandle:
         return f"RolloutHandle({self.id!r})"
 
     def show(self) -> Rollout:
-        """The rollout as it stands."""
+        """Returns the rollout with its present state."""
         return Rollout.read(self._transport.get(f"/v1/rollouts/{self.id}"))
 
     def watch(self, *, poll_s: float = POLL_S) -> Iterator[Rollout]:
-        """The rollout as it stands, again every `poll_s` seconds, the last time when it has ended.
+        """Yields the rollout with its present state, again every `poll_s` seconds, the last time when it has ended.
 
         A controller that does not answer any more is asked again. WorldError after `AWAY_S` without an answer, and at
         once if it has never answered.
@@ -53,7 +54,7 @@ class RolloutHandle:
             time.sleep(poll_s)
 
     def wait(self, *, timeout_s: float | None = None) -> Rollout:
-        """Waits until it has ended; TimeoutError after `timeout_s` seconds, while it goes on."""
+        """Waits until it has ended; TimeoutError after `timeout_s` seconds, while the rollout continues."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         for view in self.watch():
             if not view.open:
@@ -63,7 +64,7 @@ class RolloutHandle:
         raise AssertionError("watch ends only with a rollout that has ended")
 
     def members(self, *outcomes: str) -> Table[Member]:
-        """Its members in the order of the plan; with outcomes, those alone that have one of them."""
+        """Returns its members in the order of the plan; with outcomes, only those with one of them."""
         asked = [("outcome", each) for each in outcomes]
         found: list[Member] = []
         while True:
@@ -78,19 +79,19 @@ class RolloutHandle:
         return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
 
     def story(self) -> Table[RolloutEvent]:
-        """What has happened to it, oldest first: the newest 500 events, whenever they were."""
+        """Returns what has happened to it, oldest first: the newest 500 events."""
         return Table(map(RolloutEvent.read, self._transport.get(f"/v1/rollouts/{self.id}/events")))
 
     def compare(self, other: str) -> RolloutComparison:
-        """This rollout and another one side by side."""
+        """Compares this rollout with another one."""
         return RolloutComparison.read(self._transport.get(f"/v1/rollouts/{self.id}/compare/{quote(other, safe='')}"))
 
     def retry(self) -> "RolloutHandle":
-        """Starts the release again on the devices alone on which this rollout, which has ended, failed."""
+        """Starts the release again, only on the devices on which this ended rollout failed."""
         return RolloutHandle(self._transport, self._transport.post(f"/v1/rollouts/{self.id}/retry")["id"])
 
     def discussion(self) -> Discussion:
-        """What people wrote beside it."""
+        """Returns what people wrote beside it."""
         return Discussion.read(self._transport.get(self._written))
 
     def write_note(self, text: str) -> Discussion:
@@ -98,15 +99,15 @@ class RolloutHandle:
         return Discussion.read(self._transport.put(f"{self._written}/note", {"text": text}))
 
     def set_ticket(self, address: str) -> Discussion:
-        """Links it with a ticket; an empty address ends that."""
+        """Links it with a ticket; an empty address removes the link."""
         return Discussion.read(self._transport.put(f"{self._written}/ticket", {"ticket": address}))
 
     def comment(self, text: str) -> Discussion:
-        """Writes a comment; whoever is named after an @ is told of it by an event."""
+        """Writes a comment; people named after an @ are told by an event."""
         return Discussion.read(self._transport.post(f"{self._written}/comments", {"text": text}))
 
     def ask_review(self, who: str, text: str = "") -> Discussion:
-        """Asks somebody to look at it; their next comment or approval ends that."""
+        """Asks a person to look at it; their next comment or approval ends that."""
         return Discussion.read(self._transport.post(f"{self._written}/reviews", {"who": who, "text": text}))
 
     @property
@@ -114,15 +115,17 @@ class RolloutHandle:
         return f"/v1/rollouts/{self.id}/discussion"
 
     def judge(self, *, revert: bool = False) -> Table[Verdict]:
-        """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""
+        """Returns what its accuracy rules say now that late labels have come; with `revert` it is rolled back if one
+        fails.
+        """
         return Table(map(Verdict.read, self._transport.post(f"/v1/rollouts/{self.id}/judge", {"revert": revert})))
 
     def explain(self) -> Sentences:
-        """Where it stands and what it waits for, in sentences."""
+        """Says in sentences where it stands and what it waits for."""
         return Sentences.read(self._transport.get(f"/v1/rollouts/{self.id}/explain"))
 
     def verdicts(self) -> Table[VerdictPoint]:
-        """What its rules have said over time, with their numbers, oldest first."""
+        """Returns the verdicts of its rules over time, with their numbers, oldest first."""
         return Table(map(VerdictPoint.read, self._transport.get(f"/v1/rollouts/{self.id}/verdicts")))
 
     def approve(self, plan_digest: str) -> Rollout:
@@ -130,26 +133,26 @@ class RolloutHandle:
         return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
 
     def pause(self, reason: str = "") -> Rollout:
-        """Stops starting devices; what is under way goes on."""
+        """Starts no further device; updates in progress continue."""
         return self._steer("pause", reason)
 
     def resume(self, reason: str = "") -> Rollout:
-        """Goes on; failures and measurements known by now no longer count."""
+        """Continues; failures and measurements that are known by now no longer count."""
         return self._steer("resume", reason)
 
     def promote(self, reason: str = "", *, wave: int | None = None) -> Rollout:
-        """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`).
+        """Ends the wave now, whatever its soak and undecided rules, or says why not (`rollout_conflict`).
 
-        `wave`, from 0 on, is the one that is meant: without it a wave of which no device has decided is not ended.
+        `wave`, from 0 on, names the wave: without it a wave without any decided device is not ended.
         """
         return self._steer("promote", reason, **({} if wave is None else {"wave": wave}))
 
     def abort(self, reason: str = "") -> Rollout:
-        """Stops; devices that have confirmed the release keep it, all others are set back."""
+        """Stops; devices that have confirmed the release keep it, all others are rolled back."""
         return self._steer("abort", reason)
 
     def rollback(self, reason: str = "") -> Rollout:
-        """Sets every touched device back to its last confirmed release."""
+        """Rolls every touched device back to its last confirmed release."""
         return self._steer("rollback", reason)
 
     def _steer(self, verb: str, reason: str, **seen: int) -> Rollout:

@@ -1,6 +1,6 @@
-"""A body that tells how much of it has been sent.
+"""A body that reports how much of it has been sent.
 
-Decides when it tells: with each piece that is taken from it. Refuses to know where it goes.
+Decides when it reports: with each piece that is read from it. Refuses to know where it is sent.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Directories for devices that no broker connects: blobs and signed documents out, what devices said back in.
+"""Directories for devices without a broker: blobs and signed documents out, messages of devices back in.
 
 Decides the order on the stick: a blob after its list, documents after the blobs that they name, each file whole or not
 there. Refuses to know where the bytes come from.

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 URL = "http://127.0.0.1:8190"
-"""What `listen` names in [serving] of the agent.toml of README.md."""
+"""The address in `listen` of [serving] in the agent.toml of README.md."""
 
 
 def ask(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

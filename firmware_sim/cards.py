@@ -1,6 +1,6 @@
 """Faults of a device's card: restored from a backup, flashed again after a start with a wrong clock, copied.
 
-Decides which devices they meet and when. Refuses to know laws: what was seen is noted for `checkers.identity`.
+Decides which devices they affect and when. Refuses to know laws: what was observed is noted for `checkers.identity`.
 """
 
 from dataclasses import dataclass, field
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from firmware_sim.world import FleetWorld
 
 HEARD_WITHIN_S = 60.0
-"""After its start a device with another card must be heard within this time: it connects and sends a heartbeat."""
+"""After its start a device with another card must be heard within so many seconds: it connects and sends a
+heartbeat."""
 TOLD_WITHIN_S = 180.0
-"""A second device under a name must be told within this time: three heartbeats of a scenario, which are 60 s apart."""
+"""A second device with the same name must be reported within so many seconds: three heartbeats of a scenario, which are
+60 s apart."""
 DAY_S = 86_400.0
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
@@ -44,7 +46,7 @@ class ReflashedCard(Message, frozen=True, tag_field="kind", tag="reflashed_card"
 
 
 class ClonedIdentity(Message, frozen=True, tag_field="kind", tag="cloned_identity"):
-    """Copies of the first devices run beside them for a while, under the same names."""
+    """Copies of the first devices run beside them for a time, with the same names."""
 
     at_s: Seconds
     for_s: Positive
@@ -56,16 +58,16 @@ CardFault = RestoredCard | ReflashedCard | ClonedIdentity
 
 @dataclass
 class Seen:
-    """What the controller knew at moments at which it had to know it."""
+    """What the controller knew at times at which it had to know it."""
 
     heard: list[tuple[float, str, bool]] = field(default_factory=list)
     """(time, device, whether its newest start was heard)."""
     told: list[tuple[float, str, bool]] = field(default_factory=list)
-    """(time, device, whether a second one was told)."""
+    """(time, device, whether a second one was reported)."""
 
 
 def arrange_card_fault(world: "FleetWorld", fault: CardFault) -> list[str]:
-    """Puts a fault into the world's clock. Returns the devices that it meets."""
+    """Puts a fault into the world's clock. Returns the affected devices."""
     names = list(world.devices)[: fault.devices]
     match fault:
         case RestoredCard():
@@ -103,7 +105,7 @@ def _copy(world: "FleetWorld", name: str, fault: ClonedIdentity) -> None:
 
     def begin() -> None:
         copy.flash.load(world.devices[name].flash.image())
-        copy.boots = 1_000_000  # the numbers of its starts are its own
+        copy.boots = 1_000_000  # it counts its own starts
         copy.boot()
 
     def look() -> None:

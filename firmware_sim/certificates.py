@@ -1,8 +1,8 @@
 """400 virtual days of certificates: real renewal on simulated flash, the real enrolment, a second authority, outages.
 
-One seed draws who is off, when the controller is away, which answers are lost and at which operation power fails. Idle
-time is skipped, so a run takes a second. Decides what is a violation: nobody who is inside the rules may be locked out,
-and whoever is outside must have been told of. Refuses to know MQTT and models.
+One seed draws which devices are off, when the controller is off, which answers are lost and at which operation power
+fails. Idle time is skipped, so a run takes a second. Decides what is a violation: no device within the rules may be
+locked out, and people must be warned of each device beyond them. Refuses to know MQTT and models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,11 +39,13 @@ from firmware_sim.power import Power, PowerCut, at_random
 DAYS = 400
 DAY_S = 86_400.0
 SETTLES_S = 2 * DAY_S
-"""After an outage a device may be without a good certificate so long: retries are an hour apart, answers get lost."""
+"""A device may be without a valid certificate for so long after an outage: retries are an hour apart, and answers are
+lost."""
 REBOOT_S = 60.0
 SECOND_AUTHORITY_DAY = 110
 INSIDE, OUTSIDE = "d00", "d01"
-"""One is off as long as the rules allow, one beyond it; an operator gives it a new claim five days later."""
+"""INSIDE is off for as long as the rules allow, OUTSIDE for longer; an operator gives OUTSIDE a new claim five days
+later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Life:
     enrolled: list[KeyPair]
     """The pair that its configuration names; a new claim replaces it."""
     off: list[tuple[float, float]]
-    """When it is off."""
+    """The intervals in which the device is off: (begin, end) in virtual seconds."""
     draws: Random
     ca: str
     """The authorities that came with its newest claim."""
@@ -105,17 +107,17 @@ class CertificateWorld:
             self.clock.at(day * DAY_S, self._daily)
 
     def run(self) -> None:
-        """Runs to the end and judges it. Violation for the first law that was broken."""
+        """Runs the world to its end and judges it. Raises Violation for the first broken law."""
         self.clock.run(DAYS * DAY_S)
         self._judge()
 
     def close(self) -> None:
-        """Closes what it holds."""
+        """Closes the database of credentials."""
         self.enrolment.credentials.close()
 
     @property
     def today(self) -> datetime:
-        """The date of everybody."""
+        """The virtual date, the same for all devices and the controller."""
         return WORLD_BEGAN + timedelta(seconds=int(self.clock.now))
 
     def _new_life(self, name: str) -> Life:
@@ -160,11 +162,13 @@ class CertificateWorld:
         self._look_later(life, 0.0)
 
     def _was_away(self, at_s: float) -> bool:
-        """Whether the controller came back within a day before: nobody could renew while it was away."""
+        """Whether the controller came back in the day before `at_s`: no device could renew while it was off."""
         return any(ends <= at_s < ends + DAY_S for _, ends in self.controller_off)
 
     def _answered_from(self, at_s: float) -> float:
-        """When a device that comes back finds a controller: nobody is refused, nor given a claim, before."""
+        """Returns when a device that comes back at `at_s` finds a controller: until then it is not refused and gets no
+        claim.
+        """
         return next((ends for begins, ends in self.controller_off if begins <= at_s < ends), at_s)
 
     def _switch(self, life: Life, on: bool) -> None:
@@ -183,7 +187,7 @@ class CertificateWorld:
         self.clock.after(delay_s, self._look, life, life.booted)
 
     def _look(self, life: Life, booted: int) -> None:
-        """What `adapters.renewer` does; here the next look is when something can be due."""
+        """Does what `adapters.renewer` does; here the next look is at the next time at which something can be due."""
         if booted != life.booted or self._is_off(life):
             return
         now = self.clock.now
@@ -262,7 +266,7 @@ class CertificateWorld:
         }
 
     def _check_let_in(self, life: Life) -> None:
-        """A device that is on, with a controller that is there, has a certificate that the broker takes."""
+        """Holds that a device that is on has a certificate that the broker accepts, while a controller is there."""
         now = self.clock.now
         outages = [life.back_at, *(end for _, end in self.controller_off if end <= now)]
         if self._is_off(life) or any(now - end < SETTLES_S for end in outages) or self._is_outside(life):
@@ -304,7 +308,7 @@ def _interval(draws: Random, day: float, days: float, *, exact: bool = False) ->
 
 
 def run_certificates(seed: int) -> str:
-    """One world with this seed; the violation in words, empty for none."""
+    """Runs one world with this seed. Returns the violation in words, empty for none."""
     with TemporaryDirectory() as scratch:
         world = CertificateWorld(seed, Path(scratch))
         try:

@@ -163,7 +163,7 @@ def _sweep(call: argparse.Namespace) -> int:
 
 
 def _certificates_kept(seeds: range) -> bool:
-    """Runs 400 days of certificates with every seed; whether no law was broken."""
+    """Runs 400 days of certificates with every seed; returns whether no law was broken."""
     for seed, violation in sweep_certificates(seeds, os.cpu_count() or 1):
         if violation:
             print(f"\nBROKEN {violation}\nreproduce: edgeward-sim certificates --seed {seed}")

@@ -43,7 +43,7 @@ from firmware_sim.network import Network
 
 SILENT_S = 600.0
 LOOK_S = 5.0
-"""Between two looks at health, as the service looks."""
+"""Seconds between two checks of health, as in the service."""
 _KINDS: dict[str, type[FromDevice]] = {
     topics.UP_HEARTBEAT: Heartbeat,
     topics.UP_REPORT: Report,
@@ -61,7 +61,7 @@ class _Version(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Backup:
-    """What is durable at one moment."""
+    """The durable state at one moment."""
 
     made_at: str
     store: DurableStore
@@ -70,12 +70,14 @@ class _Backup:
 
 
 class SimController:
-    """Lives, is killed, starts again. Its passes are `reconcile.one_pass`; this is the disk and the broker for them."""
+    """A controller that runs, is killed, and starts again. Its passes are `reconcile.one_pass`; this is the disk and
+    the broker for them.
+    """
 
     def __init__(self, clock: Clock, network: Network, every_s: float) -> None:
         self.faults = Faults()
         self.back_after_s = 0.0
-        """How long it is gone when `faults` kill it."""
+        """Seconds until it starts again after `faults` killed it."""
         self.history: list[tuple[float, Rollout]] = []
         """(time, rollout) for every change of one that has become durable."""
         self.offers: list[tuple[float, str, int, int]] = []
@@ -85,11 +87,11 @@ class SimController:
         self.acknowledged: list[tuple[float, str, Ack, bool]] = []
         """(time, device, what was acknowledged, whether it was durable then)"""
         self.passes: list[tuple[float, bool]] = []
-        """(time, whether the pass ended well) for every pass, also of one that was killed in it."""
+        """(time, whether the pass succeeded) for every pass, including one during which the controller was killed."""
         self.told: list[tuple[float, frozenset[str] | None]] = []
-        """(time, codes that health tells from then on), None while there is nobody to tell."""
+        """(time, codes that health reports from then on); None while the controller does not run."""
         self.hears: Callable[[str, FromDevice], FromDevice] = lambda _, message: message
-        """What comes in place of a device's message: somebody may put words in its mouth."""
+        """Returns what replaces a device's message: somebody may send false messages in its name."""
         self.kills = 0
         self.restores = 0
         self._clock = clock
@@ -109,12 +111,12 @@ class SimController:
 
     @property
     def states(self) -> dict[str, list[dict[str, Any]]]:
-        """What each device has reported of itself, in order, a report that came twice once."""
+        """What each device has reported about itself, in order; a repeated report counts once."""
         return self._history.states
 
     @property
     def refusals(self) -> list[tuple[str, str, str]]:
-        """(date and time, device, code) of everything that a device has refused."""
+        """(date and time, device, code) of every refusal of a device."""
         return self._history.refusals
 
     def _open(self, store: DurableStore) -> None:
@@ -124,7 +126,7 @@ class SimController:
         self._publisher = Publisher(self._registry, self.blobs, self._trust_metadata)
 
     def _load(self) -> None:
-        """Begins from what is durable."""
+        """Loads the durable state."""
         self._records = FleetRecords(self.tables)
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
         self.world.registered, self.world.past = self._registry.registered, self._history.past
@@ -147,7 +149,7 @@ class SimController:
         self._look(self._epoch)
 
     def _register(self, model: SimModel) -> None:
-        """A version that has passed its gates, and that the release signer vouches for."""
+        """Registers a version that has passed its gates and is signed."""
         for data in (model.artifact, model.golden):
             self.blobs.by_digest[_digest(model, data)] = data
         gate = GateVerdict(gate="parity", passed=True, detail="simulated")
@@ -164,7 +166,9 @@ class SimController:
         assert self._publisher.vouch(MODEL, (), self._today())
 
     def start_rollout(self, model: SimModel, strategy: Strategy) -> bool:
-        """To every known device; False while another rollout is open, the controller is down or its disk is full."""
+        """Starts a rollout to every known device; False while another rollout is open, the controller is down or its
+        disk is full.
+        """
         release = model.release
         known = self.world.durable
         if not self._network.controller_up or not known.twins:
@@ -191,7 +195,7 @@ class SimController:
         return self._registry.versions(MODEL) if self._registry.models() else []
 
     def kill(self) -> None:
-        """SIGKILL: memory is gone."""
+        """Kills the controller as SIGKILL does: its memory is lost."""
         self.kills += 1
         self._epoch += 1
         self.told.append((self._clock.now, None))
@@ -199,7 +203,7 @@ class SimController:
         self._inbox.clear()
 
     def start(self) -> None:
-        """Starts from what is durable, and brings the broker up to date."""
+        """Starts from the durable state, and brings the broker up to date."""
         if self._network.controller_up:
             return
         self._load()
@@ -212,12 +216,12 @@ class SimController:
         self._pass_later()
 
     def restore(self) -> None:
-        """After a reconnect a pass brings the broker up to date at once."""
+        """Makes the next pass bring the broker up to date, after a reconnect."""
         self._retained.restore_needed = True
         self._run_pass()
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
-        """As `reconcile.ports.Broker` says."""
+        """Publishes as in `reconcile.ports.Broker`."""
         if not self._network.broker_up:
             self._retained.restore_needed = True
             return False
@@ -226,7 +230,7 @@ class SimController:
         return True
 
     def retain(self, messages: Iterable[Retained]) -> None:
-        """As `broker.retained.Link` says: each message is an operation at which the process may die."""
+        """Retains as in `broker.retained.Link`: each message is an operation during which the process may be killed."""
         for message in messages:
             self.faults.operation()
             self._network.publish(message.topic, message.payload, retain=True)
@@ -234,28 +238,28 @@ class SimController:
                 self._note_published(device)
 
     def acknowledge(self, device: str, ack: Ack) -> None:
-        """As `reconcile.ports.Broker` says."""
+        """Acknowledges as in `reconcile.ports.Broker`."""
         self.faults.operation()
         durable = self._history.holds(device, ack.boot, ack.seq)
         self.acknowledged.append((self._clock.now, device, ack, durable))
         self._network.publish(topics.ack(device), encode(ack), retain=False)
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
-        """As `reconcile.ports.Listener` says."""
+        """Notes as in `reconcile.ports.Listener`."""
         self._note(rollouts)
 
     def _note(self, rollouts: Iterable[Rollout]) -> None:
-        """Writes to the trace; not what a rollout became that had ended in a life which a restore took away."""
+        """Writes to the trace, except for a rollout that had ended before a restore took that back."""
         ended = {rollout.id for _, rollout in self.history if rollout.status in FINAL} if self.restores else set()
         self.history += [(self._clock.now, rollout) for rollout in rollouts if rollout.id not in ended]
 
     def back_up(self) -> None:
-        """Keeps all that is durable now."""
+        """Keeps a copy of the durable state."""
         words = dict(self._history.last_words)
         self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), words)
 
     def restore_backup(self) -> None:
-        """Puts the newest backup in the place of all that is durable, and starts."""
+        """Replaces the durable state by the newest backup, and starts."""
         assert self._backup is not None
         self.restores += 1
         self.tables = self._backup.tables.copy()
@@ -268,18 +272,18 @@ class SimController:
         self.start()
 
     def judged(self, points: Sequence[VerdictPoint]) -> None:
-        """As `reported`: the series is in the history."""
+        """Does nothing: the series is in the history."""
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """Nobody listens: checkers read what devices say themselves."""
+        """Does nothing: checkers read what devices report."""
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
-        """As `reconcile.ports.Inbox` says."""
+        """Takes messages as in `reconcile.ports.Inbox`."""
         inbox, self._inbox = self._inbox, []
         return inbox, []
 
     def _wall(self) -> float:
-        """The controller's clock: seconds since 1970."""
+        """Returns the controller's clock: seconds since 1970."""
         return WORLD_BEGAN.timestamp() + self._clock.now
 
     def _today(self) -> datetime:
@@ -325,11 +329,11 @@ class SimController:
         return 0 if row is None else msgspec.json.decode(row, type=_Version).document_version
 
     async def _lost(self, blobs: Sequence[Blob]) -> set[str]:
-        """As `broker.retained.LookForBlobs` says, without waiting for an answer."""
+        """Answers as `broker.retained.LookForBlobs`, without waiting."""
         return {blob.sha256 for blob in blobs if sentinel(blob) not in self._network.retained}
 
     def _look(self, epoch: int) -> None:
-        """Looks at health as the service does, and notes what it tells."""
+        """Checks health as the service does, and notes the result."""
         if epoch != self._epoch:
             return
         found = frozenset(each.code for each in findings_of(self._facts()))

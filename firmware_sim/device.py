@@ -53,7 +53,7 @@ class Moment:
     missing: tuple[str, ...] = ()
     """Blobs that the record on flash names and flash does not hold; looked for when power returns."""
     card: int = 0
-    """Counts the cards that the device has had: nothing that one remembers binds the next."""
+    """The number of cards before this one: what one card remembers does not bind the next."""
 
     @property
     def record(self) -> Record:
@@ -94,11 +94,11 @@ class Device:
         self.boots = 0
         self.history: list[Moment] = []
         self.nonce = ""
-        """What its documents must repeat; empty: they need not."""
+        """The nonce that its documents must repeat; empty: none."""
         self.clock_ahead_s = 0.0
-        """How far its date is ahead of the world's."""
+        """Seconds by which its date is ahead of the world's."""
         self.boot_id = 0
-        """The number of its newest start, as it says it."""
+        """The number of its newest start, as it reports it."""
         self.tuned = Tuned(flash)
         self.crashes_on = ""
         """While the device serves this digest, it loses power at the next row."""
@@ -122,13 +122,13 @@ class Device:
         self._spent_s = 0.0
         self._stimuli = 0
         self._noted = 0
-        """Operations of the flash when the history was looked at last."""
+        """The number of flash operations at the last check of the history."""
         self._card = 0
         self._power = _Power(self)
 
     @property
     def record(self) -> Record:
-        """The record on flash. To read it counts as no operation."""
+        """Returns the record on flash. Reading it counts as no operation."""
         return decode_record(self._raw_record())
 
     @property
@@ -186,7 +186,7 @@ class Device:
         self._clock.after(REBOOT_S, self.boot)
 
     def change_card(self, files: dict[str, bytes]) -> None:
-        """Runs from a card with these files from its next start on."""
+        """Makes its next starts run from a card with these files."""
         self.switch_off()
         self.flash.load(files)
         self._card += 1
@@ -194,7 +194,7 @@ class Device:
         self._clock.after(REBOOT_S, self.boot)
 
     def switch_off(self) -> None:
-        """Loses power for good."""
+        """Switches the device off permanently."""
         self._epoch += 1
         self._agent = None
         self.link.detach()
@@ -277,13 +277,13 @@ class Device:
                 continue  # the slot has counted it, and health judges these counts
 
     def _watch_deadly_row(self) -> None:
-        """Makes a model that ends the process do so when its row is due, and not only at the next stimulus."""
+        """Makes a model that ends the process do so when its row is due, and not at the next stimulus."""
         serving = self.serving
         if serving and (serving == self.crashes_on or serving in self._deadly):
             self._clock.at(self._row_at, self._drain_in, self._epoch)
 
     def _next_boot_id(self) -> int:
-        """Returns the number of this start, as random as the name and the count of starts make it."""
+        """Returns the number of this start, derived from the name and the count of starts."""
         return int.from_bytes(hashlib.sha256(f"{self.name} {self.boots}".encode()).digest()[:6]) + 1
 
     def _new_agent(self) -> Agent:

@@ -1,6 +1,7 @@
 """What the simulated controller has made durable, and the faults of its disk and of its process.
 
-Decides what survives a kill: what `write`, `put`, `record` have returned from. Refuses to know what it means.
+Decides what survives a kill: everything for which `write`, `put` or `record` have returned. Refuses to know what it
+means.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from controller.telemetry.counts import Counted
 
 
 class ControllerKilled(BaseException):
-    """The controller's process is gone. Not an Exception: no handler of the controller may survive it."""
+    """The controller's process was killed. Not an Exception, because no handler of the controller may survive it."""
 
 
 class Faults:
@@ -36,7 +37,7 @@ class Faults:
         self.failed_writes = 0
 
     def operation(self) -> None:
-        """ControllerKilled if the process does not live to do the next operation."""
+        """Raises ControllerKilled if the process is killed before the next operation."""
         if self.dies():
             raise ControllerKilled
 
@@ -116,9 +117,9 @@ class DurableHistory:
         self._faults = faults
         self.last_words: dict[str, bytes] = {}
         self.states: dict[str, list[dict[str, Any]]] = {}
-        """What each device has reported of itself, in order, a report that came twice once."""
+        """What each device has reported about itself, in order; a repeated report counts once."""
         self.refusals: list[tuple[str, str, str]] = []
-        """(date and time, device, code) of everything that a device has refused, a report that came twice once."""
+        """(date and time, device, code) of every refusal of a device; a repeated report counts once."""
         self._newest: dict[str, tuple[int, int]] = {}
         self._reports: set[tuple[str, int, int]] = set()
         self.verdicts: list[VerdictPoint] = []
@@ -127,15 +128,15 @@ class DurableHistory:
         self._shapes: dict[tuple[str, int, int, str, int], tuple[float, Shape]] = {}
         self._counted: set[tuple[str, int, int, str, int]] = set()
         self.deeds: list[Deed] = []
-        """What the controller did of its own accord, oldest first."""
+        """What the controller did by itself, oldest first."""
 
     def audit(self, deeds: Sequence[Deed]) -> None:
-        """What a pass did."""
+        """Appends what a pass did."""
         self._faults.write()
         self.deeds += deeds
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
-        """Reports and last heartbeats."""
+        """Appends reports and replaces last heartbeats."""
         self._faults.write()
         self.last_words.update(reported)
         for device, body in history:
@@ -149,11 +150,11 @@ class DurableHistory:
                 self.states.setdefault(device, []).append(report["state"])
 
     def keep_captured(self, batches: Sequence[tuple[str, Captured]]) -> None:
-        """Batches of captured inferences: no simulated device sends any."""
+        """Takes batches of captured inferences: no simulated device sends any."""
         raise AssertionError(f"captured inferences of {batches[0][0]}")
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
-        """Each message once, and points of verdicts."""
+        """Stores each message once, and points of verdicts."""
         self._faults.write()
         for each in measured:
             interval = each.interval
@@ -167,28 +168,28 @@ class DurableHistory:
         self.verdicts += verdicts
 
     def keep_vitals(self, vitals: Sequence[tuple[str, Vitals]]) -> None:
-        """A write that may fail; no simulated world looks at vitals."""
+        """Counts as a write that may fail; no simulated world reads vitals."""
         self._faults.write()
 
     def past(self, model: str, since: float) -> Iterable[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model since a moment."""
+        """Returns (device, release, start, sums) of a model since a time."""
         for (device, _, _, named, release), (start, sums) in self._measured.items():
             if named == model and start >= since:
                 yield device, release, start, sums
 
     def shapes(self, model: str, since: float) -> Iterable[tuple[str, int, float, Shape]]:
-        """(device, release, start, shape) of a model since a moment."""
+        """Returns (device, release, start, shape) of a model since a time."""
         for (device, _, _, named, release), (start, shape) in self._shapes.items():
             if named == model and start >= since:
                 yield device, release, start, shape
 
     def heard(self) -> dict[str, Heard]:
-        """Which telemetry messages are durable."""
+        """Returns which telemetry messages are durable."""
         found: dict[str, Heard] = {}
         for device, boot, seq, _, _ in self._measured:
             found[device] = found.get(device, Heard()).then(boot, seq)[0]
         return found
 
     def holds(self, device: str, boot: int, seq: int) -> bool:
-        """Whether a report is durable."""
+        """Returns whether a report is durable."""
         return (device, boot, seq) in self._reports

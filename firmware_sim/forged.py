@@ -1,4 +1,4 @@
-"""Words that a device has not said, in place of its own. Decides which; refuses to know when."""
+"""False messages in the name of a device, in place of its own. Decides which; refuses to know when."""
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ NOWHERE = VersionRef(release=77, digest="7" * 64)
 
 
 def saying_that_it_runs_another(message: FromDevice, digest: str) -> FromDevice:
-    """The message with NOWHERE as its confirmed version, where that was the version `digest`."""
+    """Returns the message with NOWHERE as its confirmed version, if that was the version `digest`."""
     match message:
         case Heartbeat():
             return replace(message, models=tuple(_moved(state, digest) for state in message.models))

@@ -36,18 +36,19 @@ CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5
 SLOWER_S = 3 * QUICK_S
-"""Seconds that one inference takes on the device's own clock, which virtual time does not see: all three."""
+"""Seconds that one inference takes on the device's own clock, which virtual time does not include."""
 WORSE_ONE_IN = 16
-"""Rows that a worse model answers the other way: a loss of five points where nine of ten answers are right."""
+"""One in this many rows gets the other label from a worse model: a loss of five points if nine of ten answers are
+right."""
 LEAK_MB = 64.0
-"""What one inference of a leaking model keeps."""
+"""MB that one inference of a leaking model keeps."""
 MEMORY_MB = 512
 AGENT_MB = 40.0
 _ANSWERS = (np.array([0]), np.array([1]))
 
 
 def _no_time(_: float) -> None:
-    """Spends no time: the default where time does not matter."""
+    """Spends no time: the default for tests without times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class SimModel:
     manifest: Manifest
 
     def behaving(self, behaviour: Behaviour) -> "SimModel":
-        """The same bytes, behaving otherwise on some devices."""
+        """The same bytes, with another behaviour on some devices."""
         return replace(self, behaviour=behaviour)
 
 

@@ -1,7 +1,7 @@
 """A simulated broker and the links to it: retained messages, QoS 1, wills; latency, loss, duplicates, partitions.
 
-A lost QoS 1 message is sent again after a pause, so loss shows as delay and reordering; a broken connection loses what
-was in flight. Refuses to know what messages mean.
+A lost QoS 1 message is sent again after a pause, so loss causes delay and reordering; a broken connection loses the
+messages in flight. Refuses to know what messages mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class Conditions(Message, frozen=True):
 
     latency_s: Seconds = 0.05
     bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """The bytes a second that a device's link carries towards it; 0: no limit. Messages wait for those before them."""
+    """The bytes a second that a device's link carries towards it; 0: no limit. Messages wait for earlier ones."""
     loss: Probability = 0.0
     """Probability that a message is lost once, and sent again."""
     resend_s: Seconds = 2.0
     drop: Probability = 0.0
-    """Probability that the broker drops a message to a device for good, as one with a full queue does."""
+    """Probability that the broker drops a message to a device permanently, as one with a full queue does."""
     duplicate: Probability = 0.0
     keepalive_s: Seconds = 45.0
     """The time after which the broker publishes the will of a device that is gone."""
@@ -77,7 +77,7 @@ class Network:
         self._sessions: dict[str, SimLink] = {}
 
     def set_broker(self, *, up: bool) -> None:
-        """The broker ends, or is there again with what it had retained."""
+        """Ends the broker, or starts it again with its retained messages."""
         self.broker_up = up
         self.broker_history.append((self.clock.now, up))
 
@@ -103,7 +103,7 @@ class Network:
             self.to_controller(topic, payload)
 
     def connected(self, link: "SimLink") -> None:
-        """Begins a session. One under the same name ends, as in a real broker, and its client connects again."""
+        """Begins a session. A session with the same name ends, as in a real broker, and its client connects again."""
         other = self._sessions.get(link.device)
         self._sessions[link.device] = link
         if other is not None and other is not link and other.up:
@@ -128,7 +128,7 @@ class SimLink:
         self.up = False
         self.reachable = True
         self.boot = 0
-        """The number of the start that uses it: the last will names it."""
+        """The number of the start that uses it, which the last will contains."""
         self.bytes_down = self.bytes_up = 0
         self.loss: float | None = None
         """The conditions of this link alone. None: the network's."""
@@ -143,19 +143,19 @@ class SimLink:
         self._topics: set[str] = set()
 
     def attach(self, receiver: Receiver) -> None:
-        """A device has booted: its client begins to connect, with nothing from before."""
+        """Begins to connect after a boot of the device, without any earlier state."""
         self.break_off()
         self._receiver = receiver
         self._waiting.clear()
         self._connect_later()
 
     def detach(self) -> None:
-        """The device has lost power."""
+        """Ends the link without a word: the device has lost power."""
         self.break_off()
         self._receiver = None
 
     def break_off(self) -> None:
-        """Lose the connection and what is in flight; the will follows when the broker notices."""
+        """Breaks the connection and loses what is in flight; the will follows when the broker notices."""
         self._epoch += 1
         for topic in sorted(self._topics):
             self._network.unsubscribe(self, topic)
@@ -168,7 +168,7 @@ class SimLink:
                 self._receiver.link_down()
 
     def taken_over(self) -> None:
-        """Another client has connected under this name."""
+        """Ends the connection: another client has connected with this name."""
         self.break_off()
         self._connect_later()
 
@@ -192,7 +192,9 @@ class SimLink:
         self._in_flight(0.0, self._network.arrived, topic, payload, retain)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Retained messages follow; TCP sends again what is lost, whatever the QoS, and a broker drops of either."""
+        """Subscribes; retained messages follow. TCP repeats what is lost at any QoS, and a broker may drop messages of
+        either.
+        """
         wanted = tuple(topics)
         self._topics.update(wanted)
         self._in_flight(0.0, self._subscribe, wanted)
@@ -223,7 +225,7 @@ class SimLink:
             self._receiver.message(topic, payload)
 
     def _queued_s(self, size_bytes: int) -> float:
-        """How long the link is busy until these bytes are through."""
+        """Returns the seconds until the link has carried these bytes."""
         rate = self.bandwidth_bytes_s or self._network.conditions.bandwidth_bytes_s
         if not rate:
             return 0.0

@@ -1,6 +1,6 @@
 """A power supply that can fail: it counts the operations on flash and cuts the power where a plan says.
 
-Decides when power fails. Refuses to know what is lost then: `flash.py` knows.
+Decides when power fails. Refuses to know what is lost then: `flash.py` decides that.
 """
 
 from collections.abc import Callable

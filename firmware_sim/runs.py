@@ -80,7 +80,7 @@ def _run_and_check(world: FleetWorld) -> tuple[RunResult, FleetWorld]:
 
 
 def _without_faults_of_devices(world: FleetWorld) -> FleetWorld:
-    """The same world, in which no device has a fault of its own, at its end."""
+    """Returns the same world at its end, without the faults of single devices."""
     faults = tuple(each for each in world.scenario.fault if not isinstance(each, DeviceFault))
     well = FleetWorld(msgspec.structs.replace(world.scenario, fault=faults), world.seed)
     well.run()

@@ -1,6 +1,6 @@
 """A scenario: a simulated world as strict TOML. Which devices, which releases, which faults, and when they end.
 
-After `heal_at_s` no fault acts any more, and what is left of the time must be enough for everything to converge.
+After `heal_at_s` no fault acts any more, and the remaining time must be enough for everything to converge.
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ class Stratum(Message, frozen=True):
 
 
 class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
-    """A fraction of the devices cannot reach the broker for a while."""
+    """A fraction of the devices cannot reach the broker for some time."""
 
     at_s: Seconds
     for_s: Positive
@@ -82,7 +82,7 @@ class ControllerCrashes(Message, frozen=True, tag_field="kind", tag="controller_
 
 
 class DiskFails(Message, frozen=True, tag_field="kind", tag="disk_fails"):
-    """The controller's disk refuses writes for a while, each with this probability."""
+    """The controller's disk refuses writes for some time, each with this probability."""
 
     at_s: Seconds
     for_s: Positive
@@ -94,19 +94,19 @@ class ControllerRestored(Message, frozen=True, tag_field="kind", tag="controller
 
     backup_after_s: Seconds
     backup_before_s: Seconds
-    """The backup was made at a moment between these two, which the seed draws."""
+    """The backup was made at a time between these two, which the seed draws."""
     at_s: Seconds
     for_s: Positive
 
 
 class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
-    """The broker restarts without anything that it had retained."""
+    """The broker restarts and has lost everything that it had retained."""
 
     at_s: Seconds
 
 
 class BrokerLost(Message, frozen=True, tag_field="kind", tag="broker_lost"):
-    """The broker ends and comes back a while later, with what it had retained."""
+    """The broker ends and returns later, with what it had retained."""
 
     at_s: Seconds
     for_s: Positive
@@ -121,9 +121,10 @@ class DamagedBlob(Message, frozen=True, tag_field="kind", tag="damaged_blob"):
 
 
 class UnknownRelease(Message, frozen=True, tag_field="kind", tag="unknown_release"):
-    """A fraction of the devices say that they run a release that the registry lacks, in place of release `instead_of`.
+    """A fraction of the devices report that they run a release that the registry lacks, in place of release
+    `instead_of`.
 
-    Each came from another fleet, or the registry was restored, or somebody puts the words in its mouth.
+    Each came from another fleet, or the registry was restored, or the reports are false.
     """
 
     at_s: Seconds
@@ -138,11 +139,11 @@ class CrashLoop(Message, frozen=True, tag_field="kind", tag="crash_loop"):
 
 
 class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
-    """Any operation on flash may be the one at which power fails, recovery included."""
+    """Power may fail at any operation on flash, including recovery."""
 
     probability: Probability
     burst: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    """After a cut the next so many operations are cut with one in two."""
+    """After a cut each of the next so many operations fails with probability 0.5."""
 
 
 WorldFault = (
@@ -161,7 +162,7 @@ WorldFault = (
 )
 Fault = WorldFault | CardFault
 DeviceFault = UnknownRelease | CardFault
-"""Faults of some devices, which may cost no other anything."""
+"""Faults of some devices, which must not affect any other device."""
 
 
 class Scenario(Message, frozen=True):

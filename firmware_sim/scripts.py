@@ -1,4 +1,4 @@
-"""Updates of a single device, each with the ending that it must reach whatever power does in between."""
+"""Updates of a single device, each with its expected result, whatever power does in between."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ _PLAIN, _TUNED = make_model(1, "good", artifact=_BASE), make_model(2, "good", ar
 
 
 def _update_by_change(packed: bytes) -> Callable[[Solo], None]:
-    """The second release travels as a change to the first; `packed` may be a lie."""
+    """The second release is sent as a difference from the first; `packed` may be wrong."""
     blob = describe(packed, CHUNK_BYTES)
     delivery = Delivery(encoding=ENCODING, blob=blob, base=_PLAIN.manifest.artifact.sha256)
 

@@ -17,7 +17,7 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Magnitude = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _HOUR_S = 3600.0
 PERSISTENCE = 0.9
-"""How much of an hour goes on in the next one."""
+"""How much of an hour's value persists in the next one."""
 _STEADY = Sample({"x": 1.0}, label=1)
 
 
@@ -31,7 +31,7 @@ class Signal(Message, frozen=True):
     noise: Magnitude = 0.0
     """The standard deviation of the noise that the sensor adds to each value."""
     noise_spread: Magnitude = 0.0
-    """Standard deviation between devices of the logarithm of their noise: some are always right less often."""
+    """Standard deviation between devices of the logarithm of their noise: some always answer less often right."""
     noise_wander: Magnitude = 0.0
     """Standard deviation of the logarithm of each device's noise from hour to hour, each like the one before."""
     noise_shocks: Magnitude = 0.0

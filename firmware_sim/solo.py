@@ -50,7 +50,7 @@ class Solo:
         return self.device.history
 
     def offer(self, topic: str, payload: bytes) -> None:
-        """Publishes a retained message, as the controller does. An empty one is delivered, too."""
+        """Publishes a retained message, as the controller does. An empty one is delivered as well."""
         self._network.publish(topic, payload, retain=True)
 
     def run(self, until: float) -> None:

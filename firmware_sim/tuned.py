@@ -1,4 +1,5 @@
-"""What remote configurations do to a simulated device: notes each as it is applied, and breaks where a test says so.
+"""The effect of remote configurations on a simulated device: notes each one that is applied, and breaks if a test says
+so.
 
 Decides whether a configuration was durable when it was applied. Refuses to know which ones are sent.
 """
@@ -16,7 +17,7 @@ class Tuned:
     def __init__(self, flash: Flash) -> None:
         self._flash = flash
         self.applied: list[tuple[int, bool]] = []
-        """Versions as they were applied, 0 for the device's own; whether a power cut then would have kept each."""
+        """(version that was applied, 0 for the device's own; whether it was durable then)."""
         self.fault = ""
         self.breaks_on: frozenset[int] = frozenset()
         """Versions that break its serving."""

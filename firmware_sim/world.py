@@ -62,7 +62,7 @@ class FleetWorld:
         self._copies: dict[str, Callable[[Random], Device]] = {}
         self.seen = Seen()
         self.hit: set[str] = set()
-        """Devices that have a fault of their own."""
+        """Devices with a fault of their own."""
         self._faulty = True
         self._shared_hours = Hours(late_stream(seed, "hours"))
         for number in range(scenario.devices):
@@ -208,7 +208,7 @@ class FleetWorld:
                 for device in self.devices.values():
                     device.crashes_on = digest
             case Brownout():
-                pass  # in the devices' power since they were made
+                pass  # acts in the devices' power since they were made
             case _:
                 self._arrange_for_the_controller(fault)
 

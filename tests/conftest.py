@@ -45,7 +45,7 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for real processes comes first, so that no worker is left alone with it at the end."""
+    """Tests that wait for real processes run first, so that no worker is left alone with them at the end."""
     items.sort(key=lambda item: not {"slow", "broker"} & {mark.name for mark in item.iter_markers()})
 
 
@@ -62,7 +62,7 @@ ONE_WORKER = {
     "tests/integration/test_watch_page.py",
     "tests/integration/test_page_accessibility.py",
 }
-"""Files whose tests share what is made once: one worker runs them all. pytest 9.2 ignores the marks xdist_group of
+"""Files whose tests share costly objects: one worker runs them all. pytest 9.2 ignores the marks xdist_group of
 pytest-xdist 3.8, which sets an attribute that is no longer read: each worker made its own."""
 
 
@@ -80,12 +80,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInOnePi
 
 
 MAX_OPEN_FILES = 300
-"""paho waits by select(), which cannot take a file number past 1023: tests that leak files break those after them."""
+"""paho waits by select(), which cannot use file numbers above 1023: tests that leave files open break later tests."""
 
 
 @pytest.fixture(autouse=True)
 def few_open_files() -> Iterator[None]:
-    """Whoever leaves files open is told so by the test that is one too many."""
+    """Fails the test that exceeds the limit of open files."""
     yield
     listing = Path("/proc/self/fd")
     assert not listing.exists() or len(list(listing.iterdir())) < MAX_OPEN_FILES, "close what this test file opens"

@@ -1,4 +1,4 @@
-"""docs/reference/attacks.md: every row of the attack table, and the tests that are named in it, which exist."""
+"""Every row of docs/reference/attacks.md names tests that exist."""
 
 import re
 from pathlib import Path

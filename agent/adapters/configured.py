@@ -1,4 +1,4 @@
-"""The adapters that a configuration asks for, imported when it does: most devices use few of them.
+"""The adapters that a configuration asks for. Each is imported only if it is asked for: most devices use few of them.
 
 Decides which adapter an address or a setting means. Refuses to know what is done with it.
 """
@@ -39,7 +39,7 @@ class Connection(Link, Protocol):
         ...
 
     def hand_over(self) -> None:
-        """Ends without a word about the device: another connection of it takes its place."""
+        """Ends without announcing that the device is offline: another connection of the device takes its place."""
         ...
 
     def revive(self) -> None:
@@ -71,9 +71,9 @@ def open_source(address: str, deliver: Callable[[Stimulus], None], ca_file: str)
 
 
 def new_blob_server(serve_at: str, find: "Find") -> "BlobServer | None":
-    """What neighbours ask for blobs; None if nothing is to be shared, or if the address cannot be used now.
+    """The server that neighbours ask for blobs; None if nothing is to be shared, or if the address cannot be used now.
 
-    An address that does not exist yet, or is not this device's, prevents no model from serving.
+    An address that does not exist yet, or is not this device's, keeps no model from serving.
     """
     if (address := check_serve_at(serve_at)) is None:
         return None
@@ -109,13 +109,13 @@ def new_server(
 
 
 class LateSigner:
-    """Signs with the device's key, which is read, and cryptography imported, at first use; from any thread."""
+    """Signs with the device's key, from any thread. The key is read, and cryptography imported, at first use."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._sign: Sign | None = None
         self._code: tuple[str, Sign | None] = ("", None)
-        """The controller's public key, and what makes codes by it."""
+        """The controller's public key, and what makes codes with it."""
 
     def __call__(self, data: bytes) -> str:
         """The signature over `data`. BadInput `config_invalid` if there is no key."""
@@ -124,7 +124,7 @@ class LateSigner:
         return sign(data)
 
     def renewed(self) -> None:
-        """Signs with the key that counts now from here on."""
+        """From here on signs with the key that counts now."""
         self._sign = self._load()
         self._code = ("", None)
 

@@ -92,7 +92,7 @@ class DirectoryLink:
             self._subscribed.update(dict.fromkeys(topics, False))
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Cancels the request for these."""
+        """Ends the subscription to these topics."""
         with self._lock:
             for topic in topics:
                 self._subscribed.pop(topic, None)

@@ -1,7 +1,7 @@
 """Labels and metrics from MQTT topics of the same broker: JSON objects, one a message.
 
-Decides what such a message holds, and that a bad one is counted and logged once a kind. Refuses to know how labels
-count. Called by the network thread, and quick.
+Decides what such a message holds. A bad message is counted; each kind of fault is logged once. Refuses to know how
+labels count. Called by the network thread, so it must be quick.
 """
 
 import logging
@@ -27,7 +27,9 @@ class LabelMessage(msgspec.Struct):
 
 
 class MetricMessage(msgspec.Struct):
-    """A number of the application's own, of the version that gave the answer `id`, or that serves now."""
+    """A number that the application measures, for the version that gave the answer `id`, or for the one that serves
+    now.
+    """
 
     model: str
     name: str
@@ -71,7 +73,7 @@ class FeedbackTopics:
             count(payload)
         except EdgewardError as error:
             self._refuse(topic, str(error.code), error.detail)
-        except Exception as error:  # whatever a message holds, the network thread lives
+        except Exception as error:  # whatever a message holds, the network thread goes on
             self._refuse(topic, type(error).__name__, str(error))
         return True
 

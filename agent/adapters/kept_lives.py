@@ -1,7 +1,7 @@
 """What sensors and sinks have done and what is wrong with the device, in a file: for `status` and `doctor`.
 
-Decides when it is written: at each change of a state or a fault, and else seldom, for the sake of the flash. Refuses to
-know what a sensor is. The file is a note and no record: it is not synced, and one that is damaged is no file.
+Decides when the file is written: at each change of a state or a fault, otherwise rarely, to spare the flash. Refuses to
+know what a sensor is. The file is a note and no record: it is not synced, and a damaged one counts as missing.
 """
 
 import logging
@@ -16,7 +16,7 @@ from contract.wire import Said, decode, encode
 
 FILE = "sensors.json"
 KEEP_S = 300.0
-"""Seconds between two writings while nothing changes but counts."""
+"""Seconds between two writes while nothing but counts changes."""
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 MAX_FILE_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ class KeptLives:
         self._known: list[tuple[str, str, str]] | None = None
 
     def keep(self, lives: Lives, now: float, at: float, faults: Mapping[str, str] = NO_FAULTS) -> None:
-        """Writes it if that is due. `now` is monotonic seconds, `at` seconds since 1970; `faults` are by code."""
+        """Writes the file if that is due. `now` is monotonic seconds, `at` seconds since 1970; `faults` are by code."""
         sensors, sinks = lives
         standing = [(each.name, each.state, each.error) for each in sensors]
         standing += [(each.name, each.state, each.error) for each in sinks]
@@ -57,7 +57,7 @@ class KeptLives:
         try:
             new.write_bytes(encode(SavedLives(at=at, sensors=sensors, sinks=sinks, faults=dict(faults))))
             new.replace(self._path)
-        except OSError as error:  # a full disk stops no sensor
+        except OSError as error:  # a full disk must stop no sensor
             _log.warning("%s: %s", self._path, error.strerror)
 
 

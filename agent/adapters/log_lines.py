@@ -13,11 +13,11 @@ from contract.inquiries import MAX_LINE_CHARS
 from contract.visible import one_line
 
 KEPT_LINES = 1_000
-"""At most 400 kB, and 100 kB with usual lines."""
+"""At most 400 kB, and 100 kB with lines of usual length."""
 
 
 class OneLine(logging.Formatter):
-    """A log line for each record, whatever stands in its message; a trace follows on lines of its own."""
+    """Formats each record as one log line, whatever its message holds; a trace follows on lines of its own."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -38,7 +38,7 @@ class LogLines(logging.Handler):
         self.setFormatter(OneLine())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps a record as text; a record that cannot be shown is no reason to fail."""
+        """Keeps a record as text; a record that cannot be formatted is dropped."""
         try:
             for line in self._redact(self.format(record)).splitlines():
                 self._kept.append(line[:MAX_LINE_CHARS])
@@ -51,7 +51,9 @@ class LogLines(logging.Handler):
 
 
 def secrets_of(config: Config) -> Iterator[str]:
-    """Yields what no line may show: files of keys, tokens and secrets, values of headers, the broker's password."""
+    """Yields what no line may show: the contents of files of keys, tokens and secrets, header values, the broker's
+    password.
+    """
     broker: Broker = config.broker
     yield broker.key_file
     if "@" in broker.url:

@@ -1,6 +1,6 @@
-"""Looks into inquiries in a thread of its own: a doctor's check may wait for a disk, and the worker never does.
+"""Answers inquiries in a thread of its own: a doctor's check may wait for a disk, and the worker must not wait.
 
-Decides which checks a running agent makes of itself. Refuses to know who asked.
+Decides which checks a running agent makes of itself. Refuses to know where an inquiry came from.
 """
 
 import threading
@@ -25,11 +25,11 @@ OWN_CHECKS = frozenset(
         "faults",
     }
 )
-"""Without the broker, over which the question came: a second connection under this name would end the first."""
+"""Not the broker, over which the inquiry came: a second connection under this name would end the first."""
 
 
 Doctor = Callable[[frozenset[str]], Iterable[str]]
-"""Makes the checks of these names; a line for each."""
+"""Makes the checks of these names; returns a line for each."""
 
 
 def no_doctor(_: frozenset[str]) -> Iterable[str]:
@@ -38,7 +38,7 @@ def no_doctor(_: frozenset[str]) -> Iterable[str]:
 
 
 class Looks:
-    """Looks into one inquiry after the other."""
+    """Answers one inquiry after the other."""
 
     def __init__(
         self, lines: LogLines, doctor: Doctor, redact: Redactor, enqueue: Callable[[LookedInto], None]
@@ -49,7 +49,7 @@ class Looks:
         self._enqueue = enqueue
 
     def begin(self, inquiry: Inquiry) -> None:
-        """Starts to look; what is found comes as `LookedInto`."""
+        """Begins to answer an inquiry; the result comes as `LookedInto`."""
         threading.Thread(target=self._look, args=(inquiry,), name="inquiry", daemon=True).start()
 
     def _look(self, inquiry: Inquiry) -> None:
@@ -59,5 +59,5 @@ class Looks:
     def _examine(self) -> list[str]:
         try:
             return [self._redact(line) for line in self._doctor(OWN_CHECKS)]
-        except Exception as error:  # the thread's only answer: silence would look like a broken link
+        except Exception as error:  # the thread must answer: silence would look like a broken link
             return [self._redact(f"FAIL doctor: {type(error).__name__}: {error}")]

@@ -95,9 +95,9 @@ class PosixDisk:
 
 
 def make_private(directory: Path) -> None:
-    """Closes a directory of this user that an older agent, or its installer, left open to other users."""
+    """Removes other users' access to a directory of this user that an older agent, or its installer, left open."""
     if directory.stat().st_mode & 0o077:
-        with suppress(PermissionError):  # the directory of another user, who has opened it on purpose
+        with suppress(PermissionError):  # the directory of another user, who has given access on purpose
             directory.chmod(0o700)
 
 

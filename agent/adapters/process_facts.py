@@ -1,4 +1,4 @@
-"""What Linux says of this process, for `/metrics`. Decides nothing; what cannot be read is 0."""
+"""What Linux says about this process, for `/metrics`. Decides nothing; a figure that cannot be read is 0."""
 
 import os
 import resource

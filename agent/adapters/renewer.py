@@ -1,6 +1,7 @@
-"""Renewal at work: the pairs of a configuration, the broker as they say, and a thread for what waits for the network.
+"""Runs the renewal of certificates: the key pairs of a configuration, the broker, and a thread that waits for the
+network.
 
-Decides how often a device looks, and what changes once a new pair counts. Refuses to know when renewal is due, and its
+Decides how often a device checks, and what changes once a new pair counts. Refuses to know when renewal is due, and its
 steps: that is `trust.renewal`.
 """
 
@@ -22,15 +23,18 @@ from agent.trust.renewal import RETRY_FRACTION, Renewal
 from contract.errors import Code, EdgewardError, WorldError
 
 UNHEARD_S = 3600.0
-"""Between two renewals because the controller does not know the key: whoever is at the broker may say so."""
+"""The shortest time between two renewals because the controller does not know the key: anybody at the broker may claim
+that."""
 LOOK_S = 30.0
-"""Between two looks at whether renewal is due, or a part of the certificate's life if that is shorter."""
+"""Seconds between two checks whether renewal is due, or a part of the certificate's life if that is shorter."""
 
 _log = logging.getLogger("edgeward.agent")
 
 
 def open_pairs(config: Config) -> KeyPairs:
-    """The pairs of a device that was enrolled: beside its state, whoever owns the directory of the first one."""
+    """The key pairs of an enrolled device. They are kept beside its state, whoever owns the directory of the first
+    pair.
+    """
 
     def first() -> KeyPair:
         return whole_pair(Path(config.broker.key_file).read_bytes(), Path(config.broker.cert_file).read_bytes())
@@ -39,7 +43,7 @@ def open_pairs(config: Config) -> KeyPairs:
 
 
 def broker_by(config: Config, pairs: KeyPairs) -> Broker:
-    """The broker with the pair and the authorities that count now. BadInput `config_invalid`."""
+    """Returns the broker with the pair and the authorities that count now. BadInput `config_invalid`."""
     broker = config.broker
     if pairs.renewed:
         broker = msgspec.structs.replace(broker, cert_file=pairs.path(PAIR), key_file=pairs.path(PAIR))
@@ -49,7 +53,7 @@ def broker_by(config: Config, pairs: KeyPairs) -> Broker:
 
 
 def new_renewal(config: Config, pairs: KeyPairs) -> Renewal:
-    """The renewal of a device that was enrolled."""
+    """Returns the renewal of an enrolled device."""
 
     def accepted(_: KeyPair) -> str:
         if not config.broker.url.startswith("mqtts:"):
@@ -76,7 +80,7 @@ def new_renewal(config: Config, pairs: KeyPairs) -> Renewal:
 
 
 def expiries_of(config: Config, pairs: KeyPairs) -> dict[str, int]:
-    """When the device's certificate and the authority that expires first do so, in seconds since 1970."""
+    """When the device's certificate, and the authority that expires first, expire: in seconds since 1970."""
     found = {"certificate": int(pairs.current().ends.timestamp())}
     try:
         authorities = x509.load_pem_x509_certificates(Path(broker_by(config, pairs).ca_file).read_bytes())
@@ -86,7 +90,7 @@ def expiries_of(config: Config, pairs: KeyPairs) -> dict[str, int]:
 
 
 class Renewer:
-    """Renews in a thread of its own. `on_renewed` is called there with the broker as the new pair says."""
+    """Renews in a thread of its own. `on_renewed` is called there with the broker of the new pair."""
 
     def __init__(self, config: Config, pairs: KeyPairs, on_renewed: Callable[[Broker], None]) -> None:
         self._config = config
@@ -97,9 +101,9 @@ class Renewer:
         self._thread: threading.Thread | None = None
 
     def tick(self, now: float, *, unheard: bool = False) -> None:
-        """Looks whether renewal is due, and begins it. Returns at once.
+        """Checks whether renewal is due, and begins it. Returns at once.
 
-        `unheard`: the controller does not know the key. A restored one takes the certificate when it is shown.
+        `unheard`: the controller does not know the key. A restored controller accepts the certificate when it is shown.
         """
         asked = unheard and now >= self._unheard_at
         if asked:
@@ -111,7 +115,7 @@ class Renewer:
             pair = self._pairs.current()
             self._look_at = now + min(LOOK_S, (pair.ends - pair.begins).total_seconds() * RETRY_FRACTION / 2)
             due = self._renewal.is_due(now, datetime.now(UTC))
-        except EdgewardError as error:  # the files were damaged while the agent runs, which goes on with what it has
+        except EdgewardError as error:  # the files are damaged; the agent keeps the pair that it has
             _log.error("no certificate to renew: %s", error)
             return
         if asked:

@@ -31,7 +31,7 @@ class Activate(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Serve `assignment` (None: serve nothing). Answer with ModelBroken if it does not load."""
+    """Serve `assignment` (None: serve nothing). Answer with ModelBroken if it cannot be loaded."""
 
     assignment: Assignment | None
 

@@ -1,4 +1,4 @@
-"""What can happen to a model's machine, in the past tense. Each carries the digest or generation that it is about."""
+"""The events of a model's update machine, in the past tense. Each names the digest or generation that it is about."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ class DesiredChanged(msgspec.Struct, frozen=True):
 
 
 class DesiredRefused(msgspec.Struct, frozen=True):
-    """A verified document asks for `assignment`, and this device's own configuration forbids it."""
+    """A verified document asks for `assignment`, but this device's own configuration forbids it."""
 
     assignment: Assignment
     code: str
@@ -26,7 +26,7 @@ class DesiredWithdrawn(msgspec.Struct, frozen=True):
 
 
 class DirectorChanged(msgspec.Struct, frozen=True):
-    """Another key than before says what runs here. What the former one has numbered counts no longer."""
+    """Another key than before now says what runs here. Generations that the former key has numbered no longer count."""
 
 
 class FetchDone(msgspec.Struct, frozen=True):
@@ -36,14 +36,14 @@ class FetchDone(msgspec.Struct, frozen=True):
 
 
 class FetchFailed(msgspec.Struct, frozen=True):
-    """The fetch of `digest` ended without it."""
+    """The fetch of `digest` has failed."""
 
     digest: str
     code: str
     detail: str
     retryable: bool
     spread: float = 0.0
-    """The device's own number from 0 to 1: devices that failed together do not try again together."""
+    """This device's own number in [0, 1), so that devices that failed together do not all retry together."""
 
 
 class ModelReady(msgspec.Struct, frozen=True):
@@ -53,15 +53,15 @@ class ModelReady(msgspec.Struct, frozen=True):
 
 
 class ActivationAllowed(msgspec.Struct, frozen=True):
-    """Nothing keeps `digest` from being tried."""
+    """The trial of `digest` may begin."""
 
     digest: str
     baseline: Baseline | None = None
-    """How often stable was right until now: the yardstick for what follows it."""
+    """What stable has measured until now, with which the trial is compared."""
 
 
 class ActivationHeld(msgspec.Struct, frozen=True):
-    """These are not maintenance hours, or an application on the device holds updates."""
+    """The time is outside maintenance hours, or an application on the device holds updates."""
 
     digest: str
     wait_s: float
@@ -85,11 +85,12 @@ class HealthJudged(msgspec.Struct, frozen=True):
     code: str = ""
     detail: str = ""
     measured: Baseline | None = None
-    """How often the version was right in the judged inferences: the yardstick for its successor once it is stable."""
+    """What the version has measured in the judged inferences; its successor is compared with it once this version is
+    stable."""
 
 
 class TimerFired(msgspec.Struct, frozen=True):
-    """The time that `deadline(state)` returned has come, or a later one."""
+    """The time that `deadline(state)` returned has come or has passed."""
 
 
 Event = (

@@ -1,8 +1,8 @@
 """The health of a version: its newest inferences, and the verdict on them.
 
-Decides pass, fail or inconclusive from counts alone, against what is allowed and against stable. Every conviction is
-beyond chance: its test is wrong with at most `FALSE_ALARM`, however often it is looked at (contract.sequential).
-Refuses to know what follows from a verdict.
+Decides pass, fail or inconclusive from counts alone, compared with what is allowed and with stable. A failure is never
+due to chance alone: each test is wrong with probability at most `FALSE_ALARM`, however often it is made
+(contract.sequential). Refuses to know what follows from a verdict.
 """
 
 import math
@@ -16,9 +16,10 @@ from contract.histogram import upper_edge_us
 from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
 
 SLOW_RATIO = 0.05
-"""Inferences that may be slower than a limit of the 95th percentile."""
+"""The fraction of inferences that may be slower than a limit of the 95th percentile."""
 ROUNDING = 1e-6
-"""A mean error below this share of the labels' size counts as this much: a perfect stable is no yardstick."""
+"""A mean error below this fraction of the labels' size counts as this much: nothing can be compared with an error of
+0."""
 
 _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
 _PASS = Judgement(Verdict.PASS)
@@ -27,9 +28,9 @@ _PASS = Judgement(Verdict.PASS)
 def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement:
     """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
-    `stable` is what stable has measured on the same stretch, or before the trial began where it does not run beside
-    it. Errors and refusals convict before `min_samples`. More than is allowed and not beyond chance is inconclusive,
-    as is more than is allowed of which stable has as much: then with `device_sick`.
+    `stable` is what stable has measured over the same time, or before the trial began if it does not run beside it.
+    Errors and refusals can fail a trial before `min_samples`. A figure above its limit that may be due to chance is
+    inconclusive. So is a figure above its limit if stable has as much; then the code is `device_sick`.
     """
     found = [_refusals(inferences, policy), _errors(inferences, policy, stable)]
     if len(inferences) < policy.min_samples:
@@ -41,14 +42,14 @@ def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | 
 
 
 def _worst(found: list[Judgement]) -> Judgement:
-    """The first failure; without one what is inconclusive, first of all what says why."""
+    """Returns the first failure; without one an inconclusive judgement, preferably one that says why."""
     failed = [each for each in found if each.verdict is Verdict.FAIL]
     unsure = [each for each in found if each.verdict is Verdict.INCONCLUSIVE]
     return next(iter([*failed, *sorted(unsure, key=lambda each: not each.code)]), _PASS)
 
 
 def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
-    """Rows that the trial refuses and stable's signature takes: the same rows on both sides, so nothing confounds."""
+    """Judges the rows that the trial refuses and stable's signature accepts: both sides get the same rows."""
     alone, total = inferences.refused_alone, inferences.seen + inferences.refused
     if not ratio_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
         return None
@@ -76,7 +77,9 @@ def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline
 
 
 def _beside(charge: Judgement, trial: tuple[int, int], stable: tuple[int, int], allowed: float) -> Judgement | None:
-    """What becomes of a charge; each side is (hits, inferences). None where no more are hits than are allowed."""
+    """Returns the judgement of one figure; each side is (hits, inferences). None if no more than the allowed ratio are
+    hits.
+    """
     hits, total = trial
     known = stable[1] >= MIN_STABLE_INFERENCES
     before = stable[0] / stable[1] if known else 0.0
@@ -107,7 +110,9 @@ def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement |
 
 
 def _error_size(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
-    """Judges a regression by its mean absolute error beside stable's; None for a model without numbers to judge."""
+    """Judges a regression by its mean absolute error compared with stable's; None for a model without
+    numbers to judge.
+    """
     now = inferences.errors_measured()
     if stable is None or stable.measured < 2 or not now.measured:
         return None

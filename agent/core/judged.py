@@ -1,6 +1,6 @@
-"""The newest inferences of one version, by which it is judged, and the yardstick that they give a successor.
+"""The newest inferences of one version, by which it is judged, and the baseline that they give its successor.
 
-Decides what is counted for judging. Refuses to know what is allowed: `health` judges.
+Decides what is counted. Refuses to know what is allowed: `health` judges.
 """
 
 import itertools
@@ -18,39 +18,41 @@ class Inference(msgspec.Struct, frozen=True, gc=False):
     """One inference: its latency, fault and correctness."""
 
     latency_us: float
-    """Of one row: the time of a request of many is divided by them."""
+    """Of one row: the time of a request of many rows is divided by their number."""
     error: Code | None = None
     correct: bool | None = None
-    """Whether a classifier's answer met the label; None without a label."""
+    """Whether a classifier's answer equals the label; None without a label."""
     distance: float | None = None
-    """How far a regression's number lies from the label; None without a label."""
+    """The absolute difference between a regression's number and the label; None without a label."""
     label: float = 0.0
     """The label of a regression."""
 
 
 class JudgedInferences:
-    """The newest inferences of one version, bounded; counts are kept as they come and go."""
+    """The newest inferences of one version, bounded. Counts are updated with each inference that is added
+    or dropped.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._newest: deque[Inference] = deque()
         self._labelled_later: deque[Inference] = deque()
         self.seen = 0
-        """Inferences that were ever added."""
+        """All inferences that were ever added."""
         self.rows_seen = 0
         """Rows in them: an inference is one request, of one row or many."""
         self.seen_labels = 0
-        """Labels that ever came after their inference."""
+        """Labels that came after their inference, counted since the beginning."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
         self.compared = 0
-        """Rows that a shadow has answered; all of them, not only the newest."""
+        """Rows that a shadow has answered, counted since the beginning."""
         self.agreed = 0
         self.refused = 0
-        """Requests that were not what the version takes; all of them. They are no inferences."""
+        """Requests that the version cannot accept, counted since the beginning. They are no inferences."""
         self.refused_alone = 0
-        """Of them, those that stable's signature takes."""
+        """Of those, the requests that stable's signature accepts."""
         self.error_words = ""
         """What was wrong with the first inference that failed."""
         self.refusal_words = ""
@@ -60,7 +62,7 @@ class JudgedInferences:
         return len(self._newest)
 
     def add(self, inference: Inference, rows: int = 1) -> None:
-        """Adds one inference of so many rows; beyond the limit the oldest is dropped."""
+        """Adds one inference of so many rows; beyond the limit drops the oldest."""
         self._newest.append(inference)
         self.seen += 1
         self.rows_seen += rows
@@ -72,7 +74,7 @@ class JudgedInferences:
                 self._count(oldest, -1)
 
     def add_label(self, correct: bool | None, distance: float | None, label: float) -> None:
-        """Adds a label that came after its inference; as many of the newest count as of the inferences."""
+        """Adds a label that came after its inference. As many of the newest labels are kept as of the inferences."""
         found = Inference(0.0, None, correct, distance, label)
         self._labelled_later.append(found)
         self.seen_labels += 1
@@ -81,14 +83,14 @@ class JudgedInferences:
             self._count(self._labelled_later.popleft(), -1)
 
     def refuse(self, words: str, *, alone: bool) -> None:
-        """Counts a request that was refused; `alone`: stable's signature takes it."""
+        """Counts a refused request; `alone`: stable's signature accepts it."""
         self.refused += 1
         self.refused_alone += alone
         if alone:
             self.refusal_words = self.refusal_words or words
 
     def compare(self, rows: int, agreed: int) -> None:
-        """Adds how many of a shadow's answers were stable's."""
+        """Adds the number of a shadow's answers that equal stable's."""
         self.compared += rows
         self.agreed += agreed
 
@@ -114,7 +116,7 @@ class JudgedInferences:
 
     @property
     def baseline(self) -> Baseline | None:
-        """The yardstick that these inferences give a successor; None without inferences."""
+        """The baseline that these inferences give a successor; None without inferences."""
         if not self._newest:
             return None
         latency = [0] * LATENCY_BUCKETS

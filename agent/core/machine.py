@@ -56,7 +56,7 @@ def resume(record: Record, now: float) -> Step:
 
 
 def deadline(state: State) -> float | None:
-    """Returns when `TimerFired` is due, in the seconds of `now`; None when the machine waits for nothing."""
+    """Returns when `TimerFired` is due, on the clock of `now`; None if the machine waits for nothing."""
     match state:
         case Steady():
             return None
@@ -73,7 +73,7 @@ def deadline(state: State) -> float | None:
 
 
 def step(state: State, event: Event, now: float) -> Step:
-    """Handles one event. For one that does not fit, returns the same state and no commands."""
+    """Handles one event. For an event that does not fit the state, returns the same state and no commands."""
     match event:
         case DesiredChanged() | DesiredRefused() | DesiredWithdrawn() | DirectorChanged():
             return _told(state, event, now)
@@ -138,7 +138,7 @@ def _desired(state: State, wanted: Assignment, now: float) -> Step:
 
 
 def _other_interface(record: Record, wanted: Assignment) -> str:
-    """How callers of stable would be refused by what is wanted, in words; empty if the policy allows that."""
+    """Says in words why callers of stable would be refused by the wanted version; empty if the policy allows that."""
     if record.stable is None or wanted.policy.signature == "may_change":
         return ""
     return interface_change(record.stable.manifest, wanted.manifest)
@@ -149,7 +149,7 @@ def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float
     if _lineup_of(trial) != _lineup_of(wanted):
         return _await_activation(state.record, wanted, now)
     record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
-    if not isinstance(state, Trial):  # it was to be promoted, and no longer is
+    if not isinstance(state, Trial):  # it was to be promoted, and is not any more
         return _enter_trial(record, wanted, now)
     return msgspec.structs.replace(state, record=record), (Save(record), Report())
 
@@ -160,7 +160,9 @@ def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
 
 
 def _refused(state: State, wanted: Assignment, why: tuple[str, str], now: float) -> Step:
-    """Decides a generation without a trial. What runs goes on; what an older document asked for is abandoned."""
+    """Records a generation without a trial. The versions that run continue; what an older document asked for is
+    abandoned.
+    """
     if wanted.generation <= newest_generation(state):
         return state, ()
     record = msgspec.structs.replace(state.record, generation=wanted.generation)
@@ -199,7 +201,9 @@ def _withdrawn(state: State, generation: int) -> Step:
 
 
 def _begin_numbering(state: State) -> Step:
-    """Forgets generations, which a stolen key may have driven up: whatever the new director asks for is newer."""
+    """Forgets all generations, because a stolen key may have raised them: everything that the new director asks for is
+    newer.
+    """
     begun = state
     if isinstance(state, Fetching | Probing | Ready):
         begun = msgspec.structs.replace(state, assignment=msgspec.structs.replace(state.assignment, generation=0))
@@ -241,7 +245,7 @@ def _probing(state: Probing, event: Event, now: float) -> Step:
     wanted = state.assignment
     match event:
         case ModelReady(digest) if digest == wanted.digest:
-            if _is_stable(state.record, wanted):  # it was fetched again
+            if _is_stable(state.record, wanted):  # stable was fetched again
                 return Steady(state.record, repaired=True), (Load(wanted), Report())
             return _await_activation(state.record, wanted, now)
         case ModelBroken(digest, code, detail) if digest == wanted.digest:
@@ -318,7 +322,7 @@ def _confirm(record: Record, trial: Assignment, measured: Baseline | None) -> St
 
 
 def _shadowed(state: Trial, trial: Assignment) -> Step:
-    """A shadow has passed; it goes on beside stable until a document promotes or replaces it."""
+    """A shadow has passed; it continues beside stable until a document promotes or replaces it."""
     record = msgspec.structs.replace(state.record, trial_boots=0)
     record = _with_outcome(record, trial, "shadowed", "", "")
     return msgspec.structs.replace(state, record=record), (Save(record), Report())

@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """A verdict, and for a failure, or a device that is to blame, the code and the numbers behind it."""
+    """A verdict; for a failure, or a device that is to blame, also the code and the numbers behind it."""
 
     verdict: Verdict
     code: str = ""
@@ -31,11 +31,11 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Baseline(Message, frozen=True):
-    """What stable measured in its newest inferences; the yardstick for the trial that follows it."""
+    """What stable measured in its newest inferences; the trial that follows is compared with it."""
 
     labelled: int = 0
     correct: int = 0
-    """Answers of a classifier that met their label."""
+    """Answers of a classifier that equal their label."""
     inferences: int = 0
     errors: int = 0
     row_latency_counts: tuple[int, ...] = ()
@@ -48,11 +48,11 @@ class Baseline(Message, frozen=True):
 
     @property
     def truths(self) -> int:
-        """Answers that could be held against a label."""
+        """Answers that could be compared with a label."""
         return self.labelled + self.measured
 
     def with_truths_of(self, other: "Baseline") -> "Baseline":
-        """This yardstick with what `other` has found out by labels."""
+        """This baseline with the label counts of `other`."""
         return msgspec.structs.replace(
             self,
             labelled=other.labelled,
@@ -65,7 +65,9 @@ class Baseline(Message, frozen=True):
 
 
 def yardstick(newer: Baseline | None, older: Baseline | None, min_truths: int) -> Baseline | None:
-    """The newer measurements; labels from the older ones where the newer have fewer than `min_truths`."""
+    """Returns the newer measurements, with the label counts of the older ones if the newer have fewer than
+    `min_truths`.
+    """
     if newer is None or older is None:
         return newer or older
     return newer if newer.truths >= min_truths else newer.with_truths_of(older)
@@ -108,18 +110,18 @@ class Record(Message, frozen=True):
     trial: Assignment | None = None
     trial_boots: int = 0
     baseline: Baseline | None = None
-    """How stable did. Durable: a trial that follows a reboot is judged by the same yardstick."""
+    """What stable measured. Durable, so that a trial that follows a reboot is judged by the same baseline."""
     outcome: UpdateOutcome | None = None
 
     @property
     def kept_digests(self) -> tuple[str, ...]:
-        """Digests of the blobs that pruning must leave."""
+        """Digests of the blobs that pruning must not delete."""
         kept = (each for each in (self.stable, self.trial) if each is not None)
         return tuple(blob.sha256 for each in kept for blob in each.blobs)
 
 
 class Steady(msgspec.Struct, frozen=True):
-    """Stable serves, nothing is under way."""
+    """Stable serves; nothing else is under way."""
 
     record: Record
     repaired: bool = False
@@ -144,7 +146,9 @@ class Probing(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """`assignment` is on disk and probed; it waits to be tried. What ran goes on, a shadow that is promoted too."""
+    """`assignment` is on disk and probed; it waits for its trial. What ran continues, also a shadow that
+    is promoted.
+    """
 
     record: Record
     assignment: Assignment
@@ -162,7 +166,7 @@ class Trial(msgspec.Struct, frozen=True):
     verdict: Verdict = Verdict.INCONCLUSIVE
     measured: Baseline | None = None
     code: str = ""
-    """Why it cannot be judged, where that is known: the device is sick."""
+    """Why the trial cannot be judged, if that is known: the device is sick."""
     detail: str = ""
 
 

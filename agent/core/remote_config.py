@@ -1,7 +1,8 @@
-"""Trying a remote configuration: what must be durable, what counts now, and when it is confirmed or taken back. Pure.
+"""The trial of a remote configuration: what must be durable, what counts now, and when it is confirmed or taken back.
+Pure.
 
-Decides by facts. A version is tried once: confirmed after `TRIAL_S` in which the device served and had its link, taken
-back where serving breaks, where the link does not come back, or where the device did not survive it. Refuses to know
+Decides by facts. A version is tried once. It is confirmed after `TRIAL_S` in which the device served and had its link.
+It is taken back if serving breaks, if the link does not return, or if the device did not survive it. Refuses to know
 what a field does.
 """
 
@@ -13,20 +14,20 @@ from contract.remote_config import RemoteConfig
 from contract.wire import Message
 
 TRIAL_S = 60.0
-"""A longer trial shows little more: sensors open again within a minute, and sockets at once."""
+"""A longer trial finds little more: sensors open again within a minute, and sockets at once."""
 LINK_S = 300.0
-"""Without a link for so long since it began, a configuration is taken back: nobody could send another one."""
+"""A configuration is taken back if the link is down for so long since it began: nobody could send another one."""
 MAX_BOOTS = 2
-"""Boots that a trial may take: a device that a configuration kills is down for two of them."""
+"""Boots that a trial may take: for two of them a device is down whose configuration makes it crash."""
 
 
 class ConfigRecord(Message, frozen=True):
-    """What survives a power cut."""
+    """The part of a remote configuration that survives a power cut."""
 
     confirmed: RemoteConfig | None = None
     trial: RemoteConfig | None = None
     boots: int = 0
-    """Of the trial, with the one that began it."""
+    """Boots of the trial, including the one that began it."""
     refused: int = 0
     """The newest version that was refused or taken back."""
     code: str = ""
@@ -34,18 +35,18 @@ class ConfigRecord(Message, frozen=True):
 
     @property
     def active(self) -> RemoteConfig | None:
-        """What counts now; None: the device's own file alone."""
+        """The configuration that counts now; None: the device's own file alone."""
         return self.trial or self.confirmed
 
     @property
     def newest(self) -> int:
-        """The newest version that this device knows: an older one says nothing new."""
+        """The newest version that this device knows: an older one is ignored."""
         known = (each.version for each in (self.confirmed, self.trial) if each is not None)
         return max(self.refused, *known, 0)
 
     @property
     def state(self) -> ConfigState:
-        """What the device says about it."""
+        """What the device reports about its remote configuration."""
         return ConfigState(
             confirmed=self.confirmed.version if self.confirmed is not None else 0,
             trial=self.trial.version if self.trial is not None else 0,
@@ -56,14 +57,16 @@ class ConfigRecord(Message, frozen=True):
 
 
 def desired(record: ConfigRecord, wanted: RemoteConfig) -> ConfigRecord:
-    """Returns the record in which `wanted` is tried; the same where it is not newer than all that is known."""
+    """Returns the record in which `wanted` is tried; the same record if `wanted` is no newer than all
+    known versions.
+    """
     if wanted.version <= record.newest:
         return record
     return replace(record, trial=wanted, boots=1)
 
 
 def booted(record: ConfigRecord) -> ConfigRecord:
-    """Returns the record of a new boot: one more for a trial, or the trial taken back after too many."""
+    """Returns the record after a boot: one boot more for a trial, or the trial taken back after too many."""
     if record.trial is None:
         return record
     if record.boots >= MAX_BOOTS:
@@ -72,16 +75,16 @@ def booted(record: ConfigRecord) -> ConfigRecord:
 
 
 def taken_back(record: ConfigRecord, code: Code, detail: str) -> ConfigRecord:
-    """Returns the record in which the trial is over and what was confirmed counts."""
+    """Returns the record in which the trial has ended and the confirmed version counts."""
     assert record.trial is not None
     return replace(record, trial=None, boots=0, refused=record.trial.version, code=str(code), detail=detail)
 
 
 def judged(record: ConfigRecord, tried_s: float, offline_s: float, fault: str) -> ConfigRecord:
-    """Returns the record after a look at the trial: unchanged, confirmed, or taken back.
+    """Returns the record after a check of the trial: unchanged, confirmed, or taken back.
 
-    `tried_s`: since it was applied; `offline_s`: for how long there is no link now, 0 with one; `fault`: what is broken
-    since it was applied, in words.
+    `tried_s`: the seconds since it was applied; `offline_s`: the seconds without a link until now, 0 with one; `fault`:
+    what has been broken since it was applied, in words.
     """
     if record.trial is None:
         return record

@@ -46,7 +46,7 @@ def prepare(disk: Disk, name: str, content: bytes) -> None:
 
 
 def take_over(disk: Disk, name: str) -> None:
-    """Renames the prepared file to `name`, durably."""
+    """Renames the prepared file to `name` and makes that durable."""
     with medium():
         disk.rename(f"{TEMPORARY}{name}", name)
         disk.sync_directory()

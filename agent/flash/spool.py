@@ -1,7 +1,7 @@
 """Batches that wait on flash for the controller, in a bounded queue of files that survives power loss.
 
-Decides names, order and losses: beyond the limit the oldest batch is dropped, because newer ones tell more. Refuses to
-know what a batch holds. Invariant: a file whose name has no prefix ``tmp-`` is complete and durable.
+Decides names, order and losses: beyond the limit the oldest batch is dropped, because newer ones are more useful.
+Refuses to know what a batch holds. Invariant: a file whose name has no prefix ``tmp-`` is complete and durable.
 """
 
 import re
@@ -24,7 +24,7 @@ class Spool:
         self._disk = disk
         self._max_bytes = max_bytes
         self._files: dict[Name, tuple[str, int]] = {}
-        """By name, oldest first, the file and its size in bytes."""
+        """The file and its size in bytes by batch name, oldest first."""
         found: dict[int, tuple[Name, str]] = {}
         for name in disk.names():
             if (known := _FILE.fullmatch(name)) is not None:
@@ -70,12 +70,12 @@ class Spool:
         return None
 
     def rewrite(self, name: Name, body: bytes) -> None:
-        """Makes another content of a batch durable, in its place in the queue."""
+        """Replaces the content of a batch durably; the batch keeps its place in the queue."""
         file = self._files[name][0]
         self._files[name] = (file, write_atomic(self._disk, file, body))
 
     def drop(self, name: Name) -> None:
-        """Deletes a batch that has arrived or must make room. One that a power cut brings back does no harm."""
+        """Deletes a batch that has arrived or must make room. If a power cut brings a batch back, that does no harm."""
         if (known := self._files.pop(name, None)) is not None:
             self._disk.delete(known[0])
 

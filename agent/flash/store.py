@@ -1,4 +1,4 @@
-"""What the device keeps on flash: records, blobs, and blobs in the making. Real code over the Disk port.
+"""What the device keeps on flash: records, blobs, and unfinished blobs. Real code over the Disk port.
 
 Decides names, the order of write, sync and rename, and what may be deleted. Refuses to know when to do any of it.
 Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was durable before it got that name.
@@ -27,14 +27,15 @@ R = TypeVar("R", bound=msgspec.Struct)
 _BLOCK_BYTES = 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
 RESERVE_BYTES = 1024 * 1024
-"""Kept free beside a blob, so that records can always be written."""
+"""Bytes kept free beside a blob, so that records can always be written."""
 
 
 class DeviceRecord(Message, frozen=True):
-    """What the device remembers beyond single models."""
+    """What the device keeps beyond single models."""
 
     boots: int
-    """How often the agent has started on this disk. Each start writes it, to see whether the disk takes records."""
+    """How often the agent has started on this disk. Each start writes it, to find out whether the disk accepts
+    records."""
     high_water: HighWater = HighWater()
     numbered_by: tuple[str, ...] = ()
     """Key ids of the director whose generations the records of models hold."""
@@ -71,7 +72,7 @@ class Store:
         self._write("device", record)
 
     def load_config(self) -> ConfigRecord:
-        """Returns how the device stands with remote configurations; one that was damaged is set aside."""
+        """Returns the record of remote configurations; a damaged one is set aside."""
         try:
             return self._load("remote-config", ConfigRecord) or ConfigRecord()
         except BadInput:
@@ -79,7 +80,7 @@ class Store:
             return ConfigRecord()
 
     def save_config(self, record: ConfigRecord) -> None:
-        """Makes durable how the device stands with remote configurations."""
+        """Makes the record of remote configurations durable."""
         self._write("remote-config", record)
 
     def load_trusted(self) -> tuple[Trusted | None, bool]:
@@ -96,7 +97,7 @@ class Store:
         return {role.model: role.text for role in roles if role is not None}
 
     def save_trusted(self, trusted: Trusted, before: Trusted) -> None:
-        """Makes verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""
+        """Makes verified metadata durable, against which rollbacks are detected. Only what differs is written."""
         known = dict(before.roles)
         for model, text in trusted.roles:
             if known.get(model) != text:
@@ -106,7 +107,7 @@ class Store:
             self._write("trust", bare)
 
     def forget_trusted(self) -> None:
-        """Deletes all verified metadata, durably: trust begins anew from the root that the device is given."""
+        """Deletes all verified metadata, durably: trust then begins from the root that the device is given."""
         with medium():
             for name in [each for each in self._disk.names() if each == "trust" or each.startswith("role-")]:
                 self._disk.delete(name)
@@ -148,7 +149,7 @@ class Store:
     def follow_part(self, blob: Blob, digests: tuple[bytes, ...]) -> Followed:
         """Returns the chunks of an unfinished blob that survived, up to the first that did not.
 
-        They are found by hashing: a record of them could be wrong after a power cut.
+        They are found by hashing: a stored record of them could be wrong after a power cut.
         """
         followed, name = Followed(blob, digests), _part(blob)
         if name in self._disk.names():
@@ -157,7 +158,9 @@ class Store:
         return followed
 
     def reserve(self, *blobs: Blob) -> None:
-        """Makes room by deleting what nothing needs. WorldError `disk_full` unless the blobs and a reserve fit."""
+        """Makes room by deleting blobs that nothing needs. WorldError `disk_full` unless the blobs and a
+        reserve fit.
+        """
         wanted = sum(blob.length for blob in blobs)
         while self._retired and self._disk.free_bytes() < wanted + RESERVE_BYTES:
             with medium():
@@ -183,7 +186,7 @@ class Store:
             self._disk.write_at(_part(blob), offset, data)
 
     def discard(self, blob: Blob) -> None:
-        """Deletes a blob that is of no more use."""
+        """Deletes a blob that is not needed any more."""
         with medium():
             self._disk.delete(f"blob-{blob.sha256}")
 
@@ -192,9 +195,9 @@ class Store:
         self.write_piece(blob, blob.span(index)[0], data)
 
     def seal(self, blob: Blob, *, verified: bool = False) -> None:
-        """Gives the blob its name; WorldError `digest_mismatch` drops bytes that are not it.
+        """Gives the blob its name. WorldError `digest_mismatch` if the bytes have another digest; they are dropped.
 
-        `verified`: each of its chunks was, in order, before it was written, so that they need not be read again.
+        `verified`: each chunk was verified in order before it was written, so that the bytes need not be read again.
         """
         with medium():
             self._disk.sync(_part(blob))
@@ -206,8 +209,8 @@ class Store:
             self._disk.sync_directory()
 
     def prune(self, keep: Iterable[str]) -> None:
-        """Deletes half-written files, and every part whose blob is not in `keep` or is whole. Of other blobs
-        the newest stay, up to `keep_bytes`: a new version may be encoded from them, a roll back may need them.
+        """Deletes half-written files, and every part whose blob is not in `keep` or is complete. Of other blobs the
+        newest stay, up to `keep_bytes`: a new version may be encoded from them, and a roll back may need them.
         """
         kept = set(keep)
         with medium():
@@ -253,7 +256,7 @@ class Store:
         return decode_kept(body, kind, max_bytes=MAX_RECORD_BYTES)
 
     def _set_aside(self, name: str) -> None:
-        """Keeps a damaged record for whoever looks for the cause. A disk that is read-only keeps it where it is."""
+        """Keeps a damaged record for people who look for the cause. On a read-only disk it stays where it is."""
         with suppress(OSError):
             self._disk.rename(name, f"bad-{name}")
 
@@ -274,5 +277,7 @@ class Store:
 
 
 def _part(blob: Blob) -> str:
-    """Named by the digest of its chunk list as well: a list that names wrong chunks spoils only its own part."""
+    """Returns the name of an unfinished blob. It contains the digest of its chunk list: a wrong list spoils only its
+    own part.
+    """
     return f"part-{blob.sha256}-{blob.chunks_sha256}"

@@ -1,4 +1,5 @@
-"""Activation: whether a probed version may be tried now, by maintenance hours and by applications that hold updates.
+"""Activation: whether the trial of a probed version may begin now, by maintenance hours and applications that hold
+updates.
 
 Decides yes, or when to ask again. Pure. Refuses to know how an application holds updates, and how the time is read.
 """
@@ -30,7 +31,7 @@ def activation(
         return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
     try:
         closed_s = wait_s(policy.maintenance, local)
-    except BadInput as error:  # the document is signed, so the error is reported, and the hours are checked again
+    except BadInput as error:  # the document is signed, so the error is reported, and the hours are read again later
         return ActivationHeld(digest, MAINTENANCE_LOOK_S, error.code, error.detail)
     if closed_s > 0:
         words = f"waits for maintenance hours: {', '.join(policy.maintenance)} local time"

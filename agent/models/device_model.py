@@ -1,4 +1,4 @@
-"""One model on this device: its machine's state, its slot, its download, and sessions that wait to be drained.
+"""One model on this device: its machine's state, its slot, its download, and replaced sessions that still answer.
 
 Decides when replaced sessions are dropped and when stable is tested again. Refuses to know other models, the device's
 identity, and the wire.
@@ -38,12 +38,12 @@ from contract.errors import Code
 from contract.messages import GoldenProbe, ModelInterval, ModelState, Phase, Progress
 
 DRAIN_S = 5.0
-"""A replaced session is dropped after this even if inferences run on it: they hold their own reference."""
+"""Seconds after which a replaced session is dropped even if inferences run on it: they hold their own reference."""
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
 """Between two tests that stable is whole on flash."""
 PROVE_AGAIN_S = 60.0
-"""Until the next test after one that failed."""
+"""Seconds until the next test after one that failed."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class DeviceModel:
     detail: str = ""
     stall_ms: float = 0.0
     rss_mb_before: float = 0.0
-    """Resident memory when the newest swap began."""
+    """Resident memory in MB when the newest swap began."""
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
     _asked: str = ""
@@ -74,7 +74,7 @@ class DeviceModel:
 
     @property
     def in_trial(self) -> bool:
-        """Whether a version is tried: it serves, has a share, or runs as a shadow."""
+        """Whether a version is on trial: it serves, answers a part of the requests, or runs as a shadow."""
         return self.state.record.trial is not None
 
     @property
@@ -108,7 +108,7 @@ class DeviceModel:
             self.download = None
 
     def load(self, assignment: Assignment | None, now: float) -> None:
-        """Serves `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
+        """Serves `assignment`; during a trial its policy says how. WorldError if it is damaged or cannot be loaded."""
         self.slot.due = assignment is not None
         self.probes.abandon()
         self.slot.watch_stall()
@@ -174,7 +174,7 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """Judges the health of the trial; None if it was asked nothing and got no label since the last judgement."""
+        """Judges the health of the trial; None if no inference and no label came since the last judgement."""
         trial = self.state.record.trial
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:
@@ -189,7 +189,7 @@ class DeviceModel:
         return HealthJudged(trial.digest, found.verdict, found.code, found.detail, measured)
 
     def _yardstick(self, trial: Assignment) -> Baseline | None:
-        """Stable on the same stretch where it runs beside the trial, else stable before the trial began."""
+        """Stable over the same time if it runs beside the trial, else stable before the trial began."""
         stable = self.state.record.stable
         beside = self.lineup.of(stable.digest) if stable is not None else None
         measured = beside.observed.judged_inferences.baseline if beside is not None else None
@@ -202,22 +202,22 @@ class DeviceModel:
         return self.slot.serving.observed.judged_inferences.baseline if self.slot.serving is not None else None
 
     def take_faults(self) -> Iterator[tuple[int, str, str]]:
-        """Yields (release, code, words) of what went wrong for the first time of late."""
+        """Yields (release, code, words) of each fault that is new since the last call."""
         for serving in self.lineup.loaded:
             for code, words in serving.observed.take_faults().items():
                 yield serving.assignment.manifest.release, code, words
 
     def take_labels(self, room: int) -> list[ModelInterval]:
-        """Returns labels that came later and metrics, by version: at most `room` stretches of labels."""
+        """Returns late labels and metrics, by version: at most `room` intervals of labels."""
         return self.slot.truth.take(room)
 
     def take_intervals(self) -> list[ModelInterval]:
-        """Returns what was inferred since the last call, by version."""
+        """Returns the intervals of inferences since the last call, by version."""
         intervals, self._intervals = self._intervals, []
         for each in self.lineup.loaded:
             try:
                 interval = each.take_interval()
-            except Exception:  # one version's measures cost no other's
+            except Exception:  # a fault in one version's measures must not lose those of others
                 self.slot.dropped["intervals_skipped"] += 1
                 continue
             intervals += [interval] if interval is not None else []
@@ -249,7 +249,9 @@ class DeviceModel:
         return said[1]
 
     def _waits(self) -> str:
-        """How many inferences, or compared rows, a trial has of those that it needs; empty once it has them."""
+        """Says in words how many inferences, or compared rows, a trial has of those that it needs; empty once it has
+        them.
+        """
         trial = self.state.record.trial if isinstance(self.state, Trial) else None
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if trial is None or serving is None:

@@ -1,4 +1,4 @@
-"""Steps the machines of all models of a device, and performs what they order.
+"""Steps the machines of all models of a device, and performs the commands that they order.
 
 Decides the order of acting, which is law 2: if the record changes, `Save` is the first command, and later commands are
 performed only once the record is durable. Refuses to know what an event means (`core` does) and where it came from.
@@ -22,13 +22,13 @@ from agent.uplink.reporter import Reporter
 from contract.errors import EdgewardError, WorldError
 
 SAVE_RETRY_S = 5.0
-"""A step whose record the disk refused is taken again after this: full disks are emptied by people, not in a second."""
+"""Seconds until a step whose record the disk refused is taken again: people empty full disks, and not in a second."""
 
 
 class Stepper:
     """The models of one device by name. `now` is monotonic seconds.
 
-    `holds` says whether an application asks for quiet; `enqueue` takes what a probe finds out, from any thread.
+    `holds` says whether an application holds updates; `enqueue` takes the result of a probe, from any thread.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Stepper:
         self._refused: WorldError | None = None
 
     def downloads(self) -> list[tuple[str, Download]]:
-        """Returns the models that fetch something, with what fetches it."""
+        """Returns the models that fetch something, each with its download."""
         found = ((name, model.download) for name, model in self.models.items())
         return [(name, download) for name, download in found if download is not None]
 
     @property
     def transfers(self) -> bool:
-        """Whether chunks are on their way now; not while a fetch waits for the hours in which it may, or decodes."""
+        """Whether chunks are being received; not while a fetch waits for its hours, or decodes."""
         return any(download.transfers for _, download in self.downloads())
 
     @property
@@ -79,7 +79,7 @@ class Stepper:
         return {digest for model in self.models.values() for digest in model.kept_digests}
 
     def source_failed(self, source: str, now: float) -> None:
-        """Tells what is being fetched that a source cannot bring it."""
+        """Tells the running downloads that a source cannot provide what they fetch."""
         for name, download in self.downloads():
             self.step(name, download.source_failed(source, now), now)
 
@@ -91,7 +91,7 @@ class Stepper:
         return self.models[name]
 
     def resume(self, name: str, now: float) -> None:
-        """Does what the durable record orders after a boot."""
+        """Performs what the durable record orders after a boot."""
         self._apply(name, machine.resume(self.models[name].state.record, now), now)
 
     def step(self, name: str, event: Event | None, now: float) -> None:
@@ -106,7 +106,7 @@ class Stepper:
         self._apply(name, after, now, event)
 
     def retry(self, now: float) -> None:
-        """Takes the steps again that the disk refused, where they are due."""
+        """Takes the steps again that the disk refused, if they are due."""
         for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
             if now >= at:
                 del self._retry[name]
@@ -117,7 +117,7 @@ class Stepper:
 
     @property
     def disk_fault(self) -> WorldError | None:
-        """Why the disk has refused a record that is still to be saved; None while there is none."""
+        """Why the disk has refused a record that is still to be saved; None if there is none."""
         return self._refused if self._retry else None
 
     def retry_at(self) -> float:
@@ -160,7 +160,7 @@ class Stepper:
         return True
 
     def _serve_stable_at_least(self, model: DeviceModel, now: float) -> None:
-        """A disk that takes no record prevents the step; it does not prevent stable from serving after a boot."""
+        """Serves stable after a boot even if the disk takes no record: that prevents the step alone."""
         if model.slot.serving is None:
             self._perform(model, Load(model.state.record.stable), now)
 

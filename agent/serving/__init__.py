@@ -1,1 +1,1 @@
-"""The data plane: rows and tensors in, predictions out, and measurements. Knows nothing of updates."""
+"""The data plane: rows and tensors in, predictions out, and measurements. Refuses to know updates."""

@@ -1,7 +1,8 @@
-"""What one version takes of arrays: names, types, ranks and sizes, one size for each named dimension, what may miss.
+"""The arrays that one version accepts: names, types, ranks and sizes, one size for each named dimension, and missing
+cells.
 
-Decides after a failed run whether the arrays were to blame: the check costs a request nothing that the model takes.
-Refuses to know how arrays came.
+Decides after a failed run whether the arrays were to blame: a request that the model accepts pays nothing for the
+check. Refuses to know where arrays come from.
 """
 
 import math
@@ -17,7 +18,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Manifest, Tensor
 
 FEW = 2048
-"""Numbers up to which the sum of squares is computed at once."""
+"""The most numbers of which the sum of squares is computed at once."""
 MAX_NAMED = 8
 """Columns that an error names."""
 ROWS = "rows"
@@ -25,7 +26,7 @@ ROWS = "rows"
 
 
 class Acceptance:
-    """The arrays that one version takes; decisions are made once, from its manifest."""
+    """The arrays that one version accepts; all decisions are made once, from its manifest."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.tensors = {tensor.name: tensor for tensor in manifest.inputs}
@@ -89,7 +90,9 @@ class Acceptance:
             raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN{_words_of(lacking)}, required")
 
     def stand_ins(self, name: str) -> tuple[str | None, ...]:
-        """Returns what stands for a missing text in each column of an input; None where the column requires one."""
+        """Returns the text that replaces a missing one in each column of an input; None where the column
+        requires one.
+        """
         return self._stand_ins if len(self.tensors) == 1 else (self._texts.get(name),)
 
     def blame(self, inputs: Mapping[str, Any]) -> BadInput | None:
@@ -130,14 +133,14 @@ def _check_texts(name: str, array: Array) -> None:
 
 
 def _words_of(columns: Sequence[str]) -> str:
-    """` in a, b` for up to `MAX_NAMED` columns; empty for none."""
+    """Returns ` in a, b` for up to `MAX_NAMED` columns; empty for none."""
     return f" in {', '.join(columns[:MAX_NAMED])[:200]}" if columns else ""
 
 
 def _is_finite(array: Array) -> bool:
     """Whether a float array holds neither infinity nor NaN.
 
-    The sum of squares shows both in a third of the time, of a few numbers: more of them would be spread over threads.
+    The sum of squares shows both in a third of the time, but only for few numbers: more would be spread over threads.
     """
     if array.size <= FEW and math.isfinite(np.vdot(array, array)):
         return True
@@ -146,14 +149,15 @@ def _is_finite(array: Array) -> bool:
 
 @lru_cache(maxsize=8)
 def acceptance_of(manifest: Manifest) -> Acceptance:
-    """Returns the acceptance of a version, cached: it depends on the manifest alone."""
+    """Returns the acceptance of a version, cached, because it depends on the manifest alone."""
     return Acceptance(manifest)
 
 
 def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
     """Whether every answer that is not finite answers a row that holds infinity or NaN.
 
-    `answers` is float of shape (rows, ...). No model can be blamed for those; another non-finite answer is its own.
+    `answers` is float of shape (rows, ...). The model is not to blame for those; any other non-finite answer is its
+    fault.
     """
     rows = len(answers) if answers.ndim else 1
     bad = ~np.isfinite(answers.reshape(rows, -1)).all(axis=1)
@@ -166,7 +170,7 @@ def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
 
 
 def takes_shape(tensor: Tensor, shape: Sequence[int]) -> bool:
-    """Whether an input takes arrays of this shape; a size that a caller names may be below zero, and fits nothing."""
+    """Whether an input accepts arrays of this shape. A caller may name a negative size, which fits nothing."""
     fits = len(shape) == len(tensor.shape)
     for size, expected in zip(shape, tensor.shape, strict=False):
         fits = fits and size >= 0 and expected in (-1, size)
@@ -185,7 +189,7 @@ def _check_array(tensor: Tensor, array: Any) -> None:
 
 
 def _cast(array: Array, wanted: str) -> str:
-    """What to do where a number of another type was judged by the same cast at the push; "" where a cast may lose."""
+    """Says what to do about a number of another type if the push judged the same cast; "" if a cast may lose digits."""
     real = array.dtype.kind == "f" and wanted.startswith("float")
     return f": pass array.astype(numpy.{wanted}), as the rows of its push were" if real else ""
 

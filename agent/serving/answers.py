@@ -1,7 +1,7 @@
-"""The newest answers of one model, each under an id, until somebody says what was true.
+"""The newest answers of one model, each under an id, until its label comes.
 
 Decides how an answer is named, what is kept of it, and which one is dropped first. Refuses to know what a label means:
-`truth` compares. All but `next_number` and `name` is called under the slot's lock.
+`truth` compares. All methods but `next_number` and `name` are called under the slot's lock.
 """
 
 import itertools
@@ -18,22 +18,22 @@ from contract.labels import Answer
 
 BLOCK_BITS = 10
 BLOCK_SIZE = 1 << BLOCK_BITS
-"""Answers of one block: a model that is seldom asked takes the memory of one, 20 kB."""
+"""Answers of one block: a model that is rarely asked needs the memory of one block, 20 kB."""
 MAX_BLOCKS = 128
-"""Blocks of one model: its newest 131,072 answers, 2.7 MB. At one a second they are kept for 36 hours."""
+"""Blocks of one model: its newest 131,072 answers, 2.7 MB. At one answer a second they are kept for 36 hours."""
 MAX_ROW_VALUES = 131_072
 """Values, 9 bytes each, of the newest answers that have many rows."""
 MAX_CAPTURED_ROWS = 8
-"""Rows of one answer that may be captured: a bit for each in one byte."""
+"""The rows of one answer that may be captured: one byte has a bit for each."""
 MAX_VERSIONS = 64
 """Versions whose answers are known; the oldest of more is dropped with all its answers."""
 MAX_TEXTS = 4096
-"""Different texts among the answers of one model: names of classes. An answer beyond it meets no label."""
+"""The most different texts among the answers of one model: names of classes. A further text equals no label."""
 
 _NUMBER = re.compile(r"([0-9a-f]{1,16})(?:\.([0-9]{1,5}))?\Z")
 _KEPT, _TEXT, _MANY, _MUTE, _LABELLED = 1, 2, 4, 8, 16
-"""Bits of an answer's state: there is one; its value is a text; it has many rows; nothing in it can meet a label; it
-has met its label."""
+"""Bits of an answer's state: the answer exists; its value is a text; it has many rows; nothing in it can equal a label;
+its label has come."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -48,13 +48,13 @@ class Kept(msgspec.Struct, frozen=True):
     number: int
     row: int
     id: str = ""
-    """Names this row: the answer's id, with the number of the row where the answer has many."""
+    """Names this row: the answer's id, and the number of the row if the answer has many."""
     is_captured: bool = False
-    """Whether the row was captured: then its label follows it to the controller."""
+    """Whether the row was captured: then its label is sent to the controller as well."""
 
 
 class _Block:
-    """`BLOCK_SIZE` answers by place."""
+    """`BLOCK_SIZE` answers, by their place in the block."""
 
     __slots__ = ("at_s", "captured", "states", "values", "versions")
 
@@ -96,7 +96,7 @@ class Log(Protocol):
 
 
 class Answers:
-    """Answers by number. `prefix` begins each id, and no id of another model or of another start of the agent."""
+    """Answers by number. `prefix` begins each id; no other model and no other start of the agent uses it."""
 
     def __init__(self, prefix: str, log: Log | None = None) -> None:
         self.prefix = prefix
@@ -108,7 +108,7 @@ class Answers:
         self._next_version = itertools.count().__next__
         self._blocks: dict[int, _Block] = {}
         self._many: dict[int, tuple[array[float], bytearray]] = {}
-        """By number the values of the rows, and which of them have met their label."""
+        """By number the values of the rows, and which rows have their label."""
         self._row_values = 0
         self._texts: dict[str, int] = {}
         self._text_of: list[str] = []
@@ -151,7 +151,7 @@ class Answers:
         return name.startswith(self.prefix) or self.of(name) is not self
 
     def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
-        """Keeps an answer: one value, or a list with one for each row. `labelled`: it has met its label already."""
+        """Keeps an answer: one value, or a list with one for each row. `labelled`: it has its label already."""
         if self._log is not None:
             self._log.answered(number, version, value, at_s, labelled=labelled)
         block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
@@ -180,9 +180,9 @@ class Answers:
     def find(self, name: str) -> tuple[int, list[Kept]]:
         """Returns how many rows an id names, and those of them that wait for a label.
 
-        An id names all rows of an answer, or one of them: `3f-0-1c.0`. BadInput `answer_unknown` for one that was never
-        given or is kept no longer; `label_repeated` if no row waits; `label_invalid` if the answer holds nothing that
-        could meet a label.
+        An id names all rows of an answer, or one of them: `3f-0-1c.0`. BadInput `answer_unknown` for an id that was
+        never given or is not kept any more; `label_repeated` if no row waits; `label_invalid` if the answer holds
+        nothing that can equal a label.
         """
         if (earlier := self.of(name)) is not self:
             return earlier.find(name)
@@ -273,7 +273,7 @@ class Answers:
         return len(values), waiting
 
     def _keep_rows(self, number: int, rows: list[Any]) -> int:
-        """Keeps one value for each row; returns the bits that say so. Rows of several values meet no label."""
+        """Keeps one value for each row; returns the bits that say so. Rows of several values can equal no label."""
         texts = 0
         if rows and type(rows[0]) is list:
             rows = [row[0] for row in rows if len(row) == 1] if all(type(row) is list for row in rows) else []
@@ -301,7 +301,7 @@ class Answers:
         return self._texts.setdefault(text, len(self._texts))
 
     def _new_block(self, index: int) -> _Block | None:
-        """Returns a new block; None for answers that are older than all that are kept."""
+        """Returns a new block; None for answers that are older than all kept ones."""
         if len(self._blocks) >= MAX_BLOCKS:
             oldest = min(self._blocks)
             if index < oldest:

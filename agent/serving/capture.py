@@ -1,7 +1,7 @@
 """Which inferences are kept for the controller, and which of their columns: a sample, and those with low confidence.
 
-Decides by the device's own configuration, which alone says what may leave the device. Refuses to know where rows go.
-Called after every inference, from any thread.
+Decides by the device's own configuration, which alone says what may leave the device. Refuses to know where rows are
+sent. Called after every inference, from any thread.
 """
 
 import math
@@ -24,7 +24,7 @@ from contract.remote_config import CaptureRates
 MAX_WAITING = 1024
 """Rows that wait to be written; beyond it the oldest is dropped and counted."""
 MAX_ROWS_OF_REQUEST = MAX_CAPTURED_ROWS
-"""Rows of one request that are looked at: further rows of it say little more."""
+"""Rows of one request that are considered: further rows of it add little."""
 MAX_TEXT_CHARS = 256
 MAX_KEY_CHARS = MAX_FILE_CHARS = 128
 
@@ -32,7 +32,7 @@ Why = Literal["sampled", "hard"]
 
 
 class Capturer:
-    """Chooses rows of one model. `random` gives numbers from 0 to 1, `clock` seconds since 1970."""
+    """Chooses rows of one model. `random` returns numbers in [0, 1), `clock` seconds since 1970."""
 
     def __init__(
         self, policy: Capture, *, random: Callable[[], float], clock: Callable[[], float], dropped: Counter[str]
@@ -47,17 +47,19 @@ class Capturer:
         self.labels: deque[LateLabel] = deque()
         """Labels that came after their rows were captured."""
         self.note_captured: Callable[[str], None] = lambda _: None
-        """Hears the id of each row that is captured."""
+        """Is called with the id of each captured row."""
 
     def take_label(self, name: str, label: Answer) -> None:
-        """Keeps the label of a captured row, by the id of its answer, until it is written. From any thread."""
+        """Keeps the label of a captured row, by the id of its answer, until the label is written. From any thread."""
         if len(self.labels) >= MAX_WAITING:
             self.labels.popleft()
             self._dropped["captured_labels"] += 1
         self.labels.append(LateLabel(model=self._policy.model, id=name, label=label))
 
     def choose_by(self, rates: CaptureRates | None) -> None:
-        """Chooses by other rates from here on, None by the device's own; which columns are removed stays its own."""
+        """Chooses by other rates from here on; None means the device's own. The removed columns stay those of the
+        device.
+        """
         changed = (
             {} if rates is None else {"rate": float(rates.rate), "below_confidence": float(rates.below_confidence)}
         )
@@ -109,7 +111,7 @@ class Capturer:
         answered: tuple[Answer, Answer | None],
         about: About,
     ) -> None:
-        """Keeps a row: why, and its confidence; its answer, and its label."""
+        """Keeps a row: the reason, its confidence, its answer, and its label."""
         (why, confidence), (value, label) = chosen, answered
         kept = [column for column in manifest.columns if column not in self.removed][:MAX_COLUMNS]
         cells = typed_cells(manifest, values, kept)
@@ -134,7 +136,7 @@ class Capturer:
             self.note_captured(about.id)
 
     def _may_leave(self, key: str, values: Mapping[str, Any]) -> bool:
-        """Whether a key may leave the device: not one that repeats a cell that may not, nor one that is too long."""
+        """Whether a key may leave the device: not if it repeats a cell that may not, nor if it is too long."""
         return len(key) <= MAX_KEY_CHARS and all(str(values.get(column)) != key for column in self.removed)
 
 

@@ -1,7 +1,7 @@
-"""One cell of a row to a value of an input's type: what is missing, what is a number, what fits.
+"""Converts one cell of a row to a value of an input's type: decides what is missing, what is a number, and what fits.
 
-Decides for each cell whether the model may be asked with it. Words of a refusal name the column and never the cell:
-they travel to the controller, and what a row holds may not. Refuses to know who asks.
+Decides for each cell whether the model accepts it. The words of a refusal name the column and never the cell: they are
+sent to the controller, and the content of a row must not be. Refuses to know who asks.
 """
 
 import math
@@ -15,7 +15,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES
 
 Read = Callable[[Any], Any]
-"""Takes a cell that is there. BadInput `sample_invalid`, `value_range`."""
+"""Converts a cell that is not missing. BadInput `sample_invalid`, `value_range`."""
 _WORDS = {"true": 1, "false": 0}
 
 
@@ -32,7 +32,7 @@ def lacks_text(cell: Any) -> bool:
 
 
 def reader_of(column: str, datatype: str) -> Read:
-    """Returns what turns a cell that is there into a value for an input of `datatype`."""
+    """Returns the function that converts a cell that is not missing, for an input of `datatype`."""
     if datatype == "BYTES":
         return lambda cell: _text(column, cell)
     if datatype == "BOOL":
@@ -84,7 +84,7 @@ def _truth(column: str, cell: Any) -> bool:
 
 
 def _number(column: str, cell: Any) -> int | float:
-    """Returns the number that a cell says; true and false are 1 and 0, in text too."""
+    """Returns the number in a cell; true and false are 1 and 0, also as text."""
     plain = cell.item() if isinstance(cell, np.generic) else cell
     if isinstance(plain, bool | int | float):
         return _bounded(column, plain)

@@ -1,7 +1,7 @@
 """Compressed bodies, gzip and deflate, of requests and responses, each within a limit.
 
-Decides which codings are taken and when a response is worth packing. Refuses to know what a body says. Source: RFC
-9110, 8.4.1 and 12.5.3.
+Decides which codings are accepted and when a response is worth compressing. Refuses to know what a body says. Source:
+RFC 9110, 8.4.1 and 12.5.3.
 """
 
 import zlib
@@ -13,9 +13,9 @@ HEADER = "Accept-Encoding: gzip, deflate"
 MIN_PACKED_BYTES = 16 * 1024
 """A smaller response is not compressed: that takes 10 us for each KiB, and most clients are on this device."""
 LEVEL = 1
-"""Numbers as text shrink to 38 to 47 % at level 1, to 30 to 44 % at level 6, which takes seven times as long."""
+"""Numbers as text shrink to 38 to 47 % at level 1, and to 30 to 44 % at level 6, which takes seven times as long."""
 _GZIP, _ZLIB, _RAW = 31, 15, -15
-"""Window bits by which zlib knows the format."""
+"""Window bits, by which zlib recognises the format."""
 
 
 def takes_coding(name: bytes) -> bool:
@@ -43,7 +43,7 @@ def unpacked(body: bytes, coding: bytes, max_bytes: int) -> bytes:
 
 
 def _deflate_bits(body: bytes) -> int:
-    """Tells zlib's format, which the RFC means, from bare deflate, which some clients send."""
+    """Distinguishes zlib's format, which the RFC means, from bare deflate, which some clients send."""
     head = body[:2]
     return _ZLIB if len(head) == 2 and head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0 else _RAW
 

@@ -1,7 +1,8 @@
-"""What an inference of a version costs, told from its request before it is read: a fixed part and a part per row.
+"""What an inference of a version costs, estimated from its request before that is parsed: a fixed part and a part per
+row.
 
-Decides how rows are counted in bytes that nobody has parsed, and what is learned from each inference. Refuses to know
-what follows: the server decides by it which thread runs the next one.
+Decides how rows are estimated from unparsed bytes, and what is learned from each inference. Refuses to know what
+follows: by the estimate the server decides which thread runs the next one.
 """
 
 import math
@@ -15,7 +16,7 @@ from contract.manifest import DATATYPES, Tensor
 NEWEST = 0.05
 """The weight of the newest inference in an estimate."""
 _TEXT_BYTES = 5
-"""Of the shortest text: four bytes of length and one of its own."""
+"""Bytes of the shortest text: four bytes of length and one of its own."""
 
 
 class Cost:
@@ -32,7 +33,7 @@ class Cost:
     def expected_s(self, body: bytes, json_length: int | None) -> float:
         """Returns the expected seconds of a request's inference; infinity before the first one.
 
-        Rows are told by commas where it is JSON, by bytes where it is raw.
+        Rows are estimated from commas in JSON, and from bytes in raw data.
         """
         if not self._learned:
             return math.inf
@@ -45,7 +46,7 @@ class Cost:
         return self._fixed_s + rows * (self._fixed_s if self._row_s is None else self._row_s)
 
     def learn(self, inputs: Mapping[str, Array], seconds: float) -> None:
-        """Learns from an inference: from one row the fixed part, from many what each adds."""
+        """Learns from an inference: the fixed part from one row, the part per row from many."""
         size = 0
         for array in inputs.values():
             size += array.size

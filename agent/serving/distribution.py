@@ -1,7 +1,7 @@
 """How the inputs and answers of one version are distributed on this device: counts between edges from its golden set.
 
 Decides which inferences are counted (the first few of each interval) and when. Refuses to know whether a distribution
-has drifted and how many breaches are too many: counts add up across devices, and the controller judges them.
+has drifted and how many breaches are too many: counts are added across devices, and the controller judges them.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from contract.manifest import Manifest
 from contract.row_contract import BREACHES, Breaches, read_allowed
 
 MAX_WAITING = 64
-"""Inferences that wait to be counted; others are skipped until then."""
+"""The most inferences that wait to be counted; others are skipped."""
 MAX_ROWS = 16
-"""Of one request."""
+"""Rows of one request that are counted."""
 
 ByColumn = dict[str, tuple[int, ...]]
 
@@ -39,10 +39,10 @@ class Distribution:
         self._load = load
         self._lock = lock
         self._inputs = tuple(tensor.name for tensor in manifest.inputs) if manifest.columns else ()
-        """Whose rows are counted: of pictures and states nothing is, and nothing is kept."""
+        """Inputs whose rows are counted. Of pictures and states nothing is counted or kept."""
         plain = all(1 <= len(tensor.shape) <= 2 for tensor in manifest.outputs[:2])
         self._outputs = 2 if plain else 0
-        """Outputs that may hold an answer to be counted, or its probabilities."""
+        """Outputs that may hold a countable answer, or its probabilities."""
         self._reference: Reference | None = None
         self._waiting: list[tuple[list[Array], list[Array]]] = []
         self._features: dict[str, Array] = {}
@@ -51,14 +51,14 @@ class Distribution:
         self._breaches: dict[str, list[int]] = {}
 
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
-        """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
+        """Takes an inference if there is room. Copies the first rows of arrays of shape (rows, ...)."""
         if len(self._waiting) < MAX_WAITING:
             rows = [inputs[name][:MAX_ROWS].copy() for name in self._inputs if inputs[name].ndim]
             answers = [array[:MAX_ROWS] if array.ndim else array for array in outputs[: self._outputs]]
             self._waiting.append((rows, answers))
 
     def count(self) -> None:
-        """Counts what waits."""
+        """Counts the waiting inferences."""
         with self._lock:
             batch, self._waiting = self._waiting, []
             if not batch:
@@ -70,7 +70,9 @@ class Distribution:
             self._count(self._reference, batch)
 
     def _count(self, reference: Reference, batch: list[tuple[list[Array], list[Array]]]) -> None:
-        """Counts column by column: inferences of other widths or sizes are joined by column, or left out alone."""
+        """Counts column by column. Inferences of other widths or sizes are joined by column; if that fails, they alone
+        are left out.
+        """
         columns: dict[str, list[Array]] = {}
         answers: list[Array] = []
         regression = self._manifest.task == "regression"
@@ -87,7 +89,7 @@ class Distribution:
             self._output = counted if self._output is None else self._output + counted
 
     def _hold(self, name: str, pieces: list[Array]) -> None:
-        """Holds the cells of one column, which were counted, against the data contract."""
+        """Compares the counted cells of one column with the data contract."""
         if (held := self._contract.get(name)) is None:
             return
         found = held.count(np.concatenate(pieces))
@@ -111,7 +113,7 @@ class Distribution:
 
 
 def _counted(pieces: list[Array], edges: Edges) -> Array | None:
-    """Counts 1-D arrays of one column, any number of them; None where there is nothing, or nothing that can be told."""
+    """Counts 1-D arrays of one column, any number of them; None if nothing can be counted."""
     if not pieces:
         return None
     try:
@@ -121,7 +123,7 @@ def _counted(pieces: list[Array], edges: Edges) -> Array | None:
 
 
 def _contract(arrays: Mapping[str, Array], reference: Reference, manifest: Manifest) -> dict[str, Breaches]:
-    """The data contract by column. Categories are held to it where each one of the sample has a bin of its own."""
+    """The data contract by column. Categories are checked if each category of the sample has a bin of its own."""
     found = {}
     for name, allowed in read_allowed(arrays, manifest.columns).items():
         edges, counts = reference.features.get(name), reference.feature_counts.get(name, ())

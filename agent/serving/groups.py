@@ -1,7 +1,7 @@
 """Answers of a classifier by group, `column=value`, so that fairness can be watched over time.
 
-Decides which group a row belongs to and what is counted of it; counts add up across devices and intervals. Refuses to
-know which group deserves what, and which groups are too small to be shown: the controller decides that.
+Decides which group a row belongs to and what is counted of it; counts are added across devices and intervals. Refuses
+to know which differences are fair, and which groups are too small to be shown: the controller decides that.
 """
 
 from collections import OrderedDict
@@ -14,9 +14,9 @@ from contract.protocol import MAX_GROUPS
 
 MAX_VALUE_CHARS = 40
 MAX_ROWS = 64
-"""Of one request."""
+"""The rows of one request that are counted by group."""
 MAX_WAITING = 4096
-"""Answers whose groups are kept until their label comes: at one a second for an hour, some 500 kB."""
+"""The most answers whose groups are kept until their label comes: at one a second for an hour, about 500 kB."""
 OTHER = "other"
 
 
@@ -33,7 +33,7 @@ class Groups:
         """Counts an answered row by column name; its groups are kept for a label that comes later.
 
         `of` is the number of the answer and the row in it; number 0: no label will come. A row without a group column
-        belongs to no group of it.
+        belongs to no group of that column.
         """
         names = tuple(self._name(column, values[column]) for column in self._columns if column in values)
         if not names:
@@ -51,7 +51,7 @@ class Groups:
                 self._waiting.popitem(last=False)
 
     def judged_later(self, of: tuple[int, int], answer: Answer, label: Answer) -> None:
-        """Counts the label of a row that was answered before."""
+        """Counts the label of a row that was answered earlier."""
         if (names := self._waiting.pop(of, None)) is not None:
             self._judge(names, chosen=same_label(answer, self._positive), label=label)
 

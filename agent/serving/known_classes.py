@@ -1,8 +1,8 @@
 """Which labels name a class that a version of the model can answer.
 
 Decides that a label outside the classes of the version that answered is a true class only if another version of the
-model on this device has it: then the answer was wrong. Any other is a spelling mistake, or a class that no version
-knows: it says nothing about the version and is counted by itself. Refuses to know where labels come from.
+model on this device has it: then the answer was wrong. Any other label is a spelling mistake, or a class that no
+version knows. It says nothing about the version and is counted separately. Refuses to know where labels come from.
 """
 
 from collections.abc import Iterable

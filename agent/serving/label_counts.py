@@ -1,4 +1,4 @@
-"""What labels have said about the answers of one version.
+"""What labels say about the answers of one version.
 
 Decides what is added up. Refuses to know when a label comes: with its row, or long after the answer.
 """
@@ -9,7 +9,7 @@ from contract.labels import LARGEST
 
 
 class LabelCounts:
-    """Counts and sums; they have the names that `ModelInterval` gives them."""
+    """Counts and sums, with the names that `ModelInterval` gives them."""
 
     __slots__ = (
         "absolute_error_sum", "correct", "label_sum", "labelled", "labels_unknown", "labels_unusable", "measured",
@@ -28,7 +28,7 @@ class LabelCounts:
         self.correct += correct
 
     def add_number(self, value: float, label: float) -> float:
-        """Adds a regression's answer that has a label; returns how far apart they are, at most `LARGEST`."""
+        """Adds a regression's answer that has a label; returns their distance, at most `LARGEST`."""
         distance = min(abs(value - label), LARGEST)
         self.labelled += 1
         self.measured += 1

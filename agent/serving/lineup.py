@@ -23,13 +23,13 @@ from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 
 MAX_KNOWN_NEEDS = 8
-"""Versions of which it is remembered how much memory they need."""
+"""The most versions whose need of memory is kept."""
 ROOM = 1.3
-"""A session is loaded beside another if this much of its size is free."""
+"""A session is loaded beside another if its size times this factor is free."""
 
 
 class Lineup:
-    """The loaded versions of one model. `arrange` and `end_trial` return the versions that are to be drained."""
+    """The loaded versions of one model. `arrange` and `end_trial` return the replaced versions."""
 
     def __init__(self, slot: ModelSlot, runtime: Runtime, store: Store, dropped: Counter[str]) -> None:
         self._slot = slot
@@ -57,7 +57,8 @@ class Lineup:
     def arrange(self, plan: Plan) -> list[Serving]:
         """Loads missing versions and swaps them in atomically; returns the versions that are no longer needed.
 
-        WorldError if a version that must answer is damaged or does not load; then the versions before answer on.
+        WorldError if a version that must answer is damaged or cannot be loaded; then the versions before continue to
+        answer.
         """
         before = self.loaded
         answers = self._required(plan.answers, plan)
@@ -72,7 +73,9 @@ class Lineup:
         return [each for each in before if each not in now]
 
     def _compare(self, plan: Plan, versions: tuple[Serving | None, ...]) -> None:
-        """Prepares both sides of a trial: stable is judged by what follows, refusals by what stable takes."""
+        """Prepares both sides of a trial: stable is judged by later inferences only, and refusals by what stable
+        accepts.
+        """
         if plan.stable is None:
             return
         for each in {id(version): version for version in versions if version is not None}.values():
@@ -92,7 +95,7 @@ class Lineup:
         return [each for each in before if each not in self.loaded]
 
     def _install(self, plan: Plan, answers: Serving | None, spare: Serving | None) -> None:
-        """Swaps in an order in which a request is answered at every moment."""
+        """Swaps versions in an order in which a request can be answered at every moment."""
         slot, trial = self._slot, plan.answers
         self._end_shadow()
         if spare is not None:
@@ -114,13 +117,15 @@ class Lineup:
             self.shadow = None
 
     def _optional(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
-        """Loads stable beside a trial. A trial with a share of the requests requires it; one in a worker does not."""
+        """Loads stable beside a trial. A trial that answers a part of the requests requires it; a trial in a worker
+        does not.
+        """
         try:
             return self._required(assignment, plan)
         except EdgewardError:
             if plan.answers is not None and plan.answers.policy.traffic_share < 1:
                 raise
-            return None  # the trial serves all the same; requests that it cannot answer fail
+            return None  # the trial serves without it; requests that the trial cannot answer fail
 
     def _required(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
         if assignment is None:
@@ -148,7 +153,7 @@ class Lineup:
         return self._slot.prepare(assignment, session, self._distribution(assignment))
 
     def probed(self, report: ProbeReport) -> None:
-        """Remembers how much memory a version needs."""
+        """Keeps how much memory a version needs."""
         self.memory_mb[report.digest] = report.memory_mb
         while len(self.memory_mb) > MAX_KNOWN_NEEDS:
             del self.memory_mb[next(iter(self.memory_mb))]
@@ -168,7 +173,7 @@ class Lineup:
         return whole
 
     def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:
-        """Makes room for a session; returns the version that was unloaded for it, None if none was.
+        """Makes room for a session; returns the version that was unloaded for it, or None.
 
         WorldError `memory_short` if another version must stay or policy does not allow unloading it.
         """
@@ -200,13 +205,13 @@ class Lineup:
             try:
                 return decode_tensors(store.read(blob))
             except EdgewardError:
-                return {}  # with a damaged golden set nothing is counted; answers go on
+                return {}  # with a damaged golden set nothing is counted; the version still answers
 
         return Distribution(assignment.manifest, load, self._slot.lock)
 
 
 def _unlike(stable: Manifest, trial: Manifest) -> Manifest | None:
-    """Stable's manifest if the trial does not take the very same rows."""
+    """Returns stable's manifest if the trial does not accept exactly the same rows; else None."""
     before, after = (
         (each.inputs, each.columns, each.nan, each.required, each.missing_text) for each in (stable, trial)
     )
@@ -214,6 +219,6 @@ def _unlike(stable: Manifest, trial: Manifest) -> Manifest | None:
 
 
 def _runs_alike(before: TrialPolicy, after: TrialPolicy) -> bool:
-    """Whether a session that was loaded by one policy is what another one asks for."""
+    """Whether a session that was loaded under one policy fits another policy."""
     loaded, asked = ((each.isolated, each.threads, each.providers) for each in (before, after))
     return loaded == asked

@@ -11,7 +11,7 @@ from contract.protocol import MAX_DETAIL_CHARS
 
 
 class SensorLife(msgspec.Struct):
-    """One sensor."""
+    """The state and counts of one sensor."""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class SensorLife(msgspec.Struct):
         self.row_at = now
 
     def row_refused(self, words: str) -> None:
-        """Counts a row that got no answer because of what it holds."""
+        """Counts a row that got no answer because of its content."""
         self.refused += 1
         self.error = words[:MAX_DETAIL_CHARS]
 
@@ -43,7 +43,7 @@ class SensorLife(msgspec.Struct):
         self.error = words[:MAX_DETAIL_CHARS]
 
     def told(self, now: float) -> SensorState:
-        """Returns all of it as a message."""
+        """Returns the state and counts as a message."""
         return SensorState(
             name=self.name,
             kind=self.kind,
@@ -60,7 +60,7 @@ class SensorLife(msgspec.Struct):
 
 
 class SinkLife(msgspec.Struct):
-    """One sink."""
+    """The state and counts of one sink."""
 
     name: str
     kind: str
@@ -74,7 +74,7 @@ class SinkLife(msgspec.Struct):
     delivered_at: float | None = None
 
     def took(self, count: int, now: float) -> None:
-        """Counts predictions that were taken."""
+        """Counts predictions that the sink accepted."""
         self.state = "running"
         self.delivered += count
         self.delivered_at = now
@@ -86,7 +86,7 @@ class SinkLife(msgspec.Struct):
         self.error = words[:MAX_DETAIL_CHARS]
 
     def told(self, now: float) -> SinkState:
-        """Returns all of it as a message."""
+        """Returns the state and counts as a message."""
         return SinkState(
             name=self.name,
             kind=self.kind,
@@ -100,5 +100,5 @@ class SinkLife(msgspec.Struct):
 
 
 def sayable(words: str) -> str:
-    """Returns words as a message can carry them: file names may hold bytes that are no text."""
+    """Returns words in a form that a message can carry: file names may hold bytes that are no text."""
     return words.encode(errors="replace").decode()

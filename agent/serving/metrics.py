@@ -46,7 +46,8 @@ FAMILIES = {
     "process_start_time_seconds": ("gauge", "When the agent started, since 1970."),
 }
 LE_EVERY = 2
-"""Every second edge of contract.histogram is told: powers of two, from 1 us. All of them make a page twice as long."""
+"""Every second edge of contract.histogram is exported: powers of two, from 1 us. All edges would make a page twice as
+long."""
 ROLES = ("stable", "trial")
 
 Sample = tuple[str, Mapping[str, str], float]
@@ -60,7 +61,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """What the operating system says of the agent."""
+    """What the operating system says about the agent."""
 
     cpu_s: float
     rss_bytes: float
@@ -71,13 +72,13 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a device knows of itself besides its slots. What is not known is left out."""
+    """What a device knows about itself besides its slots. Unknown facts are left out."""
 
     counters: Mapping[str, int] = {}
     expiries: Mapping[str, int] = {}
     models: Mapping[str, ModelFacts] = {}
     link: tuple[bool, float] | None = None
-    """Whether it is up, and for how many seconds it has been so."""
+    """Whether the link is up, and for how many seconds it has been up or down."""
     lives: Lives = ((), ())
     process: Process | None = None
     build: Mapping[str, str] = {}

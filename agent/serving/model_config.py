@@ -1,6 +1,7 @@
-"""A model's configuration in Triton's words, for clients that ask for it before they send anything: perf_analyzer does.
+"""A model's configuration in Triton's terms, for clients that ask for it before they send a request, such as
+perf_analyzer.
 
-Decides what a signed manifest means in those words. Refuses to know how it is sent. Source: Triton's extension
+Decides how a signed manifest is expressed in those terms. Refuses to know how it is sent. Source: Triton's extension
 "model configuration", https://github.com/triton-inference-server/server/tree/main/docs/protocol.
 """
 
@@ -9,11 +10,12 @@ from typing import Any
 from contract.manifest import Manifest, Tensor
 
 MAX_BATCH = 1024
-"""Rows that are named as the most of one request. More are answered: perf_analyzer asks for no more than is named."""
+"""The number of rows that is named as the largest batch. Larger requests are answered as well, but perf_analyzer sends
+none."""
 BACKEND, PLATFORM = "onnxruntime", "onnxruntime_onnx"
 MISSING_TEXT = "edgeward.missing_text"
-"""Begins the name of the parameter that says which text stands for a missing one in a column: binary tensors have no
-`null`, so a client writes this text in its place."""
+"""The beginning of a parameter's name. The parameter says which text stands for a missing one in a column: binary
+tensors have no `null`, so a client writes this text in its place."""
 _TYPES = {"BYTES": "TYPE_STRING"}
 
 

@@ -1,7 +1,7 @@
 """What is measured about inferences: a note for each, which takes 0.1 us, and counts made later from many notes.
 
-Decides what is counted, and when: a note that cannot be counted costs nothing but itself. Refuses to know how an
-inference is made.
+Decides what is counted, and when. A note that cannot be counted affects no other note. Refuses to know how an inference
+is made.
 """
 
 import math
@@ -31,17 +31,19 @@ MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
 WORDS_EVERY_S = 3600.0
-"""Seconds until a code's words are told again: the first ones say what is wrong, a thousand more say no more."""
+"""Seconds until the words of a code are sent again: the first words say what is wrong, and a thousand more would add
+nothing."""
 
 Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
 """Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows; the
-number of the answer, 0 for one that nobody hears of; when it began, in monotonic seconds."""
+number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
 
 
 class Observed:
     """The notes of one version and the counts made from them. `lock` guards the counts; notes need none.
 
-    `perf_s` is a monotonic clock in seconds, for how often words are told. `dropped` counts notes that were skipped.
+    `perf_s` is a monotonic clock in seconds, which limits how often words are sent. `dropped` counts notes that were
+    skipped.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Observed:
         self._tally = Tally()
         groups = tuple(column for column in assignment.manifest.groups if column not in private)
         self.groups = Groups(groups, assignment.manifest.positive) if groups and self._classifies else None
-        """Called under the lock; None where no groups are watched."""
+        """Called under the lock; None if no groups are watched."""
         self._said_at: dict[str, float] = {}
         self._untold: dict[str, str] = {}
         self._longest_s = 0.0
@@ -98,7 +100,7 @@ class Observed:
         return interval
 
     def take_faults(self) -> dict[str, str]:
-        """Returns words by code that were not taken yet: what was wrong with the first row of each."""
+        """Returns the new words by code: what was wrong with the first row of each."""
         if not self._untold:
             return {}
         with self._lock:
@@ -112,20 +114,22 @@ class Observed:
             return merge((self._lifetime, self._tally.latency)), self._lifetime_s
 
     def note(self, seconds: float, fault: Code, words: str, rows: int = 1) -> None:
-        """Notes an inference that failed, and what was wrong in words."""
+        """Notes a failed inference, and what was wrong in words."""
         self.notes.append((seconds, fault, None, None, rows, 0, 0.0))
         self.fault(fault, words)
         if len(self.notes) >= MAX_NOTES:
             self.count()
 
     def fault(self, fault: Code, words: str) -> None:
-        """Keeps what was wrong with an inference, in words, where they are the first of their code."""
+        """Keeps in words what was wrong with an inference, if they are the first words of their code."""
         with self._lock:
             self._say(fault, words)
             self._judged_inferences.error_words = self._judged_inferences.error_words or sayable(words)
 
     def refuse(self, code: Code, words: str, *, alone: bool = False) -> None:
-        """Counts a request that was not what the version takes: no inference. `alone`: stable would have taken it."""
+        """Counts a request that the version cannot accept: it is no inference. `alone`: stable would have
+        accepted it.
+        """
         with self._lock:
             self._tally.refuse(code, alone=alone)
             self.failed["refused", str(code)] += 1
@@ -148,17 +152,18 @@ class Observed:
                 self.groups.add_tensors(number, known, answers.reshape(len(answers), -1)[:, 0])
 
     def refuse_label(self) -> None:
-        """Counts a label that is none; the row is answered all the same."""
+        """Counts an invalid label; the row is still answered."""
         with self._lock:
             self._tally.labels.labels_unusable += 1
 
     def note_unknown_class(self) -> None:
-        """Counts a label of no known class; the row is answered all the same."""
+        """Counts a label of no known class; the row is still answered."""
         with self._lock:
             self._tally.labels.labels_unknown += 1
 
     def judged_later(self, at_s: float, correct: bool | None, distance: float | None, label: float) -> None:
-        """Judges by a label that came after its inference was counted, unless that began before all that is judged.
+        """Judges by a label that came after its inference was counted, unless the inference is older than all judged
+        ones.
 
         Called under the lock.
         """
@@ -172,14 +177,14 @@ class Observed:
             self._judged_inferences.compare(found.rows, found.agreed)
 
     def judge_anew(self) -> None:
-        """Judges by what follows alone: of stable, when a trial begins beside it."""
+        """Judges by later inferences only: used for stable when a trial begins beside it."""
         self.count()
         with self._lock:
             self._judged_inferences = JudgedInferences(self._assignment.policy.judged_inferences)
             self._judged_since_s = self._perf_s()
 
     def take_longest_s(self) -> float:
-        """Returns the seconds of the longest inference since the last call."""
+        """Returns the duration of the longest inference since the last call, in seconds."""
         self.count()
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
@@ -195,7 +200,7 @@ class Observed:
             for note in batch:
                 try:
                     self._count(note, named)
-                except Exception:  # whatever an answer holds, it costs this note alone
+                except Exception:  # a bad answer loses this note alone
                     self._dropped["notes_skipped"] += 1
             self._tally.predictions.update(named)
             self._answers.write()
@@ -225,7 +230,7 @@ class Observed:
         _name(value, named, classifies=self._classifies)
 
     def _say(self, code: str, words: str) -> None:
-        """Keeps a code's words for the message and the log, unless they were told lately."""
+        """Keeps a code's words for the message and the log, unless they were sent a short time ago."""
         now = self._perf_s()
         if now - self._said_at.get(code, -math.inf) >= WORDS_EVERY_S:
             self._said_at[code] = now

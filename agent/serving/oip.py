@@ -1,9 +1,9 @@
 """The Open Inference Protocol v2: a request in, a response out. Any KServe or Triton client works against it.
 
-Decides routes, what a request must hold, and the protocol's own status words (the protocol is HTTP, so they are its
-language). Refuses to know sockets, and changes no model: loading and unloading belong to the controller.
-Source: https://github.com/kserve/open-inference-protocol, with Triton's binary tensor, statistics and repository
-extensions (https://github.com/triton-inference-server/server/tree/main/docs/protocol).
+Decides routes, what a request must hold, and the status codes of the protocol, which are those of HTTP. Refuses to know
+sockets, and changes no model: loading and unloading belong to the controller. Source:
+https://github.com/kserve/open-inference-protocol, with Triton's binary tensor, statistics and repository extensions
+(https://github.com/triton-inference-server/server/tree/main/docs/protocol).
 """
 
 import math
@@ -45,11 +45,13 @@ NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 """Triton's other extensions below /v2. A request for one gets the answer that it is not served."""
 _encode = msgspec.json.encode
 _Chosen = list[tuple[int, Tensor, bool]]
-"""Of each output that was asked for: its place, the tensor, and whether it is sent as bytes."""
+"""For each requested output: its place, the tensor, and whether it is sent as bytes."""
 
 
 class Endpoint:
-    """Answers requests to all models of a device. `slots` is called for each request: models come and go."""
+    """Answers requests to all models of a device. `slots` is called for each request, because models are added and
+    removed.
+    """
 
     def __init__(
         self,
@@ -161,7 +163,9 @@ class Endpoint:
         raise Refused(404, f"no such path: {'/' + '/'.join(parts)[:100]!r}; {words}")
 
     def _is_ready(self) -> bool:
-        """Whether each version that must serve does. A newcomer that was rejected or is on its way is none of them."""
+        """Whether each version that must serve does. A first version that was rejected or is still being fetched need
+        not.
+        """
         slots = self._slots().values()
         if any(slot.due and slot.serving is None for slot in slots):
             return False
@@ -275,7 +279,7 @@ def _heed_timeout(timeout_us: int, request: Request, now_ns: int) -> None:
 
 
 def _parsed(serving: Serving, request: Request) -> tuple[InferRequest, memoryview]:
-    """Reads a request. One that nobody could read counts as refused by the version that answers by default."""
+    """Reads a request. An unreadable request counts as refused by the version that answers by default."""
     try:
         return read_infer(request)
     except Refused as refused:
@@ -284,7 +288,7 @@ def _parsed(serving: Serving, request: Request) -> tuple[InferRequest, memoryvie
 
 
 def _wanted(serving: Serving, asked: InferRequest) -> _Chosen:
-    """Returns the outputs that were asked for. To ask for one that the version does not give counts as refused."""
+    """Returns the requested outputs. A request for an output that the version does not give counts as refused."""
     try:
         return _chosen(serving.assignment.manifest.outputs, asked)
     except Refused as refused:
@@ -293,7 +297,7 @@ def _wanted(serving: Serving, asked: InferRequest) -> _Chosen:
 
 
 def _accepted(serving: Serving, asked: InferRequest, tail: memoryview) -> dict[str, Array]:
-    """Returns the inputs as arrays. What the version does not take counts as refused, and is raised as BadInput."""
+    """Returns the inputs as arrays. Inputs that the version does not accept count as refused, and raise BadInput."""
     try:
         return _inputs(serving.assignment.manifest, asked, tail)
     except BadInput as error:
@@ -359,7 +363,7 @@ def _respond(model: str, serving: Serving, asked: InferRequest, chosen: _Chosen,
 
 
 def _chosen(tensors: tuple[Tensor, ...], asked: InferRequest) -> _Chosen:
-    """Returns the outputs that were asked for, in that order: all of them if none was. `Refused` before the run."""
+    """Returns the requested outputs, in that order; all of them if none was named. `Refused` before the run."""
     all_binary = asked.parameters is not None and asked.parameters.binary_data_output
     if not asked.outputs:
         return [(place, tensor, all_binary) for place, tensor in enumerate(tensors)]
@@ -391,5 +395,5 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
 
 
 def _described(tensor: Tensor) -> dict[str, Any]:
-    """A tensor as the protocol describes it; names of dimensions are no part of that."""
+    """Returns a tensor as the protocol describes it, without names of dimensions."""
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}

@@ -1,4 +1,4 @@
-"""Labels and metrics over HTTP, beside the Open Inference Protocol: what an application says later about answers.
+"""Labels and metrics over HTTP, beside the Open Inference Protocol: what an application reports later about answers.
 
 Decides what such a request must hold, and the status of each refusal. Refuses to know how labels count: `truth` does.
 """
@@ -12,7 +12,8 @@ from agent.serving.slot import ModelSlot
 from contract.errors import BadInput, Code
 
 _STATUSES = {Code.ANSWER_UNKNOWN: 404, Code.LABEL_REPEATED: 409}
-"""Besides 400. A label whose answer is not known any more comes too late, and comes in vain again."""
+"""Statuses other than 400. A label for an answer that is not known any more is too late, and sending it again does not
+help."""
 
 
 class Feedback(msgspec.Struct):
@@ -21,11 +22,11 @@ class Feedback(msgspec.Struct):
     id: str
     """The answer's id: the header `Edgeward-Answer-Id` of its response; `.3` at its end names its fourth row."""
     label: Any
-    """A label, or a list with one for each row of the answer, null where it is missing."""
+    """A label, or a list with one for each row of the answer; null where it is missing."""
 
 
 class Metric(msgspec.Struct):
-    """The body of a number of the application's own."""
+    """The body of a number that the application measures."""
 
     name: str
     value: float
@@ -54,7 +55,7 @@ def take_feedback(slot: ModelSlot, request: Request) -> Response:
 
 
 def take_metric(slot: ModelSlot, request: Request) -> Response:
-    """Counts a number of the application's own. `Refused` 400 or 404; WorldError `not_serving`."""
+    """Counts a number that the application measures. `Refused` 400 or 404; WorldError `not_serving`."""
     try:
         asked = _METRIC(request.body)
         slot.metric(asked.name, asked.value, asked.id)

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol's endpoint takes and gives: a request and a response over HTTP, and their JSON.
+"""Requests and responses of the Open Inference Protocol over HTTP, and their JSON.
 
 Decides which fields a request may hold, and refuses those that ask for what is not served. Refuses to know models.
 """
@@ -16,9 +16,9 @@ from agent.serving.tensors import GivenTensor
 JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
 MAX_ID_CHARS = 256
 _TYPES = (BYTES_TYPE, "application/x-www-form-urlencoded", "text/plain", "")
-"""Besides everything with `json` in its name: what `curl -d` and `fetch` say of a body that nobody has named."""
+"""Accepted types besides those with `json` in their name: what `curl -d` and `fetch` send by default."""
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b')
-"""A string, or Python's word for a number that is missing, which JSON does not know."""
+"""A string, or Python's word for a missing number, which JSON does not have."""
 
 
 class Request(msgspec.Struct, gc=False):
@@ -39,9 +39,9 @@ class Request(msgspec.Struct, gc=False):
     plain: bool = True
     """Whether a response needs no header but those that every response has."""
     received_ns: int = 0
-    """When the request was whole, on the clock of the statistics."""
+    """When the request was complete, on the clock of the statistics."""
     stop: Stop | None = None
-    """Ends the inference if nobody waits for it any more; None where it is too short for that."""
+    """Ends the inference when nobody waits for it any more; None for one that is too short for that."""
 
 
 class Response(msgspec.Struct, gc=False):
@@ -54,7 +54,7 @@ class Response(msgspec.Struct, gc=False):
     headers: tuple[str, ...] = ()
     """Further header lines."""
     answer_id: str = ""
-    """Of an inference, names the answer for a label that comes later: the header `Edgeward-Answer-Id`."""
+    """The id of an inference's answer, for a label that comes later: the header `Edgeward-Answer-Id`."""
 
 
 class Refused(Exception):
@@ -75,7 +75,7 @@ class OutputParameters(msgspec.Struct):
 
 
 class WantedOutput(msgspec.Struct):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: OutputParameters | None = None

@@ -19,7 +19,7 @@ MAX_WAITING = 1000
 
 
 class Predicted(Message, frozen=True, omit_defaults=True):
-    """One line of a sink. What a row does not have is left out."""
+    """One line of a sink. Values that a row does not have are left out."""
 
     at: float
     """Seconds since 1970."""
@@ -27,10 +27,10 @@ class Predicted(Message, frozen=True, omit_defaults=True):
     release: int
     value: str | float
     id: str = ""
-    """Names the answer, for a label that comes later."""
+    """The id of the answer, for a label that comes later."""
     key: str = ""
     confidence: float | None = None
-    """The largest probability, in [0, 1]; None where the model gives none."""
+    """The largest probability, in [0, 1]; None if the model gives none."""
     file: str = ""
     """The name of the file, of an image or a sound."""
     offset_s: float | None = None
@@ -40,7 +40,7 @@ class Predicted(Message, frozen=True, omit_defaults=True):
 
 
 def line_of(prediction: Prediction, at: float, columns: Collection[str] = (), *, with_key: bool = True) -> bytes:
-    """Returns one line of a sink as JSON. `at` is seconds since 1970, `columns` the input cells that go with it."""
+    """Returns one line of a sink as JSON. `at` is seconds since 1970; `columns` are the input cells in the line."""
     row = prediction.row
     values = row.values if row is not None else {}
     manifest = prediction.manifest

@@ -14,17 +14,17 @@ class Plan(msgspec.Struct, frozen=True):
 
     answers: Assignment | None
     beside: Assignment | None = None
-    """Answers what is not the trial's, and what the trial's process could not."""
+    """Answers the requests that are not the trial's, and those that the trial's process could not answer."""
     shadow: Assignment | None = None
-    """Repeats what was answered, to be compared."""
+    """Repeats inferences, so that both answers can be compared."""
     reverse: Assignment | None = None
-    """Stable as a shadow of the trial; the trial serves without it, too."""
+    """Stable as a shadow of the trial, which serves without it as well."""
     stable: Assignment | None = None
-    """What callers were made for, while something is tried."""
+    """The version for which callers were made, during a trial."""
 
 
 def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
-    """Returns what serving `wanted` takes. WorldError `shadow_alone` for a shadow with nothing to run beside."""
+    """Returns the plan for serving `wanted`. WorldError `shadow_alone` for a shadow without a version to run beside."""
     if wanted is None or not in_trial:
         return Plan(wanted)
     if wanted.policy.mode == "shadow":

@@ -1,6 +1,6 @@
 """Between a sensor's row and a model's arrays: columns to inputs, and the first output to an answer.
 
-Decides which columns a row must have. Refuses to know who asks; `cells` reads what stands in them.
+Decides which columns a row must have. Refuses to know who asks; `cells` reads the cells of the columns.
 """
 
 import struct
@@ -18,13 +18,13 @@ from contract.labels import Answer
 from contract.manifest import DATATYPES, Manifest
 
 _PACKED = {2: "e", 4: "f", 8: "d"}
-"""How `struct` names floats of so many bytes."""
+"""The names by which `struct` knows floats of so many bytes."""
 MAX_NAMED = 8
 """Columns that a sentence names."""
 
 
 class _Column:
-    """One column: how its cells are read, and what stands for a missing one."""
+    """One column: how its cells are read, and what replaces a missing one."""
 
     def __init__(self, manifest: Manifest, name: str, datatype: str) -> None:
         self.name = name
@@ -60,8 +60,8 @@ class RowEncoder:
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Returns arrays of one row by input name: one of shape (1, columns), or one of (1, 1) for each column.
 
-        Dtypes are the manifest's, text as object. BadInput names the column: `sample_invalid` for one that is not
-        there or no number, `value_missing`, `value_range`.
+        Dtypes are the manifest's, text as object. BadInput names the column: `sample_invalid` for one that is missing
+        or no number, `value_missing`, `value_range`.
         """
         try:
             row = [values[column] for column in self._names]
@@ -74,10 +74,10 @@ class RowEncoder:
         return self._read(row)
 
     def typed(self, values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
-        """Returns cells by column as the version's inputs have them: a number is one though it came as text.
+        """Returns cells by column in the types of the version's inputs: a number in text becomes a number.
 
-        None for a missing cell. A column that is no input, and a cell that could not be read, stay as they came. A row
-        that is one list, by the name of the input, is taken apart.
+        None for a missing cell. A column that is no input, and a cell that could not be read, stay unchanged. A row
+        that is one list, by the name of the input, is split into its columns.
         """
         if self._matrix and self._inputs[0][0] in values and len(self._names) > 1:
             whole = np.ravel(np.asarray(values[self._inputs[0][0]], dtype=object)).tolist()
@@ -86,10 +86,10 @@ class RowEncoder:
         return {name: _typed(known.get(name), values.get(name)) for name in columns}
 
     def _quick_matrix(self, row: list[Any]) -> dict[str, Array] | None:
-        """Returns the matrix of a row of plain numbers; None where a cell has to be looked at.
+        """Returns the matrix of a row of plain numbers; None if a cell has to be read by itself.
 
-        Packing refuses a number that is too large for the dtype, and what is none; the sum shows infinity and NaN. It
-        takes 0.9 us for 20 columns, less than numpy does to convert them without a look.
+        Packing refuses whatever is no number or too large for the dtype; the sum shows infinity and NaN. It takes 0.9
+        us for 20 columns, less than numpy needs to convert them unchecked.
         """
         name, dtype = self._inputs[0]
         try:
@@ -101,7 +101,7 @@ class RowEncoder:
         return None
 
     def _quick_text(self, row: list[Any]) -> dict[str, Array] | None:
-        """Returns the matrix of a row of numbers in text, as CSV has them; None where a cell has to be looked at."""
+        """Returns the matrix of a row of numbers in text, as CSV has them; None if a cell has to be read by itself."""
         name, dtype = self._inputs[0]
         try:
             matrix = np.array([row], dtype=np.float64)
@@ -141,7 +141,7 @@ def _typed(column: _Column | None, cell: Any) -> Any:
         return None
     try:
         return column.read(cell)
-    except BadInput:  # a cell that the version refuses: the row was not answered by it
+    except BadInput:  # a cell that the version refuses: the version did not answer the row
         return cell
 
 
@@ -167,7 +167,7 @@ def count_rows(inputs: Mapping[str, Array]) -> int:
 def refuse_unequal_rows(inputs: Mapping[str, Array], manifest: Manifest) -> None:
     """Raises BadInput `tensors_invalid` for inputs whose first axis counts the same rows and differs in length.
 
-    onnxruntime would stretch one row to stand for all. Axes that the model names otherwise count something else.
+    onnxruntime would broadcast one row to all. Axes that the model names otherwise count something else.
     """
     lengths: dict[str, tuple[str, int]] = {}
     for tensor in manifest.inputs:

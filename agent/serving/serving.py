@@ -1,6 +1,6 @@
-"""One loaded version: its session, and what is measured around each inference.
+"""One loaded version: its session, and what is measured for each inference.
 
-Decides what an inference notes, and whether its arrays or the model are to blame for one that fails. Refuses to know
+Decides what is noted of an inference, and whether its arrays or the model are to blame for a failure. Refuses to know
 which version answers a request: `slot` does.
 """
 
@@ -28,13 +28,13 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
 _UNKNOWN_CATEGORY = "Unknown Category"
-"""Words of onnxruntime's OneHotEncoder where scikit-learn's refuses a row, too: the row is to blame."""
+"""Words of onnxruntime's OneHotEncoder for a row that scikit-learn's refuses as well: the row is to blame."""
 
 _ONE_ROW = "the model keeps state between requests: a request is one row of one stream"
 
 
 class _Unloaded:
-    """Stands in for a session whose memory was needed."""
+    """Replaces a session whose memory was needed."""
 
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
@@ -81,7 +81,8 @@ class Serving:
         self._checks_first = bool(self.acceptance.tied or self.acceptance.texts)
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.predecessor: Manifest | None = None
-        """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
+        """Stable's manifest, kept by a trial that accepts other rows: it tells whether stable would accept what the
+        trial refuses."""
         self._answers = answers
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self.observed = Observed(
@@ -164,7 +165,7 @@ class Serving:
         return self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
 
     def _run_until(self, inputs: Inputs, stop: Stop) -> list[Array]:
-        """Runs the session unless `stop` is set; `Stopped` if it was set meanwhile and has ended the inference."""
+        """Runs the session unless `stop` is set. `Stopped` if it was set during the run and has ended the inference."""
         if stop.why:
             raise Stopped(stop.why)
         try:
@@ -177,9 +178,9 @@ class Serving:
             stop.ends_by(None)
 
     def settle(self, label: Any) -> Answer | None:
-        """Returns the label as this version's answers are held against it; None where it is missing, or none at all.
+        """Returns the label in the form of this version's answers; None if it is missing or invalid.
 
-        One that is none is counted.
+        An invalid label is counted.
         """
         settled = settle_label(label, regression=not self._classifies)
         if isinstance(settled, Unusable):
@@ -188,8 +189,8 @@ class Serving:
         return settled
 
     def counted(self, label: Answer | None) -> Answer | None:
-        """Returns a settled label if it counts for or against this version; None, and counts it, if it is of no known
-        class.
+        """Returns a settled label if it counts for or against this version. A label of no known class is counted as
+        such; then None.
         """
         if label is None or not self._classifies:
             return label
@@ -200,7 +201,9 @@ class Serving:
         return None
 
     def refuse(self, error: BadInput, takes: Callable[[Manifest], object]) -> None:
-        """Counts a request that this version does not take. `takes` raises BadInput if another one does not either."""
+        """Counts a request that this version does not accept. `takes` raises BadInput if another version does not
+        either.
+        """
         alone = False
         if self.predecessor is not None:
             try:
@@ -221,7 +224,7 @@ class Serving:
             return interval
         try:
             counts = self.distribution.take()
-        except Exception:  # a distribution that cannot be counted costs no other measure
+        except Exception:  # a distribution that cannot be counted must lose no other measure
             self._dropped["distributions_skipped"] += 1
             return interval
         return msgspec.structs.replace(
@@ -231,7 +234,7 @@ class Serving:
     def _failed(
         self, error: Exception, inputs: Inputs | None, row: Mapping[str, Any] | None, seconds: float
     ) -> Exception:
-        """Counts a request that failed, as refused or as a fault; returns what the caller is told."""
+        """Counts a failed request, as refused or as a fault; returns the error for the caller."""
         blame: BadInput | None = None
         if isinstance(error, BadInput):
             blame = error

@@ -1,6 +1,6 @@
-"""A version that repeats what stable answered: its answers are compared and judged, never used.
+"""A version that repeats the inferences of stable: its answers are compared and judged, and never used.
 
-Decides which inferences it repeats within its budget of time and memory, and how far two answers lie apart. Refuses to
+Decides which inferences it repeats within its budget of time and memory, and how much two answers differ. Refuses to
 know what follows. `see_row` and `see_tensors` are called from any thread, `run` by the agent's own.
 """
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 MAX_WAITING = 64
 """Inferences that wait to be repeated; a further one is dropped and counted."""
 MAX_VALUES = 64 * 1024
-"""Of one request's inputs; a larger one is not repeated."""
+"""The values in one request's inputs; a larger request is not repeated."""
 MAX_SLICE_S = 0.05
 """Seconds after which the agent handles other work first."""
 AGREEING = 0.1
-"""Two numbers agree when they differ by less than this share of stable's."""
+"""Two numbers agree if they differ by less than this fraction of stable's."""
 
 
 class _Copy(msgspec.Struct, gc=False):
     inputs: Inputs | None
     values: Mapping[str, Any] | None
     outputs: list[Array] | None
-    """None where the other version failed: its failures are repeated as often as its answers, so that both sides count
-    the same rows."""
+    """None if the other version failed. Its failures are repeated as often as its answers, so that both sides count the
+    same rows."""
     label: Answer | None
     key: str = ""
 
@@ -77,7 +77,9 @@ class Shadow:
         label: Answer | None = None,
         about: object = None,
     ) -> None:
-        """Queues a row that the other version was asked, if share and budget allow. Cells may be arrays."""
+        """Queues a row that the other version has answered, if `traffic_share` and budget allow. Cells
+        may be arrays.
+        """
         if manifest is not self.candidate.assignment.manifest and self._takes(
             sum(getattr(cell, "size", 1) for cell in values.values()), _key_of(about)
         ):
@@ -86,7 +88,9 @@ class Shadow:
     def see_tensors(
         self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: object = None
     ) -> None:
-        """Queues copies of tensors that the other version was asked, shapes (rows, ...), if share and budget allow."""
+        """Queues copies of tensors that the other version has answered, shapes (rows, ...), if the fraction and the
+        budget allow.
+        """
         if manifest is not self.candidate.assignment.manifest and self._takes(
             sum(array.size for array in inputs.values()), _key_of(about)
         ):
@@ -95,7 +99,7 @@ class Shadow:
 
     def _takes(self, size: int, key: str) -> bool:
         """Whether an inference is repeated: of a model with state all of a stream, or none."""
-        self._seen += 1  # two threads may count one number twice: then both are taken, or neither
+        self._seen += 1  # two threads may count one number twice: then both rows are taken, or neither
         chosen_by = key.encode() if key and self.candidate.streams is not None else b"%d" % self._seen
         if self._repeated_share < 1.0 and hashed(chosen_by, self._salt) >= self._repeated_share:
             return False
@@ -105,7 +109,7 @@ class Shadow:
         return True
 
     def run(self, now: float) -> None:
-        """Repeats inferences that wait, as long as the budget allows."""
+        """Repeats waiting inferences as long as the budget allows."""
         if not self._waiting or now < self._resume_at:
             return
         began_s = self._perf_s()
@@ -121,7 +125,7 @@ class Shadow:
         candidate = self.candidate
         try:
             _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, candidate.counted(copy.label), key=copy.key)
-        except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
+        except Exception:  # the runtime's exceptions share no base class; a failed shadow is counted and stops nothing
             return
         if copy.outputs is None:
             return

@@ -1,4 +1,4 @@
-"""The slot that serves one model: an atomic reference to a version, and those that watch what it answers.
+"""The slot that serves one model: an atomic reference to a version, and the watchers of its answers.
 
 Decides how a version is swapped and which one answers a request. Refuses to know why a swap happens, and what an
 inference notes: `serving` does.
@@ -28,16 +28,16 @@ from contract.messages import ModelInterval
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One answer, and which version gave it."""
+    """One answer, and the version that gave it."""
 
     model: str
     release: int
     value: Answer
     latency_us: float
     id: str = ""
-    """Names this answer until its truth is known: hand it to `feedback` with the label."""
+    """The id of this answer until its label is known: pass it to `feedback` with the label."""
     row: Sample | None = None
-    """What was asked."""
+    """The row of the request."""
     outputs: Sequence[Array] = ()
     """All outputs in the manifest's order, shapes (1, ...)."""
     manifest: Manifest | None = None
@@ -50,21 +50,21 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One answer to tensors, and which version gave it."""
+    """One answer to tensors, and the version that gave it."""
 
     id: str
-    """Names the answer until its truth is known: hand it to `feedback` with a label for each row."""
+    """The id of the answer until its labels are known: pass it to `feedback` with a label for each row."""
     release: int
     outputs: list[Array]
     """In the manifest's order, shapes (rows, ...), not copied."""
 
 
 class About(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an answer besides its inputs and outputs. Each may be empty."""
+    """Facts about an answer besides its inputs and outputs. Each may be empty."""
 
     id: str = ""
     key: str = ""
-    """Who or what was asked about."""
+    """Who or what the request is about."""
     file: str = ""
 
 
@@ -74,7 +74,7 @@ NOTHING = About()
 class Watcher(Protocol):
     """Sees inferences. It must be quick and must copy arrays that it keeps: they belong to the caller.
 
-    `outputs` is None where the model failed on what it takes.
+    `outputs` is None if the model failed on inputs that it accepts.
     """
 
     def see_row(
@@ -126,7 +126,8 @@ class ModelSlot:
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
         self.watchers: tuple[Watcher, ...] = ()
-        """See every answered inference. Replaced, never changed: other threads read it."""
+        """They see every answered inference. The tuple is replaced and never modified, because other threads read
+        it."""
         self.fallback: Serving | None = None
         """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
@@ -134,8 +135,8 @@ class ModelSlot:
         self.private: frozenset[str] = frozenset()
         """Columns whose values never leave this device, not even as names of groups."""
         self.due = False
-        """Whether a version must serve: one was confirmed here, or is on trial. A newcomer that is being fetched, or
-        was rejected, is not due."""
+        """Whether a version must serve: one was confirmed here, or is on trial. A first version that is being fetched,
+        or was rejected, is not due."""
 
     @property
     def serving(self) -> Serving | None:
@@ -144,7 +145,7 @@ class ModelSlot:
 
     @property
     def versions(self) -> tuple[Serving, ...]:
-        """All versions that can be asked; the one that answers by default is first."""
+        """All versions that can be asked; the one that answers by default comes first."""
         return tuple(each for each in (self._serving, self.fallback) if each is not None)
 
     def prepare(
@@ -171,7 +172,7 @@ class ModelSlot:
         )
 
     def swap(self, serving: Serving | None) -> Serving | None:
-        """Makes `serving` answer from now on; returns the version before it, which is to be drained."""
+        """Makes `serving` answer from now on; returns the version before it, which still answers what it has begun."""
         before, self._serving = self._serving, serving
         return before
 
@@ -183,7 +184,7 @@ class ModelSlot:
         return fallback
 
     def watch_stall(self) -> None:
-        """Measures the longest inference from now on: one that overlaps a swap shows what the swap costs."""
+        """Begins to measure the longest inference: one that overlaps a swap shows what the swap costs."""
         if (serving := self._serving) is not None:
             serving.observed.take_longest_s()
             self._overlapping = (serving,)
@@ -228,20 +229,20 @@ class ModelSlot:
     def _show_row(
         self, serving: Serving, sample: Sample, outputs: list[Array] | None, label: Answer | None, name: str = ""
     ) -> None:
-        """Shows a row to all watchers; one that cannot take it is no reason not to answer."""
+        """Passes a row to all watchers; the row is answered even if a watcher fails."""
         for watcher in self.watchers:
             try:
                 about = About(name, sample.key, sample.file)
                 watcher.see_row(serving.assignment.manifest, sample.values, outputs, label, about)
-            except Exception:  # whatever a row holds, it costs this watcher this row
+            except Exception:  # a bad row is lost for this watcher alone
                 self.dropped["rows_unwatched"] += 1
 
     def _show_tensors(self, serving: Serving, inputs: Inputs, outputs: list[Array] | None, about: About) -> None:
-        """Shows tensors to all watchers, as `_show_row` does."""
+        """Passes tensors to all watchers, as `_show_row` does."""
         for watcher in self.watchers:
             try:
                 watcher.see_tensors(serving.assignment.manifest, inputs, outputs, about)
-            except Exception:  # as above
+            except Exception:  # bad tensors are lost for this watcher alone
                 self.dropped["rows_unwatched"] += 1
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
@@ -250,7 +251,7 @@ class ModelSlot:
         `inputs` are arrays by input name, shapes (rows, ...) and dtypes as in the manifest. Requests of one `key` go to
         one version, and are a stream where the model has state; without a key the first input's bytes choose the
         version, and a request stands alone. BadInput `tensors_invalid`, `value_missing`,
-        `value_range` for arrays that the version does not take; raises what the runtime raises for others.
+        `value_range` for arrays that the version does not accept; raises what the runtime raises for others.
         """
         serving = self._serving
         if serving is None or self.split is not None:
@@ -258,7 +259,9 @@ class ModelSlot:
         return self.run_or_fall_back(serving, inputs, None, key)[1]
 
     def ask(self, inputs: Inputs, key: str = "") -> Asked:
-        """Returns what `run` returns with the answer's id, under which it is kept for its label: 0.5 us more."""
+        """Returns what `run` returns with the answer's id, under which the answer is kept for its label. It takes 0.5
+        us more.
+        """
         number = self.answers.next_number()
         serving, outputs = self.run_or_fall_back(self._chosen(inputs, key), inputs, None, key, number)
         return Asked(self.answers.name(number), serving.assignment.manifest.release, outputs)
@@ -275,9 +278,9 @@ class ModelSlot:
     def run_or_fall_back(
         self, serving: Serving, inputs: Inputs, stop: Stop | None = None, key: str = "", number: int = 0
     ) -> tuple[Serving, list[Array]]:
-        """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
-        died. The answer is kept under `number`, unless that is 0. WorldError if there is no fallback, `Stopped` by
-        `stop`; BadInput for what the version does not take; raises what the runtime raises, which is counted.
+        """Returns outputs as `run` does, and which version gave them: the fallback if the version's own process died.
+        The answer is kept under `number`, unless that is 0. WorldError if there is no fallback, `Stopped` by `stop`;
+        BadInput for arrays that the version does not accept; raises what the runtime raises, which is counted.
         """
         try:
             outputs = serving.infer(inputs, None, None, stop, number, key=key)[1]
@@ -300,8 +303,8 @@ class ModelSlot:
         return serving, outputs
 
     def feedback(self, name: str, label: Any) -> Labelled:
-        """Counts what was true of an answer, for the version that gave it. BadInput `answer_unknown`,
-        `label_repeated`, `label_invalid`, `label_unknown`.
+        """Counts the label of an answer, for the version that gave it. BadInput `answer_unknown`, `label_repeated`,
+        `label_invalid`, `label_unknown`.
 
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """
@@ -319,12 +322,12 @@ class ModelSlot:
                 each.observed.count()
 
     def note_captured(self, name: str) -> None:
-        """Notes that the row of this id was captured: its label is to follow it."""
+        """Notes that the row of this id was captured: its label must be sent as well."""
         with self.lock:
             self.answers.note_captured(name)
 
     def metric(self, name: str, value: float, answer: str = "") -> None:
-        """Counts a number of the application's for the version that gave `answer`, an id, or that serves now.
+        """Counts a number that the application measures for the version that gave `answer`, an id, or that serves now.
 
         BadInput `metric_invalid`, `answer_unknown`; WorldError `not_serving`.
         """
@@ -340,7 +343,7 @@ class ModelSlot:
         self.truth.metric(name, value, serving.observed.version)
 
     def take_tally(self) -> ModelInterval | None:
-        """Returns what the version that answers by default has inferred since the last call; None if nothing."""
+        """Returns what the version that answers by default has inferred since the last call; None for nothing."""
         serving = self._serving
         return None if serving is None else serving.take_interval()
 

@@ -1,6 +1,6 @@
-"""Which requests a trial answers, and which rows a shadow repeats: a keyed hash of what names the request.
+"""Which requests a trial answers, and which rows a shadow repeats: decided by a keyed hash of the request's key.
 
-Decides by key alone, so that a device answers one key alike before and after a restart. Refuses to know versions.
+Decides by key alone, so that the same version answers a key before and after a restart. Refuses to know versions.
 """
 
 import hashlib
@@ -9,11 +9,13 @@ import msgspec
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
+    """Which requests a trial answers: one key always gets the same version, and a raised `traffic_share` only adds
+    keys.
+    """
 
     traffic_share: float
     salt: str
-    """Names the trial, so that the next trial gets other keys, independent of these."""
+    """The name of the trial, so that the next trial gets other keys, independent of these."""
 
     def has(self, key: str | bytes) -> bool:
         """Whether the trial answers requests of this key."""
@@ -21,10 +23,10 @@ class Split(msgspec.Struct, frozen=True):
 
 
 def hashed(raw: bytes, salt: str) -> float:
-    """Returns a number in [0, 1) that looks random and is always the same for these bytes and this salt.
+    """Returns a number in [0, 1) that looks random and is always the same for the same bytes and salt.
 
-    Of one key under two salts the numbers are independent. Of a checksum such as CRC-32 they differ by a constant: the
-    keys of two trials then overlapped wholly or not at all. Source: BLAKE2b, RFC 7693.
+    The numbers of one key under two salts are independent. With a checksum such as CRC-32 they differ by a constant:
+    the keys of two trials then overlapped wholly or not at all. Source: BLAKE2b, RFC 7693.
     """
     digest = hashlib.blake2b(raw, digest_size=6, key=salt.encode()[-64:]).digest()
     return int.from_bytes(digest, "little") / 2.0**48

@@ -31,7 +31,7 @@ class Tally:
         self.labels = LabelCounts()
         self.latency = [0] * LATENCY_BUCKETS
         self.row_latency: list[int] | None = None
-        """None while every inference has had one row."""
+        """None while every inference has had a single row."""
         self.predictions: Counter[str] = Counter()
         self.compared = 0
         self.agreed = 0
@@ -66,7 +66,7 @@ class Tally:
         self.refused_alone += alone
 
     def compare(self, found: Compared) -> None:
-        """Adds how a shadow's answers compare with stable's."""
+        """Adds the result of comparing a shadow's answers with stable's."""
         self.compared += found.rows
         self.agreed += found.agreed
         self.divergence = merge((self.divergence, found.divergence))
@@ -93,12 +93,12 @@ class Tally:
 
 
 def sayable(words: str) -> str:
-    """A text as a message can carry it: short, and without the half characters that models answer now and then."""
+    """Returns a text as a message can carry it: short, and without the unpaired surrogates that some models answer."""
     return words[:MAX_WORDS_CHARS].encode(errors="replace").decode()
 
 
 def _named(predictions: Counter[str]) -> dict[str, int]:
-    """Counts by answer, the rarest merged as "other"; answers with the same beginning are one."""
+    """Returns counts by answer, with the rarest summed as "other"; answers that begin alike are counted as one."""
     named: Counter[str] = Counter()
     for label, count in predictions.most_common(MAX_LABELS):
         named[sayable(label)[:MAX_NAME_CHARS]] += count

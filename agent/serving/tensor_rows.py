@@ -1,7 +1,7 @@
 """Rows of models whose inputs are tensors: a picture, a piece of sound, a state. Cells are arrays by input name.
 
-Decides which shapes a cell may have: the input's own, or one dimension less where its first one is rows. Refuses to
-know who asks, and columns: `rows` encodes those.
+Decides which shapes a cell may have: the input's own, or one dimension less if its first one is rows. Refuses to know
+who asks, and columns: `rows` encodes those.
 """
 
 from collections.abc import Mapping

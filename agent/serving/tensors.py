@@ -24,12 +24,12 @@ _NARROW: dict[str, tuple[str, Any, float]] = {
     "FP16": ("e", np.dtype(np.float16), float(np.finfo(np.float16).max)),
     "FP32": ("f", np.dtype(np.float32), float(np.finfo(np.float32).max)),
 }
-"""By datatype: how `struct` names it, numpy's dtype, the largest number."""
+"""By datatype: its name in `struct`, numpy's dtype, the largest number."""
 MAX_PACKED = 64 * 1024
 """Cells that are packed at once, which takes a third of numpy's time or less: as many as `SLICE_BYTES` can hold."""
 MAX_ELEMENTS = 16 * 1024 * 1024
 SLICE_BYTES = 128 * 1024
-"""Of a list in JSON that is read at once, with the interpreter's lock: 2 ms."""
+"""Bytes of a JSON list that are read at once while the interpreter's lock is held: 2 ms."""
 _CELL: dict[str, Any] = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float}
 
 
@@ -84,7 +84,7 @@ def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
 
 
 def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
-    """Returns the number of elements; BadInput if the model does not take the shape."""
+    """Returns the number of elements; BadInput if the model does not accept the shape."""
     if not takes_shape(wanted, given.shape):
         raise _wrong(given, "shape", f"{given.shape[:8]}, the model takes {list(wanted.shape)}")
     count = math.prod(given.shape)
@@ -116,7 +116,7 @@ def _from_json(given: GivenTensor, count: int, acceptance: Acceptance) -> Array:
 
 
 def _in_slices(given: GivenTensor, data: bytes, dtype: Any) -> tuple[Array, bool]:
-    """Reads a long flat list piece by piece, cut at commas, so that other threads have their turn between two.
+    """Reads a long flat list piece by piece, cut at commas, so that other threads can run between two pieces.
 
     Returns also whether a piece held more than plain values.
     """
@@ -146,9 +146,9 @@ def _held(given: GivenTensor, cells: Any, dtype: Any, count: int) -> Array:
 
 
 def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
-    """Returns numbers as FP16 or FP32; BadInput `value_range` for those that do not fit.
+    """Returns numbers as FP16 or FP32; BadInput `value_range` for numbers that do not fit.
 
-    Packing refuses them by itself, and takes a few cells faster than numpy does.
+    Packing refuses such numbers by itself, and takes a few cells faster than numpy does.
     """
     row = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
     code, dtype, largest = _NARROW[given.datatype]
@@ -158,7 +158,7 @@ def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
         wide = np.array(cells, dtype=np.float64)
         if not wide.size or -largest <= wide.min() <= wide.max() <= largest:
             return wide.astype(dtype)
-    except struct.error:  # nested deeper than it looked
+    except struct.error:  # nested more deeply than it looked
         return _narrowed(given, [np.array(cells, dtype=np.float64).ravel().tolist()], count)
     except OverflowError:
         pass
@@ -200,7 +200,7 @@ def _read_cells(
 
 def _stand_in(given: GivenTensor, text: str | None) -> float | str:
     if given.datatype.startswith("FP"):
-        return float("nan")  # `acceptance` says whether the model takes it
+        return float("nan")  # `acceptance` says whether the model accepts it
     if given.datatype == "BYTES" and text is not None:
         return text
     raise BadInput(Code.VALUE_MISSING, f"input {given.name[:64]!r}: null, and the model requires every value")

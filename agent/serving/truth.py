@@ -1,7 +1,7 @@
-"""What an application says later: what was true of an answer, and numbers of its own by name.
+"""What an application reports later: labels of answers, and numbers that it measures, by name.
 
-Decides for which version and for which minute a label counts. Refuses to know how an answer was made, and through which
-door a label comes. Any thread may call it.
+Decides for which version and for which minute a label counts. Refuses to know how an answer was made, and how a label
+arrives. Any thread may call it.
 """
 
 import math
@@ -22,26 +22,27 @@ from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
 from contract.messages import MAX_METRICS, MetricSums, ModelInterval
 
 STRETCH_S = 60.0
-"""Labels are counted together that belong to answers of one such stretch: the controller compares the same ones."""
+"""Seconds of one interval. Labels of answers in the same interval are counted together, and the controller compares the
+same intervals."""
 MAX_STRETCHES = 1440
-"""Stretches that wait to be sent, of one model: a day. Of more, the oldest is dropped and counted."""
+"""The most intervals of one model that wait to be sent: a day. Beyond it, the oldest is dropped and counted."""
 METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}\Z")
 
 
 class Labelled(msgspec.Struct, frozen=True):
-    """What became of a label: the release that had answered, and the rows that were counted."""
+    """The effect of a label: the release that had answered, and the rows that were counted."""
 
     release: int
     rows: int
     rows_unknown: int = 0
-    """Rows whose label was of no known class: they wait for another one."""
+    """Rows whose label was of no known class: they still wait for a label."""
 
 
 class _Stretch(msgspec.Struct):
     counts: LabelCounts
     assignment: Assignment
     at_s: float
-    """The sum of the moments at which its rows were answered."""
+    """The sum of the times at which its rows were answered."""
     rows: int = 0
 
 
@@ -56,17 +57,18 @@ class Truth:
         self._stretches: dict[tuple[int, int], _Stretch] = {}
         self._metrics: dict[int, dict[str, MetricSums]] = {}
         self.follow: Callable[[str, Answer], None] = lambda _id, _label: None
-        """Takes the label of a captured row by the row's id; the part that captures rows sets it. Under the lock."""
+        """Is called with the label and the id of a captured row. The part that captures rows sets it. Called under the
+        lock."""
         self.results: Counter[str] = Counter()
         """Labels since the agent started: `counted`, `unusable`, `unknown_class`, or the code of a refusal."""
         self.metrics: dict[str, MetricSums] = {}
-        """The application's numbers since the agent started, over all versions."""
+        """The numbers that the application measured since the agent started, over all versions."""
 
     def tell(self, name: str, label: Any, observed: Iterable[Observed]) -> Labelled:
-        """Counts the label of an answer, or a list with one for each of its rows, None where it is missing.
+        """Counts the label of an answer, or a list with one for each of its rows; None where a label is missing.
 
-        `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`,
-        `label_unknown` where no row has a label of a known class.
+        `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`, or
+        `label_unknown` if no row has a label of a known class.
         """
         loaded = list(observed)
         for each in loaded:
@@ -142,7 +144,9 @@ class Truth:
         return found
 
     def metric(self, name: str, value: float, version: int) -> None:
-        """Counts a number of the application's for a version, which `Answers` knows. BadInput `metric_invalid`."""
+        """Counts a number that the application measures, for a version that `Answers` knows. BadInput
+        `metric_invalid`.
+        """
         if not METRIC_NAME.match(name):
             words = "use up to 64 letters, digits and '_', beginning with no digit"
             raise BadInput(Code.METRIC_INVALID, f"metric {name[:80]!r}: {words}")
@@ -162,7 +166,7 @@ class Truth:
             return self._answers.version_of(name)
 
     def take(self, room: int) -> list[ModelInterval]:
-        """Returns what was counted and not taken yet, metrics first: at most `room` entries. The rest waits."""
+        """Returns what was counted and not returned yet, metrics first: at most `room` entries. The rest waits."""
         now, room, found = self._perf_s(), max(0, room), []
         with self._lock:
             for version in list(self._metrics)[:room]:

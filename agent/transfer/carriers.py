@@ -42,7 +42,7 @@ class LinkCarrier:
         self._link.subscribe(_names(blob, indices), qos=0)
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Unsubscribes from these chunks."""
+        """Cancels the requests for these chunks by unsubscribing."""
         self._link.unsubscribe(_names(blob, indices))
 
 

@@ -45,7 +45,7 @@ class Transfer:
         self._missing = list(reversed(range(followed.count, self.blob.chunk_count)))
         self._asked: dict[int, None] = {}
         self._held: dict[int, bytes] = {}
-        """Chunks that have arrived before their turn."""
+        """Chunks that arrived before those that precede them."""
         self._in_flight = FIRST_IN_FLIGHT
         self._began = self._lap_began = self._heard_at = now
         self._lap_bytes = self._received = self._claimed = 0

@@ -86,7 +86,9 @@ class Download:
 
     @property
     def transfers(self) -> bool:
-        """Tells whether chunks are on their way: not outside the hours for it, and not while the last are decoded."""
+        """Tells whether chunks are being received: not outside the allowed hours, and not while the last ones are
+        decoded.
+        """
         return self._unpacking is None and self._opens_at is None
 
     def wants(self, digest: str) -> bool:

@@ -1,8 +1,8 @@
-"""Following another controller, with the models that the device serves: a step on the device itself, by its owner.
+"""The device follows another controller and keeps its models: a step on the device itself, by its owner.
 
-Decides what is forgotten (whom the device trusted, and what those had allowed) and what stays (every model, its record
-and its files, sensors, labels). The new configuration is the commit point: until it is in its place, the device is its
-old controller's. Whoever may write these files may do this; no message can. Refuses to know MQTT.
+Decides what is deleted (the old trust, and what it had allowed) and what stays (every model, its record and its files,
+sensors, labels). The new configuration is the commit point: until it is in place, the device belongs to its old
+controller. Anybody who may write these files may do this; no message can. Refuses to know MQTT.
 """
 
 import tomllib
@@ -27,11 +27,11 @@ FILES = ("device.key", "device.pem", "ca.pem", "root.json")
 
 
 def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDisk) -> Path:
-    """Trades a claim of the new controller for a certificate and makes it this device's controller.
+    """Exchanges a claim of the new controller for a certificate and makes it this device's controller.
 
-    The caller holds the state directory's lock. Returns the directory of the new credentials. BadInput
-    `claim_refused`, `config_invalid`: then the device is its old controller's. WorldError `disk_full`,
-    `controller_unreachable`: then too.
+    The caller holds the state directory's lock. Returns the directory of the new credentials. BadInput `claim_refused`,
+    `config_invalid`, WorldError `disk_full`, `controller_unreachable`: after each of them the device still belongs to
+    its old controller.
     """
     claim = read_claim(claim_file)
     if claim.device != config.device.name:
@@ -63,7 +63,7 @@ def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDi
 
 
 def _forget(store: Store) -> None:
-    """Trust begins anew. Records of models stay; their generations end with the old director's keys."""
+    """Deletes the old trust. Records of models stay; their generations end with the old director's keys."""
     record, _ = store.load_device()
     if record is not None:
         store.save_device(msgspec.structs.replace(record, min_releases={}))
@@ -71,7 +71,9 @@ def _forget(store: Store) -> None:
 
 
 def _free_directory(parent: Path) -> Path:
-    """`controller-2` beside the configuration, or the first such name that is free: old credentials stay readable."""
+    """Returns `controller-2` beside the configuration, or the first such name that is free: old credentials stay
+    readable.
+    """
     number = 2
     while (parent / f"controller-{number}").exists():
         number += 1
@@ -79,7 +81,9 @@ def _free_directory(parent: Path) -> Path:
 
 
 def _checked(edited: str, config: Config, changed: Mapping[str, Mapping[str, str]], path: Path) -> str:
-    """The edited text, if it says what the old one said but for what was changed; BadInput names the keys otherwise."""
+    """Returns the edited text if nothing but the wanted changes differs from the old one; otherwise BadInput names the
+    keys.
+    """
     wanted: dict[str, Any] = msgspec.to_builtins(config)
     for table, values in changed.items():
         wanted[table] = {**wanted[table], **values}

@@ -1,6 +1,7 @@
 """The credentials of a device, read from the files of its enrolment: the root of trust, and the key for its messages.
 
-Decides whether the files can be used. It is separate from `config`, because it imports python-tuf and cryptography.
+Decides whether the files can be used. The module is separate from `config`, because it imports python-tuf and
+cryptography.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What arrives signed: trust bundles, roots, roles and desired documents, from a message to assignments.
+"""Signed documents: trust bundles, roots, roles and desired documents, from a message to assignments.
 
 Makes verified metadata and high-water marks durable before anything follows from them. Decides the order in which
-documents are handled; `pending` decides whether one is admitted. Refuses to know what becomes of an assignment.
+documents are handled; `pending` decides whether one is admitted. Refuses to know what follows from an assignment.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,28 +26,30 @@ from contract.trust.verified import Trusted, role_expiries
 from contract.wire import decode
 
 MAX_BEHIND_S = 120.0
-"""A clock that is further behind signed time is wrong; the controller's own may be off by a little."""
+"""Seconds. A clock that is further behind signed time is wrong; the controller's own clock may differ by a little."""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What follows from a document, for the models that it names. All others stay as they are."""
+    """What follows from a document, for the models that it names. All other models stay as they are."""
 
     admitted: tuple[Assignment, ...] = ()
     refused: tuple[BadInput, ...] = ()
     withdrawn: Mapping[str, int] = {}
-    """Models that the device shall no longer run, by the generation of that order."""
+    """Models that the device shall no longer run, with the generation of that order."""
     erasures: tuple[Erasure, ...] = ()
     """Captured rows to delete."""
     new_director: bool = False
-    """Whether another key than before says what runs here: it numbers what it says by itself."""
+    """Whether another key than before says what runs here: it has its own numbering of generations."""
     config: RemoteConfig | None = None
-    """What is to count in place of the device's own configuration."""
+    """The remote configuration, which replaces parts of the device's own."""
     is_desired: bool = False
-    """Whether it follows from a desired document that has just been accepted."""
+    """Whether this follows from a desired document that was just accepted."""
 
 
 class Documents:
-    """The signed side of one device. Raises BadInput with the kind of fault; what was verified before it stays."""
+    """The signed documents of one device. Raises BadInput with the kind of fault; what was verified
+    before stays valid.
+    """
 
     def __init__(
         self,
@@ -65,13 +67,15 @@ class Documents:
         self._link = link
         self.record = record
         self._expiries: tuple[Trusted, dict[str, int]] | None = None
-        """What the device remembers beyond single models, as it is now."""
+        """The trusted metadata, and when its roles expire, in seconds since 1970."""
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
             self._pending.restore_roles(store.load_roles())
 
     def clock_fault(self, now: datetime) -> BadInput | None:
-        """What is wrong with a clock that says `now`, if anything is: signed time shows one that is behind."""
+        """Returns in words what is wrong with a clock that shows `now`, if anything is: signed time proves that it is
+        behind.
+        """
         behind_s = (chain.time_floor(self._pending.trusted, now) - now).total_seconds()
         if behind_s <= MAX_BEHIND_S:
             return None
@@ -83,7 +87,7 @@ class Documents:
         return [topics.trust(), topics.desired(self._identity.device), *roles]
 
     def receive(self, topic: str, payload: bytes, now: float) -> Found | None:
-        """Returns what follows from a message; None if it is no document that this device waits for."""
+        """Returns what follows from a message; None if it is no document for which this device waits."""
         if topic == topics.desired(self._identity.device):
             return self._desired(payload, now)
         if topic == topics.trust():
@@ -103,7 +107,7 @@ class Documents:
         return inquiry
 
     def tick(self, now: float) -> Found | None:
-        """Reports documents that have not come, once that is due."""
+        """Reports missing documents once that is due."""
         return self._admit(now) if now >= self._pending.wake_at() else None
 
     def wake_at(self) -> float:
@@ -111,17 +115,17 @@ class Documents:
         return self._pending.wake_at()
 
     def expiries(self) -> dict[str, int]:
-        """When the roles expire that are relied on, by name, in seconds since 1970; from any thread."""
+        """When the trusted roles expire, by name, in seconds since 1970; from any thread."""
         trusted = self._pending.trusted
         if self._expiries is None or self._expiries[0] is not trusted:
             self._expiries = (trusted, role_expiries(trusted))
         return self._expiries[1]
 
     def _follow(self, now: float) -> Found:
-        """Follows the newest bundle; asks first for roots between the trusted one and the bundle's.
+        """Follows the newest bundle; first asks for the roots between the trusted one and those of the bundle.
 
-        Each root is durable before anything else is looked at: a key that it revokes is believed no more, whatever
-        stands behind it in the bundle.
+        Each root is durable before anything else is verified: from then on a key that it revokes is not accepted,
+        whatever follows in the bundle.
         """
         if (version := self._pending.missing_root()) is not None:
             self._link.subscribe([topics.root(version)])
@@ -136,7 +140,7 @@ class Documents:
         return self._trust(trusted, now)
 
     def _trust(self, trusted: Trusted, now: float) -> Found:
-        """Relies on verified metadata once it is durable, and retries documents that waited for it."""
+        """Trusts verified metadata once it is durable, and reads again the documents that waited for it."""
         self._keep_trusted(trusted)
         self._keep_trusted(self._pending.retry_roles())
         held, self._pending.held_desired = self._pending.held_desired, None
@@ -174,7 +178,7 @@ class Documents:
         return msgspec.structs.replace(found, new_director=rotated, is_desired=True, **said)
 
     def begin_numbering(self) -> None:
-        """Makes durable that the records of models hold no generation of a former director any more."""
+        """Makes durable that the records of models hold no generation of a former director."""
         self._keep(msgspec.structs.replace(self.record, numbered_by=self.record.high_water.keyids))
 
     def _admit(self, now: float) -> Found:

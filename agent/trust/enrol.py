@@ -1,7 +1,7 @@
-"""Enrolment: a key that never leaves the device, a certificate for it, and a configuration that uses both.
+"""Enrolment: a key that never leaves the device, a certificate for that key, and a configuration that uses both.
 
-Decides what is written, and in which order: a certificate is in its place before anything refers to it. Asks the
-controller over HTTP, by the standard library. Refuses to know MQTT, and how a file becomes durable.
+Decides what is written, and in which order: a certificate is in place before anything refers to it. Asks the controller
+over HTTP with the standard library. Refuses to know MQTT, and how a file becomes durable.
 """
 
 import json
@@ -48,9 +48,9 @@ url = "{url}"
 
 
 def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
-    """Makes a key, trades the claim for its certificate, writes both and a configuration; returns its path.
+    """Makes a key, exchanges the claim for its certificate, writes both and a configuration; returns its path.
 
-    BadInput: not a claim, or one that is used or too old (`claim_refused`); a directory that holds a device already.
+    BadInput: no claim, or one that is used or too old (`claim_refused`), or a directory that already holds a device.
     WorldError `disk_full`, `disk_failed`, `controller_unreachable`.
     """
     claim = read_claim(claim_file)
@@ -71,7 +71,7 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
 
 
 def enrol_at_first_start(claim_file: Path, open_disk: OpenDisk) -> bool:
-    """Trades the claim beside a configuration for the certificate there, and removes it; False if that was done before.
+    """Exchanges the claim beside a configuration for the certificate, and removes it; False if that was done before.
 
     BadInput and WorldError as of `enrol`: the device has no certificate, and the next start tries again.
     """
@@ -85,7 +85,9 @@ def enrol_at_first_start(claim_file: Path, open_disk: OpenDisk) -> bool:
 
 
 def _trade(claim: Claim, disk: Disk) -> None:
-    """Makes a key, and writes it and all that comes for the claim; the certificate, by which others know, is last."""
+    """Makes a key, and writes it and everything that the claim gives; the certificate comes last, as the sign of
+    success.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     replace(disk, "device.key", private_key_pem(key))
     answer = certificate_for(claim, key)
@@ -94,12 +96,14 @@ def _trade(claim: Claim, disk: Disk) -> None:
 
 
 def ask_renewal(url: str, asked: RenewRequest) -> Certificate:
-    """The controller's answer to a renewal. BadInput `claim_refused`, WorldError `controller_unreachable`."""
+    """Returns the controller's answer to a renewal. BadInput `claim_refused`, WorldError `controller_unreachable`."""
     return _post(url, "/v1/renew", asked)
 
 
 def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:
-    """Trades a claim for a certificate for this key. BadInput `claim_refused`; WorldError `controller_unreachable`."""
+    """Exchanges a claim for a certificate for this key. BadInput `claim_refused`; WorldError
+    `controller_unreachable`.
+    """
     return _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=certificate_request(key, claim.device)))
 
 
@@ -116,7 +120,7 @@ def read_claim(file: Path) -> Claim:
 
 
 def _labels(claim: Claim) -> str:
-    """Labels as a line of TOML; JSON's texts are TOML's."""
+    """Returns labels as a line of TOML; a string has the same form in JSON and TOML."""
     pairs = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in sorted(claim.labels.items()))
     return f"labels = {{ {pairs} }}\n" if pairs else ""
 

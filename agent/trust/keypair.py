@@ -1,7 +1,8 @@
-"""The key of this device and its certificate, on flash: the pair that counts, and the next one, not yet accepted.
+"""The key of this device and its certificate, on flash: the pair that counts, and the next pair, which is not yet
+accepted.
 
-Decides which pair counts: of those that are whole the one that was issued last, so that a new enrolment counts over
-what was renewed before. A pair is one file, because two files cannot change at once. Refuses to know who issues it.
+Decides which pair counts: of the complete pairs the one that was issued last, so that a new enrolment replaces an
+earlier renewal. A pair is one file, because two files cannot change at once. Refuses to know who issues it.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,9 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 def whole_pair(key: bytes, certificate: bytes) -> KeyPair:
-    """The pair of both. BadInput `config_invalid` unless they can be read and belong together."""
+    """Returns the pair of key and certificate. BadInput `config_invalid` unless both can be read and
+    belong together.
+    """
     try:
         read, private = x509.load_pem_x509_certificate(certificate), private_key_of(key)
         spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -56,7 +59,7 @@ def whole_pair(key: bytes, certificate: bytes) -> KeyPair:
 
 
 def forget_pairs(disk: Disk) -> None:
-    """Forgets everything that was renewed on this disk: its device follows another controller from now on."""
+    """Deletes every renewed pair on this disk: the device follows another controller from now on."""
     with medium():
         for name in (PAIR, NEXT, AUTHORITIES):
             disk.delete(name)
@@ -64,14 +67,14 @@ def forget_pairs(disk: Disk) -> None:
 
 
 class KeyPairs:
-    """Pairs on one disk. `first` reads the pair of the enrolment: BadInput or OSError where it is gone."""
+    """The key pairs on one disk. `first` reads the pair of the enrolment: BadInput or OSError if it is missing."""
 
     def __init__(self, disk: Disk, first: Callable[[], KeyPair]) -> None:
         self._disk = disk
         self._first = first
 
     def current(self) -> KeyPair:
-        """The pair that counts. BadInput `config_invalid` if neither is whole."""
+        """The pair that counts. BadInput `config_invalid` if neither is complete."""
         renewed = self._on_disk(PAIR)
         try:
             first = self._first()
@@ -83,11 +86,11 @@ class KeyPairs:
 
     @property
     def renewed(self) -> bool:
-        """Whether the pair that counts is one that was renewed here."""
+        """Whether the pair that counts came from a renewal on this device."""
         return self.current() == self._on_disk(PAIR)
 
     def next(self) -> KeyPair | None:
-        """The pair that is durable and not yet accepted; None for none."""
+        """The pair that is durable and not yet accepted; None if there is none."""
         return self._on_disk(NEXT)
 
     def keep_next(self, pair: KeyPair) -> None:
@@ -95,18 +98,18 @@ class KeyPairs:
         replace(self._disk, NEXT, pair.key + pair.certificate.encode())
 
     def accept_next(self) -> None:
-        """Lets the next pair count from now on, by one rename."""
+        """Makes the next pair the one that counts, by one rename."""
         with medium():
             self._disk.rename(NEXT, PAIR)
             self._disk.sync_directory()
 
     def discard_next(self) -> None:
-        """Forgets the next pair."""
+        """Deletes the next pair."""
         with medium():
             self._disk.delete(NEXT)
 
     def authorities(self) -> str:
-        """The authorities (PEM) that were taken with a renewal; empty for none."""
+        """The authorities (PEM) that came with a renewal; empty for none."""
         return self._disk.read(AUTHORITIES).decode("ascii", "replace") if AUTHORITIES in self._disk.names() else ""
 
     def keep_authorities(self, text: str) -> None:

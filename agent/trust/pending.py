@@ -1,7 +1,7 @@
-"""From signed bytes to assignments: a document that came too early waits here for the one that vouches for it.
+"""From signed bytes to assignments: a document that came too early waits here for the document that it needs.
 
 A desired document needs the trust bundle (who is director), a role needs the snapshot that names its version, a target
-needs its role. Decides per model, so that one model's missing release does not hold up another's update.
+needs its role. Decides per model, so that one model's missing release does not delay another's update.
 """
 
 import math
@@ -18,13 +18,14 @@ from contract.trust.documents import read_desired
 from contract.trust.verified import Desired, Trusted, Wanted
 
 ROLE_WAIT_S = 30.0
-"""A role that is missing, or does not list the release, after this is reported; it is still accepted when it comes."""
+"""Seconds after which a role is reported that is missing or does not list the release. It is still accepted when it
+comes."""
 MAX_HELD = 16
-"""Roles that wait for the snapshot that names them."""
+"""The most roles that wait for the snapshot that names them."""
 
 
 class Pending:
-    """Verifies documents and joins them."""
+    """Verifies documents and combines them."""
 
     def __init__(self, device: str, machine: str, trusted: Trusted, wall_clock: Callable[[], datetime]) -> None:
         self.trusted = trusted
@@ -37,11 +38,11 @@ class Pending:
         """A document that came before the bundle that says who is director."""
         self._waiting: dict[str, Wanted] = {}
         self._named_by: tuple[str, ...] = ()
-        """Key ids of the director whose document named those that wait."""
+        """Key ids of the director whose document named the waiting roles."""
         self._complain_at: float | None = None
 
     def restore_roles(self, roles: Mapping[str, str]) -> None:
-        """Trusts roles that were verified before, as far as the snapshot still names them."""
+        """Trusts roles that were verified before, if the snapshot still names them."""
         self.trusted = chain.with_roles(self.trusted, roles)
 
     def hold_trust_bundle(self, raw: bytes) -> None:
@@ -66,7 +67,7 @@ class Pending:
 
     @property
     def current(self) -> bool:
-        """Whether the newest root vouches for what has come, and nothing has expired: documents are read only then."""
+        """Whether the newest root signs for what has come, and nothing has expired: documents are read only then."""
         now = chain.time_floor(self.trusted, self._wall_clock())
         return chain.is_vouched(self.trusted) and now < chain.expires(self.trusted)
 
@@ -105,7 +106,7 @@ class Pending:
         return self.trusted
 
     def retry_roles(self) -> Trusted:
-        """Returns what is trusted with the roles that waited and fit now."""
+        """Returns what is trusted with the waiting roles that fit now."""
         trusted = self.trusted
         for model, raw in list(self._held_roles.items()):
             try:
@@ -130,7 +131,7 @@ class Pending:
     def take(self, now: float, min_releases: dict[str, int]) -> tuple[list[Assignment], list[BadInput]]:
         """Returns what can be decided now: admitted assignments, and refusals to report."""
         if chain.is_vouched(self.trusted) and chain.director_keys(self.trusted) != self._named_by:
-            self._waiting = {}  # a director that has been replaced has no say in what it named before
+            self._waiting = {}  # a replaced director no longer decides about what it named before
         if not self._waiting:
             return [], self._complain_of_trust(now)
         admitted: list[Assignment] = []

@@ -1,7 +1,7 @@
-"""Renewal of this device's certificate: when it is due, and the steps, after each of which power may fail.
+"""Renewal of this device's certificate: when it is due, and its steps. Power may fail after each step.
 
-Decides the order: a new key and its certificate are durable before anybody is shown them, and the old pair counts until
-the broker has accepted the new one. Decides how often it is tried. Refuses to know sockets, threads and clocks.
+Decides the order: a new key and its certificate are durable before they are shown to anybody, and the old pair counts
+until the broker has accepted the new one. Decides how often it is tried. Refuses to know sockets, threads and clocks.
 """
 
 import logging
@@ -22,13 +22,15 @@ from contract.names import unit_number
 from contract.signatures import introduction, renewal
 
 RENEW_AT, SPREAD = 2 / 3, 0.02
-"""Of a certificate's life. Devices that were enrolled in one hour renew within two days before two thirds of it."""
+"""Fractions of a certificate's life: renewal begins within SPREAD before RENEW_AT, so that devices that were enrolled
+in one hour renew over two days."""
 RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
-"""Between attempts, doubled each time: a controller that is away for a day is asked thirty times."""
+"""Seconds between attempts, doubled each time: a controller that is off for a day is asked thirty times."""
 RETRY_FRACTION = 1 / 100
-"""Of a certificate's life; certificates that live for minutes are asked for in seconds."""
+"""A fraction of a certificate's life: certificates that live for minutes are requested again within seconds."""
 MAX_REFUSED = 8
-"""Attempts with a new pair that the broker refuses. Then another one is asked for: this one may have been revoked."""
+"""Attempts with a new pair that the broker refuses. Then another pair is requested, because this one may have been
+revoked."""
 
 Ask = Callable[[RenewRequest], Certificate]
 """Asks the controller. WorldError `controller_unreachable`, BadInput `claim_refused`."""
@@ -53,7 +55,7 @@ class Renewal:
         self._ask = ask
         self._accepted = accepted
         self.retry_at = 0.0
-        """Before it `is_due` is false, in the seconds of `now`."""
+        """`is_due` is false before this time, on the clock of `now`."""
         self._retry_s = 0.0
         self._refused = 0
         self.fault: EdgewardError | None = None
@@ -61,7 +63,7 @@ class Renewal:
 
     @property
     def authorities(self) -> str:
-        """Those that this device relies on (PEM); empty: the system's."""
+        """The authorities that this device trusts (PEM); empty: the system's."""
         return (self._pairs.authorities() if self._first_authorities else "") or self._first_authorities
 
     def is_due(self, now: float, today: datetime) -> bool:
@@ -71,7 +73,9 @@ class Renewal:
         return self._pairs.next() is not None or today >= due_at(self._pairs.current(), self._device)
 
     def attempt(self, now: float) -> bool:
-        """Goes as far as possible; whether a new pair counts. `fault` says what was in the way. Never raises."""
+        """Performs the possible steps. Returns whether a new pair counts. `fault` says what was in the way. Never
+        raises.
+        """
         try:
             self._go()
         except EdgewardError as error:
@@ -79,7 +83,7 @@ class Renewal:
             return False
         life_s = self._life_s()
         self.fault, self._refused, self._retry_s = None, 0, 0.0
-        self.retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future does not renew on end
+        self.retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future must not loop
         return True
 
     def _go(self) -> None:

@@ -1,8 +1,8 @@
 """Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
-Decides when a batch is written, sent and sent again, and that a label which comes before its row is written joins it
-here: a later one is a record of its own in a later batch, since a batch on flash may have arrived already. Refuses to
-know why a row was chosen.
+Decides when a batch is written, sent and sent again. A label that comes before its row is written joins the row here. A
+later label is a record of its own in a later batch, because a batch on flash may have arrived already. Refuses to know
+why a row was chosen.
 """
 
 import contextlib
@@ -37,15 +37,15 @@ from contract.wire import decode, encode
 RESEND_S = 30.0
 """Seconds after which a batch without an acknowledgement is sent again."""
 BATCH_BYTES = 20 * 1024
-"""Bytes of rows in a batch: less than the client may hold at a time. A link of 1 kB/s is busy with it for 20 s, and one
-that is cut after 60 kB carries it. The controller takes six times as much."""
+"""Bytes of rows in a batch: less than the client may hold at a time. A link of 1 kB/s needs 20 s for it, and a link
+that is cut after 60 kB can carry it. The controller accepts six times as much."""
 
 _log = logging.getLogger("edgeward.agent")
 
 
 class Captures:
     """Captured rows of all models on one device. `queues` returns the waiting rows, in one queue for each model, and
-    `labels` the labels that came later.
+    `labels` the later labels.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Captures:
         self._gives_way = False
 
     def link_up(self, now: float) -> None:
-        """Sends batches once the link has settled: what is asked for and reported on a new link comes before them."""
+        """Sends batches once the link has settled: requests and reports of a new link come first."""
         self._settling.link_up(now)
 
     def link_down(self, now: float) -> None:
@@ -94,7 +94,7 @@ class Captures:
     def tick(self, now: float, name: Callable[[], Name], *, transfers: bool = False) -> None:
         """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late.
 
-        `transfers`: whether chunks of a model are on their way; then none is sent.
+        `transfers`: whether chunks of a model are being received; then no batch is sent.
         """
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
@@ -107,7 +107,7 @@ class Captures:
             self._send_next(now)
 
     def erase(self, erasures: Sequence[Erasure]) -> dict[str, int]:
-        """Deletes the rows that orders are about, from the waiting rows and from flash, durably.
+        """Deletes the rows that the orders name, from the waiting rows and from flash, durably.
 
         Returns rows deleted by the id of the order. WorldError `disk_full` or `disk_failed`: some may be left. A batch
         that is in flight may have arrived: the controller deletes the rows there.
@@ -117,7 +117,7 @@ class Captures:
         for queue in self._queues():
             for row in list(queue):
                 if (order := _order_of(row, erasures)) is not None:
-                    with contextlib.suppress(ValueError):  # another thread made room for a new row meanwhile
+                    with contextlib.suppress(ValueError):  # another thread made room for a new row in the meantime
                         queue.remove(row)
                         erased[order.id] += 1
                         gone.add(row.id)
@@ -125,12 +125,12 @@ class Captures:
             self._erase_batch(name, erasures, erased, gone)
         for labels in self._labels():
             for label in [each for each in list(labels) if each.id in gone]:
-                with contextlib.suppress(ValueError):  # as above
+                with contextlib.suppress(ValueError):  # another thread made room for a new label in the meantime
                     labels.remove(label)
         return erased
 
     def _erase_batch(self, name: Name, erasures: Sequence[Erasure], erased: dict[str, int], gone: set[str]) -> None:
-        """Deletes rows, and labels of rows that are `gone`. A label is never in an older batch than its row."""
+        """Deletes rows, and labels of rows in `gone`. A label is never in an older batch than its row."""
         if (body := self._spool.read(name)) is None:
             return
         batch = decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES)
@@ -162,8 +162,8 @@ class Captures:
         self._in_flight, self._resend_at = None, math.inf
 
     def _take(self) -> tuple[list[CapturedRow], list[LateLabel]]:
-        """Removes and returns as many waiting rows, and labels of other rows, as a batch holds: each is far smaller
-        than a batch. A label of one of these rows is in its row.
+        """Removes and returns as many waiting rows, and labels of other rows, as a batch holds; each of them is far
+        smaller than a batch. A label of one of these rows is part of its row.
         """
         rows: list[CapturedRow] = []
         size_bytes = 0

@@ -20,16 +20,16 @@ class Erasing:
         self._captures = captures
         self._open: tuple[Erasure, ...] = ()
         self.done: dict[str, int] = {}
-        """Rows deleted, by the id of the order. The heartbeat says it until a document no longer names the order."""
+        """Rows deleted, by the id of the order. The heartbeat repeats it until a document no longer names the order."""
 
     def take(self, orders: Sequence[Erasure]) -> bool:
-        """Takes the orders of a document and performs the new ones; returns whether one was done."""
+        """Performs the new orders of a document; returns whether one was done."""
         self.done = {each.id: self.done[each.id] for each in orders if each.id in self.done}
         self._open = tuple(each for each in orders if each.id not in self.done)
         return self.try_again()
 
     def try_again(self) -> bool:
-        """Performs the orders that are open; returns whether one was done. A disk that refuses leaves them open."""
+        """Performs the open orders; returns whether one was done. If the disk refuses, they stay open."""
         if not self._open:
             return False
         try:

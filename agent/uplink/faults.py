@@ -1,7 +1,7 @@
-"""What is wrong with the device now, for its heartbeat: by what was concerned, until that has gone well.
+"""What is wrong with the device now, for its heartbeat, by subject; a fault ends when its subject succeeds.
 
-Decides what holds and what is over: a report tells of a fault once, a heartbeat for as long as it lasts. Refuses to
-know what to do about it.
+Decides which faults hold and which are over: a report tells of a fault once, a heartbeat for as long as it lasts.
+Refuses to know what to do about it.
 """
 
 import logging
@@ -12,7 +12,7 @@ from contract.protocol import MAX_FAULTS
 
 _DISK, _CLOCK = "a record", "the clock"
 _PASSING = frozenset({Code.DESIRED_NOT_FRESH})
-"""On its way: a document that does not answer this boot yet. The next one does."""
+"""A fault that ends by itself: a document does not answer this boot yet. The next document does."""
 
 
 _UNHEARD_WORDS = (
@@ -28,7 +28,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Faults:
-    """Faults by what was concerned: a topic, the record of a boot or of a model, the clock."""
+    """Faults by subject: a topic, the record of a boot or of a model, the clock."""
 
     def __init__(self) -> None:
         self._by_place: dict[str, EdgewardError] = {}
@@ -37,7 +37,7 @@ class Faults:
         return what in self._by_place
 
     def note(self, what: str, error: EdgewardError) -> None:
-        """Notes a fault in place of an older one; of more than `MAX_FAULTS` the oldest goes."""
+        """Notes a fault in place of an older one; beyond `MAX_FAULTS` the oldest is dropped."""
         if error.code in _PASSING:
             return
         self._by_place.pop(what, None)
@@ -46,7 +46,7 @@ class Faults:
         self._by_place[what] = error
 
     def over(self, what: str) -> None:
-        """Forgets a fault: what it concerned has gone well."""
+        """Removes a fault, because its subject has succeeded."""
         self._by_place.pop(what, None)
 
     def note_unheard(self, what: str) -> None:
@@ -56,9 +56,9 @@ class Faults:
             _log.error("%s", self._by_place[what])
 
     def note_removed(self, topic: str, device: str) -> bool:
-        """Notes that the controller, or somebody at the broker, has emptied the device's document: nothing to obey.
+        """Notes that the controller, or somebody at the broker, has emptied the device's document: there are no orders.
 
-        Returns whether it was the device's own.
+        Returns whether it was the device's own document.
         """
         if topic != topics.desired(device):
             return False
@@ -68,7 +68,7 @@ class Faults:
         return True
 
     def look(self, disk: EdgewardError | None, clock: EdgewardError | None) -> None:
-        """Takes over what records and the clock say now; None where nothing is wrong with them."""
+        """Takes over the faults of records and the clock as they are now; None if nothing is wrong with them."""
         for place, error in ((_DISK, disk), (_CLOCK, clock)):
             if error is None:
                 self.over(place)
@@ -81,5 +81,5 @@ class Faults:
 
 
 def set_aside(name: str) -> BadInput:
-    """The fault of a record that was damaged."""
+    """The fault of a damaged record."""
     return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

@@ -1,6 +1,6 @@
-"""Inquiries of operators: which of them are looked into, and what is answered. Bounded in number, size and time.
+"""Inquiries of operators: which are answered, and how. Bounded in number, size and time.
 
-Decides that one inquiry is looked into at a time, none twice. Refuses to know how logs are kept and checks are made.
+Decides that one inquiry is answered at a time, and none twice. Refuses to know how logs are kept and checks are made.
 """
 
 from collections import Counter, deque
@@ -15,16 +15,16 @@ from contract.signatures import Sign, sign_message
 from contract.wire import encode
 
 MAX_KEPT_IDS = 64
-"""Ids of inquiries that are not looked into again; they expire long before 64 others are signed."""
+"""Ids of inquiries that are not answered again; they expire long before 64 others are signed."""
 MAX_BURST, BURST_S = 10, 60.0
-"""So many inquiries are looked into in any such time: a stolen key of a controller cannot keep a small device busy
-with its own doctor, and a person does not ask more often."""
+"""The most inquiries that are answered in any BURST_S seconds. So a stolen key of a controller cannot keep a small
+device busy with its own doctor, and a person does not ask more often."""
 GIVE_UP_S = 30.0
-"""A look that has not ended by then is given up: another inquiry may follow."""
+"""Seconds after which an unanswered inquiry is given up, so that another one may follow."""
 
 
 class Inquiries:
-    """The inquiries of one device. `look` begins to look into one, and hands what it found to `answer`."""
+    """The inquiries of one device. `look` begins to answer one, and passes the result to `answer`."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Inquiries:
         self._begun: deque[float] = deque(maxlen=MAX_BURST)
 
     def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
-        """Begins to look into an inquiry that the director has signed. `date_s`: seconds since 1970.
+        """Begins to answer an inquiry that the director has signed. `date_s`: seconds since 1970.
 
-        BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for one that somebody has kept.
+        BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for an old inquiry that somebody has kept.
         """
         check_asked(inquiry, self._device, date_s)
         busy = self._open is not None and now - self._open[1] < GIVE_UP_S
@@ -63,7 +63,7 @@ class Inquiries:
         self._look(inquiry)
 
     def answer(self, identifier: str, lines: tuple[str, ...]) -> None:
-        """Sends what was found; nothing where the inquiry was given up meanwhile."""
+        """Sends the result; nothing if the inquiry was given up in the meantime."""
         if self._open is None or self._open[0].id != identifier:
             return
         inquiry, self._open = self._open[0], None

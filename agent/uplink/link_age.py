@@ -1,18 +1,19 @@
-"""How a link has lasted lately: how long to wait before the next connection, and before captured rows are sent.
+"""How long the recent connections of a link lasted, and what follows for the next connection and for captured rows.
 
-Decides from how long connections lived. Pure: refuses to know clocks, randomness and sockets.
+Decides how long to wait before the next connection, and when captured rows may be sent. Pure: refuses to know clocks,
+randomness and sockets.
 """
 
 import math
 
 SHORT_LIVED_S = 30.0
-"""A connection that lived less was cut: a healthy one lives for hours."""
+"""A connection that ended sooner counts as cut: a healthy one lasts for hours."""
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 16.0
-"""Between two short-lived connections. Each of them costs some 10 kB of handshake and documents before anything moves;
-a transfer that moves on short-lived connections alone must still come to its end."""
+"""The longest pause between two short-lived connections. Each of them costs about 10 kB of handshake and documents
+before a transfer moves; a transfer over short-lived connections alone must still finish."""
 SETTLES_S = 2.0
-"""Of a new connection, in which documents come and a transfer may begin; captured rows wait."""
+"""The first seconds of a new connection, in which documents arrive and a transfer may begin. Captured rows wait."""
 SETTLES_AFTER_CUT_S = 15.0
 """The same after a short-lived connection."""
 
@@ -24,9 +25,9 @@ class Pauses:
         self._pause_s = 0.0
 
     def after(self, lived_s: float, spread: float) -> float:
-        """Seconds to wait after a connection that lived `lived_s`; 0 for one that was refused.
+        """Returns the seconds to wait after a connection that lasted `lived_s` seconds; 0 means that it was refused.
 
-        `spread`: a random number in [0, 1), so that the devices of a broker that has ended do not all return at once.
+        `spread`: a random number in [0, 1), so that devices do not all return at once after their broker was down.
         """
         if lived_s >= SHORT_LIVED_S or not self._pause_s:
             self._pause_s = FIRST_PAUSE_S
@@ -36,7 +37,7 @@ class Pauses:
 
 
 class Settling:
-    """When a link has settled, in the seconds of `now`; infinity while it is down."""
+    """When a link has settled, on the clock of `now`; infinity while the link is down."""
 
     def __init__(self) -> None:
         self._up_at = 0.0
@@ -44,11 +45,11 @@ class Settling:
         self.settled_at = math.inf
 
     def link_up(self, now: float) -> None:
-        """Begins to count."""
+        """Notes that the link came up at `now`."""
         self._up_at = now
         self.settled_at = now + self._settles_s
 
     def link_down(self, now: float) -> None:
-        """Expects more of the next connection if this one was short-lived."""
+        """Notes that the link went down; after a short-lived connection the next one takes longer to settle."""
         self._settles_s = SETTLES_AFTER_CUT_S if now - self._up_at < SHORT_LIVED_S else SETTLES_S
         self.settled_at = math.inf

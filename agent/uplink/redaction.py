@@ -1,6 +1,7 @@
-"""What never leaves the device in a line of text: passwords, tokens, keys, and where they are kept.
+"""What a line of text must not show outside the device: passwords, tokens, keys, and where they are kept.
 
-Decides what counts as a secret: what the configuration names, and what looks like one. Refuses to know where lines go.
+Decides what counts as a secret: what the configuration names, and what looks like a secret. Refuses to know where lines
+are sent.
 """
 
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 
 HIDDEN = "<hidden>"
 MIN_SECRET_CHARS = 4
-"""A configured value that is shorter is no secret that anybody could hide: it would blank every word that holds it."""
+"""A shorter value of the configuration is not hidden: it would blank every word that contains it."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.DOTALL), HIDDEN),
@@ -23,8 +24,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"(?<![?&])([?&])([\w.-]+)=[^\s&#]+"), rf"\1\2={HIDDEN}"),
 )  # fmt: skip
-"""PEM blocks; users and passwords in addresses; tokens of Edgeward; JSON web tokens; headers; NAME=VALUE of telling
-names; values in an address's query."""
+"""PEM blocks; users and passwords in addresses; tokens of Edgeward; JSON web tokens; headers; NAME=VALUE for names of
+secrets; values in an address's query."""
 
 
 class Redactor:

@@ -1,4 +1,4 @@
-"""What the device sends: numbered messages, reports kept until they are acknowledged, limits by which some are dropped.
+"""What the device sends: numbered messages, reports that are kept until they are acknowledged, and limits.
 
 Decides what is sent again and what is dropped. Refuses to know why something is reported.
 """
@@ -37,15 +37,15 @@ from contract.wire import encode
 _log = logging.getLogger("edgeward.agent")
 
 MAX_UNACKED = 64
-"""Reports kept until acknowledged; the heartbeat tells the newest state anyway."""
+"""The most reports that are kept until acknowledged; the heartbeat repeats the newest state anyway."""
 RESEND_S = 15.0
-"""Reports without an acknowledgement are sent again after this, then after twice this, and so on."""
+"""Reports without an acknowledgement are sent again after this, then after twice as long, and so on."""
 MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 NO_ERASED: Mapping[str, int] = MappingProxyType({})
 MAX_EXPIRIES = 32
-"""Certificates and roles in a heartbeat: those of the most models that a device can have, and a few beside them."""
+"""Certificates and roles in a heartbeat: those of as many models as a device can have, and a few more."""
 
 
 class Reporter:
@@ -66,7 +66,8 @@ class Reporter:
         self._sign = sign
         self._code = code
         self._agreement = ""
-        """The public key of the controller for codes in place of signatures; empty while it has told none."""
+        """The public key of the controller for codes in place of signatures; empty until the controller has sent
+        one."""
         self._device = device
         self.boot = boot
         self._link = link
@@ -96,7 +97,7 @@ class Reporter:
         self._keep(sign_message(Report(state=state, **self._head()), self._sign), now)
 
     def refuse(self, error: EdgewardError, now: float) -> None:
-        """Reports that something was not accepted."""
+        """Reports that something was refused."""
         _log.warning("refused: %s", error)
         refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
         self._dropped[f"refused_{error.code}"] += 1
@@ -115,7 +116,9 @@ class Reporter:
         config: ConfigState | None = None,
         erased: Mapping[str, int] = NO_ERASED,
     ) -> None:
-        """Sends the full state; does nothing while offline. `at`: seconds since 1970, `faults`: by code what holds."""
+        """Sends the full state; does nothing while offline. `at`: seconds since 1970, `faults`: the present faults by
+        code.
+        """
         if not self.online:
             return
         newest = dict(sorted(self._dropped.items())[:32])
@@ -168,7 +171,7 @@ class Reporter:
         self._flush_telemetry()
 
     def acknowledged(self, ack: Ack) -> None:
-        """Forgets a report that the controller holds."""
+        """Deletes a report that the controller has."""
         if ack.boot == self.boot and self._unacked.pop(ack.seq, None) is not None:
             self._resend_s = RESEND_S
             if not self._unacked:
@@ -220,7 +223,7 @@ class Reporter:
             self._send(topics.telemetry(self._device), encode(self._authentic(message)), expiry_s=TELEMETRY_EXPIRY_S)
 
     def _authentic(self, message: Telemetry) -> Telemetry:
-        """The message with a code, or with a signature as long as no key for codes is agreed on."""
+        """Returns the message with a code, or with a signature if no key for codes is agreed on."""
         code = self._code(self._agreement, encoding(message)) if self._code is not None and self._agreement else ""
         return msgspec.structs.replace(message, signature=code) if code else sign_message(message, self._sign)
 

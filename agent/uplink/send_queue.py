@@ -1,7 +1,8 @@
-"""What waits for the broker, and what the client holds until the broker confirms it: within limits, one copy of each.
+"""Messages that wait for the broker, and those that the client holds until the broker confirms them: bounded, each
+once.
 
-Decides which message the client gets next, which one replaces or repeats another, what a cut leaves over, and what is
-dropped. Refuses to know MQTT, threads and clocks.
+Decides which message the client gets next, which one replaces or repeats another, what survives a cut connection, and
+what is dropped. Refuses to know MQTT, threads and clocks.
 """
 
 from collections import Counter
@@ -13,30 +14,31 @@ from agent.uplink.telemetry_queue import MAX_QUEUED
 from contract import topics
 
 MAX_AT_CLIENT_BYTES = 24 * 1024
-"""Bytes that the client holds unconfirmed; one larger message goes alone. Whatever is asked or said next waits behind
-them, a ping too: less than the 30 s of MQTT's keepalive on a link of 1 kB/s. A link that is cut after 60 kB carries
-them."""
+"""Unconfirmed bytes that the client may hold; a larger message goes alone. Every later message waits behind them, a
+ping too: less than the 30 s of MQTT's keepalive on a link of 1 kB/s. A link that is cut after 60 kB can carry them."""
 HEARTBEAT_HELD_S = 50.0
-"""After so long the next heartbeat goes although the last is not confirmed: its confirmation may wait behind chunks of
-64 kB, while the way up is free. Without it a device that fetches over 1 kB/s would be silent by 90 s."""
+"""Seconds after which the next heartbeat is sent although the last is not confirmed: its confirmation may wait behind
+chunks of 64 kB, while the way up is free. Without this limit a device that fetches at 1 kB/s would be silent for 90
+s."""
 MAX_WAITING_BYTES = 1 << 20
-"""Bytes that wait. Beyond it the least important message is dropped, of these the oldest."""
+"""Bytes that may wait. Beyond it the least important message is dropped, and of these the oldest."""
 MAX_WAITING = 1000
-"""Messages that wait, of all kinds."""
+"""The most messages that may wait, of all kinds."""
 
 RANKS = (
     topics.UP_PRESENCE, topics.UP_REPORT, topics.UP_ANSWERED, topics.UP_HEARTBEAT, topics.UP_TELEMETRY, "",
     topics.UP_CAPTURED,
 )  # fmt: skip
-"""Kinds of messages by importance. The empty one: what a sink sends to a topic of its own."""
+"""Kinds of messages by importance. The empty one: messages of a sink to its own topic."""
 NEWEST_ALONE = frozenset({topics.UP_PRESENCE, topics.UP_HEARTBEAT, topics.UP_CAPTURED})
-"""Of these one waits: a newer one takes the place of an older one."""
+"""Kinds of which one message waits: a newer one replaces an older one."""
 ONE_AT_CLIENT = frozenset({topics.UP_HEARTBEAT, topics.UP_TELEMETRY, topics.UP_CAPTURED})
-"""Of these the client holds one. On a slow link more of them would show an old state as if it were the newest."""
+"""Kinds of which the client holds one. On a slow link, more of them would show an old state as if it were the
+newest."""
 SAID_AGAIN = frozenset({topics.UP_REPORT, topics.UP_CAPTURED})
-"""These are sent again until the controller has them. The same bytes are not taken twice."""
+"""Kinds that are sent again until the controller has them. The same bytes are not queued twice."""
 ENDS_WITH_LINK = frozenset({topics.UP_PRESENCE, topics.UP_HEARTBEAT, topics.UP_CAPTURED})
-"""What the device says anew on each connection, or keeps on flash: a cut drops it."""
+"""Kinds that the device sends again on each connection, or keeps on flash: a cut connection drops them."""
 
 
 class Unsent(msgspec.Struct, frozen=True, eq=False):
@@ -90,11 +92,13 @@ class SendQueue:
             self._dropped["messages_unsent"] += 1
 
     def open(self) -> None:
-        """Lets messages out: the device has asked for its documents on this connection."""
+        """Allows messages to be sent: the device has asked for its documents on this connection."""
         self._open = True
 
     def take(self, now: float) -> Unsent | None:
-        """Moves the next message to the client and returns it; None while nothing may go. `now`: monotonic seconds."""
+        """Moves the next message to the client and returns it; None while none may be sent. `now`:
+        monotonic seconds.
+        """
         if not self._open:
             return None
         for kind in RANKS:
@@ -109,11 +113,11 @@ class SendQueue:
         return None
 
     def confirmed(self, message: Unsent) -> None:
-        """Forgets a message that the broker has."""
+        """Removes a message that the broker has."""
         self._at_client = [each for each in self._at_client if each is not message]
 
     def cut(self) -> None:
-        """Takes back what the client held, in its order, and lets nothing out until `open`."""
+        """Takes back the messages that the client held, in order, and sends none until `open`."""
         self._open = False
         held, self._at_client = self._at_client, []
         for kind in RANKS:

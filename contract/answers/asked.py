@@ -1,7 +1,7 @@
-"""An estimator's own answers to rows: by which methods it is asked, and which rows it refuses.
+"""An estimator's own answers to rows: which methods are called, and which rows it refuses.
 
-Decides what a prediction is and what stands beside it: probabilities before margins, margins before scores. Answers
-become plain arrays. Refuses to know scikit-learn: an estimator is whatever has such methods.
+Decides what counts as a prediction and what is recorded with it: probabilities before margins, margins before scores.
+Answers become plain arrays. Refuses to know scikit-learn: an estimator is any object with such methods.
 """
 
 import warnings
@@ -16,15 +16,15 @@ from contract.tensors import Array
 FIRST = ("predict", "transform")
 SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
 MAX_ASKED = 12
-"""Calls that one group of rows may cost: it is halved until the rows that the estimator refuses stand alone. Rows that
-are left over count as refused: they are not compared, and what they lack is required of devices."""
+"""Calls that one group of rows may cost: it is halved until the rows that the estimator refuses are single. Further
+rows count as refused: they are not compared, and what they lack is required of devices."""
 
 Answers = dict[str, Array]
 """By method, arrays of shape (rows,) or (rows, ...)."""
 
 
 def methods_of(estimator: Any) -> tuple[str, ...]:
-    """Returns the one or two methods by which an estimator is asked; () if it neither predicts nor transforms."""
+    """Returns the one or two methods by which an estimator answers; () if it neither predicts nor transforms."""
     first = next((name for name in FIRST if hasattr(estimator, name)), None)
     if first is None or first == "transform":
         return (first,) if first else ()
@@ -35,14 +35,14 @@ def methods_of(estimator: Any) -> tuple[str, ...]:
 def ask(estimator: Any, rows: Any) -> Answers:
     """Returns the answers to all rows. Raises what the estimator raises."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an array without the names that were fitted is what devices send
+        warnings.simplefilter("ignore")  # devices send arrays without the fitted names
         found = {name: plain(getattr(estimator, name)(rows)) for name in methods_of(estimator)}
-    alone = hasattr(rows, "__len__") and len(rows) == 1  # SparsePCA drops the axis of a row that comes alone
+    alone = hasattr(rows, "__len__") and len(rows) == 1  # SparsePCA drops the row axis of a single row
     return {name: array[None] if alone and array.shape[:1] != (1,) else array for name, array in found.items()}
 
 
 def plain(answer: Any) -> Array:
-    """Returns an answer as an array of numbers or of texts: sparse ones dense, yes and no as 1 and 0.
+    """Returns an answer as an array of numbers or of texts: sparse ones become dense, yes and no become 1 and 0.
 
     A list of arrays, one for each output, becomes one array (outputs, rows, ...).
     """
@@ -57,9 +57,9 @@ def ask_each(
 ) -> tuple[Answers, Array]:
     """Returns (the answers to the rows that are answered, which of the `count` rows these are: bool).
 
-    `asked(start, stop)` answers the rows from `start` to before `stop`, or raises. A run is neighbouring groups: it is
-    asked as a whole, because a forest takes as long for each call as for 500 rows. Of a run that is refused each group
-    is asked, and a group that is refused is halved.
+    `asked(start, stop)` answers the rows from `start` to before `stop`, or raises. A run is a series of neighbouring
+    groups. It is asked as a whole, because a forest takes as long for each call as for 500 rows. If a run is refused,
+    each of its groups is asked; a group that is refused is halved.
     """
     answered, pieces = np.zeros(count, dtype=bool), list[tuple[int, Answers]]()
     for run in runs:
@@ -75,20 +75,20 @@ def ask_each(
 def _ask_run(asked: Callable[[int, int], Answers], run: Sequence[tuple[int, int]]) -> list[tuple[int, int, Answers]]:
     if len(run) > 1:
         start, stop = run[0][0], run[-1][1]
-        with suppress(Exception):  # an estimator raises whatever it likes; its groups are asked one by one then
+        with suppress(Exception):  # an estimator may raise anything; its groups are then asked one by one
             return [(start, stop, asked(start, stop))]
     return [found for group in run for found in _ask_group(asked, group)]
 
 
 def _ask_group(asked: Callable[[int, int], Answers], group: tuple[int, int]) -> list[tuple[int, int, Answers]]:
-    """Returns (start, stop, answers) of each part of a group that is answered."""
+    """Returns (start, stop, answers) of each answered part of a group."""
     found, waiting, calls = list[tuple[int, int, Answers]](), [group], 0
     while waiting and calls < MAX_ASKED:
         start, stop = waiting.pop()
         calls += 1
         try:
             found.append((start, stop, asked(start, stop)))
-        except Exception:  # an estimator raises whatever it likes; such a row has no answer
+        except Exception:  # an estimator may raise anything; such a row has no answer
             if stop - start > 1:
                 middle = (start + stop) // 2
                 waiting += [(middle, stop), (start, middle)]

@@ -1,4 +1,4 @@
-"""Cells of a column: what kind of column it is, which cells are missing, and how it says so."""
+"""Cells of a column: what kind of column it is, which cells are missing, and how a missing cell is written."""
 
 import math
 
@@ -8,7 +8,7 @@ from contract.tensors import Array
 
 
 def is_number(column: Array) -> bool:
-    """Whether a column holds numbers, yes and no among them."""
+    """Whether a column holds numbers, or yes and no."""
     return column.dtype.kind in "fiub"
 
 
@@ -37,7 +37,7 @@ def missing_cells(column: Array) -> Array:
 
 
 def missing_cell(column: Array) -> float | None:
-    """How a column says that a cell is missing: None where it does so already, else NaN."""
+    """Returns how a column writes a missing cell: None if it does so already, else NaN."""
     if column.dtype == object and any(cell is None for cell in column.tolist()):
         return None
     return math.nan

@@ -1,6 +1,6 @@
-"""How many rows of a sample differ: few pass anything, because a wrong conversion is right in some rows.
+"""How many rows of a sample are distinct: few rows prove nothing, because a wrong conversion is right in some rows.
 
-Decides how many are enough. The client says so before anything is sent, and the controller looks again.
+Decides how many are enough. The client checks before anything is sent, and the controller checks again.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""Rows that try a model where its sample is silent: lacking cells, unknown texts, thresholds, numbers far out.
+"""Rows that test a model outside its sample: missing cells, unknown texts, thresholds, numbers far from the mean.
 
-Decides which rows are tried, by the kind of each column. The same sample gives the same rows. Refuses to know models:
+Decides which rows are made, by the kind of each column. The same sample gives the same rows. Refuses to know models:
 the thresholds of trees are handed in.
 """
 
@@ -19,16 +19,17 @@ LACKING_TEXT = "lacks one text"
 
 MAX_BOUNDARY_ROWS = 500
 MAX_ROWS = 64
-"""Rows of every other kind: with them the slowest usual estimator, a forest of 500 trees, answers in two seconds."""
+"""The most rows of each other kind: with them the slowest usual estimator, a forest of 500 trees, answers in two
+seconds."""
 MAX_COLUMNS = 64
-"""Columns that lack a cell, or hold an unknown text, one by one."""
+"""Columns that are tested one by one with a missing cell, or with an unknown text."""
 FAR = (10.0, 1000.0)
 """Distances from the mean, in standard deviations."""
 AWKWARD = ("{}!", "É{}", "{}-{}", "don't {}, naïve café", "  {} ", "{}\t№5", "{}'s", "_{}_", "ÀÇ ß {} 日本", "{}, {}.")
-"""Texts made of one that the sample has: where programs split words and fold letters differently."""
+"""Texts made from one in the sample, for which programs differ in splitting words and in upper and lower case."""
 
 Columns = dict[str, Array]
-"""Arrays of shape (rows,) by name: numbers, or text with None or NaN for a missing one."""
+"""Arrays of shape (rows,) by name: numbers, or text with None or NaN for a missing cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,10 @@ def perturb(
 
 
 def runs_of(perturbed: Perturbed) -> list[list[tuple[int, int]]]:
-    """Returns the groups of rows in two runs: those that lack nothing for the test's sake, then those that do.
+    """Returns the groups of rows in two runs: first those without cells that the test removed, then those with such
+    cells.
 
-    Most estimators answer the first run as a whole, and the second as a whole or nothing of it.
+    Most estimators answer the first run as a whole, and of the second either all or nothing.
     """
     lacking = np.isin(perturbed.kinds, (*LACKING_NUMBERS, LACKING_TEXT))
     groups = groups_of(perturbed)
@@ -66,7 +68,9 @@ def runs_of(perturbed: Perturbed) -> list[list[tuple[int, int]]]:
 
 
 def groups_of(perturbed: Perturbed) -> list[tuple[int, int]]:
-    """Returns (start, stop) of rows that an estimator answers or refuses together: of one kind, lacking one number."""
+    """Returns (start, stop) of rows that an estimator answers or refuses together: of one kind, with the same missing
+    number.
+    """
     kinds, count = perturbed.kinds, len(perturbed.kinds)
     if not count:
         return []
@@ -124,7 +128,7 @@ def _at_thresholds(columns: Columns, thresholds: Mapping[int, Array], rng: np.ra
 
 
 def _far_out(columns: Columns, numbers: list[str], rng: np.random.Generator) -> Columns:
-    """Rows with one number far out, then rows with all of them."""
+    """Rows with one number far from its mean, then rows with all numbers far from their means."""
     rows = _drawn(columns, MAX_ROWS, rng)
     for number, name in enumerate(numbers):
         column = columns[name].astype(np.float64)
@@ -172,7 +176,7 @@ def _awkward(known: list[str], row: int, rng: np.random.Generator) -> str:
 
 
 def _one_by_one(columns: Columns, names: list[str], cell: object, rng: np.random.Generator, count: int) -> Columns:
-    """Rows of which each has another cell in one of the columns `names`."""
+    """Rows in each of which one of the columns `names` has another cell."""
     assert callable(cell)
     rows = _drawn(columns, count, rng)
     for number, name in enumerate(names):
@@ -196,7 +200,7 @@ def _lacking(
 
 
 def _masks(columns: Columns, numbers: list[str], tried: list[str], rng: np.random.Generator) -> list[Array]:
-    """For each kind, bool arrays (rows, numbers) of the cells that a row lacks."""
+    """Returns for each kind bool arrays (rows, numbers) of the cells that a row lacks."""
     count, width = len(tried), len(numbers)
     none = np.zeros((0, width), dtype=bool)
     if not count:
@@ -247,6 +251,6 @@ def _join(parts: list[Array]) -> Array:
 
 
 def _kept(dtype: np.dtype[np.generic], made: list[tuple[str, Columns]]) -> np.dtype[np.generic]:
-    """The type of a matrix, which every row keeps."""
+    """Returns the type of a matrix, which every row keeps."""
     assert made
     return dtype

@@ -1,6 +1,6 @@
-"""Which columns of a sample reach which part of an estimator, as far as their names can be followed.
+"""Which columns of a sample reach which part of an estimator, as far as their names can be traced.
 
-Decides where a column of text meets a part that takes numbers: scikit-learn turns "3" into 3 without a word, ONNX does
+Decides where a column of text reaches a part that takes numbers: scikit-learn converts "3" to 3 silently, ONNX does
 not. Refuses to know converters.
 """
 
@@ -25,7 +25,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A part of an estimator and the names of the columns that it is fed; () where they cannot be followed."""
+    """A part of an estimator and the names of the columns that it gets; () if they cannot be traced."""
 
     path: str
     part: Any
@@ -72,7 +72,9 @@ def _selected(chosen: Any, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def texts_for_numbers(estimator: Any, columns: Sequence[str], texts: dict[str, Array]) -> str:
-    """Which part is fed a column of text and takes numbers, and what to do; "" if none is. `texts`: cells by name."""
+    """Says which part gets a column of text but takes numbers, and what to do; "" if none does. `texts`:
+    cells by name.
+    """
     for each in reached(estimator, columns):
         kind = type(each.part).__name__
         holds = any(getattr(each.part, name, None) for name in _HOLDS) or any(hasattr(each.part, a) for a in _ANSWERS)
@@ -89,7 +91,7 @@ def texts_for_numbers(estimator: Any, columns: Sequence[str], texts: dict[str, A
 
 
 def numbers_for_texts(estimator: Any, columns: Sequence[str], numbers: Sequence[str]) -> str:
-    """Which part knows categories of text and is fed a column of numbers, and what to do; "" if none is."""
+    """Says which part knows categories of text but gets a column of numbers, and what to do; "" if none does."""
     for each in reached(estimator, columns):
         known = getattr(each.part, "categories_", None)
         if known is None or len(known) != len(each.columns):
@@ -110,7 +112,7 @@ def _imputes_text(part: Any) -> bool:
 
 
 def _turned(name: str, cells: list[str]) -> str:
-    """What to do with a column of such texts."""
+    """Says what to do with a column of such texts."""
     if cells and all(map(_is_number, cells)):
         return f"pass it as numbers, sample['{name}'].astype(float), as devices must send it too"
     if cells and all(_DATE.fullmatch(cell) for cell in cells):

@@ -1,6 +1,6 @@
-"""Recorded answers as bytes: a sample, the rows that try the model, and what an estimator answers to both.
+"""Recorded answers as bytes: a sample, the test rows, and what an estimator answers to both.
 
-Decides how they are written into one set of arrays and read back. A sample without answers is read too.
+Decides how they are written into one set of arrays and read back. Also reads a sample without answers.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from contract.samples import decode_sample, encode_sample
 from contract.tensors import Array, decode_tensors, encode_tensors
 
 MAX_ANSWERED_ROWS = 2000
-"""The first rows of a sample, to which answers are recorded and compared."""
+"""The first rows of a sample, whose answers are recorded and compared."""
 _SAMPLE, _ROWS, _KINDS, _ANSWERED, _LIBRARIES = "recorded/sample", "rows", "kinds", "answered", "libraries"
 _TO_SAMPLE, _TO_ROWS = "to_sample/", "to_rows/"
 
@@ -22,12 +22,12 @@ Sample = Array | dict[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an estimator answered where it was fitted."""
+    """What an estimator answered in the environment in which it was fitted."""
 
     answers: dict[str, Array]
     """By method, to the first MAX_ANSWERED_ROWS rows of the sample."""
     rows: Sample
-    """The rows that try it, in the form of the sample."""
+    """The test rows, in the form of the sample."""
     kinds: Array
     """The kind of each of these rows, as text."""
     answered: Array
@@ -39,7 +39,7 @@ class Recorded:
 
 
 def encode_recorded(sample: bytes, recorded: Recorded) -> bytes:
-    """Returns one set of arrays that holds an encoded sample and what was recorded of it."""
+    """Returns one set of arrays that holds an encoded sample and its recorded answers."""
     arrays = {
         _SAMPLE: np.frombuffer(sample, dtype=np.uint8),
         _ROWS: np.frombuffer(encode_sample(recorded.rows), dtype=np.uint8),
@@ -53,9 +53,9 @@ def encode_recorded(sample: bytes, recorded: Recorded) -> bytes:
 
 
 def decode_recorded(raw: bytes) -> tuple[Sample, Recorded | None]:
-    """Returns (the sample, what was recorded of it or None).
+    """Returns (the sample, its recorded answers or None).
 
-    BadInput `sample_missing` or `tensors_invalid`, as of a sample, and for answers that do not fit their rows.
+    BadInput `sample_missing` or `tensors_invalid`, as for a sample; also for answers that do not fit their rows.
     """
     arrays = decode_tensors(raw)
     if _SAMPLE not in arrays:

@@ -1,7 +1,8 @@
-"""The sample of a model that came as ONNX: arrays for its inputs, by name, in the types that it declares.
+"""The sample of a model that was pushed as ONNX: arrays for its inputs, by name, in the types that it declares.
 
-Decides which array is whose, and whether the first axis counts rows of one run or runs. A model that takes one matrix
-is given columns in their order; any other is given arrays by the names of its inputs. Refuses to know estimators.
+Decides which array belongs to which input, and whether the first axis counts rows of one run or runs. A model that
+takes one matrix gets columns in their order; any other gets arrays by the names of its inputs. Refuses to know
+estimators.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ from contract.tensors import Array
 
 GOLDEN_ROWS = 64
 MAX_GOLDEN_BYTES = 4 << 20
-"""Of the inputs in a golden set, which every device fetches with the model: of large rows it holds fewer."""
+"""Bytes of the inputs in a golden set, which every device fetches with the model: of large rows it holds fewer."""
 MAX_NAMES_CHARS = 150
-"""Of each of the two lists that a refusal names."""
+"""Characters of each of the two lists that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +30,20 @@ class TensorSample:
 
     arrays: dict[str, Array]
     columns: tuple[str, ...]
-    """Names of the features of one matrix, or of one input for each column; () where inputs have other shapes."""
+    """Names of the features of one matrix, or of one input for each column; () if inputs have other shapes."""
 
 
 def match_sample(sample: Array | Mapping[str, Array], inputs: Sequence[Tensor]) -> TensorSample:
-    """The arrays of a sample for a model's inputs. BadInput `sample_invalid` says what does not match, with both sides.
+    """Returns the arrays of a sample for a model's inputs. BadInput `sample_invalid` says what does not match, with
+    both sides.
 
-    Of very many rows the first are taken.
+    Of very many rows only the first are used.
     """
     named, columns = _by_name(sample, inputs)
     arrays = {tensor.name: _typed(named[tensor.name], tensor) for tensor in inputs}
     arrays = {tensor.name: _of_one_column(arrays[tensor.name], tensor) for tensor in inputs}
     runs = [array.ndim - len(tensor.shape) for array, tensor in zip(arrays.values(), inputs, strict=True)]
-    if set(runs) == {0, 1}:  # one value of a scalar stands for all runs
+    if set(runs) == {0, 1}:  # one value of a scalar counts for all runs
         count = max(len(array) for array, more in zip(arrays.values(), runs, strict=True) if more)
         scalar = {tensor.name for tensor, more in zip(inputs, runs, strict=True) if not more and not tensor.shape}
         arrays = {name: np.full(count, array) if name in scalar else array for name, array in arrays.items()}
@@ -77,7 +79,7 @@ def _by_name(
 
 
 def _features(array: Array, tensor: Tensor) -> tuple[str, ...]:
-    """Names for the features of a matrix that has none."""
+    """Returns names for the features of a matrix without names."""
     if len(tensor.shape) != 2 or array.ndim > 2:
         return ()
     return tuple(f"x{index}" for index in range(array.shape[1] if array.ndim == 2 else 1))
@@ -100,7 +102,7 @@ def _of_one_column(array: Array, tensor: Tensor) -> Array:
 
 
 def _typed(array: Array, tensor: Tensor) -> Array:
-    """The array in the declared type; refused if that would change a value to another one."""
+    """Returns the array in the declared type; refused if that would change a value."""
     wanted, text = np.dtype(DATATYPES[tensor.datatype]), array.dtype.kind in "OUS"
     if text != (tensor.datatype == "BYTES") or array.dtype.kind not in "biufOUS":
         raise _wrong(f"input {tensor.name} takes {tensor.datatype}, the sample holds {array.dtype}")
@@ -132,12 +134,12 @@ def _wrong(words: str) -> BadInput:
 
 
 def golden_rows(inputs: Mapping[str, Array]) -> int:
-    """How many rows, or runs, of these inputs a golden set holds."""
+    """Returns how many rows, or runs, of these inputs a golden set holds."""
     counted = [array for array in inputs.values() if array.ndim]
     row_bytes = sum(array.nbytes // max(len(array), 1) for array in counted)
     return max(1, min(GOLDEN_ROWS, MAX_GOLDEN_BYTES // max(row_bytes, 1), *(len(array) for array in counted)))
 
 
 def first_rows(inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """The first rows, or runs; scalars are of all rows."""
+    """Returns the first rows, or runs; scalars belong to all rows."""
     return {name: array[:rows] if array.ndim else array for name, array in inputs.items()}

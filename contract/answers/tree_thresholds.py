@@ -1,8 +1,8 @@
-"""Where the trees of an estimator split its columns, so that rows can be put there.
+"""The thresholds of the trees in an estimator, by column, so that rows can be placed at them.
 
-Decides how thresholds are found: trees that see the columns themselves, or columns that earlier steps can be asked to
-turn back, as scalers can. Refuses to know scikit-learn: trees are whatever has such arrays. Where nothing is found, the
-midpoints of the sample stand for thresholds.
+Decides how thresholds are found: from trees that see the columns themselves, or columns that earlier steps can convert
+back, as scalers can. Refuses to know scikit-learn: a tree is any object with such arrays. Where no threshold is found,
+the midpoints of the sample are used.
 """
 
 import warnings
@@ -14,13 +14,13 @@ import numpy as np
 from contract.tensors import Array
 
 MAX_THRESHOLDS = 2_000
-"""Thresholds of one column that are kept: rows are drawn from them."""
+"""The most thresholds of one column that are kept: rows are drawn from them."""
 MAX_TREES = 200
-"""Trees that are read; those of one ensemble resemble each other."""
+"""The most trees that are read; the trees of one ensemble resemble each other."""
 
 
 def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
-    """Returns the thresholds by position of the column, float64; {} where they cannot be told."""
+    """Returns the thresholds by position of the column, float64; {} if they cannot be found."""
     steps = _steps(estimator)
     found = _of_trees(steps[-1], columns)
     try:
@@ -34,17 +34,19 @@ def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
 
 
 def _steps(estimator: Any) -> list[Any]:
-    """The steps of an estimator, of pipelines within pipelines too; of a wrapper those of what answers for it."""
+    """Returns the steps of an estimator, also of pipelines within pipelines; of a wrapper those of the estimator that
+    answers.
+    """
     if hasattr(estimator, "steps"):
         return [inner for _, step in estimator.steps for inner in _steps(step)]
     if hasattr(estimator, "estimators_") or hasattr(estimator, "support_"):
-        return [estimator]  # it answers itself, or numbers the columns anew
+        return [estimator]  # it answers itself, or gives the columns new numbers
     inner = next((getattr(estimator, name) for name in _ANSWERS if hasattr(estimator, name)), None)
     return [estimator] if inner is None else _steps(inner)
 
 
 _ANSWERS = ("best_estimator_", "estimator_", "regressor_")
-"""Attributes of a wrapper that hold the fitted estimator which answers for it."""
+"""Attributes of a wrapper that hold the fitted estimator that answers."""
 
 
 def _of_trees(estimator: Any, columns: int) -> dict[int, Array]:
@@ -81,14 +83,16 @@ def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
     for calibrated in getattr(estimator, "calibrated_classifiers_", ()):
         yield from _splits(calibrated.estimator)
     if hasattr(estimator, "estimators_features_"):
-        return  # columns are numbered anew in each tree
+        return  # each tree numbers the columns differently
     for inner_estimator in np.ravel(np.asarray(getattr(estimator, "estimators_", ()), dtype=object)):
         if inner_estimator is not None:
             yield from _splits(inner_estimator)
 
 
 def _places(estimator: Any) -> Array | None:
-    """The position of each column that trees by histogram see: they put columns of categories before all others."""
+    """Returns the position of each column that histogram trees see: they put columns of categories before
+    all others.
+    """
     categorical: Any = getattr(estimator, "is_categorical_", None)
     if categorical is None or getattr(estimator, "_preprocessor", None) is None:
         return None
@@ -96,7 +100,7 @@ def _places(estimator: Any) -> Array | None:
 
 
 def _before(step: Any, thresholds: dict[int, Array], columns: int) -> dict[int, Array]:
-    """The thresholds as they are before a step that changes each column by itself."""
+    """Returns the thresholds before a step that changes each column by itself."""
     if step in (None, "passthrough"):
         return thresholds
     length = max((len(at) for at in thresholds.values()), default=0)

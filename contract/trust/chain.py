@@ -1,10 +1,11 @@
-"""Following signed metadata from a root that was trusted before: what a device does with every trust bundle.
+"""Follows signed metadata from a root that was trusted before, as a device does with every trust bundle.
 
-What is trusted so far, a bundle and a time go in; what is trusted now, or a coded refusal, comes out, without clock or
-input and output. A memo of the newest results makes repeated calls faster and changes no result. The checks are
-python-tuf's own (`TrustedMetadataSet`, the core of its client); files and network are left out, so power cuts are ours.
-A time floor lives exactly as long as the key that vouched for it: `x-issued` of a timestamp counts while that timestamp
-still verifies under the current root, so a floor poisoned with a stolen key dies when root rotates that key.
+The input is what is trusted so far, a bundle and a time; the output is what is trusted now, or a coded refusal. No
+clock, no input and output. A memo of the newest results makes repeated calls faster and changes no result. The checks
+are python-tuf's own (`TrustedMetadataSet`, the core of its client). Its files and network are not used; this project
+handles power cuts itself. A time floor is valid exactly as long as the key that signed it. `x-issued` of a timestamp
+counts while that timestamp verifies under the current root. So a floor that was raised with a stolen key ends when root
+rotates that key.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,16 +30,16 @@ _TUF_ERRORS = (RepositoryError, DeserializationError)
 
 
 class FollowedInPartError(BadInput):
-    """A trust bundle with a fault behind parts that are good: those stay, as they replace older ones."""
+    """A trust bundle with good parts before a fault: the good parts are kept, because they replace older ones."""
 
     def __init__(self, fault: BadInput, verified: Trusted) -> None:
         super().__init__(fault.code, fault.detail)
         self.verified = verified
-        """What is trusted up to the fault."""
+        """What is trusted, up to the fault."""
 
 
 class TrustBundle(Message, frozen=True):
-    """One retained message: the newest roots in order, then what they vouch for; each file as it was signed."""
+    """One retained message: the newest roots in order, then the metadata that they sign; each file as it was signed."""
 
     roots: tuple[str, ...]
     timestamp: str
@@ -57,7 +58,7 @@ def trust_root(root: str) -> Trusted:
 
 @lru_cache(maxsize=2)
 def read_trust_bundle(raw: bytes) -> TrustBundle:
-    """A bundle within its limits; BadInput `message_malformed`, `message_too_large`."""
+    """Reads a bundle within its limits; BadInput `message_malformed`, `message_too_large`."""
     trust_bundle = decode(raw, TrustBundle, max_bytes=MAX_METADATA_BYTES)
     if len(trust_bundle.roots) > MAX_ROOTS_IN_TRUST_BUNDLE:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(trust_bundle.roots)} roots, limit {MAX_ROOTS_IN_TRUST_BUNDLE}")
@@ -67,16 +68,18 @@ def read_trust_bundle(raw: bytes) -> TrustBundle:
 
 
 def missing_root(trusted: Trusted, raw: bytes) -> int | None:
-    """The root version to ask for when the bundle's oldest is more than one step away; None if the steps are there."""
+    """Returns the root version to request if the bundle's oldest root is more than one step ahead; None if no step is
+    missing.
+    """
     versions = [version for text in _roots_in(raw) if (version := _readable_version(text)) is not None]
     here = _version(trusted.root)
     return here + 1 if versions and min(versions) > here + 1 else None
 
 
 def newer_roots(trusted: Trusted, raw: bytes) -> list[str]:
-    """Roots of a bundle that come after the trusted one, in their order, those that cannot be read last; unverified.
+    """Returns the roots of a bundle that come after the trusted one, in order, unreadable ones last; unverified.
 
-    BadInput `message_malformed`, `message_too_large`. The rest of the bundle is not looked at.
+    BadInput `message_malformed`, `message_too_large`. The rest of the bundle is not read.
     """
     versions = {text: _readable_version(text) for text in _roots_in(raw)}
     here = _version(trusted.root)
@@ -85,7 +88,7 @@ def newer_roots(trusted: Trusted, raw: bytes) -> list[str]:
 
 
 def take_root(trusted: Trusted, text: str) -> Trusted:
-    """One step of the root chain; BadInput with the kind of fault."""
+    """Takes one step of the root chain; BadInput with the kind of fault."""
     _no_doubles(text)
     chain = _begin(trusted)
     try:
@@ -96,28 +99,31 @@ def take_root(trusted: Trusted, text: str) -> Trusted:
 
 
 def follow(trusted: Trusted, raw: bytes, now: datetime) -> Trusted:
-    """What is trusted after a trust bundle. FollowedInPartError: the kind of fault, and what was verified before it.
+    """Returns what is trusted after a trust bundle. FollowedInPartError holds the kind of fault, and what was verified
+    before it.
 
-    Roles that do not fit the new snapshot are left behind: their newer documents are on their way.
+    Roles that do not fit the new snapshot are left out, because their newer documents will follow.
     """
     return _verified_once((trusted, raw), now, lambda: _follow(trusted, raw, now))
 
 
 def take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Trusted:
-    """Trust the release signer's document; BadInput with the kind of fault (`metadata_rollback`: not the version that
-    the snapshot names), `not_in_image_repo` for a model without a release signer.
+    """Returns what is trusted with the release signer's document. BadInput with the kind of fault (`metadata_rollback`:
+    not the version that the snapshot names), `not_in_image_repo` for a model without a release signer.
     """
     return _verified_once((trusted, model, raw), now, lambda: _take_role(trusted, model, raw, now))
 
 
 Found = tuple[Trusted, datetime]
-"""What is trusted, and when the first part of what vouches for it expires."""
+"""(what is trusted, the earliest expiry of its parts)"""
 MAX_VERIFIED = 16
 _memo: dict[tuple[Any, ...], Found] = {}
 
 
 def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Found]) -> Trusted:
-    """The same bytes on the same ground give the same until a part expires; retained bytes come with every connect."""
+    """The same bytes with the same trust give the same result until a part expires; retained bytes come with every
+    connection.
+    """
     known = _memo.get(key)
     if known is not None and now < known[1]:
         return known[0]
@@ -129,7 +135,7 @@ def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Fou
 
 
 def _follow(trusted: Trusted, raw: bytes, now: datetime) -> Found:
-    """Roots first, each for itself: one that revokes a key counts whatever stands behind it."""
+    """Follows the roots first, one by one: a root that revokes a key counts, whatever follows it in the bundle."""
     verified = trusted
     try:
         for text in newer_roots(trusted, raw):
@@ -178,20 +184,22 @@ def _expires(chain: Any) -> datetime:
 
 
 def is_early(trusted: Trusted, model: str, raw: bytes) -> bool:
-    """Whether a role, unverified as it is, claims to be newer than what the snapshot names. BadInput."""
+    """Whether an unverified role claims to be newer than the version that the snapshot names. BadInput."""
     claimed = _claimed_version(raw)
     named = _named_versions(trusted.snapshot).get(f"{role_name(model)}.json") if is_vouched(trusted) else None
     return named is None or claimed > named
 
 
 def role_of(trusted: Trusted, model: str) -> ModelRole | None:
-    """What the release signer of `model` vouches for; None before its document has come, or while trust is lacking."""
+    """Returns what the release signer of `model` has signed; None before its document has come, or while trust is
+    incomplete.
+    """
     text = dict(trusted.roles).get(model)
     return None if text is None or not is_vouched(trusted) else _parsed_role(text, model)
 
 
 def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
-    """`trusted` with roles that were verified before, as far as its snapshot and its targets still vouch for them."""
+    """Returns `trusted` with roles that were verified before, if its snapshot and its targets still name them."""
     if not roles or not is_vouched(trusted):
         return trusted
     chain = _vouched(trusted)
@@ -201,10 +209,10 @@ def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
 
 @lru_cache(maxsize=4)
 def is_vouched(trusted: Trusted) -> bool:
-    """Whether desired documents can be verified: the newest root vouches for everything up to the director.
+    """Whether desired documents can be verified: the newest root covers everything up to the director.
 
-    A root that has revoked a key, or a part that has not come, leaves what was trusted before as a memory against
-    rollbacks, which vouches for nobody. Expiry is looked at elsewhere.
+    If a root has revoked a key, or a part has not come, the former trust still guards against rollbacks but can verify
+    nothing. Expiry is checked elsewhere.
     """
     try:
         _vouched(trusted)
@@ -214,14 +222,16 @@ def is_vouched(trusted: Trusted) -> bool:
 
 
 def targets_of(trusted: Trusted) -> Targets:
-    """The top-level targets: who is director, who signs which model. BadInput `trust_missing` before a bundle came."""
+    """Returns the top-level targets: who is director, who signs which model. BadInput `trust_missing` before a bundle
+    came.
+    """
     if not is_vouched(trusted):
         raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
     return _parsed_targets(trusted.targets)
 
 
 def expires(trusted: Trusted) -> datetime:
-    """When the first part of what vouches for desired documents expires. BadInput `trust_missing`."""
+    """Returns the earliest expiry of what verifies desired documents. BadInput `trust_missing`."""
     if not trusted.complete:
         raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
     kinds: tuple[tuple[str, Any], ...] = (
@@ -234,14 +244,14 @@ def expires(trusted: Trusted) -> datetime:
 
 
 def director_keys(trusted: Trusted) -> tuple[str, ...]:
-    """Key ids of the director; what a device remembers of a director lives as long as its keys."""
+    """Key ids of the director. What a device keeps of a director is valid as long as the director's keys."""
     delegations = targets_of(trusted).delegations
     roles = delegations.roles if delegations is not None else None
     return tuple(sorted(roles[DIRECTOR].keyids)) if roles and DIRECTOR in roles else ()
 
 
 def time_floor(trusted: Trusted, now: datetime) -> datetime:
-    """`now`, or the newest signed time that still counts, if the clock is behind it."""
+    """Returns `now`, or the newest signed time that still counts if the clock is behind it."""
     return max(now, _floor(trusted.root, trusted.timestamp))
 
 
@@ -253,7 +263,7 @@ def _expiry(text: str, kind: Any) -> datetime:
 
 @lru_cache(maxsize=8)
 def _parsed_targets(text: str) -> Targets:
-    """Of a text that was verified before."""
+    """Parses targets from a text that was verified before."""
     targets: Targets = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES).signed
     return targets
 
@@ -265,7 +275,7 @@ def _parsed_role(text: str, model: str) -> ModelRole:
 
 @lru_cache(maxsize=2)
 def _named_versions(snapshot: str) -> Mapping[str, int]:
-    """The version of every document that a snapshot names."""
+    """Returns the version of every document that a snapshot names."""
     named = load(snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed.meta
     return {name: meta.version for name, meta in named.items()}
 
@@ -283,7 +293,7 @@ def _begin(trusted: Trusted) -> Any:
 
 
 def _vouched(trusted: Trusted) -> Any:
-    """The chain from root to targets, whenever its parts expire. python-tuf's errors where a part does not fit."""
+    """Returns the chain from root to targets, ignoring expiry. Raises python-tuf's errors if a part does not fit."""
     chain = _begin(trusted)
     chain.update_timestamp(trusted.timestamp.encode())
     chain.update_snapshot(trusted.snapshot.encode(), trusted=True)
@@ -296,7 +306,7 @@ def _role_update(chain: Any, model: str) -> Callable[[bytes], Any]:
 
 
 def _newer(update: Callable[[bytes], object], stored: str, offered: str) -> str:
-    """Stored first, for rollback protection; the offered one must not be older."""
+    """Loads the stored document first, for rollback protection; the offered one must not be older."""
     if stored:
         _fitting(update, stored)
     try:
@@ -307,7 +317,7 @@ def _newer(update: Callable[[bytes], object], stored: str, offered: str) -> str:
 
 
 def _fitting(update: Callable[[bytes], object], stored: str) -> str:
-    """The stored document if it is still the right one, else nothing."""
+    """Returns the stored document if it is still the right one, else None."""
     if not stored:
         return ""
     try:
@@ -353,7 +363,7 @@ def _readable_version(text: str) -> int | None:
 
 
 class _Roots(msgspec.Struct, frozen=True):
-    """The roots of a bundle, whatever else it holds."""
+    """The roots of a bundle; other content is ignored."""
 
     roots: tuple[str, ...]
 
@@ -367,5 +377,5 @@ def _roots_in(raw: bytes) -> tuple[str, ...]:
 
 
 def _no_doubles(text: str) -> None:
-    """Duplicate keys would let two readers see two documents under one signature."""
+    """Refuses duplicate keys, with which two readers could see two documents under one signature."""
     decode_plain(text.encode(), max_bytes=MAX_METADATA_BYTES)

@@ -35,7 +35,7 @@ _COMPACT = JSONSerializer(compact=True)
 
 
 _UNLIKE_CANONICAL = re.compile(r"\\|[:\[,]-?(?:\d+[.eE]|[IN])")
-"""Finds an escape, or a number that is no integer. Text that looks like one is serialized by the slow path, too."""
+"""Finds an escape, or a number that is no integer. Text that looks like one is serialized by the slow path as well."""
 
 
 class _CanonicalJson(CanonicalJSONSerializer):
@@ -88,7 +88,7 @@ def read_model_role(role: Targets, model: str) -> ModelRole:
 
 
 _LEFT_OUT = ("withdrawn", "erasures")
-"""Fields that stand in a document only where they say something: older agents do not know them."""
+"""Fields that are written only if they are set, because older agents do not know them."""
 
 
 def sign_desired(
@@ -169,7 +169,7 @@ def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
     plain = decode_plain(raw, max_bytes=max_bytes)  # refuses duplicate keys, which two parsers could read differently
     try:
         metadata: Metadata[Any] = Metadata.from_dict(plain)
-    except Exception as error:  # what python-tuf raises for plain values of wrong shape shares no base class
+    except Exception as error:  # python-tuf's errors for plain values of a wrong shape share no base class
         raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
     if not isinstance(metadata.signed, kind):
         raise BadInput(Code.MESSAGE_MALFORMED, f"{metadata.signed.type} where {kind.type} was expected")

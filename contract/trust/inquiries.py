@@ -1,7 +1,7 @@
 """The director's signature on an inquiry, made and verified by the keys that signed metadata names.
 
-Decides what is signed: the inquiry as it is encoded with an empty signature, in DSSE's encoding, as which no document
-of TUF can be read. Refuses to know how old an inquiry may be.
+Decides what is signed: the inquiry as it is encoded with an empty signature, in DSSE's encoding, which no parser of TUF
+reads as a document. Refuses to know how old an inquiry may be.
 """
 
 from msgspec.structs import replace

@@ -1,8 +1,9 @@
-"""Building and signing a fleet's metadata: ceremonies (root, targets), releases (roles), upkeep (snapshot, timestamp).
+"""Builds and signs a fleet's metadata: ceremonies (root, targets), releases (roles), upkeep (snapshot, timestamp).
 
-Pure: files in, changed files out; signers are handed in, wherever their keys live (file, HSM, KMS). A file keeps its
-name without a version, except roots, of which every version stays: a device that was away walks through all of them.
-Versions of all but roots follow the clock (`contract.versions`): a restored controller is ahead of what it has lost.
+Pure: files in, changed files out; signers are handed in, wherever their keys are kept (file, HSM, KMS). Files have
+names without a version, except roots, of which every version is kept: a device that was offline follows all of them.
+Versions of all but roots follow the clock (`contract.versions`), so that a restored controller is ahead of what it has
+lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ def create(
     online: Mapping[str, Key],
     now: datetime,
 ) -> dict[str, str]:
-    """Root and top-level targets of a new fleet. `online`: public keys of snapshot, timestamp and director."""
+    """Returns root and top-level targets of a new fleet. `online`: public keys of snapshot, timestamp and director."""
     root = Root(version=1, expires=now + timedelta(days=LIFE_DAYS["root"]), consistent_snapshot=True)
     for signer in roots:
         root.add_key(signer.public_key, "root")
@@ -59,7 +60,7 @@ def create(
 def delegate(
     files: Files, model: str, keys: Sequence[Key], *, threshold: int = 1, targets: Signer, now: datetime
 ) -> str:
-    """New top-level targets in which these keys, and no others, sign the versions of `model`."""
+    """Returns new top-level targets in which these keys, and no others, sign the versions of `model`."""
     top = current(files, "targets", Targets)
     name = role_name(model)
     assert top.delegations is not None
@@ -79,7 +80,7 @@ def sign_role(
     signers: Sequence[Signer],
     now: datetime,
 ) -> str:
-    """A new role document of `model` that lists these versions."""
+    """Returns a new role document of `model` that lists these versions."""
     name = role_name(model)
     before = _load(files[f"{name}.json"], Targets).version if f"{name}.json" in files else 0
     version = next_version(before, now.timestamp())
@@ -89,8 +90,9 @@ def sign_role(
 
 
 def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dict[str, str]:
-    """`files` with a snapshot of what is there (a new one if that has changed or half its life is over) and a new
-    timestamp, which carries the time and, as a witness on every device, a checkpoint of the audit log.
+    """Returns `files` with a snapshot of the present files (a new one if they have changed or half its life is over)
+    and a new timestamp. The timestamp carries the time and, as a witness on every device, a checkpoint of the audit
+    log.
     """
     metas = {
         name: MetaFile(_load(text, Targets).version)
@@ -129,12 +131,12 @@ def due(files: Files, now: datetime, audit: str = "") -> bool:
 
 
 def _has_entries(checkpoint: str) -> bool:
-    """Whether a checkpoint witnesses any entry of the audit."""
+    """Whether a checkpoint covers any entry of the audit."""
     return checkpoint.partition(":")[0] not in ("", "0")
 
 
 def aged(files: Files, now: datetime) -> frozenset[str]:
-    """Names of root, targets and roles of models that have less than a third of their life left."""
+    """Returns the names of root, targets and roles of models that have less than a third of their life left."""
     names = {"root": (f"{newest_root(files)}.root.json", Root), "targets": ("targets.json", Targets)}
     names |= {name.removesuffix(".json"): (name, Targets) for name in files if name.startswith("models-")}
     found = set()
@@ -146,7 +148,9 @@ def aged(files: Files, now: datetime) -> frozenset[str]:
 
 
 def signers_wanted(files: Files, role: str) -> tuple[tuple[str, ...], int]:
-    """(key ids that may sign for root, targets or a model's role, how many of them must); ((), 1) for no such role."""
+    """Returns (key ids that may sign for root, targets or a model's role, how many of them must); ((), 1) for no such
+    role.
+    """
     if role in ("root", "targets"):
         found = _load(files[f"{newest_root(files)}.root.json"], Root).roles[role]
     else:
@@ -156,7 +160,7 @@ def signers_wanted(files: Files, role: str) -> tuple[tuple[str, ...], int]:
 
 
 def resign(files: Files, role: str, signers: Sequence[Signer], now: datetime) -> dict[str, str]:
-    """`files` in which root, targets or a model's role says what it said, signed anew with a new end."""
+    """Returns `files` in which root, targets or a model's role is unchanged but signed again with a later expiry."""
     if role == "root":
         return rotate_root(files, now, signers)
     life = "targets" if role == "targets" else "models"
@@ -170,7 +174,9 @@ def rotate_root(
     *,
     replace: Mapping[str, tuple[str, Key]] | None = None,
 ) -> dict[str, str]:
-    """The next root, signed by `signers` (old and new): `replace` maps a top-level role to (key id out, key in)."""
+    """Returns the next root, signed by `signers` (old and new): `replace` maps a top-level role to (old key id, new
+    key).
+    """
     newest = newest_root(files)
     root = _load(files[f"{newest}.root.json"], Root)
     for role, (keyid, key) in (replace or {}).items():
@@ -182,12 +188,12 @@ def rotate_root(
 
 
 def resign_targets(files: Files, targets: Signer, now: datetime) -> str:
-    """The same top-level targets, signed by a new targets key."""
+    """Returns the same top-level targets, signed by a new targets key."""
     return _next(current(files, "targets", Targets), "targets", now, targets)
 
 
 def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: datetime) -> str:
-    """New top-level targets with another director key: what the old key signed is refused from then on."""
+    """Returns new top-level targets with another director key: what the old key signed is refused from then on."""
     top = current(files, "targets", Targets)
     top.revoke_key(keyid, DIRECTOR)
     top.add_key(key, DIRECTOR)
@@ -195,7 +201,7 @@ def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: da
 
 
 def trust_bundle(files: Files) -> TrustBundle:
-    """The trust bundle: all that devices need to follow, with the newest roots."""
+    """Returns the trust bundle: all that devices need to follow, with the newest roots."""
     newest = newest_root(files)
     first = max(1, newest - MAX_ROOTS_IN_TRUST_BUNDLE + 1)
     roots = tuple(files[f"{version}.root.json"] for version in range(first, newest + 1))
@@ -205,24 +211,24 @@ def trust_bundle(files: Files) -> TrustBundle:
 
 
 def audit_witness(files: Files) -> str:
-    """The audit's checkpoint in the timestamp; empty if it carries none."""
+    """Returns the audit's checkpoint in the timestamp; empty if it has none."""
     return str(_load(files["timestamp.json"], Timestamp).unrecognized_fields.get(AUDIT, ""))
 
 
 def newest_root(files: Files) -> int:
-    """Version of the newest root."""
+    """Returns the version of the newest root."""
     return max(int(name.partition(".")[0]) for name in files if name.endswith(".root.json"))
 
 
 def current(files: Files, name: str, kind: type[Any]) -> Any:
-    """The parsed document `name`; BadInput `trust_missing`."""
+    """Returns the parsed document `name`; BadInput `trust_missing`."""
     if f"{name}.json" not in files:
         raise BadInput(Code.TRUST_MISSING, f"no {name}.json: run `edgeward trust init`")
     return _load(files[f"{name}.json"], kind)
 
 
 def online_keyids(files: Files) -> dict[str, tuple[str, ...]]:
-    """Key ids that root and targets name for snapshot, timestamp and director."""
+    """Returns the key ids that root and targets name for snapshot, timestamp and director."""
     root = _load(files[f"{newest_root(files)}.root.json"], Root)
     found = {name: tuple(root.roles[name].keyids) for name in ("snapshot", "timestamp")}
     top = current(files, "targets", Targets)
@@ -230,13 +236,13 @@ def online_keyids(files: Files) -> dict[str, tuple[str, ...]]:
 
 
 def timestamp_keys(files: Files) -> dict[str, Key]:
-    """Keys, by id, that some root of this fleet, the newest or an older one, names for the timestamp."""
+    """Returns the keys, by id, that any root of this fleet names for the timestamp."""
     roots = [_load(text, Root) for name, text in files.items() if name.endswith(".root.json")]
     return {keyid: root.keys[keyid] for root in roots for keyid in root.roles["timestamp"].keyids}
 
 
 def targets_keyids(files: Files) -> tuple[str, ...]:
-    """Key ids that may say who signs which model."""
+    """Returns the key ids that may say who signs which model."""
     return signers_wanted(files, "targets")[0]
 
 
@@ -247,13 +253,13 @@ def models_of(files: Files) -> list[str]:
 
 
 def role_contents(files: Files, model: str) -> tuple[Mapping[int, Manifest], int]:
-    """The manifests that the signer of `model` has signed, by release, and the oldest release that is allowed."""
+    """Returns the manifests that the signer of `model` has signed, by release, and the oldest allowed release."""
     role = read_model_role(_load(files[f"{role_name(model)}.json"], Targets), model)
     return role.manifests, role.min_release
 
 
 def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
-    """Returns the releases that the signer of `model` has signed, and the oldest that is allowed."""
+    """Returns the releases that the signer of `model` has signed, and the oldest allowed one."""
     name = f"{role_name(model)}.json"
     if name not in files:
         return frozenset(), 0
@@ -262,12 +268,12 @@ def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
 
 
 def signers_of(files: Files, model: str) -> frozenset[str]:
-    """Key ids that may sign for `model`."""
+    """Returns the key ids that may sign for `model`."""
     return frozenset(signers_wanted(files, role_name(model))[0])
 
 
 def describe(files: Files) -> list[dict[str, Any]]:
-    """Each role with its version, expiry, threshold and key ids, for people."""
+    """Returns each role with its version, expiry, threshold and key ids, for people."""
     root = _load(files[f"{newest_root(files)}.root.json"], Root)
     top = current(files, "targets", Targets)
     rows = [_row("root", root, root.roles["root"]), _row("targets", top, root.roles["targets"])]

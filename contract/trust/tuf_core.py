@@ -1,6 +1,6 @@
 """The core of python-tuf's client without its package, whose `__init__` imports an HTTP stack: 2 MB on a device.
 
-Decides nothing. An empty package stands in for the real one while its two pure modules are imported. A later import of
+Decides nothing. An empty package replaces the real one while its two pure modules are imported. A later import of
 `tuf.ngclient` gives the real package.
 """
 

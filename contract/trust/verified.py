@@ -1,7 +1,7 @@
-"""What signed documents say once they are verified. Shapes only.
+"""What signed documents say once they are verified. Data types only.
 
-Apart from `chain` and `documents`, which check, because checking imports python-tuf and cryptography: 48 ms that a
-device need not spend before it serves what it had confirmed.
+Separate from `chain` and `documents`, whose checks import python-tuf and cryptography: 48 ms that a device need not
+spend before it serves its confirmed versions.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Trusted(Message, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether every part has come once; whether they vouch for each other now says `chain.is_vouched`."""
+        """Whether every part has come once; `chain.is_vouched` says whether they fit together now."""
         return bool(self.targets)
 
 
@@ -44,14 +44,14 @@ _DOCUMENT = msgspec.json.Decoder(_Document)
 
 
 def role_expiries(trusted: Trusted) -> dict[str, int]:
-    """When each role that was verified expires, by its name, in seconds since 1970."""
+    """Returns when each verified role expires, by its name, in seconds since 1970."""
     texts = {name: getattr(trusted, name) for name in ("root", "targets", "snapshot", "timestamp")}
     texts |= {f"models-{model}": text for model, text in trusted.roles}
     return {name: int(_DOCUMENT.decode(text).signed.expires.timestamp()) for name, text in texts.items() if text}
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """One entry of a desired document: the director's words about one model."""
+    """One entry of a desired document: what the director says about one model."""
 
     model: str
     release: int
@@ -72,16 +72,16 @@ class Desired(msgspec.Struct, frozen=True):
     nonce: str
     wanted: tuple[Wanted, ...]
     withdrawn: Mapping[str, int] = {}
-    """Models that the device shall no longer run, by the generation of that order."""
+    """Models that the device shall no longer run, with the generation of that order."""
     config: RemoteConfig | None = None
-    """What is to count in place of the device's own configuration."""
+    """The remote configuration, which replaces parts of the device's own."""
     erasures: tuple[Erasure, ...] = ()
     """Captured rows that the device shall delete."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):
-    """What the release signer of a model vouches for."""
+    """What the release signer of a model has signed."""
 
     manifests: Mapping[int, Manifest]
     min_release: int
-    """Older releases are refused for good, whatever the director says."""
+    """Older releases are always refused, whatever the director says."""

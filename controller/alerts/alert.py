@@ -1,6 +1,6 @@
-"""What becomes of readings: pending, firing, resolved.
+"""The life of a reading as an alert: pending, firing, resolved.
 
-Decides when a reading is an alert, and when an alert is over. Refuses to know who is told. Words and states are
+Decides when a reading is an alert, and when an alert is over. Refuses to know who is told. Terms and states are
 Alertmanager's. Source: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/.
 """
 
@@ -17,23 +17,24 @@ from controller.alerts.measures import MEASURES
 from controller.alerts.rule import Rule
 
 MAX_ALERTS_OF_A_RULE = 1_000
-"""Of one rule at a time; what lies beyond is counted. More devices with one fault are one event, not a list."""
+"""The most alerts of a rule at a time; further ones are counted. More devices with one fault are one event, not a
+list."""
 MAX_FAULT_CHARS = 300
-"""Of the words of a rule that failed."""
+"""The most characters in the words of a failed rule."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert: something that a rule has found, from the first look at which it was so."""
+    """One alert: something that a rule has found, since the rule first found it."""
 
     fingerprint: str
-    """Names these labels, in 16 hexadecimal digits."""
+    """The name of these labels, in 16 hexadecimal digits."""
     labels: dict[str, str]
-    """With `alertname` and `severity`."""
+    """The labels, including `alertname` and `severity`."""
     state: str
     """pending, firing or resolved."""
     summary: str
     reading: Reading
-    """The newest one."""
+    """The newest reading."""
     test: str
     since: float
     """When the rule found it first, in seconds since 1970."""
@@ -53,32 +54,32 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class RuleStatus:
-    """How a rule fared at the newest look."""
+    """The result of a rule at the newest look."""
 
     found: int = 0
     left_out: int = 0
-    """What it found beyond MAX_ALERTS_OF_A_RULE."""
+    """The number of readings beyond MAX_ALERTS_OF_A_RULE."""
     fault: str = ""
-    """Why it could not be judged: a fault of ours, in words."""
+    """Why the rule could not be judged: a fault of ours, in words."""
     idle: str = ""
-    """Why it cannot trip on this fleet, with the arithmetic; empty if it can."""
+    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can."""
 
 
 @dataclass
 class Look:
-    """What one look at the fleet has come to."""
+    """The result of one look at the fleet."""
 
     active: dict[str, Alert] = field(default_factory=dict)
     """Alerts that are pending or firing, by fingerprint."""
     changed: list[Alert] = field(default_factory=list)
-    """Alerts in another state than before, in the state of now."""
+    """Alerts whose state has changed, in their new state."""
     gone: list[str] = field(default_factory=list)
-    """Fingerprints of alerts that were pending and are over without having fired."""
+    """Fingerprints of pending alerts that ended without having fired."""
     status: dict[str, RuleStatus] = field(default_factory=dict)
 
 
 def look(rules: Iterable[Rule], facts: Facts, before: Mapping[str, Alert], idle: Mapping[str, str]) -> Look:
-    """Judges every rule by itself: the alerts of a rule that fails stay as they were, and the others go on.
+    """Judges every rule by itself: if a rule fails, its alerts stay as they were and the other rules are still judged.
 
     `idle` names rules that cannot trip on this fleet, with the reason: they are not judged, and their alerts end.
     """
@@ -103,10 +104,11 @@ def look(rules: Iterable[Rule], facts: Facts, before: Mapping[str, Alert], idle:
 
 
 def _is_unknown_yet(alert: Alert, facts: Facts) -> bool:
-    """Whether a controller that has just started cannot tell yet that an alert is over: it has heard nobody so far.
+    """Whether a controller that has just started cannot yet know that an alert is over, because no device has reported
+    yet.
 
-    Otherwise each start would say that devices are back, and minutes later that they are gone; an estimate from a
-    model's data is known once these have been looked at.
+    Otherwise each start would announce that devices are back, and minutes later that they are missing. An estimate from
+    a model's data is known once these data have been examined.
     """
     if alert.seen_at >= facts.started_at:
         return False

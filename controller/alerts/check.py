@@ -1,4 +1,4 @@
-"""What is wrong with a file of alerts, and which rules cannot trip on this fleet, with the arithmetic.
+"""What is wrong with a file of alert rules, and which rules cannot trip on this fleet, with the arithmetic.
 
 Decides what is refused, and names the line. Refuses to know how a file was read.
 """
@@ -22,7 +22,7 @@ OWN_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def read_alert_file(text: str, source: str) -> AlertFile:
-    """The file in `text`. BadInput `alert_rule_invalid` with `source:line: what is wrong and what to do`."""
+    """Returns the file in `text`. BadInput `alert_rule_invalid` with `source:line: what is wrong and what to do`."""
     try:
         found = decode_toml(text, AlertFile, source)
     except BadInput as error:
@@ -33,7 +33,9 @@ def read_alert_file(text: str, source: str) -> AlertFile:
 
 
 def idle_words(text: str, found: AlertFile, source: str, facts: Facts) -> dict[str, str]:
-    """By rule that cannot trip on this fleet, `source:line: why`, with the arithmetic; without a file, only why."""
+    """Returns, by rule that cannot trip on this fleet, `source:line: why`, with the arithmetic; without a file, only
+    why.
+    """
     return {
         rule.name: f"{source}:{_line(text, f'rule[{number}]')}: {rule.name}: {words}" if text else words
         for number, rule in enumerate(found.rule)
@@ -42,7 +44,7 @@ def idle_words(text: str, found: AlertFile, source: str, facts: Facts) -> dict[s
 
 
 def faults_of_file(found: AlertFile) -> Iterator[tuple[str, str]]:
-    """(place, what is wrong) of everything that no fleet can make right."""
+    """Returns (place, what is wrong) of everything that is wrong for any fleet."""
     rules, receivers = (Counter(each.name for each in part) for part in (found.rule, found.receiver))
     for number, rule in enumerate(found.rule):
         place = f"rule[{number}]"
@@ -75,9 +77,9 @@ def _faults_of(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def why_idle(rule: Rule, facts: Facts) -> str:
-    """Why a rule cannot trip on this fleet as it is, or would trip on good devices; empty if it is right.
+    """Returns why a rule cannot trip on this fleet as it is, or would trip on good devices; empty if it is right.
 
-    A fleet without any device is not judged: rules are written before devices come.
+    A fleet without any device is not judged, because rules are written before devices exist.
     """
     if not facts.twins:
         return ""
@@ -95,7 +97,7 @@ def why_idle(rule: Rule, facts: Facts) -> str:
 
 
 def _why_too_few(rule: Rule, chosen: list[Twin]) -> str:
-    """For a ratio of devices: whether there are enough of them."""
+    """For a ratio of devices: returns why there are too few of them; empty if there are enough."""
     if rule.by and not any(rule.by in twin.labels for twin in chosen):
         return f"none of {len(chosen)} devices has the label {rule.by}: leave `by` out, or label devices"
     sizes = Counter(twin.labels.get(rule.by, "") for twin in chosen) if rule.by else {"": len(chosen)}
@@ -117,5 +119,5 @@ def _why_too_few(rule: Rule, chosen: list[Twin]) -> str:
 
 
 def _line(text: str, place: str) -> int:
-    """The line (from 1) of a place such as `rule[2].above`; of its table where the key is left out."""
+    """Returns the line (from 1) of a place such as `rule[2].above`; of its table if the key is missing."""
     return line_of(text, f" - at `$.{place}`") or 1

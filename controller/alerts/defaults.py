@@ -1,4 +1,6 @@
-"""The rules that ship, and count where no file is named. configs/alerts.toml says the same with comments: a test."""
+"""The rules that ship, and that count if no file is named. A test holds configs/alerts.toml, which has comments, to
+them.
+"""
 
 from controller.alerts.rule import AlertFile, Inhibition, Rule
 from controller.health import CODES, OF_DEVICES

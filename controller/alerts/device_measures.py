@@ -1,6 +1,6 @@
 """The measures of devices that a rule may read: whether they are there, what they say of themselves, what expires.
 
-Decides what is beyond a limit, and what an alert says about it. Refuses to know how long it has been so.
+Decides what is beyond a limit, and what an alert says about it. Refuses to know for how long it has been beyond it.
 """
 
 import math
@@ -13,7 +13,7 @@ from controller.fleet.expiry import DAY_S
 from controller.fleet.twin import Twin
 
 SOURCE_FAILS = frozenset({"waiting", "failing", "ended"})
-"""States of sensors and sinks."""
+"""The states of sensors and sinks that count as a failure. `waiting`: failed, and tried again after a pause."""
 
 
 def offline_ratio(rule: Rule, facts: Facts) -> Iterator[Reading]:
@@ -36,7 +36,7 @@ def offline_ratio(rule: Rule, facts: Facts) -> Iterator[Reading]:
             yield Reading(
                 labels, value, "ratio", limit, n, "devices",
                 f"{away[group]} of {n} devices{where} are offline or silent",
-                f"at most {most} of these {n} devices are away", "edgeward device list",
+                f"at most {most} of these {n} devices are offline or silent", "edgeward device list",
             )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def device_fault(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def clock_off_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each device, how far its clock is off the controller's, either way."""
+    """For each device, the seconds by which its clock is ahead of the controller's or behind it."""
     limit = above_of(rule)
     for twin in selected(rule, facts):
         off_s = abs(twin.clock_off_s)
@@ -105,7 +105,7 @@ def expiry_days(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def sensor_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each sensor whose source has failed or ended, 1."""
+    """The value 1 for each sensor whose source has failed or ended."""
     for twin in selected(rule, facts):
         for each in twin.sensors:
             if each.state in SOURCE_FAILS:
@@ -127,7 +127,7 @@ def sensor_row_age_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def sink_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each receiver of predictions that takes none, 1."""
+    """The value 1 for each sink that has failed or ended: it takes no predictions."""
     for twin in selected(rule, facts):
         for each in twin.sinks:
             if each.state in SOURCE_FAILS:
@@ -174,5 +174,5 @@ def above_of(rule: Rule) -> float:
 
 def below_of(rule: Rule) -> float:
     """The limit of a rule whose measure has a lower one."""
-    assert rule.below is not None  # as above
+    assert rule.below is not None  # `check` refuses a rule without it
     return rule.below

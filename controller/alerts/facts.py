@@ -1,4 +1,4 @@
-"""What rules are judged by, and what a rule finds: the facts of one moment in, readings out.
+"""The facts by which rules are judged, and what a rule finds: facts of one moment in, readings out.
 
 Decides which facts there are. Refuses to know where they come from, and clocks.
 """
@@ -23,7 +23,7 @@ class Facts:
     now: float
     """Seconds since 1970."""
     started_at: float
-    """When this controller started: a device cannot have been unheard for longer than that, as far as it can tell."""
+    """When this controller started: it cannot know that a device was silent for longer than that."""
     silent_s: float
     twins: Mapping[str, Twin] = field(default_factory=dict)
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
@@ -33,17 +33,17 @@ class Facts:
     own_expiries: Mapping[str, float] = field(default_factory=dict)
     """When the controller's certificates and roles expire, in seconds since 1970."""
     signals: Sequence[Signal] = ()
-    """What the newest looks at the data of models say."""
+    """The signals of the newest looks at the data of models."""
     watched: frozenset[str] = frozenset()
-    """Models at whose data this controller has looked since it started."""
+    """Models whose data this controller has examined since it started."""
     departures: Sequence[Departure] = ()
-    """Devices that depart from what is usual for them, as the watcher says."""
+    """Devices that depart from what is usual for them, by the watcher's word."""
     models: frozenset[str] = frozenset()
     """All models of the registry."""
     _faults: list[dict[str, dict[str, str]]] = field(default_factory=list)
 
     def faults(self) -> dict[str, dict[str, str]]:
-        """By device with which something is wrong, the words by code. Several rules read it, so it is made once."""
+        """The words by code for each device with a fault. Several rules read it, so it is computed once."""
         if not self._faults:
             judged = ((device, faults_of(twin, self.withdrawn, self.now)) for device, twin in self.twins.items())
             self._faults.append({device: found for device, found in judged if found})
@@ -54,21 +54,21 @@ class Reading(msgspec.Struct, frozen=True):
     """One thing that a rule has found beyond its limit."""
 
     labels: dict[str, str]
-    """What it is about: `device`, `model`, `rollout`, ..."""
+    """The subject of the reading: `device`, `model`, `rollout`, ..."""
     value: float
     unit: str
     """What the value counts: `s`, `days`, `ratio`, `devices`."""
     limit: float
     n: int
-    """How many devices, rows or rollouts the value rests on."""
+    """The number of devices, rows or rollouts from which the value was computed."""
     of: str
     """What `n` counts."""
     detail: str
-    """A sentence with what is so."""
+    """A sentence that says what is wrong."""
     clears: str
-    """A sentence with what would end it."""
+    """A sentence that says what would end it."""
     look: str
-    """One command to look further."""
+    """A command that shows more."""
     low: float | None = None
     high: float | None = None
-    """The ends of the interval of an estimate; None for what is counted or read."""
+    """The ends of the interval of an estimate; None for a value that is counted or read."""

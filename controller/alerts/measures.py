@@ -1,6 +1,6 @@
 """All measures that a rule may read, and those of rollouts and of the controller: functions of the facts.
 
-Decides what is beyond a limit, and what an alert says about it. Refuses to know how long it has been so.
+Decides what is beyond a limit, and what an alert says about it. Refuses to know for how long it has been beyond it.
 """
 
 import math
@@ -32,7 +32,7 @@ FAILED_THERE = ("rolled_back", "rejected")
 
 
 def rollout_stopped(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each rollout that a rule or a person has stopped and that waits for somebody, 1."""
+    """The value 1 for each rollout that a rule or a person has stopped and that waits for a person's decision."""
     for each in _of_model(rule, facts):
         stopped = [*each.stopped_strata, *(f"wave {number + 1}" for number in each.stopped_waves)]
         if each.status == "paused" or (each.status == "running" and stopped):
@@ -41,7 +41,7 @@ def rollout_stopped(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def version_rolled_back(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each model whose newest rollout was rolled back, 1: nobody has decided yet what comes next."""
+    """The value 1 for each model whose newest rollout was rolled back, until somebody decides what comes next."""
     newest: dict[str, Rollout] = {}
     for each in _of_model(rule, facts):
         known = newest.get(each.model)
@@ -54,7 +54,9 @@ def version_rolled_back(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def rolled_back_ratio(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each version that devices are to run, the fraction that has failed there. Judged by Wilson's interval."""
+    """For each version that devices are to run, the fraction of them on which it has failed. Judged by Wilson's
+    interval.
+    """
     limit = above_of(rule)
     decided: dict[tuple[str, int], list[bool]] = defaultdict(list)
     for twin in selected(rule, facts):
@@ -74,7 +76,7 @@ def rolled_back_ratio(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def controller_finding(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each finding of the controller's health, 1."""
+    """The value 1 for each finding of the controller's health."""
     for each in facts.findings:
         if not rule.codes or each.code in rule.codes:
             yield Reading(
@@ -85,7 +87,7 @@ def controller_finding(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One measure: how it is read, and which keys of a rule it looks at."""
+    """One measure: how it is read, and which keys of a rule it uses."""
 
     read: Callable[[Rule, Facts], Iterator[Reading]]
     test: str
@@ -133,7 +135,7 @@ MEASURES: dict[MeasureName, Measure] = {
 
 
 def wilson_interval(count: int, n: int) -> tuple[float, float]:
-    """The interval of 95 % for a ratio of `count` in `n`.
+    """Returns the interval of 95 % for a ratio of `count` in `n`.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
     """

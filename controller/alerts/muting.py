@@ -1,7 +1,7 @@
-"""Which alerts are not told: silences of people, and alerts that another one explains.
+"""Alerts that nobody is told of: silences of people, and alerts that another alert explains.
 
-Decides what matches. Refuses to know where silences are kept. Words are Alertmanager's; a `*` in a value stands for any
-text, in place of regular expressions, whose cost a caller could choose.
+Decides what matches. Refuses to know where silences are kept. Terms are Alertmanager's. A `*` in a value stands for any
+text; regular expressions are not supported, because a caller could choose a costly one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ from controller.alerts.alert import Alert
 from controller.alerts.rule import Inhibition, LabelName, LabelText
 
 MAX_SILENCES = 1_000
-"""That are kept, ended ones among them: the oldest ended ones go first."""
+"""The most silences that are kept, ended ones included: the oldest ended ones are removed first."""
 MAX_SILENCE_S = 90 * 86_400.0
-"""A silence ends by itself; what is to be quiet for longer is a rule that should change."""
+"""A silence ends by itself. A rule that should be quiet for longer should be changed."""
 
 
 class Matcher(Message, frozen=True):
@@ -31,7 +31,7 @@ class Matcher(Message, frozen=True):
     """False: the label must be another one."""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether these labels meet the condition."""
+        """Whether these labels fulfil the condition."""
         return text_matches(labels.get(self.name, ""), self.value) == self.equal
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Matcher(Message, frozen=True):
 
 
 class Silence(Message, frozen=True):
-    """A person's word that some alerts are known: they are not told until `ends_at`."""
+    """A person's word that some alerts are known: nobody is told of them until `ends_at`."""
 
     id: str
     matchers: Annotated[tuple[Matcher, ...], msgspec.Meta(min_length=1, max_length=16)]
@@ -50,18 +50,18 @@ class Silence(Message, frozen=True):
     reason: str
 
     def state(self, now: float) -> Literal["pending", "active", "expired"]:
-        """Whether it holds at `now`."""
+        """Whether the silence is pending, active or over at `now`."""
         if now >= self.ends_at:
             return "expired"
         return "active" if now >= self.starts_at else "pending"
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether every matcher does."""
+        """Whether every matcher matches."""
         return all(each.matches(labels) for each in self.matchers)
 
 
 class Muted(msgspec.Struct, frozen=True):
-    """Why an alert that fires is not told."""
+    """Why nobody is told of an alert that fires."""
 
     silenced_by: tuple[str, ...] = ()
     """Ids of silences."""
@@ -81,7 +81,7 @@ NOTHING = Muted()
 def muted(
     alerts: Iterable[Alert], silences: Sequence[Silence], inhibitions: Sequence[Inhibition], now: float
 ) -> dict[str, Muted]:
-    """By fingerprint, why an alert is not told; alerts that are told are left out."""
+    """Returns by fingerprint why nobody is told of an alert; other alerts are left out."""
     alerts = list(alerts)
     holding = [each for each in silences if each.state(now) == "active"]
     sources = [
@@ -99,7 +99,7 @@ def muted(
 
 
 def _inhibitors(alert: Alert, sources: Sequence[tuple[Inhibition, list[Alert]]]) -> tuple[str, ...]:
-    """The alerts that explain this one: one of each inhibition is enough."""
+    """Returns the alerts that explain this one: one of each inhibition is enough."""
     found = []
     for rule, firing in sources:
         if has_labels(alert.labels, rule.target):
@@ -117,12 +117,12 @@ def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def text_matches(text: str, wanted: str) -> bool:
-    """Whether `text` is `wanted`, in which `*` stands for any text and nothing else is special."""
+    """Whether `text` equals `wanted`, in which `*` stands for any text and nothing else is special."""
     return fnmatchcase(text, wanted.replace("[", "[[]").replace("?", "[?]")) if "*" in wanted else text == wanted
 
 
 def read_matcher(text: str) -> Matcher:
-    """A matcher from `name=value` or `name!=value`. BadInput `request_invalid`."""
+    """Reads a matcher from `name=value` or `name!=value`. BadInput `request_invalid`."""
     name, sign, value = text.partition("=")
     if not sign or not name.rstrip("!"):
         raise BadInput(Code.REQUEST_INVALID, f"{text[:80]!r}: expected name=value or name!=value; * is any text")

@@ -1,4 +1,4 @@
-"""Alerts, silences and what was delivered as table rows: durable, and read again at a start.
+"""Alerts, silences and deliveries as table rows: durable, and read again at a start.
 
 Decides how many are kept. Refuses to know SQL and when rows are written.
 """
@@ -14,11 +14,11 @@ from controller.alerts.muting import MAX_SILENCES, Silence
 from controller.alerts.routing import Delivered
 
 TABLES = ("alerts", "ended_alerts", "silences", "delivered_alerts")
-"""A row an alert that is pending or fires, an alert that is over, a silence, a group of a receiver."""
+"""One row for each alert that is pending or fires, each ended alert, each silence, and each group of a receiver."""
 MAX_ENDED = 5_000
-"""Alerts that are over and still shown, the newest: 5 MB, half a year of 25 a day."""
+"""Ended alerts that are still shown, the newest: 5 MB, half a year with 25 a day."""
 MAX_DELIVERED = 10_000
-"""Groups of receivers whose last message is known; beyond it the oldest are left out, and might be told again."""
+"""Groups of receivers whose last message is known; beyond it the oldest are dropped, and might be sent again."""
 
 Rows = Mapping[str, Mapping[str, bytes | None]]
 T = TypeVar("T")
@@ -43,13 +43,13 @@ class AlertRecords:
         self._tables = tables
         self.active = _read(tables.rows("alerts"), Alert)
         self.ended = _read(tables.rows("ended_alerts"), Alert)
-        """By the moment at which it was over and its fingerprint, oldest first."""
+        """Ended alerts by end time and fingerprint, oldest first."""
         self.silences = _read(tables.rows("silences"), Silence)
         self.delivered = _read(tables.rows("delivered_alerts"), Delivered)
 
     def save(self, look: Look) -> None:
-        """Makes durable what a look has changed. WorldError `disk_full`: then nothing has changed, and it is found
-        again at the next look.
+        """Makes the changes of a look durable. WorldError `disk_full`: then nothing has changed, and the next look
+        finds it again.
         """
         over = [alert for alert in look.changed if alert.state == "resolved"]
         gone = [*look.gone, *(alert.fingerprint for alert in over)]
@@ -69,7 +69,7 @@ class AlertRecords:
             self.ended.pop(key, None)
 
     def resolved(self) -> dict[str, Alert]:
-        """The newest end of each alert that is over and does not fire again, by fingerprint."""
+        """Returns the newest end of each alert that is over and does not fire again, by fingerprint."""
         return {alert.fingerprint: alert for alert in self.ended.values() if alert.fingerprint not in self.active}
 
     def put_silence(self, silence: Silence, now: float) -> None:
@@ -82,7 +82,7 @@ class AlertRecords:
             del self.silences[name]
 
     def put_delivered(self, group: str, delivered: Delivered) -> None:
-        """Makes durable what a receiver was told; a group of which all is over is forgotten."""
+        """Makes durable what a receiver was told; a group whose alerts are all over is removed."""
         old = [key for key in self.delivered if key != group][: max(0, len(self.delivered) + 1 - MAX_DELIVERED)]
         gone = old if delivered.firing else [*old, group]
         kept = {group: delivered} if delivered.firing else {}
@@ -101,7 +101,7 @@ def _rows(values: Mapping[str, msgspec.Struct]) -> dict[str, bytes | None]:
 
 
 def _read(rows: Mapping[str, bytes], kind: type[T]) -> dict[str, T]:
-    """Rows by key; one that cannot be read is left aside, because an alert that is lost is found anew."""
+    """Returns rows by key. An unreadable row is left out, because a lost alert is found again."""
     read, found = row_reader(kind), {}
     for key, row in rows.items():
         try:
@@ -112,5 +112,5 @@ def _read(rows: Mapping[str, bytes], kind: type[T]) -> dict[str, T]:
 
 
 def newest_first(alerts: Iterable[Alert]) -> list[Alert]:
-    """Alerts as people read them: what began last comes first."""
+    """Returns alerts in the order for people: the one that began last comes first."""
     return sorted(alerts, key=lambda alert: (alert.starts_at or alert.since, alert.fingerprint), reverse=True)

@@ -1,8 +1,9 @@
-"""Who is told what, and when: alerts in groups, with a wait, an interval and a repeat for each receiver.
+"""Decides who is told of which alerts, and when: alerts in groups, with a wait, an interval and a repeat for each
+receiver.
 
-Decides when a message is due and what is in it. Remembers nothing by itself: what was delivered is handed in, so that a
-controller that starts again goes on. Refuses to know how messages travel.
-Source: https://prometheus.io/docs/alerting/latest/configuration/#route.
+Decides when a message is due and what is in it. Keeps no state: past deliveries are handed in, so that a controller
+continues after a restart. Refuses to know how messages are sent. Source:
+https://prometheus.io/docs/alerting/latest/configuration/#route.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,24 +25,24 @@ class Delivered(msgspec.Struct, frozen=True):
 
     at: float
     firing: tuple[str, ...] = ()
-    """Fingerprints."""
+    """Fingerprints of the alerts that fired."""
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A message that is due. Of its alerts a receiver is shown MAX_IN_A_MESSAGE."""
+    """A message that is due. It shows a receiver MAX_IN_A_MESSAGE of its alerts."""
 
     receiver: str
     group: str
-    """Names the receiver and the group: the key of what was delivered."""
+    """The name of the receiver and the group: the key of the delivery."""
     group_labels: dict[str, str]
     firing: tuple[Alert, ...]
     resolved: tuple[Alert, ...]
     at: float
-    """When it was due, in seconds since 1970: each attempt says the same."""
+    """When it was due, in seconds since 1970: each attempt sends the same time."""
 
     @property
     def delivered(self) -> tuple[str, ...]:
-        """Fingerprints of what fires."""
+        """Returns the fingerprints of the alerts that fire."""
         return tuple(sorted(alert.fingerprint for alert in self.firing))
 
 
@@ -52,7 +53,7 @@ class Group:
     labels: dict[str, str]
     firing: list[Alert] = field(default_factory=list)
     resolved: list[Alert] = field(default_factory=list)
-    """Over since the receiver was told of them."""
+    """Alerts that ended after the receiver was told of them."""
 
 
 def due_messages(
@@ -62,9 +63,10 @@ def due_messages(
     delivered: Mapping[str, Delivered],
     now: float,
 ) -> list[Due]:
-    """Messages that are due. `told` are alerts that fire and are not muted; `resolved` newer ends, by fingerprint.
+    """Returns the messages that are due. `told` are alerts that fire and are not muted; `resolved` newer ends, by
+    fingerprint.
 
-    An alert that is muted after it was told is not repeated; that it is over is told all the same.
+    An alert that is muted after a message about it is not repeated; its end is still sent.
     """
     firing, found = list(told), []
     for receiver in receivers:
@@ -96,11 +98,11 @@ def _is_due(receiver: Receiver, group: Group, before: Delivered | None, now: flo
         return now - min(alert.starts_at or now for alert in group.firing) >= receiver.group_wait_s
     is_news = bool(group.resolved) or any(alert.fingerprint not in known for alert in group.firing)
     waits_s = receiver.group_interval_s if is_news else receiver.repeat_s
-    return not group.firing or now - before.at >= waits_s  # that all is over is told at once
+    return not group.firing or now - before.at >= waits_s  # the end of all alerts is sent at once
 
 
 def group_key(receiver: str, labels: Mapping[str, str]) -> str:
-    """Names one group of one receiver."""
+    """Returns the name of one group of one receiver."""
     return encode([receiver, dict(sorted(labels.items()))]).decode()
 
 

@@ -1,6 +1,6 @@
-"""What a rule, an inhibition and a receiver of alerts are: the file that an operator writes, as values.
+"""Rules, inhibitions and receivers of alerts: the file that an operator writes, as values.
 
-Decides the keys and their ranges. Refuses to know what a measure reads: `measures` does. Words are Alertmanager's.
+Decides the keys and their ranges. Refuses to know what a measure reads: `measures` does. Terms are Alertmanager's.
 """
 
 from typing import Annotated, Literal, get_args
@@ -11,7 +11,7 @@ from contract.wire import Message
 
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""The worst first."""
+"""Worst first."""
 MeasureName = Literal[
     "offline_ratio",
     "unheard_s",
@@ -37,40 +37,40 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=30 * 86_400)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=30 * 86_400)]
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+\Z", max_length=2048)]
 MAX_RULES = 200
-"""Of one file: each rule looks at the whole fleet every few seconds."""
+"""The most rules of one file: each rule is judged on the whole fleet every few seconds."""
 MAX_RECEIVERS = 20
-"""Of one file: each has a task and a queue of its own."""
+"""The most receivers of one file: each has a task and a queue of its own."""
 
 
 class Rule(Message, frozen=True):
-    """One rule: what is measured, and from where on it is an alert."""
+    """One rule: what is measured, and the limit beyond which it is an alert."""
 
     name: Name
     """The label `alertname` of its alerts."""
     measure: MeasureName
     above: float | None = None
-    """Trips where the measure, or the lower end of its interval, lies above this."""
+    """The rule trips if the measure, or the lower end of its interval, lies above this."""
     below: float | None = None
-    """Trips where the measure, or the upper end of its interval, lies below this."""
+    """The rule trips if the measure, or the upper end of its interval, lies below this."""
     for_s: Seconds = 0.0
-    """An alert is pending for so long before it fires."""
+    """Seconds for which an alert is pending before it fires."""
     keep_s: Seconds = 0.0
-    """An alert fires on for so long after its reason has gone, so that one that comes and goes is told once."""
+    """Seconds for which an alert still fires after its reason has gone, so that an intermittent one is sent once."""
     severity: Severity = "warning"
     by: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """A label of devices: a ratio is taken for each of its values. Empty: for the whole fleet."""
+    """A label of devices: a ratio is computed for each of its values. Empty: for the whole fleet."""
     selector: Labels = {}
-    """Labels of the devices that the rule is about. Empty: all."""
+    """Labels of the devices that the rule covers. Empty: all."""
     codes: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
-    """Codes of faults or findings that the rule is about. Empty: all."""
+    """Codes of faults or findings that the rule covers. Empty: all."""
     model: Annotated[str, msgspec.Meta(max_length=128)] = ""
-    """The model that the rule is about. Empty: all."""
+    """The model that the rule covers. Empty: all."""
     min_devices: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     """A ratio of fewer devices is no alert."""
     labels: Labels = {}
     """Further labels of its alerts, for receivers and silences."""
     summary: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    """What people read first. Empty: made from the measure."""
+    """The first sentence that people read. Empty: made from the measure."""
 
 
 class Inhibition(Message, frozen=True):
@@ -83,19 +83,19 @@ class Inhibition(Message, frozen=True):
 
 
 class Routing(Message, frozen=True):
-    """What a receiver gets, and when: the part that all kinds of receivers share."""
+    """What a receiver gets, and when: the keys that all kinds of receivers share."""
 
     name: Name
     match: Labels = {}
     """Labels that an alert must have; a value may hold `*`."""
     group_by: Annotated[tuple[LabelName, ...], msgspec.Meta(max_length=16)] = ("alertname",)
-    """Alerts that agree in these labels come in one message."""
+    """Alerts with equal values of these labels are sent in one message."""
     group_wait_s: Seconds = 10.0
-    """The first message of a group waits so long for further alerts."""
+    """Seconds for which the first message of a group waits for further alerts."""
     group_interval_s: Positive = 300.0
-    """Between two messages of a group whose alerts have changed."""
+    """Seconds between two messages of a group whose alerts have changed."""
     repeat_s: Positive = 14_400.0
-    """A group that still fires and has not changed is told again after so long."""
+    """Seconds after which an unchanged group that still fires is sent again."""
     send_resolved: bool = True
 
 
@@ -124,7 +124,7 @@ class MailReceiver(Routing, frozen=True, kw_only=True, tag_field="kind", tag="ma
 
 
 class AlertmanagerReceiver(Routing, frozen=True, kw_only=True, tag_field="kind", tag="alertmanager"):
-    """Alerts to a Prometheus Alertmanager. It must hear of what still fires again and again, so `repeat_s` is short."""
+    """Alerts to a Prometheus Alertmanager. It expects firing alerts to be repeated, so `repeat_s` is short."""
 
     url: Url
     """Its address, without /api/v2/alerts."""
@@ -138,7 +138,7 @@ Receiver = WebhookReceiver | MailReceiver | AlertmanagerReceiver
 
 
 class AlertFile(Message, frozen=True):
-    """A whole file of alerts."""
+    """A whole file of alert rules."""
 
     rule: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=MAX_RULES)] = ()
     inhibit: Annotated[tuple[Inhibition, ...], msgspec.Meta(max_length=MAX_RULES)] = ()

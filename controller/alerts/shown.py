@@ -1,4 +1,4 @@
-"""An alert as people and programs are shown it: in the API, in events, in messages.
+"""An alert as it is shown to people and programs: in the API, in events, in messages.
 
 Decides the names and the sentences. Refuses to know HTTP, mail and terminals.
 """
@@ -22,28 +22,28 @@ class AlertView(Message, frozen=True):
     annotations: dict[str, str]
     """Sentences: `summary`, `description`, `test`, `effect`, `clears`, `look`."""
     since: str
-    """When its rule found it first."""
+    """When its rule first found it."""
     starts_at: str | None
     """When it fired; null while it is pending."""
     ends_at: str | None
-    """When it was over; null before."""
+    """When it ended; null before."""
     value: float
     low: float | None
-    """The lower end of the interval of an estimate; null for what is counted or read."""
+    """The lower end of the interval of an estimate; null for a value that is counted or read."""
     high: float | None
     limit: float
     unit: str
     n: int
-    """How many `of` the value rests on."""
+    """The number of `of` from which the value was computed."""
     of: str
     for_s: float
-    """It is pending for so long before it fires."""
+    """Seconds for which it is pending before it fires."""
     silenced_by: tuple[str, ...]
     inhibited_by: tuple[str, ...]
 
 
 def alert_view(alert: Alert, why: Muted = NOTHING) -> AlertView:
-    """An alert with the reasons why it is not told, if there are any."""
+    """Returns an alert, with the reasons why nobody is told of it, if there are any."""
     reading = alert.reading
     return AlertView(
         fingerprint=alert.fingerprint,
@@ -69,7 +69,7 @@ def alert_view(alert: Alert, why: Muted = NOTHING) -> AlertView:
 
 
 def annotations_of(alert: Alert) -> dict[str, str]:
-    """What is said about an alert, by name."""
+    """Returns the sentences about an alert, by name."""
     reading = alert.reading
     return {
         "summary": alert.summary,
@@ -82,14 +82,14 @@ def annotations_of(alert: Alert) -> dict[str, str]:
 
 
 def effect_words(reading: Reading) -> str:
-    """The value with its interval, if it has one, and the limit."""
+    """Returns the value with its interval, if it has one, and the limit."""
     interval = "" if reading.low is None or reading.high is None else f" [{reading.low:.3g}, {reading.high:.3g}]"
     limit = f", limit {reading.limit:.4g}" if reading.limit or reading.unit in ("days", "ratio", "s") else ""
     return f"{reading.value:.4g}{interval} {reading.unit}{limit}"
 
 
 def title_of(group_labels: dict[str, str], firing: int, resolved: int) -> str:
-    """One line for a message: how many fire, how many are over, and what the group is."""
+    """Returns one line for a message: how many alerts fire, how many have ended, and the group."""
     counts = [f"FIRING:{firing}"] if firing else []
     counts += [f"RESOLVED:{resolved}"] if resolved else []
     named = " ".join(" ".join(text.split()) for text in group_labels.values() if text)

@@ -1,7 +1,7 @@
 """The measures of a model's data: breaches of its data contract, and its estimated quality while that is valid.
 
-Decides when an estimate is beyond a limit: with its whole interval, and only while it may be believed. Refuses to know
-how it was estimated: `controller.drift` does that.
+Decides when an estimate is beyond a limit: with its whole interval, and only while it is valid. Refuses to know how it
+was estimated: `controller.drift` does that.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def contract_breaches(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def estimated_quality(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each model, its quality as it is estimated without labels."""
+    """For each model, its estimated quality without labels."""
     for each, value, low, high in _of_kind(rule, facts, "estimated_quality"):
         limit = each.limit if rule.below is None else rule.below
         if limit is not None and high < limit:
@@ -33,7 +33,7 @@ def estimated_quality(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def _of_kind(rule: Rule, facts: Facts, kind: Kind) -> Iterator[tuple[Signal, float, float, float]]:
-    """Signals that may be believed, with value, low and high."""
+    """Yields the valid signals of a kind, with value, low and high."""
     for each in facts.signals:
         if each.value is None or each.low is None or each.high is None or not each.valid:
             continue

@@ -1,6 +1,6 @@
 """What a controller keeps of its alerts between two looks.
 
-Decides which alerts are told. Refuses to know when rules are judged, and who is told.
+Decides which alerts are sent. Refuses to know when rules are judged, and who is told.
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from controller.alerts.records import AlertRecords
 from controller.alerts.rule import AlertFile
 
 QUALITY = frozenset({"estimated_quality"})
-"""Measures of a model's quality: an alert of theirs proposes to train the model again."""
+"""Measures of a model's quality: an alert from one of them proposes to train the model again."""
 
 
 @dataclass
 class AlertState:
-    """The rules, what is durable, and how the newest look went."""
+    """The rules, the durable records, and the result of the newest look."""
 
     file: AlertFile
     text: str
@@ -31,14 +31,16 @@ class AlertState:
     next_look: float = 0.0
     """Monotonic seconds."""
     looked_at: float | None = None
-    """When rules were judged last, in seconds since 1970."""
+    """When rules were last judged, in seconds since 1970."""
     look_s: float = 0.0
-    """How long that took."""
+    """How long the newest look took."""
     rule_faults: int = 0
-    """How often a rule failed, since the start."""
+    """How often a rule has failed since the start."""
 
     def told(self) -> list[Alert]:
-        """Alerts that fire and are told: neither silenced nor explained by another alert."""
+        """Returns the alerts that fire and of which people are told: neither silenced nor explained by
+        another alert.
+        """
         return [
             each
             for each in self.records.active.values()
@@ -46,5 +48,5 @@ class AlertState:
         ]
 
     def measure_of(self, alert: Alert) -> str:
-        """The measure of an alert's rule; empty where the file has no such rule any more."""
+        """Returns the measure of an alert's rule; empty if the file no longer has such a rule."""
         return next((rule.measure for rule in self.file.rule if rule.name == alert.name), "")

@@ -13,7 +13,7 @@ UNKNOWN = "unknown"
 IPV6_BLOCK_BITS = 64
 """The size of the block that one customer usually gets: a caller with one address of it can use all of them."""
 MAX_HOPS = 16
-"""The number of addresses, from the right, that are read from the header."""
+"""The most addresses that are read from the header, from the right."""
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for=(?:"\[?([0-9A-Fa-f:.]+)\]?(?::\d+)?"|([0-9.]+))\s*(?:;|$)', re.IGNORECASE)
 
 

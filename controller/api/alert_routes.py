@@ -1,4 +1,4 @@
-"""The routes of alerts: what there is, silences, rules and receivers; and an Alertmanager's own route."""
+"""The routes of alerts: alerts, silences, rules and receivers; and an Alertmanager's own route."""
 
 import time
 from collections import Counter
@@ -29,7 +29,7 @@ STATES = ("pending", "firing", "silenced", "inhibited", "resolved")
 
 
 class SilenceRequest(Message, frozen=True):
-    """A request to make alerts quiet."""
+    """A request to silence alerts."""
 
     matchers: Annotated[tuple[Matcher, ...], msgspec.Meta(min_length=1, max_length=16)]
     reason: str
@@ -44,14 +44,14 @@ class RuleTestRequest(Message, frozen=True):
 
     text: str
     source: Annotated[str, msgspec.Meta(max_length=400)] = "alerts.toml"
-    """How errors name it."""
+    """The name of the file in errors."""
 
 
 async def list_alerts(request: web.Request) -> views.AlertPage:
     """Returns alerts, newest first. `state`: one of five, `all`, or empty for those that are not resolved.
 
-    `match` is `name=value` or `name!=value` of a label, with * for any text, and may be repeated; `since` and `until`
-    (seconds since 1970) keep those that were there in between. BadInput `request_invalid`.
+    `match` is `name=value` or `name!=value` of a label, with * for any text, and may be repeated. `since` and `until`
+    (seconds since 1970) keep the alerts that existed in between. BadInput `request_invalid`.
     """
     state, query = request.app[STATE], request.query
     word = query.get("state", "")
@@ -73,7 +73,7 @@ async def list_alerts(request: web.Request) -> views.AlertPage:
 
 
 async def show_alert(request: web.Request) -> views.AlertDetail:
-    """Returns one alert by its fingerprint, with its past. BadInput `unknown_alert`."""
+    """Returns one alert by its fingerprint, with its history. BadInput `unknown_alert`."""
     state, name = request.app[STATE], request.match_info["fingerprint"]
     records = state.alerts.records
     past = newest_first(alert for alert in records.ended.values() if alert.fingerprint == name)
@@ -112,7 +112,7 @@ async def list_silences(request: web.Request) -> list[views.SilenceView]:
 
 
 async def create_silence(request: web.Request) -> views.SilenceView:
-    """Makes alerts quiet until a moment."""
+    """Silences alerts until a given time."""
     state, asked, now = request.app[STATE], decode(await request.read(), SilenceRequest), time.time()
     starts_at = _moment(asked.starts_at, "starts_at") if asked.starts_at else now
     ends_at = _moment(asked.ends_at, "ends_at")
@@ -128,7 +128,7 @@ async def end_silence(request: web.Request) -> views.SilenceView:
 
 
 async def list_rules(request: web.Request) -> views.Rules:
-    """Returns the rules, and how each fared at the newest look."""
+    """Returns the rules, each with its result at the newest look."""
     kept = request.app[STATE].alerts
     counts: dict[str, Counter[str]] = {}
     for alert in kept.records.active.values():
@@ -159,12 +159,12 @@ async def test_rules(request: web.Request) -> views.RuleTest:
 
 
 async def list_receivers(request: web.Request) -> list[views.ReceiverView]:
-    """Returns how every receiver of alerts and of events fares."""
+    """Returns the state of every receiver of alerts and of events."""
     return [views.receiver_view(each) for each in alerts.fares_of(request.app[STATE]).values()]
 
 
 async def try_receiver(request: web.Request) -> views.ReceiverView:
-    """Sends one receiver a test message, once, and returns how it fared."""
+    """Sends one receiver a test message, once, and returns the result."""
     name = request.match_info["receiver"]
     return views.receiver_view(await alerts.try_receiver(request.app[STATE], name, actor=actor_of(request)))
 

@@ -13,15 +13,15 @@ class AlertPage(Message, frozen=True):
     """A page of alerts, newest first."""
 
     total: int
-    """How many there are on all pages."""
+    """The number of alerts on all pages."""
     items: tuple[AlertView, ...]
 
 
 class AlertDetail(AlertView, frozen=True, kw_only=True):
-    """One alert, and when it was there before."""
+    """One alert, and its earlier times."""
 
     past: tuple[AlertView, ...]
-    """Its ends, newest first."""
+    """The times at which it ended, newest first."""
 
 
 class SilenceView(Message, frozen=True):
@@ -36,21 +36,21 @@ class SilenceView(Message, frozen=True):
     created_by: str
     reason: str
     alerts: int
-    """How many alerts that fire it makes quiet now."""
+    """The number of firing alerts that it silences now."""
 
 
 class RuleView(Message, frozen=True):
-    """A rule, and how it fared at the newest look."""
+    """A rule, and its result at the newest look."""
 
     rule: Rule
     alerts: dict[str, int]
-    """How many of its alerts are in which state."""
+    """The number of its alerts by state."""
     left_out: int
-    """What it found beyond the limit of alerts of one rule."""
+    """The number of readings beyond the limit of alerts of one rule."""
     fault: str
-    """Why it could not be judged; empty if it was."""
+    """Why the rule could not be judged; empty if it was."""
     idle: str
-    """Why it cannot trip on this fleet, with the arithmetic; empty if it can."""
+    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can."""
 
 
 class Rules(Message, frozen=True):
@@ -65,28 +65,28 @@ class Rules(Message, frozen=True):
 
 
 class RuleTest(Message, frozen=True):
-    """What a file of alerts would do on this fleet now."""
+    """The effect that a file of alert rules would have on this fleet now."""
 
     rules: int
     receivers: int
     alerts: tuple[AlertView, ...]
-    """What would be pending or firing at once."""
+    """The alerts that would be pending or firing at once."""
 
 
 class ReceiverView(Message, frozen=True):
-    """A receiver, and how it fares since the controller started."""
+    """A receiver, and its counts since the controller started."""
 
     name: str
     kind: str
     sent: int
     refused: int
-    """Messages with a final answer, which are not tried again."""
+    """Messages that were finally refused, and are not tried again."""
     given_up: int
     dropped: int
     retries: int
     sent_at: str | None
     error: str
-    """Why the newest message was not taken; empty once one is."""
+    """Why the newest message was not accepted; empty once one is."""
 
 
 def silence_view(silence: Silence, alerts: AlertState, now: float) -> SilenceView:
@@ -104,7 +104,7 @@ def silence_view(silence: Silence, alerts: AlertState, now: float) -> SilenceVie
 
 
 def receiver_view(fare: Fare) -> ReceiverView:
-    """How a receiver fares."""
+    """Returns the state of a receiver."""
     return ReceiverView(
         name=fare.name,
         kind=fare.kind,

@@ -44,13 +44,13 @@ from controller.verbs import refusals
 
 OPENAPI, METRICS = "/v1/openapi.json", "/metrics"
 TELL_S = 5.0
-"""Seconds between two looks at whether a minute of refused attempts is over."""
+"""Seconds between two checks whether a minute of refused attempts is over."""
 
 _log = logging.getLogger("edgeward.api")
 
 
 def make_app(state: State, token: str) -> web.Application:
-    """The application of one controller; `token` is the local one, which may do everything."""
+    """Returns the application of one controller; `token` is the local one, which may do everything."""
     app = web.Application(
         middlewares=[errors_to_json, note_refusals, check_caller, guard, read_body, hold_scope],
         handler_args=HANDLER_ARGS,
@@ -79,14 +79,14 @@ def make_app(state: State, token: str) -> web.Application:
 
 
 def _add_page(app: web.Application) -> None:
-    """Adds the page's addresses and files, which need no token: there is no secret in them."""
+    """Adds the page's addresses and files, which need no token: they contain no secret."""
     for path, answer in [*((each, page) for each in PAGE_ADDRESSES), *((p, static_file(p)) for p in static_paths())]:
         app[NEEDS]["GET", path] = "nothing"
         app.router.add_get(path, answer)
 
 
 async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:
-    """Audits how many attempts were refused when a minute is over, and at the end."""
+    """Audits the number of refused attempts when a minute is over, and at the end."""
     state = app[STATE]
 
     async def tell() -> None:
@@ -94,7 +94,7 @@ async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:
             await asyncio.sleep(TELL_S)
             try:
                 refusals.audit(state, state.refusals.due(time.time()))
-            except Exception:  # one bad look must not end the task: attempts would be counted and never told
+            except Exception:  # one failed check must not end the task: attempts would be counted and never audited
                 _log.exception("refused attempts could not be audited")
 
     telling = asyncio.create_task(tell())

@@ -1,4 +1,6 @@
-"""The routes of the audit: newest entries, filtered and page by page, and all of it with what proves it whole."""
+"""The routes of the audit: newest entries, filtered and page by page, and all of it with the proof that
+it is complete.
+"""
 
 import time
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from controller.registry.journal import AuditFilter
 from controller.verbs import audit
 
 MAX_ENTRIES = 1_000
-"""Entries of one answer: 200 kB; what is older is asked for with `before`."""
+"""Entries of one answer: 200 kB; older ones are requested with `before`."""
 MAX_TEXT_CHARS = 200
-"""Of a text in a filter."""
+"""The longest text in a filter."""
 RECHECK_S = 60.0
-"""Seconds for which an answer about the whole audit holds, unless an entry has come: reading 100,000 takes 0.4 s."""
+"""Seconds for which an answer about the whole audit is reused, unless an entry was added: reading 100,000 takes 0.4
+s."""
 _ASKED = frozenset({"since", "until", "actor", "action", "subject", "before", "limit", "q"})
 
 
@@ -32,9 +35,9 @@ class AuditCheck(Message, frozen=True):
     entries: int
     newest_hash: str
     faults: tuple[str, ...]
-    """What is wrong; nothing, if the chain and the checkpoints agree."""
+    """What is wrong; empty if the chain and the checkpoints agree."""
     witness: str
-    """The checkpoint that signed metadata carries, `number:hash`; every device holds it."""
+    """The checkpoint in signed metadata, `number:hash`; every device has it."""
     seal: str
     checked_at: str
 
@@ -52,7 +55,7 @@ CHECKED = web.AppKey("checked", Checked)
 
 
 async def list_entries(request: web.Request) -> list[views.AuditEntry]:
-    """Newest entries first, `limit` of them (100; at most 1,000).
+    """Returns the newest entries first, `limit` of them (100; at most 1,000).
 
     `since` and `until` are dates, or dates and times, in UTC unless they name a zone; entries at `until` are left out.
     `actor` is the whole name, `action` how the action begins, `subject` a part of the subject, `q` a part of any of
@@ -76,7 +79,7 @@ async def list_entries(request: web.Request) -> list[views.AuditEntry]:
 
 
 async def export_audit(request: web.Request) -> views.AuditExport:
-    """The whole audit, with the checkpoints that are kept elsewhere, and what is wrong."""
+    """Returns the whole audit, with the checkpoints that are kept elsewhere, and what is wrong."""
     state = request.app[STATE]
     entries, faults = audit.whole(state)
     return views.AuditExport(
@@ -88,7 +91,7 @@ async def export_audit(request: web.Request) -> views.AuditExport:
 
 
 async def check_audit(request: web.Request) -> AuditCheck:
-    """Says whether the audit is whole, without sending it. What was checked a minute ago is not read again."""
+    """Says whether the audit is complete, without sending it. What was checked a minute ago is not read again."""
     state = request.app[STATE]
     kept = request.app[CHECKED]
     if kept.newest != state.journal.checkpoint() or time.time() - kept.at > RECHECK_S:
@@ -106,11 +109,11 @@ async def check_audit(request: web.Request) -> AuditCheck:
 
 
 def _moment(text: str) -> str:
-    """A date and time as entries have it; empty for none."""
+    """Returns a date and time in the form of entries; empty for none."""
     if not text:
         return ""
     try:
-        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus in an address that nobody has escaped
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus in an address that was not escaped
     except ValueError:
         words = f"{text[:40]!r}: expected a date such as 2026-01-31, or 2026-01-31T13:00:00+00:00"
         raise BadInput(Code.REQUEST_INVALID, words) from None

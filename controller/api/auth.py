@@ -1,4 +1,4 @@
-"""Authentication and permission of every request: deny by default, limit guessing, never say why a token is wrong.
+"""Authentication and permission of every request: denies by default, limits guessing, never says why a token is wrong.
 
 A route without a permission in the table is closed to all callers. Failed attempts are limited by address and kind of
 proof, calls by subject. A proof is checked before the limit applies, so that many wrong proofs never block a correct
@@ -39,8 +39,8 @@ AUDITED = (401, 403, 421, 429)
 MAX_PATH_CHARS = 200
 """Of a path in the audit: all that a route can name."""
 PAGE_HEADER = "X-Edgeward-Page"
-"""What the page sends beside its cookie with whatever changes something. Pages of other origins cannot send it: a
-browser would ask this server first whether they may, and it never says yes."""
+"""The header that the page sends beside its cookie with every request that changes something. Pages of other origins
+cannot send it: a browser would first ask this server whether they may, and the answer is never yes."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -56,7 +56,7 @@ def calls() -> Limiter:
 
 @web.middleware
 async def note_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Hands every attempt that is refused to the audit, under the subject's name or the caller's address."""
+    """Passes every refused attempt to the audit, under the subject's name or the caller's address."""
     try:
         return await handler(request)
     except BadInput as error:
@@ -111,18 +111,18 @@ def _needed(needs: Needs | None) -> str:
 
 
 def actor_of(request: web.Request) -> str:
-    """The name that the audit gives to the caller of a request."""
+    """Returns the name that the audit gives to the caller of a request."""
     subject = request.get(SUBJECT)
     return subject.name if subject is not None else "unknown"
 
 
 def subject_of(request: web.Request) -> Subject:
-    """The authenticated caller of a request."""
+    """Returns the authenticated caller of a request."""
     return request[SUBJECT]
 
 
 def address_of(request: web.Request) -> str:
-    """The address, or the block of addresses, under which a request is counted."""
+    """Returns the address, or the block of addresses, under which a request is counted."""
     api = request.app[API]
     said = request.headers.getall(api.forwarded_header, [])
     return block_of(client_of(request.remote or "", said, api.trusted_proxies, api.forwarded_header))
@@ -134,20 +134,20 @@ def still_good(request: web.Request) -> bool:
 
 
 def token_holder(request: web.Request, token: str, actor: str, now: float) -> tuple[str, Subject, float] | None:
-    """(the token's id, its holder, its end in seconds since 1970); None for a token that is not valid."""
+    """Returns (the token's id, its holder, its end in seconds since 1970); None for an invalid token."""
     if hmac.compare_digest(token.encode(errors="surrogateescape"), request.app[TOKEN].encode()):
         return LOCAL, _local(actor), math.inf
     return request.app[TOKENS].valid(token, now)
 
 
 def session_of(request: web.Request, now: float) -> Session | None:
-    """The page's session that came with a request, if there is one."""
+    """Returns the page's session in a request; None if there is none."""
     sessions = request.app[SESSIONS]
     return sessions.read(request.cookies.get(sessions.cookie, ""), now)
 
 
 def session_holder(request: web.Request) -> tuple[Subject, float] | None:
-    """(holder, end of the token in seconds since 1970) of the page's session; None without one that is good."""
+    """Returns (holder, end of the token in seconds since 1970) of the page's session; None without a valid one."""
     now = time.time()
     session = session_of(request, now)
     if session is None:
@@ -158,19 +158,21 @@ def session_holder(request: web.Request) -> tuple[Subject, float] | None:
 
 
 def check_page_header(request: web.Request) -> None:
-    """BadInput `forbidden` for what a page of another origin could have sent."""
+    """Raises BadInput `forbidden` for a request that a page of another origin could have sent."""
     if PAGE_HEADER not in request.headers:
         raise BadInput(Code.FORBIDDEN, f"send the header {PAGE_HEADER} beside the session's cookie")
 
 
 def count_failure(request: web.Request, proof: Proof) -> None:
-    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
+    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with this
+    kind of proof.
+    """
     if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
         raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers a call whose body carries its proof. Failed attempts of other callers never block a correct proof."""
+    """Answers a call whose body contains its proof. Failed attempts of other callers never block a correct proof."""
     proof = request.app[PROOFS].get(entry_of(request), "token")
     try:
         return await handler(request)
@@ -189,7 +191,9 @@ def _authenticate(request: web.Request) -> Subject:
 
 
 def _subject(request: web.Request) -> Subject | None:
-    """The caller by its token, or by the page's session; a session may change something with the page's header only."""
+    """Returns the caller by its token, or by the page's session. A session may change something only with the page's
+    header.
+    """
     now = time.time()
     if "Authorization" in request.headers:
         given = request.headers["Authorization"].removeprefix("Bearer ")

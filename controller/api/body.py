@@ -1,6 +1,7 @@
-"""Bodies: how large each route's may be and how long it may take, and pushes, which go to disk.
+"""Bodies of requests: how large and how slow they may be, by route; and pushes, which are written to disk.
 
-Decides what is refused before it is read: nothing is read of whoever may not call. Refuses to know what is in a body.
+Decides what is refused before it is read: nothing is read from callers without permission. Refuses to know what is in a
+body.
 """
 
 import asyncio
@@ -22,24 +23,23 @@ from controller.api.errors import Handler
 from controller.health import FREE_BYTES_WANTED
 
 MAX_BODY_BYTES = MAX_MESSAGE_BYTES
-"""Of a route that does not say otherwise: the largest JSON message that is decoded."""
+"""The limit of a route that does not name another: the largest JSON message that is decoded."""
 MAX_PUSH_REQUEST_BYTES = 64 * 1024
 BODY_S = 30.0
-"""For a body that is read into memory, and for a push before its pace counts."""
+"""Seconds for a body that is read into memory, and for a push before its rate is judged."""
 SLOWEST_BYTES_S = 32 * 1024
-"""A push that comes more slowly than this in the mean is ended: 1 GiB may take nine hours."""
+"""A push that arrives more slowly than this on average is ended: 1 GiB may take nine hours."""
 MAX_PUSHES = 4
-"""Pushes under way, those that are received and those that wait for their turn to be converted among them: 4.3 GB of
-disk at most, and what the one that is converted writes. One more is told that the controller is `busy`. There is no
-other bound behind this one."""
+"""The most pushes at a time, counting those being received and those that wait for conversion: at most 4.3 GB of disk,
+and what the running conversion writes. A further push is refused as `busy`. No other limit bounds the number."""
 RESERVE_BYTES = FREE_BYTES_WANTED
-"""Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
+"""Free space that no push may use: the store, the audit and the journal need it, and health checks it."""
 LOOK_EVERY_BYTES = 16 * 1024**2
-"""Of a push that is received, between two looks at the free space: others write to the disk meanwhile."""
+"""Bytes of a push between two checks of the free space, because others write to the disk meanwhile."""
 T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
 LOOK_S = 0.2
-"""Seconds between two looks at whether somebody still waits for the answer to a push."""
+"""Seconds between two checks whether the caller still waits for the answer to a push."""
 _LIMITS = {
     "request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES,
     "held_out": MAX_TENSORS_BYTES,
@@ -51,7 +51,7 @@ BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A push whose parts lie on disk, but for the request."""
+    """A push whose parts are on disk, apart from the request."""
 
     request: bytes
     model: Path
@@ -84,11 +84,11 @@ async def read_body(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def let_wait(_: web.Request) -> None:
-    """Says nothing to `Expect: 100-continue` yet: who may not call is not asked for a body."""
+    """Does not answer `Expect: 100-continue` yet: a caller without permission is not asked for a body."""
 
 
 class Pushes:
-    """Pushes under way, in a directory that is emptied first: a controller that was killed left pieces there."""
+    """Pushes in progress, in a directory that is emptied first: a killed controller leaves files there."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -97,10 +97,10 @@ class Pushes:
 
     @asynccontextmanager
     async def received(self, request: web.Request) -> AsyncIterator[Received]:
-        """The parts of a push, for as long as the block lasts.
+        """Yields the parts of a push, which exist until the block ends.
 
-        Before anything of its body is read: WorldError `busy` for one too many, `disk_full` where it would leave less
-        than RESERVE_BYTES. Then BadInput `message_too_large`, `request_slow`, `request_invalid`, `sample_missing`.
+        Raises, before the body is read: WorldError `busy` if too many run, `disk_full` if less than RESERVE_BYTES would
+        remain. Then BadInput `message_too_large`, `request_slow`, `request_invalid`, `sample_missing`.
         """
         if self._under_way >= MAX_PUSHES:
             raise WorldError(Code.BUSY, f"{MAX_PUSHES} pushes are under way: push again in a minute")
@@ -126,7 +126,7 @@ PUSHES = web.AppKey("pushes", Pushes)
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits `work`, and cancels it once the caller has hung up: then CancelledError, which nobody is there to hear."""
+    """Awaits `work`, and cancels it once the caller has disconnected: then CancelledError, which nobody receives."""
     task = asyncio.ensure_future(work)
     try:
         while not task.done():
@@ -172,7 +172,7 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
 
 
 async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncIterator[int]:
-    """Writes a part to `file`; the size of each piece."""
+    """Writes a part to `file`; yields the size of each piece."""
     size_bytes = 0
     while piece := await part.read_chunk(PIECE_BYTES):
         size_bytes += len(piece)
@@ -185,7 +185,7 @@ async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncItera
 
 
 def _check_room(directory: Path, size_bytes: int) -> None:
-    """WorldError `disk_full` unless RESERVE_BYTES are free beside so many bytes."""
+    """Raises WorldError `disk_full` unless RESERVE_BYTES are free beside so many bytes."""
     free = shutil.disk_usage(directory).free
     if free < size_bytes + RESERVE_BYTES:
         free_mb, wanted_mb = free // 10**6, (size_bytes + RESERVE_BYTES) // 10**6

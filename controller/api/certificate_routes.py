@@ -1,4 +1,4 @@
-"""The routes of certificates: what was issued, the end of one, and the authorities."""
+"""The routes of certificates: those that were issued, revocation, and the authorities."""
 
 import time
 from datetime import UTC, datetime
@@ -21,15 +21,16 @@ from controller.verbs.attest import attestation_page
 
 
 class Retirement(Message, frozen=True):
-    """The end of an authority; `force`: also where devices have nothing else."""
+    """The end of an authority; `force`: even if devices have no certificate of another."""
 
     force: bool = False
 
 
 async def list_certificates(request: web.Request) -> list[views.CertificateView]:
-    """Those of `subject`, newest first: a device, a service, `svc.` for all services, nothing for the newest of all.
+    """Returns those of `subject`, newest first: a device, a service, `svc.` for all services, empty for the newest of
+    all.
 
-    With `within_days` those that expire so soon, of devices and services with no newer one, the first end first.
+    With `within_days` only those that expire so soon, of devices and services with no newer one, earliest end first.
     """
     credentials = request.app[STATE].credentials
     if (days := request.query.get("within_days")) is not None:
@@ -38,18 +39,18 @@ async def list_certificates(request: web.Request) -> list[views.CertificateView]
 
 
 async def revoke_certificate(request: web.Request) -> views.CertificateView:
-    """Takes one certificate away."""
+    """Revokes one certificate."""
     serial = _serial(request.match_info["serial"])
     return _shown(await certificates.revoke(request.app[STATE], serial, actor=actor_of(request)))
 
 
 async def list_authorities(request: web.Request) -> list[views.AuthorityView]:
-    """Every authority, oldest first."""
+    """Returns every authority, oldest first."""
     return _authorities(request.app[STATE])
 
 
 async def add_authority(request: web.Request) -> list[views.AuthorityView]:
-    """Makes an authority beside the others."""
+    """Makes one more authority."""
     certificates.add_authority(request.app[STATE], actor=actor_of(request))
     return _authorities(request.app[STATE])
 

@@ -31,14 +31,14 @@ class TrainedView(msgspec.Struct, frozen=True):
 
 
 class DeletionView(msgspec.Struct, frozen=True):
-    """A request to delete rows, and what became of it."""
+    """A request to delete rows, and its result."""
 
     id: str
     by: str
     reason: str
     asked_at: str
     done_at: str | None
-    """None while devices have not answered."""
+    """None until all devices have answered."""
     took_s: float | None
     captured_rows: int
     data_sets: dict[str, int]

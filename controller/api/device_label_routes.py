@@ -1,4 +1,4 @@
-"""The routes of what people write about devices: labels, notes, saved selectors; and of lifting quarantines of many."""
+"""The routes of what people write about devices: labels, notes, saved selectors; and of unquarantining many devices."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ MAX_LABELS_BYTES = 512 * MAX_DEVICES
 
 
 class LabelsOfDevicesRequest(Message, frozen=True):
-    """Labels to give, and with null to take back, by device."""
+    """Labels to give by device; null removes one."""
 
     devices: Annotated[dict[str, dict[str, str | None]], msgspec.Meta(max_length=MAX_DEVICES)]
 
@@ -32,7 +32,7 @@ class NoteRequest(Message, frozen=True):
 
 
 class SelectorRequest(Message, frozen=True):
-    """Labels that a selector asks for, all of them."""
+    """The labels that a device must have for a selector, all of them."""
 
     labels: dict[str, str]
 
@@ -44,14 +44,14 @@ class QuarantinedRequest(Message, frozen=True):
 
 
 class NoteView(Message, frozen=True):
-    """The note of a device; None: nobody has written one."""
+    """The note of a device; None if nobody has written one."""
 
     device: str
     note: Written | None
 
 
 async def label_devices(request: web.Request) -> list[DeviceAnswer]:
-    """Gives devices labels, which win over their own of the same key, and takes some back."""
+    """Gives labels to devices, which win over the devices' own of the same key, or removes given ones."""
     asked = decode(await request.read(), LabelsOfDevicesRequest, max_bytes=MAX_LABELS_BYTES)
     return device_labels.label(request.app[STATE], asked.devices, actor=actor_of(request))
 
@@ -64,7 +64,7 @@ async def note_device(request: web.Request) -> NoteView:
 
 
 async def unquarantine_devices(request: web.Request) -> views.Lifted:
-    """Lifts every quarantine of many devices."""
+    """Lifts all quarantines of many devices."""
     state = request.app[STATE]
     asked = decode(await request.read(), QuarantinedRequest, max_bytes=MAX_DEVICES_BYTES)
     names = device_lives.chosen(state, asked.devices, {})
@@ -74,23 +74,23 @@ async def unquarantine_devices(request: web.Request) -> views.Lifted:
 
 
 async def list_selectors(request: web.Request) -> list[Selector]:
-    """All saved selectors, sorted by name."""
+    """Returns all saved selectors, sorted by name."""
     return selectors.every(request.app[STATE].store)
 
 
 async def show_selector(request: web.Request) -> Selector:
-    """One saved selector."""
+    """Returns one saved selector."""
     return selectors.saved(request.app[STATE].store, request.match_info["selector"])
 
 
 async def save_selector(request: web.Request) -> Selector:
-    """Lets a name stand for labels from now on."""
+    """Saves labels under a name."""
     asked, name = decode(await request.read(), SelectorRequest), request.match_info["selector"]
     return selectors.save(request.app[STATE], name, asked.labels, actor=actor_of(request))
 
 
 async def delete_selector(request: web.Request) -> Selector:
-    """Ends a saved selector; what it said."""
+    """Deletes a saved selector; returns what it was."""
     return selectors.delete(request.app[STATE], request.match_info["selector"], actor=actor_of(request))
 
 

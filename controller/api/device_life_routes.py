@@ -1,4 +1,4 @@
-"""The routes of devices' lives: retire, replace, adopt, for one device or many; and those that were retired."""
+"""The routes of devices' lives: retire, replace, adopt, for one device or many; and the list of retired devices."""
 
 from typing import Annotated
 
@@ -45,14 +45,14 @@ async def replace(request: web.Request) -> list[DeviceAnswer]:
 
 
 async def adopt(request: web.Request) -> list[DeviceAnswer]:
-    """Takes over devices from another controller."""
+    """Adopts devices from another controller."""
     state = request.app[STATE]
     asked = decode(await request.read(), AdoptRequest, max_bytes=MAX_DEVICES_BYTES)
     return device_lives.adopt(state, device_lives.chosen(state, asked.devices, {}), actor=actor_of(request))
 
 
 async def list_retired(request: web.Request) -> list[views.RetiredView]:
-    """Devices that were taken out of the fleet."""
+    """Returns the retired devices."""
     retired = request.app[STATE].world.durable.retired
     return [views.RetiredView(device=device, at=each.at, by=each.by) for device, each in sorted(retired.items())]
 

@@ -1,4 +1,4 @@
-"""The routes of looking at devices: a page of those that meet filters, and one of them with its history."""
+"""The routes of viewing devices: a page of those that pass filters, and one of them with its history."""
 
 import time
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ _ASKED = frozenset(
 
 
 async def list_devices(request: web.Request) -> views.DevicePage:
-    """Devices that meet every filter, `limit` of them (50; at most 1,000) from `offset` on, in the order of `sort`.
+    """Returns devices that pass every filter, `limit` of them (50; at most 1,000) from `offset` on, in the order of
+    `sort`.
 
     `q` is looked for in names, labels and codes. `presence` and `health` are words, several behind commas or
     repeated; `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported;
@@ -114,7 +115,9 @@ def _flag(asked: MultiDict[str], name: str) -> bool:
 
 
 def _release(state: State, model: str, version: str) -> int | None:
-    """A number; with a model also what names one of its versions. BadInput `unknown_version`, `request_invalid`."""
+    """Returns the number of a version; with a model also an alias or a semantic version. BadInput `unknown_version`,
+    `request_invalid`.
+    """
     if not version:
         return None
     number = version.removeprefix("v")

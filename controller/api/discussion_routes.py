@@ -15,13 +15,13 @@ from controller.verbs import discussing
 
 
 class TicketRequest(Message, frozen=True):
-    """The address of a ticket; empty: none any more."""
+    """The address of a ticket; empty removes it."""
 
     ticket: str
 
 
 class ReviewRequest(Message, frozen=True):
-    """Somebody who is asked to look at it."""
+    """A person who is asked to look at a rollout or a model."""
 
     who: str
     text: str = ""
@@ -34,7 +34,7 @@ def _about(request: web.Request) -> tuple[About, str]:
 
 
 async def show(request: web.Request) -> Discussion:
-    """What people wrote."""
+    """Returns what people wrote."""
     return discussing.of(request.app[STATE], *_about(request))
 
 
@@ -51,13 +51,13 @@ async def put_ticket(request: web.Request) -> Discussion:
 
 
 async def post_comment(request: web.Request) -> Discussion:
-    """Appends a comment; who is mentioned with an @ is told by an event."""
+    """Appends a comment; people who are mentioned with an @ are told by an event."""
     text = decode(await request.read(), TextRequest).text
     return discussing.comment(request.app[STATE], *_about(request), text, actor=actor_of(request))
 
 
 async def post_review(request: web.Request) -> Discussion:
-    """Asks somebody to look at it."""
+    """Asks a person to look at a rollout or a model."""
     asked = decode(await request.read(), ReviewRequest)
     return discussing.ask_review(request.app[STATE], *_about(request), asked.who, asked.text, actor=actor_of(request))
 

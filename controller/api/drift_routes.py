@@ -1,4 +1,4 @@
-"""The routes of drift: what has moved, estimated quality, breaches, fairness, and the figures that alerts read."""
+"""The routes of drift: moved distributions, estimated quality, breaches, fairness, and the figures that alerts read."""
 
 import asyncio
 import math
@@ -18,15 +18,15 @@ from controller.drift.signals import Signal
 from controller.verbs.drift import look
 
 LOOK_S = 5.0
-"""Seconds for which a look holds: it reads weeks of the store, and its newest block is a day long."""
+"""Seconds for which a look is reused: it reads weeks of the store, and its newest block is a day long."""
 MAX_LOOKS = 16
-"""Questions whose looks are kept."""
+"""The most questions whose looks are kept."""
 Question = tuple[str, int | None, float]
-"""A model, a release or none, and days."""
+"""A model, a release or None, and days."""
 
 
 class FairnessView(Message, frozen=True):
-    """What groups got from one version."""
+    """How one version treats groups: its rates by group."""
 
     model: str
     release: int
@@ -37,12 +37,14 @@ class FairnessView(Message, frozen=True):
 
 
 async def show_drift(request: web.Request) -> DriftReport:
-    """What has moved in the newest `days` (default 7), against the weeks before; `release` default: the most run."""
+    """Returns what has moved in the newest `days` (default 7), compared with the weeks before; `release` default: the
+    most used.
+    """
     return await _look(request)
 
 
 async def show_fairness(request: web.Request) -> FairnessView:
-    """Rates by group in the newest `days`, with intervals; groups of fewer than 30 rows are suppressed."""
+    """Returns rates by group in the newest `days`, with intervals; groups of fewer than 30 rows are suppressed."""
     found = await _look(request)
     return FairnessView(
         model=found.model, release=found.release, days=found.days, devices=found.devices, columns=found.fairness
@@ -50,7 +52,7 @@ async def show_fairness(request: web.Request) -> FairnessView:
 
 
 async def list_signals(request: web.Request) -> list[Signal]:
-    """Figures with interval and limit that rules of alerts read."""
+    """Returns figures with interval and limit that rules of alerts read."""
     return list((await _look(request)).signals)
 
 
@@ -64,20 +66,20 @@ async def _look(request: web.Request) -> DriftReport:
 
 
 class KeptLooks:
-    """The newest looks by question. A page asks for drift, fairness and signals at once: that is one look."""
+    """The newest looks by question. A page asks for drift, fairness and signals at once, which is one look."""
 
     def __init__(self) -> None:
         self._looks: dict[Question, tuple[asyncio.Task[DriftReport], float]] = {}
 
     async def of(self, question: Question, ask: Callable[[], Coroutine[Any, Any, DriftReport]]) -> DriftReport:
-        """The look of less than `LOOK_S` ago, or one that is under way, or a new one."""
+        """Returns the look of less than `LOOK_S` ago, or one that runs, or a new one."""
         found = self._looks.get(question)
         if found is None or time.monotonic() - found[1] > LOOK_S or _failed(found[0]):
             self._looks.pop(question, None)
             self._looks[question] = found = (asyncio.create_task(ask()), time.monotonic())
             if len(self._looks) > MAX_LOOKS:
                 del self._looks[next(iter(self._looks))]
-        return await asyncio.shield(found[0])  # who goes away must not end the look of the others
+        return await asyncio.shield(found[0])  # a caller who disconnects must not end the look of the others
 
 
 def _failed(look: asyncio.Task[DriftReport]) -> bool:

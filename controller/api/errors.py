@@ -1,4 +1,4 @@
-"""Codes to HTTP status, the only place where both meet."""
+"""Maps codes to HTTP status; the only place that knows both."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -49,14 +49,14 @@ _STATUS = {
 
 
 def status_of(error: EdgewardError) -> int:
-    """The HTTP status of an error: bad input is 4xx (422 unless said otherwise), the world's faults 503."""
+    """Returns the HTTP status of an error: bad input is 4xx (422 unless said otherwise), faults of the world 503."""
     if isinstance(error, BadInput):
         return _STATUS.get(error.code, 422)
     return 503
 
 
 def answer(code: str, detail: str, status: int) -> web.Response:
-    """An error as JSON: ``{"code", "detail"}``."""
+    """Returns an error as JSON: ``{"code", "detail"}``."""
     return web.json_response({"code": code, "detail": detail}, status=status, dumps=_dumps)
 
 

@@ -1,6 +1,6 @@
 """The fleet on one page: presence, versions that serve, transfers, rollouts. Decides nothing.
 
-Bounded however large the fleet is: counts of everything, and the first few of what is under way.
+Bounded for any size of fleet: counts of everything, and the first few of what is in progress.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ MAX_TRANSFERS = 50
 MAX_SICK = 50
 MAX_FAILING_SOURCES = 50
 WELL, BROKEN = frozenset({"starting", "running", "paused", "ended"}), frozenset({"waiting", "failing"})
-"""States of sensors and sinks in which nothing is wrong with them; and the others."""
+"""WELL: states of sensors and sinks without a fault. BROKEN: all other states."""
 
 
 class ServedView(Message, frozen=True):
@@ -34,7 +34,7 @@ class ServedView(Message, frozen=True):
 
     model: str
     release: int
-    """0: a version that the controller does not know."""
+    """The number of the version; 0 for one that the controller does not know."""
     devices: int
     lost: int
     """Those of them on which this number is a version that the registry does not hold, as after a restore."""
@@ -44,7 +44,7 @@ class ServedView(Message, frozen=True):
     accuracy: float | None
     """Of a classifier, over all devices since the controller started."""
     mean_absolute_error: float | None
-    """Of a regression, as above."""
+    """Of a regression, over all devices since the controller started."""
     r2: float | None
 
 
@@ -66,12 +66,12 @@ class SourceView(Message, frozen=True):
     """Empty for a sink."""
     state: str
     age_s: float | None
-    """Since the newest row or delivery when the device said so; None before the first."""
+    """Seconds since the newest row or delivery at the time of the device's report; None before the first."""
     error: str
 
 
 class TransferringView(Message, frozen=True):
-    """A version on its way to a device."""
+    """A version that a device is fetching."""
 
     device: str
     presence: PresenceWord
@@ -95,7 +95,7 @@ class FleetView(Message, frozen=True):
     """Devices by the code of what is wrong with them."""
     serving: tuple[ServedView, ...]
     sick: tuple[SickView, ...]
-    """The first 50 devices that are to blame for what fails on them."""
+    """The first 50 devices that are themselves to blame for failures on them."""
     sources: dict[str, int]
     """Sensors and sinks of all devices, by state."""
     failing_sources: tuple[SourceView, ...]
@@ -111,12 +111,12 @@ class FleetView(Message, frozen=True):
 
 
 def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> FleetView:
-    """The fleet as it is known now."""
+    """Returns the fleet as it is known now."""
     return at_once(fleet_view_steps(world, now, findings))
 
 
 def fleet_view_steps(world: World, now: float, findings: tuple[Finding, ...] = ()) -> Steps[FleetView]:
-    """The same in steps: with 100,000 devices it takes a second of a core."""
+    """Does the same in steps: with 100,000 devices it takes a second of a core."""
     tally = _Tally(world, now)
     for twins in strides(world.durable.twins.values()):
         for twin in twins:
@@ -190,7 +190,7 @@ class _Tally:
         self._lost[of] += served is not None and not holds(self._world, model, served)
 
     def add(self, measured: Iterable[tuple[tuple[str, str, int], Sums]]) -> None:
-        """Adds what devices measured of releases."""
+        """Adds what devices have measured about releases."""
         found: dict[tuple[str, int], list[Sums]] = {}
         for (_, model, release), sums in measured:
             found.setdefault((model, release), []).append(sums)
@@ -198,7 +198,7 @@ class _Tally:
             self._sums[of] = total([*([self._sums[of]] if of in self._sums else []), *each])
 
     def served(self) -> tuple[ServedView, ...]:
-        """Devices and inferences by version."""
+        """Returns devices and inferences by version."""
         return tuple(
             _served(model, release, (n, self._lost[model, release]), self._sums.get((model, release), Sums()))
             for (model, release), n in sorted(self._serving.items())
@@ -221,7 +221,7 @@ def _served(model: str, release: int, counted: tuple[int, int], sums: Sums) -> S
 
 
 def _sick(state: ModelState) -> str | None:
-    """What is said about a device that is to blame for what fails on it; None for the others."""
+    """Returns the view of a device that is itself to blame for failures; None for the others."""
     ended = state.outcome
     if state.code == Code.DEVICE_SICK:
         return state.detail

@@ -1,4 +1,6 @@
-"""The routes by which people ask one device: its log, its doctor. Not for viewers: lines tell what people do there."""
+"""The routes by which people ask one device for its log or its doctor. Not for viewers: log lines tell what people do
+there.
+"""
 
 from aiohttp import web
 
@@ -15,17 +17,17 @@ DEFAULT_LINES = 100
 
 
 class DeviceLines(Message, frozen=True):
-    """What a device has answered."""
+    """The answer of a device."""
 
     device: str
     lines: tuple[str, ...]
     """Oldest first, without secrets, as the device has them."""
     left_out: int
-    """Older lines that it has and did not send."""
+    """The number of older lines that the device has and did not send."""
 
 
 async def device_logs(request: web.Request) -> DeviceLines:
-    """The newest log lines of a device, `lines` of them (100; at most 400), asked of the device now."""
+    """Returns the newest log lines of a device, `lines` of them (100; at most 400), asked of the device now."""
     lines = number_of(request.query.get("lines", str(DEFAULT_LINES)))
     if not 1 <= lines <= MAX_LINES:
         raise BadInput(Code.REQUEST_INVALID, f"lines {lines}: ask for 1 to {MAX_LINES}")
@@ -33,7 +35,7 @@ async def device_logs(request: web.Request) -> DeviceLines:
 
 
 async def device_doctor(request: web.Request) -> DeviceLines:
-    """What a device's doctor finds now: a line for each check, `ok` or `FAIL` first."""
+    """Returns what a device's doctor finds now: a line for each check, which begins with `ok` or `FAIL`."""
     return await _asked(request, "doctor", MAX_LINES)
 
 

@@ -1,4 +1,4 @@
-"""The routes of labels: which rows people are asked about, and what they have said."""
+"""The routes of labels: the rows that people are asked to label, and their answers."""
 
 import time
 
@@ -12,11 +12,11 @@ from controller.api.state_key import STATE
 from controller.verbs.labels import LabelsWanted, label_rows, labels_wanted
 
 MAX_LABELS_BYTES = 4 * 1024 * 1024
-"""Of one request: some 100,000 labels."""
+"""The largest request: about 100,000 labels."""
 
 
 class LateLabel(Message, frozen=True):
-    """The truth about one captured row."""
+    """The label of one captured row."""
 
     id: int
     label: str | float
@@ -29,12 +29,12 @@ class LabelsRequest(Message, frozen=True):
 
 
 async def show_wanted(request: web.Request) -> LabelsWanted:
-    """Captured rows that people are asked about today: a random half, and those that the model was least sure of."""
+    """Returns captured rows to label today: half at random, half of those about which the model was least sure."""
     return labels_wanted(request.app[STATE], request.match_info["model"], time.time())
 
 
 async def give_labels(request: web.Request) -> views.Labelled:
-    """Gives captured rows the labels that came late."""
+    """Gives late labels to captured rows."""
     wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
     labels = {each.id: each.label for each in wanted.labels}
     model = request.match_info["model"]

@@ -1,7 +1,7 @@
 """One stream for the page: what has changed, at most once a second, the same bytes for every reader.
 
-Decides when the fleet is looked at and what a message says. A reader learns that something has changed and asks again
-for what it shows; a reader that was away asks for everything. Refuses to know what a page shows.
+Decides when the fleet is examined and what a message says. A reader is told that something has changed, and requests
+again what it shows; a reader that was away requests everything. Refuses to know what a page shows.
 """
 
 import asyncio
@@ -23,19 +23,20 @@ from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State
 
 TICK_S = 1.0
-"""Seconds between two looks at what has changed; a person reads no faster."""
+"""Seconds between two checks for changes; a person reads no faster."""
 COST_RATIO = 20.0
-"""A look that took long is followed by a pause of so many times that: the picture of a large fleet never takes more
-than a twentieth of a core."""
+"""A look is followed by a pause of so many times its duration: the view of a large fleet never takes more than a
+twentieth of a core."""
 RECHECK_S = 2.0
 """Seconds between checks of a reader's session: its stream ends at most this long after its token."""
 KEEP_ALIVE_S = 15.0
 WRITE_S = 30.0
 """Seconds after which a reader that reads nothing is disconnected."""
 MAX_WAITING = 4
-"""Messages that wait for one reader; one more and it is disconnected: it comes back and asks for everything."""
+"""The most messages that wait for one reader. Beyond it the reader is disconnected, connects again and requests
+everything."""
 MAX_NAMED = 50
-"""Devices that a message names. Where more have changed, their number says so."""
+"""The most devices that a message names. If more have changed, it gives their number."""
 
 _log = logging.getLogger("edgeward.api")
 
@@ -51,9 +52,9 @@ class LiveMessage(Message, frozen=True):
     health: dict[str, int]
     presence: dict[str, int]
     changed: int
-    """Devices whose health is another word than before."""
+    """The number of devices whose health has changed."""
     names: tuple[str, ...]
-    """The first 50 of them."""
+    """The names of the first 50 of them."""
 
 
 @dataclass(eq=False)
@@ -65,7 +66,7 @@ class Reader:
 
 
 class Live:
-    """What readers of one controller are told. The fleet is looked at while somebody reads."""
+    """The messages to the readers of one controller. The fleet is examined only while somebody reads."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -76,11 +77,11 @@ class Live:
         self._readers: set[Reader] = set()
         self._number = int(time.time() * 1000)
         self._changed: dict[str, None] = {}
-        """Devices that have changed since readers were told, in order."""
+        """Devices that have changed since the last message to readers, in order."""
         self._presence: dict[str, int] = {}
 
     async def seen(self) -> Glance:
-        """The newest look at the fleet: anew if the last one is old enough for what it costs."""
+        """Returns the newest look at the fleet: a new one if the last is old enough for its cost."""
         async with self._looking:
             before, begun = self._glance, time.monotonic()
             if before is not None and begun - self._looked_at < max(TICK_S, COST_RATIO * self._cost_s):
@@ -92,18 +93,18 @@ class Live:
             return found
 
     async def join(self) -> Reader:
-        """Adds a reader. Its first message says how the fleet stands."""
+        """Adds a reader. Its first message gives the state of the fleet."""
         reader = Reader()
         reader.queue.put_nowait(self._text(await self.seen(), (), ()))
         self._readers.add(reader)
         return reader
 
     def leave(self, reader: Reader) -> None:
-        """Takes a reader out."""
+        """Removes a reader."""
         self._readers.discard(reader)
 
     async def run(self) -> None:
-        """Tells readers until it is cancelled."""
+        """Sends messages to readers until it is cancelled."""
         listener = self._state.events.listen()
         try:
             while True:
@@ -115,7 +116,7 @@ class Live:
                 if self._readers:
                     try:
                         await self._tell(events)
-                    except Exception:  # one bad look must not end the task: every open page would stand still
+                    except Exception:  # one failed look must not end the task: no open page would change any more
                         _log.exception("open pages could not be told what has changed")
         finally:
             self._state.events.leave(listener)
@@ -153,7 +154,7 @@ LIVE = web.AppKey("live", Live)
 
 
 def topic_of(kind: str) -> str:
-    """What a page has to ask again after an event of this type."""
+    """Returns the topic that a page must request again after an event of this type."""
     words = kind.removeprefix("dev.edgeward.").split(".")
     if words[0] == "audit":
         return "rollouts" if words[-1].startswith("rollout_") else "audit"
@@ -164,7 +165,7 @@ def topic_of(kind: str) -> str:
 
 
 async def live_of(app: web.Application) -> AsyncIterator[None]:
-    """Runs what tells readers while the application does."""
+    """Runs the task that sends messages to readers while the application runs."""
     telling = asyncio.create_task(app[LIVE].run())
     yield
     telling.cancel()
@@ -194,7 +195,7 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
 
 
 async def _next(request: web.Request, reader: Reader) -> bytes:
-    """The next text of the stream; an empty one once the caller's token is revoked or past its end."""
+    """Returns the next text of the stream; an empty one once the caller's token is revoked or expired."""
     until = time.monotonic() + KEEP_ALIVE_S
     while time.monotonic() < until:
         try:

@@ -50,9 +50,9 @@ REASONS = (
     "answers_unasked", "malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device",
     "wrong_name",
 )  # fmt: skip
-"""All of `Inbox.counts`: a series that is there from the start, with 0, can be alarmed on."""
+"""All names of `Inbox.counts`: a series that exists from the start, with 0, can be used in alerts."""
 CODES_OF_DEVICES = frozenset(map(str, Code))
-"""Others are what a device may have invented: a series for each would grow with the fleet."""
+"""Any other code may be invented by a device: a series for each would grow with the fleet."""
 STATES = {
     "sensor": ("starting", "running", "paused", "waiting", "ended"),
     "sink": ("starting", "running", "failing", "ended"),
@@ -96,7 +96,7 @@ def _samples(state: State, facts: Facts) -> Iterator[tuple[str, str, float]]:
 
 
 def _of_alerts(state: State, now: float) -> Iterator[tuple[str, str, float]]:
-    """Counts of alerts, and how receivers fare: their names are of the configuration, not of devices."""
+    """Counts of alerts, and the state of receivers: their names come from the configuration, not from devices."""
     kept = state.alerts
     words = Counter(
         kept.muted.get(alert.fingerprint, NOTHING).word(alert.state) for alert in kept.records.active.values()

@@ -1,4 +1,4 @@
-"""The routes that look at a model: how good its versions were over time, and where they come from and went.
+"""The routes that examine a model: the quality of its versions over time, and their lineage and devices.
 
 Decides how much telemetry one answer reads. Refuses to know how quality is estimated.
 """
@@ -20,21 +20,24 @@ from controller.verbs.lineage import Lineage, lineage_of
 
 DAYS = 30
 MAX_DAYS = 400
-"""As long as telemetry is kept."""
+"""As many days as telemetry is kept."""
 MAX_ROWS = 200_000
-"""Rows that one answer is made of, some 2 s: of a larger fleet a part of the devices is taken, by a stable hash."""
+"""The most rows for one answer, which takes about 2 s: of a larger fleet a part of the devices is used, by a stable
+hash."""
 
 
 class Quality(Message, frozen=True):
-    """How good the versions of a model were over time."""
+    """The quality of a model's versions over time."""
 
     devices_ratio: float
-    """The fraction of the fleet's devices that it was estimated from, at most 1."""
+    """The fraction of the fleet's devices that was used, at most 1."""
     points: tuple[QualityPoint, ...]
 
 
 async def show_quality(request: web.Request) -> Quality:
-    """Quality by version of the newest `days` (30), in steps of `every` hour or day, with intervals and counts."""
+    """Returns quality by version of the newest `days` (30), in steps of `every` hour or day, with
+    intervals and counts.
+    """
     state, model, asked = request.app[STATE], request.match_info["model"], request.query
     state.registry.versions(model)
     every, days = asked.get("every", "day"), number_of(asked.get("days", str(DAYS)))
@@ -50,7 +53,7 @@ async def show_quality(request: web.Request) -> Quality:
 
 
 async def show_lineage(request: web.Request) -> Lineage:
-    """Where the newest versions of a model come from and which devices they reached, as nodes and edges."""
+    """Returns where the newest versions of a model come from and which devices they reached, as nodes and edges."""
     return lineage_of(request.app[STATE], request.match_info["model"])
 
 

@@ -1,4 +1,4 @@
-"""Answers of the API about keys, certificates, tokens, the audit and sticks. Refuses to know how they come about."""
+"""Answers of the API about keys, certificates, tokens, the audit and sticks. Refuses to know how they are made."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class TrustView(Message, frozen=True):
 
 
 class MetadataTaken(Message, frozen=True):
-    """The names of documents that were new in an offer."""
+    """The names of the documents in an offer that were new."""
 
     taken: list[str]
 
@@ -31,16 +31,16 @@ class PublicKey(Message, frozen=True):
 
 
 class RoleProposal(Message, frozen=True):
-    """What a release signer is asked to vouch for."""
+    """What a release signer is asked to sign."""
 
     model: str
     manifests: dict[str, Any]
     """By release: digest, size, inputs, limits."""
     signed: list[int]
-    """Releases that are vouched for already."""
+    """Releases that are signed already."""
     min_release: int
     signers: list[str]
-    """Key ids that may sign; none for a model whose signer the targets key has yet to name."""
+    """Key ids that may sign; none for a model whose signer the targets key has not named yet."""
 
 
 class CertificateView(Message, frozen=True):
@@ -56,16 +56,16 @@ class CertificateView(Message, frozen=True):
 
 
 class AuthorityView(Message, frozen=True):
-    """An authority that vouches for devices, services and the broker."""
+    """An authority that issues certificates of devices, services and the broker."""
 
     name: str
     issues: bool
-    """Whether new certificates are its."""
+    """Whether it issues the new certificates."""
     trusted: bool
     """False once it is retired."""
     expires_at: str
     devices: int
-    """Devices that have no good certificate but from it."""
+    """Devices whose only valid certificates come from it."""
 
 
 class Revoked(Message, frozen=True):
@@ -96,13 +96,13 @@ class NewToken(Message, frozen=True):
 
 
 class AuditEntry(Message, frozen=True):
-    """Who did what to what, and the hash that chains the entry to the one before it."""
+    """Who did what to which subject, and the hash that chains the entry to the one before it."""
 
     number: int
     """Counts up from 1 without a gap."""
     at: str
     actor: str
-    """`controller` for what nobody has asked for at that moment."""
+    """`controller` for what nobody requested at that moment."""
     action: str
     subject: str
     detail: str
@@ -114,27 +114,27 @@ class AuditExport(Message, frozen=True):
 
     entries: list[AuditEntry]
     witness: str
-    """The checkpoint that signed metadata carries."""
+    """The checkpoint in signed metadata."""
     seal: str
     """The checkpoint in the audit's seal, which is renewed with each entry."""
     faults: list[str]
 
 
 class StickView(Message, frozen=True):
-    """What a stick carries to devices that no broker connects."""
+    """What a stick carries to devices without a broker."""
 
     documents: dict[str, str]
     """By topic, as they were signed."""
     blobs: list[Blob]
-    """What the documents name; the bytes are at `/v1/blobs`."""
+    """The blobs that the documents name; the bytes are at `/v1/blobs`."""
     devices: list[str]
-    """Devices that find a document there."""
+    """Devices for which the stick holds a document."""
     missing: dict[str, str]
-    """By device whose document could not be made, why."""
+    """By device why its document could not be made."""
 
 
 class StickTaken(Message, frozen=True):
-    """What became of the messages on a stick."""
+    """The result of importing the messages on a stick."""
 
     taken: int
     refused: int

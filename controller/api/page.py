@@ -1,4 +1,4 @@
-"""The page: files without a secret, the same `index.html` at every address that a person may keep or send.
+"""The page: files without a secret, with the same `index.html` at every address that a person may keep or send.
 
 Decides which addresses are the page's, and what a browser may load for them: this controller's own files, nothing else.
 Refuses to make HTML: names that devices chose reach the page as JSON and remain text there.
@@ -25,7 +25,7 @@ PAGE_ADDRESSES = (
     "/alerts",
     "/audit",
 )
-"""Where `index.html` is served; filters stand in the query."""
+"""Addresses at which `index.html` is served; filters are in the query."""
 STATIC = Path(__file__).with_name("static")
 STATIC_PREFIX = "/static"
 _KINDS = {
@@ -82,7 +82,7 @@ def _served(path: Path) -> bool:
 
 
 def _answer(request: web.Request, path: Path) -> web.Response:
-    """The file, packed where the browser takes that; 304 where it has the same one already."""
+    """Returns the file, compressed if the browser accepts that; 304 if it has the same one already."""
     found = _load(path, path.stat().st_mtime_ns)
     headers = {**_HEADERS, "ETag": found.tag}
     if request.headers.get("If-None-Match") == found.tag:

@@ -1,6 +1,6 @@
 """The routes that only the page asks: every device as a cell, what has changed, and the stream that says so.
 
-Decides how long an answer about the whole fleet holds. Refuses to know how it is drawn.
+Decides how long an answer about the whole fleet is reused. Refuses to know how it is drawn.
 """
 
 import gzip
@@ -20,14 +20,14 @@ from controller.fleet.cells import FleetCells, fleet_cells
 from controller.verbs.changes import MAX_HOURS, Change, recent_changes
 
 CELLS_S = 2.0
-"""Seconds for which the cells of a question hold: cells are asked again once a device has changed."""
+"""Seconds for which the cells of a question are reused: a page requests cells again once a device has changed."""
 MAX_KEPT = 8
-"""Questions whose answers are kept: by two or three labels, for two or three models."""
+"""The most questions whose answers are kept: by two or three labels, for two or three models."""
 
 
 @dataclass
 class KeptCells:
-    """Answers about all cells by question: (packed answer, when, how long it took in seconds)."""
+    """Answers about all cells by question: (compressed answer, when, how long it took in seconds)."""
 
     answers: dict[tuple[str, str], tuple[bytes, float, float]] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ CELLS = web.AppKey("cells", KeptCells)
 
 
 async def show_cells(request: web.Request) -> web.Response:
-    """Every device as a character, grouped `by` a label, with the versions of a `model`; see FleetCells."""
+    """Returns every device as a character, grouped `by` a label, with the versions of a `model`; see FleetCells."""
     query, kept = request.query, request.app[CELLS].answers
     question = (query.get("by", "")[:64], query.get("model", "")[:128])
     now = time.monotonic()
@@ -57,7 +57,7 @@ async def show_cells(request: web.Request) -> web.Response:
 
 
 async def list_changes(request: web.Request) -> list[Change]:
-    """What has changed in the last `hours` (24; at most a month), newest first, in sentences."""
+    """Returns what has changed in the last `hours` (24; at most a month), newest first, in sentences."""
     hours = number_in(request.query.get("hours", "24"))
     return recent_changes(request.app[STATE], min(max(hours, 0.0), MAX_HOURS))
 

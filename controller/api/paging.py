@@ -1,4 +1,4 @@
-"""Which page of a list is asked for: `limit` entries from `offset` on.
+"""The requested page of a list: `limit` entries from `offset` on.
 
 Decides how many entries one page may have. Refuses to know what they are.
 """
@@ -14,7 +14,7 @@ MAX_PAGE = 1000
 
 
 def page_of(asked: Mapping[str, str]) -> tuple[int, int]:
-    """(limit, offset) of a query; BadInput `request_invalid`."""
+    """Returns (limit, offset) of a query; BadInput `request_invalid`."""
     limit, offset = (
         number_of(asked.get(key, preset)) for key, preset in (("limit", str(DEFAULT_PAGE)), ("offset", "0"))
     )

@@ -1,4 +1,4 @@
-"""The routes of retraining: policies, proposals, decisions, attempts, and what a worker says."""
+"""The routes of retraining: policies, proposals, decisions, attempts, and reports of workers."""
 
 from typing import Annotated
 
@@ -20,9 +20,9 @@ from controller.verbs import retraining
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Words = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 MAX_MODELS = 100
-"""That one worker trains."""
+"""The most models that one worker trains."""
 MAX_DECISIONS = 1_000
-"""Of one answer."""
+"""The most decisions in one answer."""
 
 
 class ProposeRequest(Message, frozen=True):
@@ -30,11 +30,11 @@ class ProposeRequest(Message, frozen=True):
 
     detail: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DETAIL_CHARS)]
     alert: bool = False
-    """Whether an alert proposes: then the policy weighs it as it weighs its own triggers."""
+    """Whether an alert proposes it: then the policy judges it like its own triggers."""
 
 
 class DeclineRequest(Message, frozen=True):
-    """A person's no."""
+    """A person's refusal."""
 
     reason: Words = ""
 
@@ -47,7 +47,7 @@ class ClaimRequest(Message, frozen=True):
 
 
 class Claimed(Message, frozen=True):
-    """The attempt that a worker has got; None: nothing waits."""
+    """The attempt that a worker got; None if none waits."""
 
     retraining: Retraining | None
     policy: RetrainingPolicy | None
@@ -68,12 +68,14 @@ class FailedRequest(HeardRequest, frozen=True):
 
 
 async def list_retraining(request: web.Request) -> list[Retraining]:
-    """Attempts, newest first; `model` only those for one."""
+    """Returns attempts, newest first; `model`: only those for one model."""
     return request.app[STATE].retrainings.attempts(_model_of(request))[::-1]
 
 
 async def list_decisions(request: web.Request) -> list[Decision]:
-    """Decisions of the policies, newest first, with why it was not done; `model` only those about one."""
+    """Returns decisions of the policies, newest first, also those against training, with reasons; `model`: only those
+    for one.
+    """
     limit = request.query.get("limit", "100")
     if not limit.isdigit() or not 0 < int(limit) <= MAX_DECISIONS:
         raise BadInput(Code.REQUEST_INVALID, f"limit={limit[:20]!r}: expected 1 to {MAX_DECISIONS}")
@@ -81,24 +83,24 @@ async def list_decisions(request: web.Request) -> list[Decision]:
 
 
 def _model_of(request: web.Request) -> str:
-    """The model that is asked for; empty: all. BadInput `unknown_model` for one without any version."""
+    """Returns the model of the query; empty: all. BadInput `unknown_model` for one without any version."""
     if model := request.query.get("model", ""):
         request.app[STATE].registry.versions(model)
     return model
 
 
 async def show_retraining(request: web.Request) -> Retraining:
-    """One attempt."""
+    """Returns one attempt."""
     return retraining.find(request.app[STATE], request.match_info["retraining"])
 
 
 async def explain_retraining(request: web.Request) -> views.Sentences:
-    """Why it began and what became of it."""
+    """Returns why an attempt began and what came of it."""
     return views.Sentences(explain(await show_retraining(request)))
 
 
 async def explain_model(request: web.Request) -> views.Sentences:
-    """Why a model was trained again, or was not: its newest decision."""
+    """Returns why a model was trained again, or was not: its newest decision."""
     state, model = request.app[STATE], request.match_info["model"]
     policy = retraining.policy_of(state, model)
     newest = state.retrainings.decisions(model, 1)
@@ -107,18 +109,18 @@ async def explain_model(request: web.Request) -> views.Sentences:
 
 
 async def show_policy(request: web.Request) -> RetrainingPolicy:
-    """The retraining policy of a model."""
+    """Returns the retraining policy of a model."""
     return retraining.policy_of(request.app[STATE], request.match_info["model"])
 
 
 async def set_policy(request: web.Request) -> RetrainingPolicy:
-    """Lets a retraining policy hold for a model."""
+    """Sets the retraining policy of a model."""
     policy = decode(await request.read(), RetrainingPolicy)
     return retraining.set_policy(request.app[STATE], request.match_info["model"], policy, actor=actor_of(request))
 
 
 async def remove_policy(request: web.Request) -> RetrainingPolicy:
-    """Ends the retraining policy of a model; what it was."""
+    """Removes the retraining policy of a model; returns what it was."""
     state, model = request.app[STATE], request.match_info["model"]
     policy = retraining.policy_of(state, model)
     retraining.remove_policy(state, model, actor=actor_of(request))
@@ -126,14 +128,14 @@ async def remove_policy(request: web.Request) -> RetrainingPolicy:
 
 
 async def propose(request: web.Request) -> Decision:
-    """Proposes to retrain a model; what the policy decides."""
+    """Proposes to retrain a model; returns what the policy decides."""
     wanted = decode(await request.read(), ProposeRequest)
     proposal = Proposal(trigger="alert" if wanted.alert else "person", detail=wanted.detail)
     return retraining.propose(request.app[STATE], request.match_info["model"], proposal, actor=actor_of(request))
 
 
 async def approve(request: web.Request) -> Retraining:
-    """Lets a proposed training begin."""
+    """Approves a proposed training, so that it may begin."""
     name = request.match_info["retraining"]
     return retraining.approve(request.app[STATE], name, subject=subject_of(request))
 
@@ -145,7 +147,7 @@ async def decline(request: web.Request) -> Retraining:
 
 
 async def claim(request: web.Request) -> Claimed:
-    """Hands an approved attempt to a worker."""
+    """Gives an approved attempt to a worker."""
     state, wanted = request.app[STATE], decode(await request.read(), ClaimRequest)
     found = retraining.claim(state, wanted.worker, wanted.models, actor=actor_of(request))
     policy = retraining.policy_of(state, found.model) if found is not None else None
@@ -153,13 +155,13 @@ async def claim(request: web.Request) -> Claimed:
 
 
 async def hear(request: web.Request) -> Retraining:
-    """A worker is alive, and in a step."""
+    """Notes that a worker is alive, and its step."""
     said = decode(await request.read(), HeardRequest)
     return retraining.hear(request.app[STATE], request.match_info["retraining"], said.worker, said.step)
 
 
 async def fail(request: web.Request) -> Retraining:
-    """A pipeline failed in a step."""
+    """Notes that a pipeline failed in a step."""
     said, name = decode(await request.read(), FailedRequest), request.match_info["retraining"]
     return retraining.fail(
         request.app[STATE],

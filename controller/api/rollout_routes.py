@@ -51,7 +51,7 @@ class PlanRequest(Message, frozen=True):
     again: bool = False
     """Whether a version may be started that was rolled back."""
     schedule: Schedule = ALWAYS
-    """When offers may be made."""
+    """The times at which offers may be made."""
 
 
 class RolloutRequest(PlanRequest, frozen=True):
@@ -65,14 +65,14 @@ class ApprovalRequest(Message, frozen=True):
     """A request to approve a proposed rollout."""
 
     plan_digest: str
-    """The digest of the plan that was looked at."""
+    """The digest of the plan that the approver has seen."""
 
 
 class JudgeRequest(Message, frozen=True):
     """A request to judge a rollout again."""
 
     revert: bool = False
-    """Whether the rollout is rolled back where a rule fails."""
+    """Whether the rollout is rolled back if a rule fails."""
 
 
 def _release(request: web.Request, wanted: PlanRequest) -> int | None:
@@ -82,7 +82,9 @@ def _release(request: web.Request, wanted: PlanRequest) -> int | None:
 
 
 async def list_rollouts(request: web.Request) -> RolloutPage:
-    """Rollouts, newest first, without their members; those of a `model`, with a `status`, or `open=true`."""
+    """Returns rollouts, newest first, without their members; only those of a `model`, with a `status`, or with
+    `open=true`.
+    """
     world, asked, now = request.app[STATE].world, request.query, time.time()
     limit, offset = page_of(asked)
     chosen = [
@@ -97,8 +99,9 @@ async def list_rollouts(request: web.Request) -> RolloutPage:
 
 
 async def list_members(request: web.Request) -> MemberPage:
-    """Members of a rollout, in the order of the plan; each `outcome`, the `wave` (from 0 on) and the `stratum` asked
-    for."""
+    """Returns members of a rollout, in the order of the plan; filters are `outcome`, `wave` (from 0 on)
+    and `stratum`.
+    """
     state, asked = request.app[STATE], request.query
     limit, offset = page_of(asked)
     wave = asked.get("wave")
@@ -119,13 +122,13 @@ def _view(state: State, rollout: Rollout) -> RolloutView:
 
 
 async def show_rollout(request: web.Request) -> RolloutView:
-    """One rollout."""
+    """Returns one rollout."""
     state = request.app[STATE]
     return _view(state, rollouts.find(state, request.match_info["rollout"]))
 
 
 async def plan_rollout(request: web.Request) -> Preview:
-    """What a rollout would do; nothing happens."""
+    """Returns what a rollout would do, and changes nothing."""
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
     return rollouts.preview(
@@ -211,19 +214,19 @@ async def preview_step(request: web.Request) -> VerbPreview:
 
 
 async def retry_rollout(request: web.Request) -> RolloutView:
-    """Starts the same release again, on the devices alone on which a rollout that has ended failed."""
+    """Starts the same release again, only on the devices on which an ended rollout failed."""
     state = request.app[STATE]
     started = retry_failed(state, request.match_info["rollout"], actor=actor_of(request))
     return _view(state, started)
 
 
 async def compare_rollouts(request: web.Request) -> RolloutComparison:
-    """Two rollouts side by side."""
+    """Compares two rollouts."""
     return compare(request.app[STATE], request.match_info["rollout"], request.match_info["other"])
 
 
 async def judge_rollout(request: web.Request) -> list[VerdictView]:
-    """What its accuracy rules say now that labels have come late."""
+    """Returns what its accuracy rules say now that late labels have come."""
     state = request.app[STATE]
     revert = decode(await request.read() or b"{}", JudgeRequest).revert
     name, actor = request.match_info["rollout"], actor_of(request)
@@ -231,23 +234,23 @@ async def judge_rollout(request: web.Request) -> list[VerdictView]:
 
 
 async def show_plan(request: web.Request) -> Preview:
-    """The plan of a rollout that is there: costs, what its rules can find, ways back, as things stand now."""
+    """Returns the plan of an existing rollout: costs, what its rules can find, ways back, all as of now."""
     state = request.app[STATE]
     return preview_of(state.world, rollouts.find(state, request.match_info["rollout"]), time.time())
 
 
 async def list_events(request: web.Request) -> list[RolloutEvent]:
-    """What happened to a rollout, oldest first: the newest 500 events, whenever they were."""
+    """Returns what happened to a rollout, oldest first: its newest 500 events."""
     return story(request.app[STATE], request.match_info["rollout"])
 
 
 async def explain_rollout(request: web.Request) -> views.Sentences:
-    """Where it stands and what it waits for."""
+    """Returns where the rollout stands and what it waits for."""
     return views.Sentences(rollouts.explain(request.app[STATE], request.match_info["rollout"]))
 
 
 async def device_why(request: web.Request) -> views.WhyView:
-    """Why a device runs what it runs."""
+    """Returns why a device runs what it runs."""
     items = devices.explain_items(request.app[STATE], request.match_info["device"])
     return views.WhyView(sentences=[item.sentence for item in items], items=tuple(items))
 

@@ -1,6 +1,6 @@
-"""A rollout as the API shows it: where it stands, its waves, its newest verdicts, its members a page at a time.
+"""A rollout as the API shows it: its state, its waves, its newest verdicts, and pages of its members.
 
-Decides how many members one answer names. Refuses to know what follows from any of it.
+Decides how many members one answer names. Refuses to know what follows from it.
 """
 
 from collections import Counter
@@ -26,9 +26,9 @@ from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, W
 MAX_MEMBERS = 200
 """Members in the view of one rollout; `/members` has all of them, a page at a time."""
 MAX_FAILED_SHOWN = 50
-"""Members that have failed and are named in the view of a rollout: the first of them to look at."""
+"""The most failed members that the view of a rollout names: the first ones to examine."""
 MAX_FAILED_LISTED = 3
-"""The same in a list of rollouts, where the cause alone is wanted."""
+"""The same limit in a list of rollouts, where one needs only the cause."""
 MAX_PAGE = 1000
 """Members in one page: 200 kB."""
 
@@ -41,9 +41,10 @@ class MemberView(Message, frozen=True):
     """From 0 on; people count from 1."""
     stratum: str
     outcome: MemberOutcome
-    """How it stands; once the rollout has ended, how it ended for the device, whatever the device has done since."""
+    """The state of the update on the device; after the rollout its final outcome there, whatever the device did
+    later."""
     phase: str
-    """What the device is at now."""
+    """The device's phase now."""
     serving_release: int | None
     code: str
     detail: str
@@ -54,19 +55,19 @@ class VerdictView(Message, frozen=True):
 
     metric: str
     stratum: str
-    """Empty where the rule judges all devices together."""
+    """Empty if the rule judges all devices together."""
     verdict: Word
     detail: str
     figures: Figures | None = None
-    """The numbers that the word and the sentence come from; None where there is too little."""
+    """The numbers behind the word and the sentence; None if there are too few data."""
     rule: int = 0
     """The index of the rule in its strategy."""
     on_fail: OnFail | None = None
-    """What follows if it fails; None in a series, where the rollout says so."""
+    """What follows if it fails; None in a series, which repeats no rule."""
 
 
 class VerdictPointView(VerdictView, frozen=True, kw_only=True):
-    """What a rule said at one moment."""
+    """The verdict of a rule at one moment."""
 
     at: str
 
@@ -110,12 +111,12 @@ class RolloutPage(Message, frozen=True):
     """A page of a list of rollouts, newest first."""
 
     total: int
-    """How many there are."""
+    """The number of rollouts on all pages."""
     rollouts: tuple[RolloutSummary, ...]
 
 
 class MemberPage(Message, frozen=True):
-    """A page of the members of a rollout that meet the conditions, in the order of the plan."""
+    """A page of the members of a rollout that pass the filters, in the order of the plan."""
 
     total: int
     members: tuple[MemberView, ...]
@@ -125,29 +126,29 @@ class RolloutView(RolloutSummary, frozen=True):
     """One rollout with its waves and its plan."""
 
     progress: tuple[WaveProgress, ...]
-    """Each wave."""
+    """The state of each wave."""
     left_s: float
-    """The seconds left at least."""
+    """The smallest number of seconds left."""
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
     waits_for: str
-    """The devices that have not decided, with what each is at and whether nobody asks it, in a sentence; empty where it
-    waits for none."""
+    """In a sentence, the devices that have not decided, with the phase of each and whether nobody sends it requests;
+    empty if it waits for none."""
     exposure: Exposure | None
     """What devices have done with the release so far; None once the rollout has ended."""
     devices: int
-    """How many members it has."""
+    """The number of its members."""
     members: tuple[MemberView, ...]
-    """The first 200, in the order of the plan."""
+    """The first 200 members, in the order of the plan."""
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
     retry_of: str
-    """The rollout whose failed devices it is about; empty for any other."""
+    """The rollout whose failed devices this one retries; empty for any other."""
     schedule: str
     """When offers are made, in a sentence; empty without a schedule."""
     proposers: tuple[str, ...]
-    """Everybody behind it: none of them may approve it."""
+    """Everybody who proposed it: none of them may approve it."""
     trace_id: str = ""
     """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
 
@@ -166,7 +167,7 @@ def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> Verdic
 
 
 def rollout_view(rollout: Rollout, world: World, now: float, *, trace_id: str = "") -> RolloutView:
-    """A rollout with its waves, its first members and the newest verdicts."""
+    """Returns a rollout with its waves, its first members and the newest verdicts."""
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
     outcomes = outcomes_of(rollout, facts, endings, now)
     progress = waves_of(rollout, outcomes, now)
@@ -195,7 +196,7 @@ def rollout_view(rollout: Rollout, world: World, now: float, *, trace_id: str = 
 
 
 def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummary:
-    """A rollout without its members. One that has ended is counted by the endings that were kept."""
+    """Returns a rollout without its members. For one that has ended, the stored outcomes are counted."""
     facts = facts_of(world, rollout, now) if rollout.status not in FINAL else {}
     outcomes = outcomes_of(rollout, facts, world.durable.endings.get(rollout.id, {}), now)
     return RolloutSummary(**_summary_fields(rollout, world, facts, outcomes, now, failed_shown=MAX_FAILED_LISTED))
@@ -212,7 +213,9 @@ def member_page(
     limit: int = 25,
     offset: int = 0,
 ) -> MemberPage:
-    """Members with one of these outcomes, of this wave and of this kind; what is left out leaves nobody out."""
+    """Returns members with one of these outcomes, of this wave and of this stratum; an omitted filter
+    excludes nobody.
+    """
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
     words = outcomes_of(rollout, facts, endings, now)
     chosen = [
@@ -229,7 +232,9 @@ def member_page(
 def outcomes_of(
     rollout: Rollout, facts: Mapping[str, DeviceFact], endings: Endings, now: float
 ) -> dict[str, MemberOutcome]:
-    """The outcome of each member that is counted: all whose ending was kept, and those of which there are facts."""
+    """Returns the outcome of each member that is counted: all with a stored outcome, and those for which there are
+    facts.
+    """
     found = {}
     for member in rollout.members:
         known, fact = endings.get(member.device), facts.get(member.device)
@@ -275,7 +280,7 @@ def _summary_fields(
 def _views(
     rollout: Rollout, members: Sequence[Member], facts: Mapping[str, DeviceFact], endings: Endings, now: float
 ) -> tuple[MemberView, ...]:
-    """Members in words; of one of which there are no facts what was kept."""
+    """Returns members in words; for one without facts what was stored."""
     nothing = DeviceFact("", "unknown", None, None)
     return tuple(
         _member_view(rollout, member, facts.get(member.device, nothing), now, endings.get(member.device))

@@ -80,7 +80,7 @@ class PushRequest(Message, frozen=True):
 
 
 async def health(request: web.Request) -> web.Response:
-    """Tells monitors whether the controller works: 200, or 503 where it does not; with the codes of findings.
+    """Tells monitors whether the controller works: 200, or else 503; with the codes of findings.
 
     Details of the findings need a token: `GET /v1/fleet`.
     """
@@ -104,7 +104,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
-    """What `edgeward device config` writes. The broker's address may hold a password: not for viewers."""
+    """Returns what `edgeward device config` writes. The broker's address may contain a password: not for viewers."""
     state = request.app[STATE]
     broker = state.broker
     return views.Enrolment(
@@ -170,7 +170,7 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
 
 @dataclass
 class KeptFleet:
-    """The newest summary of the fleet, for those who ask while it is young for what it costs."""
+    """The newest summary of the fleet, reused while it is young for its cost."""
 
     view: FleetView | None = None
     at: float = 0.0
@@ -180,7 +180,7 @@ class KeptFleet:
 
 FLEET = web.AppKey("fleet", KeptFleet)
 FLEET_COST_RATIO = 5.0
-"""A summary that took long is good for so many times that: 100 pages cost a fifth of a core and not all of it."""
+"""A summary is reused for so many times the time that it took: 100 pages cost a fifth of a core and not all of it."""
 
 
 async def show_fleet(request: web.Request) -> FleetView:

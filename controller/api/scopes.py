@@ -1,7 +1,7 @@
-"""The one place where scopes of tokens are held: a table of routes and what each of them reaches.
+"""The one place that enforces scopes of tokens: a table of routes and what each of them reaches.
 
-Decides that a deed whose route is not in the table is closed to everybody whose token has a scope. Looks are not
-limited: whoever may view sees the whole fleet. Refuses to know what lies inside a scope: `trust.scope` does.
+Decides that a change whose route is not in the table is refused for every token with a scope. Reading is not limited:
+whoever may view sees the whole fleet. Refuses to know what lies inside a scope: `trust.scope` does.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ from controller.trust.scope import Scope
 from controller.verbs import retraining, scopes
 
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
-"""Why a request is outside a scope; empty where it is inside."""
+"""Returns why a request is outside a scope; empty if it is inside."""
 DRY_RUN = ("POST", "/v1/rollouts/dry-run")
 """Held as the deed itself, and none: nothing is done that the audit could name."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
@@ -43,8 +43,9 @@ class ScopeRefusal(Message, frozen=True):
 
 @web.middleware
 async def hold_scope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses deeds outside the caller's scope: BadInput `outside_scope`. What is done inside is in the audit with
-    its scope."""
+    """Refuses changes outside the caller's scope: BadInput `outside_scope`. A change inside is audited
+    with its scope.
+    """
     needs = request.app[NEEDS].get(entry_of(request))
     if needs in (None, "nothing", "view") or request.match_info.http_exception is not None:
         return await handler(request)
@@ -62,7 +63,7 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def outside(request: web.Request, scope: Scope) -> str:
-    """Why a request is outside a scope; empty where it is inside."""
+    """Returns why a request is outside a scope; empty if it is inside."""
     check = REACHES.get(entry_of(request))
     return CLOSED if check is None else await check(request, request.app[STATE], scope)
 
@@ -175,7 +176,7 @@ REACHES: dict[tuple[str, str], Check] = {
     ("GET", f"{_DEVICE}/logs"): _device,
     ("GET", f"{_DEVICE}/doctor"): _device,
 }
-"""What each deed reaches. A route that is not here is closed to everybody with a scope."""
+"""What each change reaches. A route that is not listed here is refused for every token with a scope."""
 
 SCOPE_ROUTES = (
     Route("view", "GET", "/v1/me/refusal", show_refusal, "Whether a token's scope allows it", ScopeRefusal),

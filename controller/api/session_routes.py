@@ -1,4 +1,4 @@
-"""The routes of the page's sessions: a token becomes a cookie once, and the page asks whose it is.
+"""The routes of the page's sessions: a token is exchanged for a cookie once, and the page asks who holds it.
 
 Decides the cookie's attributes. Refuses to know what a session says: that is in `trust.sessions`.
 """
@@ -30,7 +30,7 @@ from controller.verbs.sign_in import sign_out
 
 MAX_LOGIN_BYTES = 1024
 COOKIE_PATH = "/v1"
-"""The cookie goes to the API alone: the page's files need none."""
+"""The cookie is sent to the API alone: the page's files need none."""
 
 
 class LoginRequest(Message, frozen=True):
@@ -38,16 +38,16 @@ class LoginRequest(Message, frozen=True):
 
     token: Annotated[str, msgspec.Meta(max_length=256)]
     actor: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """Who holds the local token, for the audit; of other tokens the name is known."""
+    """Who holds the local token, for the audit; for other tokens the name is known."""
 
 
 class Me(Message, frozen=True):
-    """Whose the session or the token is."""
+    """The holder of the session or the token."""
 
     name: str
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
-    """What the roles may do together."""
+    """What all roles together allow."""
     scope: str
     """The part of the fleet on which the caller may act, in words; empty: all of it."""
     approves: bool
@@ -107,7 +107,7 @@ async def show_me(request: web.Request) -> Me:
 
 
 async def show_session(request: web.Request) -> Me | None:
-    """Says whose session came along; null for none: a person at the door has done nothing wrong yet."""
+    """Says whose session the request has; null for none, which is not an error: the person has not signed in yet."""
     found, session = session_holder(request), session_of(request, time.time())
     return _me(found[0], session, found[1]) if found is not None else None
 
@@ -126,7 +126,9 @@ def _me(subject: Subject, session: Session | None, token_ends_at: float) -> Me:
 
 
 def _is_tls(request: web.Request) -> bool:
-    """Whether the browser reached the page by TLS: behind a proxy only the browser itself knows, by its origin."""
+    """Returns whether the browser reached the page by TLS: behind a proxy only the browser itself knows,
+    by its origin.
+    """
     return request.secure or request.headers.get("Origin", "").startswith("https://")
 
 

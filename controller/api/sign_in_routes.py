@@ -1,7 +1,8 @@
-"""The routes by which a browser signs in with a provider: away to it, and back with a code that becomes a session.
+"""The routes by which a browser signs in with a provider: it is sent there, and returns with a code that becomes a
+session.
 
-Decides the cookie that ties both ways to one browser, and that a refusal ends at the door of the page, with its code
-and no word of anybody else. Refuses to know what a provider's answer is worth.
+Decides the cookie that ties both steps to one browser. A refusal leads back to the sign-in page, with its code and no
+text of others. Refuses to know whether a provider's answer is valid.
 """
 
 import re
@@ -32,34 +33,35 @@ _LOCAL_ADDRESS = re.compile(r"/(?!/)[A-Za-z0-9._~%/?=&:+@-]{0,500}\Z")
 
 
 class Doors:
-    """How people sign in with a provider, and who does just now."""
+    """How people sign in with a provider, and who is signing in now."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
         self.pending = Pending(lambda: secrets.token_urlsafe(32))
         self.begins = Limiter(per_s=1, burst=50)
-        """Of one address: an office signs in together, and nobody fills the list of those under way."""
+        """The limit of sign-ins from one address: an office may sign in together, but cannot fill the list of those in
+        progress."""
 
 
 DOORS = web.AppKey("doors", Doors)
 
 
 class Ways(Message, frozen=True):
-    """How a person may enter besides a token."""
+    """The ways in which a person may sign in besides a token."""
 
     provider: str
     """The name of the provider; empty: there is none."""
 
 
 def add_doors(app: web.Application) -> None:
-    """Lets people sign in with the provider of the configuration, if there is one. BadInput `config_invalid`."""
+    """Enables sign-in with the provider of the configuration, if there is one. BadInput `config_invalid`."""
     provider = open_provider(app[STATE].config.oidc)
     if provider is not None:
         app[DOORS] = Doors(provider)
 
 
 async def show_ways(request: web.Request) -> Ways:
-    """Says how a person may enter."""
+    """Says how a person may sign in."""
     oidc = request.app[STATE].config.oidc
     return Ways(provider=(oidc.name or oidc.issuer) if DOORS in request.app else "")
 
@@ -84,7 +86,7 @@ async def leave_for_provider(request: web.Request) -> web.Response:
 
 
 async def come_back(request: web.Request) -> web.Response:
-    """Turns the provider's answer into a session."""
+    """Exchanges the provider's answer for a session."""
     doors, state, now = _doors(request), request.app[STATE], time.time()
     try:
         begun = doors.pending.end(request.query.get("state", ""), request.cookies.get(_cookie(request), ""), now)
@@ -115,7 +117,7 @@ def _code(request: web.Request) -> str:
 
 
 def _refused(request: web.Request, error: EdgewardError) -> web.Response:
-    """Leads back to the door of the page; why stands in the audit. Who fails too often is told so."""
+    """Redirects to the sign-in page; the reason is in the audit. Somebody who fails too often is told so."""
     actor = address_of(request)
     refusals.refuse(request.app[STATE], Refusal(actor, "sign in refused", error.code, error.detail[:300]))
     if isinstance(error, BadInput):

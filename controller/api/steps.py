@@ -1,4 +1,4 @@
-"""Work in steps on the event loop: other requests are answered between two of them. Refuses to know what is done."""
+"""Work in steps on the event loop: other requests are answered between two steps. Refuses to know what is done."""
 
 import asyncio
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def in_steps(work: Steps[T]) -> T:
-    """The result of all steps."""
+    """Returns the result of all steps."""
     while True:
         try:
             next(work)

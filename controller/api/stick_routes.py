@@ -1,4 +1,4 @@
-"""The routes of sticks: what devices without a broker would find there, and what they said, brought back."""
+"""The routes of sticks: what devices without a broker find there, and the messages that they left there."""
 
 from aiohttp import web
 
@@ -11,11 +11,11 @@ from controller.api.state_key import STATE
 from controller.verbs import sticks
 
 MAX_STICK_MESSAGES_BYTES = 16 * 1024 * 1024
-"""Four devices' files at their largest."""
+"""As much as the files of four devices at their largest."""
 
 
 async def export_stick(request: web.Request) -> views.StickView:
-    """What the broker holds for the devices that `?device=` names, or for all."""
+    """Returns what the broker holds for the devices that `?device=` names, or for all."""
     state = request.app[STATE]
     named = request.query.getall("device", None) or sorted(state.world.durable.twins)
     found = sticks.export(state, named)
@@ -28,7 +28,9 @@ async def export_stick(request: web.Request) -> views.StickView:
 
 
 async def import_stick(request: web.Request) -> views.StickTaken:
-    """Takes what devices wrote to a stick, as if the broker had brought it; devices that must sign have signed it."""
+    """Takes the messages that devices wrote to a stick as if the broker had brought them; devices with a key must have
+    signed.
+    """
     messages = decode(await request.read(), StickMessages, max_bytes=MAX_STICK_MESSAGES_BYTES)
     taken = sticks.take_messages(request.app[STATE], messages, actor=actor_of(request))
     return views.StickTaken(taken=taken, refused=len(messages.messages) - taken)

@@ -27,7 +27,7 @@ _KINDS = Strategy(name="", waves=(Wave(percent=100),)).strata
 
 
 async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
-    """What devices measured of a model, oldest first.
+    """Returns what devices measured of a model, oldest first.
 
     `every` is minute, ten_minutes, hour or day, `by` is fleet, stratum or device.
 
@@ -52,7 +52,7 @@ async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
 
 
 async def device_telemetry(request: web.Request) -> list[TelemetryRow]:
-    """What one device measured of a model in the newest day, oldest first: by the hour, then by ten minutes."""
+    """Returns what one device measured of a model in the newest day, oldest first: by the hour, then by ten minutes."""
     state, device, model = request.app[STATE], request.match_info["device"], request.match_info["model"]
     if device not in state.world.durable.twins:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")
@@ -65,9 +65,10 @@ async def device_telemetry(request: web.Request) -> list[TelemetryRow]:
 
 
 async def device_vitals(request: web.Request) -> list[VitalsRow]:
-    """What a device said of itself in the newest `hours` (default 24), oldest first; older rows are by the hour.
+    """Returns what a device reported about itself in the newest `hours` (default 24), oldest first; older rows are by
+    the hour.
 
-    The last row is of the five minutes that are not over. BadInput `unknown_device`, `request_invalid`.
+    The last row covers the current five minutes, which are not over. BadInput `unknown_device`, `request_invalid`.
     """
     state, device = request.app[STATE], request.match_info["device"]
     if device not in state.world.durable.twins:
@@ -80,7 +81,7 @@ async def device_vitals(request: web.Request) -> list[VitalsRow]:
 
 
 async def list_verdicts(request: web.Request) -> list[VerdictPointView]:
-    """What the rules of a rollout have said, with their numbers, oldest first."""
+    """Returns the verdicts of a rollout's rules, with their numbers, oldest first."""
     state, name = request.app[STATE], request.match_info["rollout"]
     rollouts.find(state, name)
     points = ((at, msgspec.json.decode(body, type=RuleVerdict)) for at, body in state.telemetry.verdicts(name))
@@ -97,7 +98,7 @@ def _named(state: State, by: str, device: str) -> str:
 
 
 def number_in(text: str) -> float:
-    """A finite number of a query; BadInput `request_invalid`."""
+    """Returns a finite number of a query; BadInput `request_invalid`."""
     try:
         found = float(text or 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The routes of trust: what is signed, what waits for a signature, and taking what was signed elsewhere."""
+"""The routes of trust: what is signed, what waits for a signature, and documents that were signed elsewhere."""
 
 from typing import Literal
 
@@ -31,7 +31,7 @@ class KeyRequest(Message, frozen=True):
 
 
 async def show_trust(request: web.Request) -> views.TrustView:
-    """Roles, and every document as it was signed."""
+    """Returns roles, and every document as it was signed."""
     state = request.app[STATE]
     files = state.trust_metadata.files
     unsigned = {name: waiting for name in state.registry.models() if (waiting := trust.unsigned(state, name))}
@@ -39,7 +39,7 @@ async def show_trust(request: web.Request) -> views.TrustView:
 
 
 async def offer_metadata(request: web.Request) -> views.MetadataTaken:
-    """Takes documents that were signed elsewhere and that a device could follow."""
+    """Accepts documents that were signed elsewhere, if a device could follow them."""
     offer = decode(await request.read(), MetadataOffer, max_bytes=MAX_OFFER_BYTES)
     taken = trust.accept_metadata(request.app[STATE], offer.files, actor=actor_of(request))
     return views.MetadataTaken(taken=taken)
@@ -53,20 +53,20 @@ async def make_key(request: web.Request) -> views.PublicKey:
 
 
 class RotationRequest(Message, frozen=True):
-    """A request to replace the key of a role with one that the controller makes, where it holds what must agree."""
+    """A request to replace the key of a role with a new one of the controller, if it holds the keys that must sign."""
 
     role: Role
 
 
 async def rotate_key(request: web.Request) -> views.PublicKey:
-    """Replaces a key of a fleet that its controller made itself."""
+    """Replaces a key of a fleet whose keys this controller has made itself."""
     role = decode(await request.read(), RotationRequest).role
     public = trust.rotate(request.app[STATE], role, actor=actor_of(request))
     return views.PublicKey(keyid=public.keyid, key=public.to_dict())
 
 
 async def propose_role(request: web.Request) -> views.RoleProposal:
-    """What a release signer is asked to vouch for."""
+    """Returns what a release signer is asked to sign."""
     state = request.app[STATE]
     model = request.match_info["model"]
     manifests = trust.proposal(state, model)

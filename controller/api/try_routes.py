@@ -1,4 +1,4 @@
-"""The route that tries a model out: its form, parity, size, latency and memory, with nothing registered."""
+"""The route that tries a model: its form, parity, size, latency and memory; nothing is registered."""
 
 from aiohttp import web
 

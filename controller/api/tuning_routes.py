@@ -1,4 +1,4 @@
-"""The route by which devices get another configuration than their own file's."""
+"""The route that sends devices a remote configuration."""
 
 from aiohttp import web
 
@@ -13,14 +13,14 @@ from controller.verbs.device_lives import DeviceAnswer
 
 
 class TuneRequest(Message, frozen=True):
-    """Devices, and what is to count there in place of their own files. The controller chooses the version."""
+    """Devices, and what replaces parts of their own files. The controller chooses the version."""
 
     devices: Names
     config: RemoteConfig
 
 
 async def tune(request: web.Request) -> list[DeviceAnswer]:
-    """Sends devices a configuration to try; how they stand with it is shown with each device."""
+    """Sends devices a configuration to try; its state is shown with each device."""
     state = request.app[STATE]
     asked = decode(await request.read(), TuneRequest, max_bytes=MAX_DEVICES_BYTES)
     names = device_lives.chosen(state, asked.devices, {})

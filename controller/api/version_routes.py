@@ -1,4 +1,4 @@
-"""The routes of versions that are there: look, search, compare, withdraw, name, write about, waive, let go."""
+"""The routes of existing versions: view, search, compare, withdraw, alias, note, waive, delete blobs."""
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ class WithdrawRequest(Message, frozen=True):
     """A request to withdraw a version."""
 
     reason: str
-    """Why: everybody who wants to start it is told."""
+    """The reason, which everybody who wants to start it is told."""
 
 
 class WaiveRequest(Message, frozen=True):
@@ -32,18 +32,18 @@ class WaiveRequest(Message, frozen=True):
 
     gate: str
     reason: str
-    """Why: every later look shows it."""
+    """The reason, which is shown with the version from then on."""
 
 
 class AliasRequest(Message, frozen=True):
-    """A request to let an alias name a version."""
+    """A request to set an alias of a version."""
 
     version: str
     """A number, a semantic version, another alias, or `newest`."""
 
 
 class TagsRequest(Message, frozen=True):
-    """Tags to set, and with null to remove."""
+    """Tags to set; null removes one."""
 
     tags: dict[str, str | None]
 
@@ -58,18 +58,20 @@ class CleanRequest(Message, frozen=True):
     """A request to apply the retention rule to a model."""
 
     keep: int
-    """How many of the newest versions that passed keep their blobs."""
+    """The number of newest passed versions that keep their blobs."""
     apply: bool = False
     """False: only say what would happen."""
 
 
 async def list_versions(request: web.Request) -> list[views.VersionView]:
-    """Versions of a model, oldest first."""
+    """Returns versions of a model, oldest first."""
     return views.list_views(request.app[STATE], request.match_info["model"])
 
 
 async def search_versions(request: web.Request) -> views.VersionPage:
-    """Versions of all models that meet every `where`, hold `text`, in the order of `sort`; `limit` from `offset` on."""
+    """Returns versions of all models that fulfil every `where` and contain `text`, in the order of `sort`; `limit` from
+    `offset` on.
+    """
     state, asked = request.app[STATE], request.query
     limit, offset = (
         number_of(asked.get(key, preset)) for key, preset in (("limit", str(DEFAULT_PAGE)), ("offset", "0"))
@@ -81,13 +83,13 @@ async def search_versions(request: web.Request) -> views.VersionPage:
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:
-    """One version with manifest, lineage and evidence."""
+    """Returns one version with manifest, lineage and evidence."""
     state, model, release = named(request)
     return views.version_detail(state, state.registry.version(model, release))
 
 
 async def compare(request: web.Request) -> Comparison:
-    """What differs between two versions of a model."""
+    """Returns what differs between two versions of a model."""
     state, model = request.app[STATE], request.match_info["model"]
     pair = [
         state.registry.version(model, state.aliases.resolve(model, request.match_info[key]))
@@ -98,7 +100,7 @@ async def compare(request: web.Request) -> Comparison:
 
 
 async def check_fit(request: web.Request) -> views.FitView:
-    """Which devices can run a version, in which form, and why the others cannot."""
+    """Returns which devices can run a version, in which form, and why the others cannot."""
     state, model, release = named(request)
     found = fit(state, model, release)
     return views.FitView(
@@ -107,26 +109,28 @@ async def check_fit(request: web.Request) -> views.FitView:
 
 
 async def state_lineage(request: web.Request) -> SignedLineage:
-    """Where a version comes from, signed by the director; `prediction` names a captured row that it made."""
+    """Returns where a version comes from, signed by the director; `prediction` names a captured row that
+    it answered.
+    """
     state, model, release = named(request)
     return lineage_statement(state, model, release, request.query.get("prediction", ""))
 
 
 async def withdraw_version(request: web.Request) -> views.VersionDetail:
-    """Keeps a version from every rollout that starts from now on; devices that run it go on, and are shown."""
+    """Bars a version from every rollout that starts from now on; devices that run it continue, and are listed."""
     state, model, release = named(request)
     reason = decode(await request.read(), WithdrawRequest).reason
     return views.version_detail(state, versions.withdraw(state, model, release, reason=reason, actor=actor_of(request)))
 
 
 async def reinstate_version(request: web.Request) -> views.VersionDetail:
-    """Lets a withdrawn version be rolled out again."""
+    """Allows a withdrawn version in rollouts again."""
     state, model, release = named(request)
     return views.version_detail(state, versions.reinstate(state, model, release, actor=actor_of(request)))
 
 
 async def waive_gate(request: web.Request) -> views.VersionDetail:
-    """Lets a version pass although a gate has failed, with a reason."""
+    """Makes a version pass although a gate has failed, with a reason."""
     state, model, release = named(request)
     asked = decode(await request.read(), WaiveRequest)
     version = versions.waive(state, model, release, asked.gate, reason=asked.reason, actor=actor_of(request))
@@ -134,7 +138,7 @@ async def waive_gate(request: web.Request) -> views.VersionDetail:
 
 
 async def show_gates(request: web.Request) -> GatePolicy:
-    """Limits that versions of a model must keep to; without limits where nobody has set some."""
+    """Returns the limits for versions of a model; none if nobody has set any."""
     return shown_policy(request.app[STATE], request.match_info["model"])
 
 
@@ -145,14 +149,14 @@ async def put_gates(request: web.Request) -> GatePolicy:
 
 
 async def list_aliases(request: web.Request) -> list[views.AliasView]:
-    """Aliases of a model, sorted by name."""
+    """Returns the aliases of a model, sorted by name."""
     state, model = request.app[STATE], request.match_info["model"]
     state.registry.versions(model)
     return [_alias_view(state, model, name) for name in state.aliases.of(model)]
 
 
 async def set_alias(request: web.Request) -> views.AliasView:
-    """Lets an alias name a version from now on."""
+    """Makes an alias name a version from now on."""
     state, model, name = request.app[STATE], request.match_info["model"], request.match_info["alias"]
     release = state.aliases.resolve(model, decode(await request.read(), AliasRequest).version)
     writing.set_alias(state, model, name, release, actor=actor_of(request))
@@ -160,7 +164,7 @@ async def set_alias(request: web.Request) -> views.AliasView:
 
 
 async def remove_alias(request: web.Request) -> list[views.AliasView]:
-    """Ends an alias; those that are left."""
+    """Removes an alias; returns the others."""
     writing.remove_alias(
         request.app[STATE], request.match_info["model"], request.match_info["alias"], actor=actor_of(request)
     )
@@ -190,7 +194,7 @@ async def comment_version(request: web.Request) -> Notes:
 
 
 async def clean_model(request: web.Request) -> views.CleanAnswer:
-    """Says which versions keep their blobs, and why; with `apply` lets the others go."""
+    """Returns which versions keep their blobs, and why; with `apply` deletes the blobs of the others."""
     asked = decode(await request.read(), CleanRequest)
     state, model = request.app[STATE], request.match_info["model"]
     done = versions.clean(state, model, keep_newest=asked.keep, apply=asked.apply, actor=actor_of(request))
@@ -203,13 +207,13 @@ async def clean_model(request: web.Request) -> views.CleanAnswer:
 
 
 def named(request: web.Request) -> tuple[State, str, int]:
-    """(state, model, release) of a path. BadInput `unknown_model`, `unknown_version`."""
+    """Returns (state, model, release) of a path. BadInput `unknown_model`, `unknown_version`."""
     state, model = request.app[STATE], request.match_info["model"]
     return state, model, state.aliases.resolve(model, request.match_info["release"])
 
 
 def number_of(text: str) -> int:
-    """A number in a path or a query; BadInput `request_invalid`."""
+    """Returns a number in a path or a query; BadInput `request_invalid`."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise BadInput(Code.REQUEST_INVALID, f"{text[:20]!r}: expected a number")
     return int(text)

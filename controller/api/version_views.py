@@ -1,7 +1,7 @@
-"""What the API shows of versions: one in a list, one in full, found ones, two side by side. Made from the registry.
+"""What the API shows of versions: one in a list, one in full, search results, and comparisons. Made from the registry.
 
-Decides what is shown with every version: whether it may be rolled out, what people call it and wrote about it. Refuses
-to know how somebody asks.
+Decides what is shown with every version: whether it may be rolled out, its aliases, and what people wrote about it.
+Refuses to know how a caller asks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from controller.verbs.rollouts import rolled_back
 from controller.verbs.versions import devices_by_release
 
 MAX_DEVICES_NAMED = 50
-"""Devices that a version is shown with: the first of them to look at; `/v1/devices` has all."""
+"""The most devices that are shown with a version: the first ones to examine; `/v1/devices` has all."""
 
 
 class RolledBackView(Message, frozen=True):
@@ -32,7 +32,7 @@ class RolledBackView(Message, frozen=True):
 
 
 class FoundVersion(Message, frozen=True):
-    """One version in an answer to a search: what a list shows."""
+    """One version in an answer to a search."""
 
     model: str
     release: int
@@ -49,22 +49,22 @@ class FoundVersion(Message, frozen=True):
     aliases: tuple[str, ...]
     tags: dict[str, str]
     metrics: dict[str, float]
-    """As the person who pushed it said."""
+    """The metrics that its push has named."""
     licence: str
     gates: tuple[GateVerdict, ...]
     withdrawn: Withdrawal | None
     """By whom, when and why it was withdrawn: no rollout may bring it."""
     removed: Removal | None
-    """By whom and when its blobs were let go: no rollout may bring it."""
+    """By whom and when its blobs were deleted: no rollout may bring it."""
     rolled_back: RolledBackView | None
-    """The newest rollout of it, if that was rolled back: another one is started only on purpose."""
+    """The newest rollout of it, if that was rolled back: another one starts only on explicit request."""
 
 
 class VersionView(FoundVersion, frozen=True):
     """One version of a model."""
 
     devices: tuple[str, ...]
-    """Devices that have it, serving or on trial, as they say themselves: the first 50."""
+    """The first 50 devices that report it, serving or on trial."""
 
 
 class VersionDetail(VersionView, frozen=True):
@@ -72,30 +72,30 @@ class VersionDetail(VersionView, frozen=True):
 
     manifest: dict[str, Any]
     deliveries: tuple[Delivery, ...]
-    """In how few bytes its forms come, by themselves and as changes to other versions."""
+    """The sizes in bytes of its encoded forms, whole and as differences from other versions."""
     lineage: dict[str, Any]
     environment: Environment | None
-    """What it was trained in, where whoever pushed it said so."""
+    """The environment in which it was trained, if the push has named it."""
     notes: Notes
     evidence: dict[str, Any]
     measured: VersionMeasuredView
 
 
 class PushAnswer(VersionDetail, frozen=True):
-    """The version that a push has led to."""
+    """The result of a push: a version."""
 
     new: bool
-    """False: these bytes were a version already, and no other one was made."""
+    """False: these bytes were a version already, and no new one was made."""
 
 
 class VersionPage(Message, frozen=True):
     """A page of a search."""
 
     total: int
-    """How many versions meet the conditions."""
+    """The number of versions on all pages."""
     versions: tuple[FoundVersion, ...]
     unknown: tuple[str, ...] = ()
-    """Where nothing was found: the tags, metrics, parameters and aliases that were named and that no version has."""
+    """If nothing was found: the tags, metrics, parameters and aliases in the query that no version has."""
 
 
 class AliasView(Message, frozen=True):
@@ -108,20 +108,20 @@ class AliasView(Message, frozen=True):
 
 
 class Retained(Message, frozen=True):
-    """Why the blobs of a version stay."""
+    """Why the blobs of a version are kept."""
 
     release: int
     reason: str
 
 
 class CleanAnswer(Message, frozen=True):
-    """What the retention rule says of each version of a model."""
+    """What the retention rule decides about each version of a model."""
 
     kept: tuple[Retained, ...]
     marked: tuple[int, ...]
-    """Releases that nobody may start any more; their blobs go a day later."""
+    """Releases that nobody may start any more; their blobs are deleted a day later."""
     removed: tuple[int, ...]
-    """Releases whose blobs are gone, or go now if it is applied."""
+    """Releases whose blobs are deleted, or are deleted now if the rule is applied."""
     removed_bytes: int
 
 
@@ -133,9 +133,9 @@ class FitView(Message, frozen=True):
     forms: dict[str, int]
     """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
     unfit: dict[str, str]
-    """Why the others cannot, by device."""
+    """By device, why each of the others cannot."""
     unknown: tuple[str, ...]
-    """Devices that have not told their hardware yet."""
+    """Devices that have not reported their hardware yet."""
 
 
 def found_fields(state: State, version: Version, back_by: Mapping[int, Rollout]) -> dict[str, Any]:

@@ -24,27 +24,27 @@ class Health(Message, frozen=True):
     """Whether the controller works."""
 
     status: str
-    """ok | failing; the HTTP status is 503 then."""
+    """ok | failing; then the HTTP status is 503."""
     findings: tuple[str, ...]
-    """Codes of what is wrong; `/v1/fleet` says it in words, to those who have a token."""
+    """Codes of what is wrong; `/v1/fleet` explains them to callers with a token."""
     pass_age_s: float
-    """Since the last good pass."""
+    """Seconds since the last successful pass."""
     broker: str
     broker_connected: bool
     free_bytes: int
-    """In the data directory."""
+    """Free bytes in the data directory."""
     expiry_days: float
-    """Until the first certificate or role of the controller expires."""
+    """Days until the first certificate or role of the controller expires."""
     devices: int
     messages_dropped: int
     messages_not_authentic: int
     """Messages that were not signed by the device that their topic names."""
     retained_put_right: int
-    """Times that somebody else had retained something over what the controller retains, or where nobody may."""
+    """How often a retained message of somebody else was replaced or removed."""
 
 
 class Enrolment(Message, frozen=True):
-    """What a device needs to know: where the broker is, and whose signatures count."""
+    """What a device needs to know: the address of the broker, and the root of trust."""
 
     broker_url: str
     root: str
@@ -54,16 +54,16 @@ class Enrolment(Message, frozen=True):
 
 
 class CapturedView(Message, frozen=True):
-    """One inference that a device kept."""
+    """One captured inference of a device."""
 
     id: int
-    """Grows; asks for what follows as `after`."""
+    """It grows; the next page is requested with `after`."""
     device: str
     row: CapturedRow
 
 
 class MetricView(Message, frozen=True):
-    """A number that applications on devices report of their own."""
+    """A number that applications on devices measure."""
 
     count: int
     mean: float
@@ -81,9 +81,9 @@ class VersionMeasuredView(Message, frozen=True):
     outputs: tuple[int, ...]
     """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
     divergence: tuple[int, ...]
-    """Rows as a shadow, by how far the answers lay from stable's: counts per bin of 0, 0.001, 0.003, 0.01 to 3."""
+    """Rows as a shadow, by the distance from stable's answers: counts per bin of 0, 0.001, 0.003, 0.01 to 3."""
     metrics: dict[str, MetricView]
-    """Numbers of applications' own, by name."""
+    """Numbers that applications measure, by name."""
 
 
 class ModelView(Message, frozen=True):
@@ -105,11 +105,11 @@ class MeasuredView(Message, frozen=True):
     rows: int
     """Rows in the inferences: a request may hold many."""
     refused: dict[str, int]
-    """Requests that were not what the release takes, by code. They are no inferences."""
+    """Requests that the release cannot accept, by code. They are no inferences."""
     refused_alone: int
-    """Of them, those that the stable version beside the trial would have taken."""
+    """Of those, the ones that the stable version beside the trial would have accepted."""
     faults: dict[str, str]
-    """The newest words about a failing or refused row, by code."""
+    """The newest words about a row that failed or was refused, by code."""
     accuracy: float | None
     """Of a classifier."""
     mean_absolute_error: float | None
@@ -117,13 +117,13 @@ class MeasuredView(Message, frozen=True):
     r2: float | None
     labelled: int
     labels_unusable: int
-    """Labels that were there and no labels."""
+    """Values that were given as labels and are none."""
     labels_unknown: int
     """Labels of no known class: no version of the model on the device can answer them."""
     latency_us_p50: float | None
     latency_us_p95: float | None
     metrics: dict[str, MetricView]
-    """Numbers of the application's own, by name."""
+    """Numbers that the application measures, by name."""
 
 
 class DeviceModelView(Message, frozen=True):
@@ -150,20 +150,20 @@ class DeviceView(Message, frozen=True):
     device: str
     presence: str
     health: str
-    """failing | attention | silent | offline | updating | well: the worst that holds."""
+    """failing | attention | silent | offline | updating | well: the worst one that holds."""
     why: str
     """The reason for `health`, in words."""
     faults: tuple[FaultView, ...]
-    """What is wrong with it now, as far as it has told or can be seen from here."""
+    """What is wrong with it now, as far as it has reported or the controller can see."""
     quarantined: tuple[str, ...]
     """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
-    """Its own, and over them those that it was given here: what selectors look at."""
+    """The device's own labels, and over them those that the controller gives: selectors use these."""
     given_labels: dict[str, str]
     config: RemoteConfig | None
-    """What is to count in place of its own configuration."""
+    """The remote configuration that was sent to it."""
     config_said: ConfigState | None
-    """How it stands with that; None: it has never had one."""
+    """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
     """What somebody wrote about it."""
     hardware: Hardware | None
@@ -182,7 +182,7 @@ class DeviceView(Message, frozen=True):
     bytes_received: int
     bytes_sent: int
     bytes_s: float
-    """Received, in the newest interval of telemetry."""
+    """Bytes a second received in the newest interval of telemetry."""
     seen_s_ago: float | None
 
 
@@ -190,7 +190,7 @@ class DevicePage(Message, frozen=True):
     """A page of a search of devices."""
 
     total: int
-    """How many devices meet the filters."""
+    """The number of devices on all pages."""
     devices: tuple[DeviceView, ...]
 
 
@@ -222,7 +222,7 @@ class Sentences(msgspec.Struct, frozen=True):
 
 
 class WhyView(Sentences, frozen=True):
-    """Why a device runs what it runs, as sentences and as what they say."""
+    """Why a device runs what it runs, as sentences and as the facts in them."""
 
     items: tuple[WhyItem, ...] = ()
 
@@ -234,7 +234,7 @@ class Labelled(msgspec.Struct, frozen=True):
 
 
 class Lifted(msgspec.Struct, frozen=True):
-    """How many versions a device may be offered again."""
+    """How many quarantined versions a device may be offered again."""
 
     versions: int
 
@@ -348,6 +348,6 @@ def metric_views(sums: Sums) -> dict[str, MetricView]:
 
 
 def deviation_of(sums: MetricSums) -> float:
-    """Returns the standard deviation; 0 where rounding would make it the root of less than nothing."""
+    """Returns the standard deviation; 0 if rounding would make the variance negative."""
     mean = sums.sum / sums.count
     return math.sqrt(max(0.0, sums.squared_sum / sums.count - mean * mean))

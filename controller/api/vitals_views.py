@@ -1,4 +1,4 @@
-"""Vitals as the API answers them: a row for each stretch of time, figures by name."""
+"""Vitals as the API answers them: a row for each interval of time, figures by name."""
 
 import math
 from collections.abc import Iterable
@@ -8,16 +8,16 @@ from controller.fleet.vitals import FIGURES, Vitals
 
 
 class Spread(Message, frozen=True):
-    """One figure in one stretch of time."""
+    """One figure in one interval of time."""
 
     mean: float
     low: float
     high: float
-    """The lowest and the highest value that one message said."""
+    """The lowest and the highest value in any message."""
 
 
 class VitalsRow(Message, frozen=True):
-    """What a device said of itself in one stretch of time; None for what it did not measure."""
+    """What a device reported about itself in one interval of time; None for what it did not measure."""
 
     start: float
     """Seconds since 1970, by the controller's clock."""
@@ -47,6 +47,6 @@ def vitals_rows(found: Iterable[Vitals]) -> list[VitalsRow]:
 
 
 def _spread(vitals: Vitals, place: int) -> Spread | None:
-    """Six significant digits, as they are stored."""
+    """Rounds to six significant digits, as they are stored."""
     mean, low, high = (float(f"{part[place]:.6g}") for part in (vitals.means, vitals.lows, vitals.highs))
     return None if math.isnan(mean) else Spread(mean=mean, low=low, high=high)

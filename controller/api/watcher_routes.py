@@ -1,4 +1,4 @@
-"""The routes of the watcher: what it has found, and the history of the fleet for who trains it."""
+"""The routes of the watcher: its findings, and the history of the fleet for its trainer."""
 
 import time
 
@@ -16,16 +16,16 @@ from controller.watcher.hours import HOUR_S
 
 
 class WatcherView(Message, frozen=True):
-    """What the watcher's newest looks at the fleet have found."""
+    """The findings of the watcher's newest looks at the fleet."""
 
     model: str
     release: int
-    """The version that judges; 0: none does."""
+    """The version that judges; 0: there is none."""
     trained_at: str
     """When it was pushed, in ISO 8601; empty without one."""
     threshold: float | None
     alarms_per_device_month: float | None
-    """How often it would have found something in the history on which it was trained."""
+    """How often it would have found something per device and month in the history on which it was trained."""
     looked_at: float | None
     """Seconds since 1970."""
     judged: int
@@ -33,17 +33,17 @@ class WatcherView(Message, frozen=True):
     young: int
     """Devices that have less than three days of vitals."""
     fault: str
-    """Why the newest look came to nothing; empty if it did not."""
+    """Why the newest look failed; empty if it did not."""
     departures: tuple[Departure, ...]
-    """The farthest first."""
+    """The largest departure first."""
 
 
 class DeviceHistory(Message, frozen=True):
-    """How far one device was from what was usual for it, hour by hour."""
+    """How far one device departed from what is usual for it, hour by hour."""
 
     device: str
     hours: tuple[float, ...]
-    """When each began, in seconds since 1970."""
+    """When each hour began, in seconds since 1970."""
     rows: tuple[tuple[float, ...], ...]
     """One for each hour: a number by feature."""
 
@@ -56,7 +56,7 @@ class WatcherHistory(Message, frozen=True):
 
 
 async def show_watcher(request: web.Request) -> WatcherView:
-    """What the watcher has found, the farthest first."""
+    """Returns what the watcher has found, the largest departure first."""
     state = request.app[STATE]
     version, watch = watcher.current(state), state.watch
     metrics = version.lineage.metrics if version is not None else {}
@@ -76,7 +76,7 @@ async def show_watcher(request: web.Request) -> WatcherView:
 
 
 async def show_history(request: web.Request) -> WatcherHistory:
-    """Departures of devices in the newest `days` (default 14); of a large fleet a sample of devices."""
+    """Returns departures of devices in the newest `days` (default 14); of a large fleet only a sample of devices."""
     state, now = request.app[STATE], time.time()
     fleet, found = await watcher.history(state, now, number_in(request.query.get("days", "14")))
     hours = found.known.shape[1]

@@ -1,8 +1,8 @@
-"""paho's client, except that it reads all that a socket holds at once, and takes messages apart itself.
+"""paho's client with a faster path: it reads all bytes of a socket at once, and parses messages itself.
 
-paho asks the kernel four times for each message, and answers each with a packet of its own: more than half of what a
-message of a device costs the controller (docs/adr/0004). Decides which packets are messages, and acknowledges those of
-one reading together; paho handles all other packets. Refuses to know what messages mean.
+paho asks the kernel four times for each message, and answers each with its own packet: more than half of what a
+device's message costs the controller (docs/adr/0004). Decides which packets are messages, and acknowledges those of one
+read together; paho handles all other packets. Refuses to know what messages mean.
 """
 
 import struct
@@ -11,11 +11,9 @@ from collections.abc import Callable
 import paho.mqtt.client as paho
 
 READ_BYTES = 256 * 1024
-"""Bytes that are read at once: a few hundred messages, some 5 ms, then paho looks after pings and what it has to
-send."""
+"""Bytes that are read at once: a few hundred messages, about 5 ms; then paho handles pings and its own messages."""
 MAX_PACKET_BYTES = 16 * 1024**2
-"""The largest packet that is taken: several times the largest message of this system. A larger one ends the
-connection."""
+"""The largest accepted packet: several times the largest message of this system. A larger one ends the connection."""
 _PUBLISH, _PUBACK = 0x30, 0x40
 _QOS, _RETAIN = 0b0110, 0b0001
 _QOS_1 = 0b0010
@@ -36,10 +34,10 @@ class BufferedClient(paho.Client):
         self._on_bytes = on_bytes
         self._received = bytearray()
         self._received_from: object = None
-        """The socket that the bytes came from: those of a lost connection say nothing."""
+        """The socket from which the bytes came: bytes of a lost connection are ignored."""
 
     def _packet_read(self) -> paho.MQTTErrorCode:
-        """Reads and handles all packets that have come whole (called by paho's loop in place of its own)."""
+        """Reads and handles all complete packets (called by paho's loop in place of its own method)."""
         if self._received_from is not self._sock:
             self._received, self._received_from = bytearray(), self._sock
         try:
@@ -79,8 +77,8 @@ class BufferedClient(paho.Client):
         return paho.MQTT_ERR_SUCCESS
 
     def _handle_other(self, header: int, packet: bytes) -> paho.MQTTErrorCode:
-        """Hands a packet to paho, as if paho had read it."""
-        self._in_packet |= {  # a whole packet, as paho leaves it before it looks what it is
+        """Passes a packet to paho, as if paho had read it."""
+        self._in_packet |= {  # a complete packet, in the form in which paho stores it
             "command": header,
             "packet": bytearray(packet),
             "pos": 0,
@@ -96,8 +94,8 @@ class BufferedClient(paho.Client):
 
 
 def whole_packet(received: bytes | bytearray, at: int) -> tuple[int, int, int] | None:
-    """Returns (first byte, where the packet's content begins, where it ends) of the packet at `at`. None: not all of
-    it has come. ValueError for a length that MQTT does not know or that is over `MAX_PACKET_BYTES`.
+    """Returns (first byte, where the packet's content begins, where it ends) of the packet at `at`. None: it is not
+    complete yet. ValueError for a length that MQTT does not allow or that is over `MAX_PACKET_BYTES`.
 
     Source: MQTT 5.0, 2.1 and 1.5.5.
     """

@@ -1,7 +1,7 @@
-"""What others have retained on the broker: over what the controller retains there, or where nobody may retain.
+"""Retained messages of others on the broker: over those of the controller, or where nobody may retain.
 
-Decides when each topic is put right: at once the first time, then ever more rarely while somebody goes on, so that two
-who disagree do not fill the broker with their quarrel. Refuses to know what belongs on a topic, and how it gets there.
+Decides when each topic is repaired: at once the first time, then more and more rarely while somebody repeats it, so
+that two programs that disagree do not fill the broker. Refuses to know what belongs on a topic, and how it gets there.
 """
 
 import hashlib
@@ -9,23 +9,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 300.0
-"""Between two times that one topic is put right: doubled each time."""
+"""Seconds between two repairs of one topic: doubled each time."""
 QUIET_S = 900.0
-"""A topic that nobody else has touched for so long starts anew."""
+"""Seconds without a foreign message after which the history of a topic is forgotten."""
 TOLD_S = 300.0
-"""So long health tells of a topic: longer than AGAIN_MAX_S would say nothing new, shorter is overlooked."""
+"""Seconds for which health reports a topic: a longer time than AGAIN_MAX_S adds nothing, a shorter one is
+overlooked."""
 MAX_TOPICS = 1000
-"""Topics that are kept account of. Whoever writes on more of them is answered by publishing everything again."""
+"""The most topics that are tracked. If somebody writes to more of them, everything is published again."""
 MAX_AT_ONCE = 100
-"""Topics that are put right in one look, a second apart."""
+"""The most topics that are repaired in one look; looks are a second apart."""
 EVERYTHING = "#"
-"""Stands for all topics, once there are too many to count."""
+"""Stands for all topics, if there are too many to count."""
 
 
 @dataclass
 class _Topic:
     digest: str
-    """SHA-256 of what somebody else has put there; empty where anything is too much."""
+    """SHA-256 of the foreign message; empty if any message there is foreign."""
     due_at: float
     put_right_at: float = float("-inf")
     wait_s: float = AGAIN_MIN_S
@@ -33,30 +34,30 @@ class _Topic:
 
 
 class Foreign:
-    """Topics on which others have retained something. `clock` gives seconds of a steady clock."""
+    """Topics on which others have retained something. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._topics: dict[str, _Topic] = {}
         self.count = 0
-        """Times that a topic was put right since the controller started."""
+        """The number of repairs since the controller started."""
 
     def saw(self, topic: str, payload: bytes | None) -> None:
-        """Notes what somebody else has retained on a topic; None: whatever it is, nothing may be there."""
+        """Notes a foreign retained message on a topic; None: any message there is foreign."""
         now = self._clock()
         digest = "" if payload is None else hashlib.sha256(payload).hexdigest()
         known = self._topics.get(topic) or self._begin(topic, now)
-        if known.due_at == float("inf"):  # it was put right before
+        if known.due_at == float("inf"):  # it was repaired before
             known.due_at = max(now, known.put_right_at + known.wait_s)
         known.digest = digest
 
     def due(self) -> list[tuple[str, str]]:
-        """(topic, digest of what somebody else has put there) for those that are to be put right now."""
+        """Returns (topic, digest of the foreign message) of each topic that must be repaired now."""
         now = self._clock()
         return [(name, topic.digest) for name, topic in self._topics.items() if topic.due_at <= now][:MAX_AT_ONCE]
 
     def put_right(self, topic: str) -> int:
-        """Notes that what belongs there is published again; how many times that was by now."""
+        """Notes that the right message is published again; returns how many repairs there were."""
         known, now = self._topics[topic], self._clock()
         quiet = known.put_right_at + QUIET_S < now
         known.wait_s = AGAIN_MIN_S if quiet else min(2 * known.wait_s, AGAIN_MAX_S)
@@ -66,14 +67,14 @@ class Foreign:
         return known.times
 
     def leave(self, topic: str) -> None:
-        """It is what belongs there, or nobody here knows what does. How often it was put right is not forgotten."""
+        """Notes that the topic holds the right message, or that nobody here knows it. The number of repairs is kept."""
         known = self._topics[topic]
         known.due_at = float("inf")
         if not known.times:
             del self._topics[topic]
 
     def told(self) -> Mapping[str, str]:
-        """What health tells of: by topic, how often it was put right."""
+        """Returns what health reports: by topic, the number of repairs."""
         recent = self._clock() - TOLD_S
         found = {name: topic.times for name, topic in self._topics.items() if topic.put_right_at >= recent}
         return {name: f"put right {times} time{'s' if times > 1 else ''}" for name, times in found.items()}

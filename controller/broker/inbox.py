@@ -26,8 +26,8 @@ MAX_CAPTURED = 500
 """Batches of captured inferences that wait for the next pass, of up to 1 MB each. A device sends a batch again until it
 is acknowledged, so a dropped batch arrives later."""
 MAX_INBOX = 50_000
-"""Messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries (docs/adr/0004).
-Beyond it, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
+"""The most messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries
+(docs/adr/0004). Beyond it, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
 
 _DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, Report)
 """Kinds of messages in the order in which they are dropped. Telemetry goes first: the next telemetry follows soon. The
@@ -59,7 +59,7 @@ class Inbox:
     ) -> None:
         self._senders = senders
         self._agreement = agreement
-        """The public key by which telemetry may carry codes in the place of signatures; empty for none."""
+        """The public key for codes that may replace signatures of telemetry; empty for none."""
         self._now = now
         self._answered = answered
         self._allowance = Allowance()
@@ -70,15 +70,16 @@ class Inbox:
         self._captured: deque[tuple[str, Captured]] = deque()
         self.counts: Counter[str] = Counter()
         """Counts by reason. `malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped
-        because too many wait. `throttled`: not even decoded, because the device had sent too much. `parts`: parts of
-        accepted messages that could not be decoded. `answers_unasked`: to no
-        question that waits. `retired`: of devices that have left the fleet."""
+        because too many wait. `throttled`: not decoded, because the device had sent too much. `parts`: parts of
+        accepted messages that could not be decoded. `answers_unasked`: answers to no open question. `retired`: from
+        devices that have left the fleet."""
         self.retired_heard: set[str] = set()
-        """Devices that have left the fleet and have come back since somebody has looked: they do not know it."""
+        """Retired devices that have sent messages since the last look at this set: they do not know that they are
+        retired."""
         self.unheard: dict[str, Ack] = {}
-        """By device, the answer to a heartbeat whose signature does not count, since somebody has looked."""
+        """By device, the answer to a heartbeat whose signature does not count, since the last look."""
         self.agreements: dict[str, Ack] = {}
-        """By device, what it is to be told about codes in the place of signatures, since somebody has looked."""
+        """By device, what it must be told about codes in place of signatures, since the last look."""
         self._strangers = Strangers()
         self._refusals = Refusals()
 
@@ -128,11 +129,11 @@ class Inbox:
         return [(device, message) for _, device, message in arrived], captured
 
     def strangers(self) -> dict[str, str]:
-        """By device, how many messages came lately in its name that it has not signed, in words."""
+        """Returns by device how many recent messages in its name it has not signed, in words."""
         return self._strangers.told(self._now())
 
     def loudest(self) -> dict[str, str]:
-        """By device, what it sent lately that was refused or throttled, in words, the worst first."""
+        """Returns by device, in words, what it sent lately that was refused or throttled, the worst first."""
         return self._refusals.told(self._now())
 
     @property
@@ -141,7 +142,7 @@ class Inbox:
         return sum(self.counts[why] for why in ("malformed", "wrong_name", "wrong_device", "throttled", "overflow"))
 
     def _is_heard(self, device: str, message: FromDevice | Captured | Answered, payload: bytes) -> bool:
-        """Whether a message is from its device and that is part of the fleet; counts it where not."""
+        """Returns whether a message comes from its device and the device is part of the fleet; counts it if not."""
         if device in self._senders.retired:
             self.counts["retired"] += 1
             self.retired_heard |= {device} if isinstance(message, Presence) and message.online else set()
@@ -158,12 +159,12 @@ class Inbox:
         return True
 
     def _answer_unheard(self, device: str, message: FromDevice | Captured | Answered) -> None:
-        """Notes that a device is to be told that its key is not known: it shows its certificate then, by renewing."""
+        """Notes that a device must be told that its key is not known: it then shows its certificate, by renewing."""
         if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
             self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 
     def _agree(self, device: str, message: FromDevice | Captured | Answered, *, is_heard: bool) -> None:
-        """Notes that a device which signs telemetry may use codes, or that a code was none that is known here."""
+        """Notes that a device with signed telemetry may use codes, or that the key of a code is not known here."""
         if not isinstance(message, Telemetry) or not message.signature or len(self.agreements) >= MAX_NAMES:
             return
         has_code = message.signature.startswith(MAC_PREFIX)

@@ -9,7 +9,7 @@ from contract.errors import BadInput, Code
 from contract.inquiries import Answered
 
 MAX_OPEN = 200
-"""Questions of all people together: an answer may be 200 kB."""
+"""The most open questions of all people together: an answer may have 200 kB."""
 
 
 class Inquiries:
@@ -19,7 +19,7 @@ class Inquiries:
         self._open: dict[str, tuple[str, asyncio.Future[Answered]]] = {}
 
     def open(self, device: str, identifier: str) -> asyncio.Future[Answered]:
-        """Returns what the answer will be. BadInput `busy` while somebody else asks this device, or too many ask."""
+        """Returns a future for the answer. BadInput `busy` while somebody else asks this device, or too many ask."""
         if device in self._open:
             raise BadInput(Code.BUSY, f"somebody is asking {device} right now: ask again in some seconds")
         if len(self._open) >= MAX_OPEN:
@@ -29,11 +29,11 @@ class Inquiries:
         return waiting
 
     def close(self, device: str) -> None:
-        """Forgets the question to a device, answered or not."""
+        """Removes the question to a device, answered or not."""
         self._open.pop(device, None)
 
     def answered(self, device: str, answer: Answered) -> bool:
-        """Hands an answer to whoever waits for it; returns whether somebody does."""
+        """Passes an answer to the caller that waits for it; returns whether one does."""
         identifier, waiting = self._open.get(device, ("", None))
         if waiting is None or answer.id != identifier or waiting.done():
             return False

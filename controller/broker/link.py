@@ -1,4 +1,4 @@
-"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, what others retain watched.
+"""The controller's MQTT edge: paho in a thread; passes messages to the event loop, and watches what others retain.
 
 Telemetry has a connection of its own, so that a flood of it cannot push reports out of the broker's queue. Refuses to
 know what messages mean.
@@ -24,16 +24,16 @@ from controller.config import BrokerConfig
 KEEPALIVE_S = 30
 MAX_QUEUED = 20_000
 MAX_ARRIVED, MAX_ARRIVED_BYTES = 5_000, 8 * 1024**2
-"""Messages that wait for the event loop: half a second of what one connection carries, and eight of the largest. Beyond
-it the connection is not read, and the broker keeps or drops what it sends, by its own limits."""
+"""The most messages that wait for the event loop: half a second of what one connection carries, and eight of the
+largest. Beyond it the connection is not read, and the broker keeps or drops messages by its own limits."""
 PAUSE_S = 0.005
 TURN = 200
-"""Messages that are given out before others in the event loop have their turn: some 5 ms."""
+"""Messages that are handled before other tasks of the event loop run: about 5 ms."""
 
 _AS_PUBLISHED = paho.SubscribeOptions(qos=1, retainAsPublished=True)
 _BY_OTHERS = paho.SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=2)
-"""What others publish from now on, without what is retained already. At QoS 0 no flood of it pushes reports out of the
-broker's queue."""
+"""Subscribes to what others publish from now on, without what is retained already. At QoS 0, so that no flood of it
+pushes reports out of the broker's queue."""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -41,9 +41,9 @@ OnConnected = Callable[[], None]
 
 
 class ControllerLink:
-    """One connection that comes back by itself. Callbacks run in the event loop.
+    """One connection that reconnects by itself. Callbacks run in the event loop.
 
-    Of the topics `watched` it brings what others publish there, never its own messages.
+    Of the topics `watched` it receives what others publish there, never its own messages.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ControllerLink:
         self._host, self._port = _address(self._client, broker_url, tls)
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
         self._received_bytes = self._given_bytes = 0
-        """Each is counted by one thread alone: paho's, the event loop's."""
+        """Each count is written by one thread alone: paho's, or the event loop's."""
         self._woken = self._stopped = False
 
     @property
@@ -97,7 +97,7 @@ class ControllerLink:
         self._client.loop_stop()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Queues a QoS 1 message, without properties: devices take those apart with less work (docs/adr/0014)."""
+        """Queues a QoS 1 message, without properties, so that devices parse it with less work (docs/adr/0014)."""
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def retain(self, messages: Iterable[Retained]) -> None:
@@ -122,7 +122,7 @@ class ControllerLink:
         self._feed.go_on()
 
     def subscribe(self, topic: str) -> None:
-        """Subscribes anew: unsubscribing first makes every broker send the retained message again."""
+        """Subscribes again: after an unsubscription every broker sends the retained message again."""
         self._client.unsubscribe(topic)
         self._client.subscribe(topic, options=paho.SubscribeOptions(qos=1))
 
@@ -143,7 +143,9 @@ class ControllerLink:
             _log.error("the connection to the broker is lost (%s): trying again", reason)
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Hands a message over, in paho's thread. One wake-up of the loop brings all that have come by then."""
+        """Passes a message on, in paho's thread. One wake-up of the loop handles all messages that have
+        come by then.
+        """
         while self._is_full() and not self._stopped:
             time.sleep(PAUSE_S)
         self._received_bytes += len(payload)
@@ -160,8 +162,8 @@ class ControllerLink:
         return len(self._arrived) >= MAX_ARRIVED or self._received_bytes - self._given_bytes >= MAX_ARRIVED_BYTES
 
     def _take_arrived(self) -> None:
-        """Gives out messages, in the event loop; after TURN of them others in the loop have theirs."""
-        self._woken = False  # before: what arrives from here on wakes the loop again
+        """Handles messages in the event loop; after TURN of them other tasks may run."""
+        self._woken = False  # first: a message that arrives from here on wakes the loop again
         for _ in range(min(TURN, len(self._arrived))):
             topic, payload, retained = self._arrived.popleft()
             self._given_bytes += len(payload)

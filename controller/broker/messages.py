@@ -1,7 +1,7 @@
-"""What the broker must hold: signed documents and blobs as retained chunks. Turns the world into messages.
+"""The messages that the broker must hold: signed documents and blobs as retained chunks.
 
-Decides which messages, never when or over which connection. Blobs of a version come before the role that names it, the
-role before the desired documents that need it.
+Decides which messages, never when or over which connection. Blobs of a version are published before the role that names
+it, the role before the desired documents that need it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ from controller.trust.metadata import TrustMetadata
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """A message that the broker keeps; an empty payload takes it back."""
+    """A message that the broker keeps; an empty payload deletes it."""
 
     topic: str
     payload: bytes
@@ -49,7 +49,7 @@ class Publisher:
         self._trust_metadata = trust_metadata
 
     def trust(self, models: Iterable[str]) -> Iterator[Retained]:
-        """What devices follow: the roles of these models, the bundle and every root."""
+        """Returns what devices follow: the roles of these models, the bundle and every root."""
         for topic, payload in self._trust_metadata.messages(models).items():
             yield Retained(topic, payload)
 
@@ -63,13 +63,17 @@ class Publisher:
         return self._trust_metadata.vouch(model, self.manifests(model, in_use), now)
 
     def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:
-        """What a role lists: the newest versions that passed their gates, and older ones that somebody runs."""
+        """Returns the content of a role: the newest versions that passed their gates, and older ones that
+        devices run.
+        """
         passed = {version.release: version.manifest for version in self._registry.versions(model) if version.passed}
         listed = frozenset(sorted(passed)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(in_use)
         return {release: manifest for release, manifest in passed.items() if release in listed}
 
     def desired(self, twin: Twin) -> Retained:
-        """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
+        """Returns the signed desired document of a device: the same bytes for the same twin, whenever it
+        is published.
+        """
         issued = datetime.fromtimestamp(twin.issued_at, UTC)
         wanted = []
         for model, assigned in sorted(twin.desired.items()):
@@ -117,13 +121,13 @@ class Publisher:
                 yield Retained(topics.chunk(blob.sha256, index), chunk)
 
     def form(self, model: str, assigned: Assigned) -> Manifest:
-        """The manifest of a version in the form that was chosen."""
+        """Returns the manifest of a version in the chosen form."""
         manifest = self._registry.version(model, assigned.release).manifest
         return manifest.form(assigned.digest) or manifest.forms[0]
 
 
 def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
-    """The chunk list, then every chunk; the last one is the sentinel that shows whether the broker holds all."""
+    """Returns the chunk list, then every chunk; the last chunk shows whether the broker holds all."""
     yield Retained(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
     for index, chunk in enumerate(split(data, blob.chunk_bytes)):
         yield Retained(topics.chunk(blob.sha256, index), chunk)
@@ -135,27 +139,28 @@ def damaged(blob: Blob) -> BadInput:
 
 
 def sentinel(blob: Blob) -> str:
-    """Topic of the last chunk: published last, so that its presence shows that the others are there."""
+    """Returns the topic of the last chunk. It is published last, so its presence shows that the others are there."""
     return topics.chunk(blob.sha256, blob.chunk_count - 1)
 
 
 def retraction(blob: Blob) -> Iterator[Retained]:
-    """Empty messages that free the broker's memory."""
+    """Returns empty messages that free the broker's memory."""
     yield Retained(topics.chunk_list(blob.sha256), b"")
     for index in range(blob.chunk_count):
         yield Retained(topics.chunk(blob.sha256, index), b"")
 
 
 def farewell(device: str) -> Iterator[Retained]:
-    """Empty messages in place of what the broker keeps for a device, and of what the device has left there."""
+    """Returns empty messages that delete what the broker keeps for a device, and what the device has left there."""
     yield Retained(topics.desired(device), b"")
     yield Retained(topics.presence(device), b"")
 
 
 def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:
-    """Blobs that some desired document needs, by digest: artifacts as they are, golden sets, and what comes encoded.
+    """Returns the blobs that any desired document needs, by digest: artifacts, golden sets, and encoded forms.
 
-    A version that the registry lacks needs none: the document that names it cannot be made either, and says so.
+    A version that the registry lacks needs none: the document that names it cannot be made either, and that is
+    reported.
     """
     wanted = [(model, each) for twin in twins.values() for model, each in twin.desired.items()]
     named = {(model, each.release, each.digest): each for model, each in wanted}

@@ -1,8 +1,8 @@
 """Mosquitto under mutual TLS: its files, its revocation list, and a check of access after every reload.
 
-A reload of Mosquitto that meets a broken list or ACL fails open (measured on 2.0.11). So a list is parsed before it is
-handed over, the ACL is put back before every reload, and afterwards a certificate that is always revoked must be
-refused; otherwise the broker is started again, which fails closed. Refuses to know who is revoked, and why.
+A reload of Mosquitto with a broken list or ACL fails open (measured on 2.0.11). So a list is parsed before it is
+installed, the ACL is written again before every reload, and afterwards a certificate that is always revoked must be
+refused; otherwise the broker is restarted, which fails closed. Refuses to know who is revoked, and why.
 """
 
 import logging
@@ -45,20 +45,23 @@ class BrokerFiles:
     host: str
     """The host name by which this machine reaches the broker."""
     topics: tuple[str, ...] = ()
-    """Filters of topics that every client may read and write, besides Edgeward's own."""
+    """Filters of topics that every client may read and write, in addition to Edgeward's own."""
 
     def prepare(self, config: BrokerConfig, port: int, enrolment: Enrolment, now: datetime, run_as: str) -> Path:
-        """Writes every file; returns the path of the configuration. Certificates in their first two thirds stay."""
+        """Writes every file; returns the path of the configuration. Certificates in the first two thirds of their life
+        stay.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
         self.renew(config, enrolment, now)
         return self._write("mosquitto.conf", self._configuration(config, port, run_as).encode())
 
     def renew(self, config: BrokerConfig, enrolment: Enrolment, now: datetime) -> tuple[str, ...]:
-        """Makes what is missing, foreign, revoked or past two thirds of its life anew, with new keys; their names.
+        """Makes new certificates and keys for those that are missing, foreign, revoked or past two thirds of their
+        life; returns their names.
 
-        What a new certificate of a service follows is revoked: its key is gone. The broker reads the files when it is
-        told to (`RunningBroker.reload`, `RunningBroker.start_again`).
+        The former certificate of a service is revoked, because its key is deleted. The broker reads the files when it
+        is told to (`RunningBroker.reload`, `RunningBroker.start_again`).
         """
         self._write("ca.pem", enrolment.authorities.pem.encode())
         stale = self.stale(config, enrolment, now)
@@ -72,7 +75,7 @@ class BrokerFiles:
         return stale
 
     def stale(self, config: BrokerConfig, enrolment: Enrolment, now: datetime) -> tuple[str, ...]:
-        """Names of certificates that must be made anew; reads and changes nothing else."""
+        """Returns the names of certificates that must be replaced; only reads."""
         serves = self._serves("server", enrolment.authorities.oldest, now, self._hosts(config))
         services = (name for name in (*SERVICES, CANARY) if not self._is_known(name, enrolment, now))
         return (*(() if serves else ("server",)), *services)
@@ -89,14 +92,16 @@ class BrokerFiles:
             enrolment.credentials.revoke(CANARY, now.timestamp())
 
     def _is_known(self, name: str, enrolment: Enrolment, now: datetime) -> bool:
-        """Whether a service's certificate goes on: registered, by the authority that issues, revoked only as canary."""
+        """Returns whether a service's certificate stays valid: registered, by the issuing authority, revoked only as
+        canary.
+        """
         if not self._serves(name, enrolment.authority, now):
             return False
         known = enrolment.credentials.certificate(_certificate(self.directory / f"{name}.pem").serial_number)
         return known is not None and (known.revoked is not None) == (name == CANARY)
 
     def _serves(self, name: str, authority: CertificateAuthority, now: datetime, hosts: Sequence[str] = ()) -> bool:
-        """Whether certificate and key fit, are this authority's and young, and name these hosts."""
+        """Returns whether certificate and key fit together, are of this authority, young, and name these hosts."""
         try:
             certificate = _certificate(self.directory / f"{name}.pem")
             key = load_private_key(self.directory / f"{name}.key")
@@ -107,7 +112,7 @@ class BrokerFiles:
         return fits and is_young(certificate, now) and names_hosts(certificate, hosts)
 
     def write_access(self, enrolment: Enrolment, now: datetime) -> None:
-        """Writes the ACL again, and a new revocation list that was parsed first."""
+        """Writes the ACL again, and a new revocation list after parsing it."""
         own = "".join(f"pattern readwrite {each}\n" for each in self.topics)
         self._write("acl", (TEMPLATES / "acl").read_bytes() + own.encode())
         self._write("crl.pem", enrolment.revocations(now))
@@ -118,24 +123,24 @@ class BrokerFiles:
 
     @property
     def ends(self) -> dict[str, datetime]:
-        """When each certificate of the broker and of the controller's connections expires."""
+        """Returns when each certificate of the broker and of the controller's connections expires."""
         names = ("server", *SERVICES)
         found = ((name, _certificate(self.directory / f"{name}.pem")) for name in names)
         return {f"certificate {name}": certificate.not_valid_after_utc for name, certificate in found}
 
     def client(self, config: BrokerConfig, name: str) -> BrokerConfig:
-        """`config` with the TLS files of a service."""
+        """Returns `config` with the TLS files of a service."""
         files = (self.directory / "ca.pem", self.directory / f"{name}.pem", self.directory / f"{name}.key")
         ca, certificate, key = (str(file) for file in files)
         return msgspec.structs.replace(config, ca_file=ca, cert_file=certificate, key_file=key)
 
     def shows_its_newest(self, port: int) -> bool:
-        """Whether the broker shows the certificate that lies in its file."""
+        """Returns whether the broker shows the certificate in its file."""
         shown = shown_certificate(self.host, port, self.directory / "ca.pem")
         return shown == _certificate(self.directory / "server.pem").public_bytes(serialization.Encoding.DER)
 
     def lets_in(self, port: int, name: str = CANARY) -> bool:
-        """Whether the broker accepts the certificate `name`."""
+        """Returns whether the broker accepts the certificate `name`."""
         ca, certificate, key = (self.directory / file for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
         return says_hello(self.host, port, ca, certificate, key)
 
@@ -173,7 +178,7 @@ class BrokerFiles:
 
 
 def shown_certificate(host: str, port: int, ca: Path) -> bytes:
-    """The certificate (DER) that a broker shows; empty where there is none that `ca` vouches for."""
+    """Returns the certificate (DER) that a broker shows; empty if there is none that `ca` has issued."""
     context = ssl.create_default_context(cafile=str(ca))
     try:
         with (
@@ -186,7 +191,7 @@ def shown_certificate(host: str, port: int, ca: Path) -> bytes:
 
 
 def says_hello(host: str, port: int, ca: Path, certificate: Path, key: Path) -> bool:
-    """Whether a broker accepts an MQTT 5 CONNECT with this certificate."""
+    """Returns whether a broker accepts an MQTT 5 CONNECT with this certificate."""
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(str(certificate), str(key))
     identifier = f"hello-{os.getpid()}".encode()

@@ -1,6 +1,6 @@
 """The broker: started by the controller as a child (Mosquitto or the embedded one), or any MQTT 5 broker elsewhere.
 
-Decides configuration and life of a started broker. Refuses to know topics.
+Decides the configuration, start and end of a broker that the controller starts. Refuses to know topics.
 """
 
 import getpass
@@ -36,16 +36,17 @@ from controller.trust.enrolment import Enrolment
 START_S = 15.0
 RELOAD_S = 2.0
 LOOPBACK = ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - a wildcard, compared with
-"""Hosts under which this machine reaches its own broker as localhost."""
+"""Names by which this machine reaches its own broker as localhost."""
 STOP_S = 5.0
 PORT_WAIT_S = 10.0
-"""For a port that is taken: the broker of a controller that was killed ends, and writes its database, just then."""
+"""Seconds to wait for a taken port: the broker of a killed controller may be ending, and still write its database."""
 RESTART_MIN_S, RESTART_MAX_S = 1.0, 30.0
-"""Between attempts to start a broker again that has ended: doubled each time, as agents' reconnects are."""
+"""Seconds between attempts to restart a broker that has ended: doubled each time, as agents' reconnects are."""
 STEADY_S = 60.0
-"""A broker that has run for so long starts its back-off anew."""
+"""Seconds after which a running broker resets the delay to its minimum."""
 MAX_SET_ASIDE = 3
-"""Damaged databases that are kept for whoever wants to know why. Each holds at most the retained state of a fleet."""
+"""The most damaged databases that are kept for people who look for the cause. Each holds at most the retained state of
+a fleet."""
 MOSQUITTO_PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 _log = logging.getLogger("edgeward.broker")
@@ -58,9 +59,10 @@ if os.getppid() != int(parent):
     sys.exit("the controller has gone")
 os.execv(command[0], command)
 """
-"""Becomes the broker after asking Linux for SIGTERM (15) when the thread that started it ends (PR_SET_PDEATHSIG, 1).
+"""A program that becomes the broker, after it has asked Linux for SIGTERM (15) when the thread that started it ends
+(PR_SET_PDEATHSIG, 1).
 
-A program of its own, because Python warns of code between fork and exec in a process with threads.
+A separate program, because Python warns of code between fork and exec in a process with threads.
 """
 
 NO_BROKER = (
@@ -84,7 +86,7 @@ EMBEDDED_LIMITS = (
 
 @dataclass
 class RunningBroker:
-    """A broker to connect to. `process` is None for one that was not started here."""
+    """A broker to connect to. `process` is None for a broker that was not started here."""
 
     url: str
     kind: str
@@ -93,7 +95,7 @@ class RunningBroker:
     """The files of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
     fault: str = ""
-    """Why a broker that was started here is not up; empty while it is."""
+    """Why a broker that was started here does not run; empty while it does."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
     _started_at: float = 0.0
@@ -108,11 +110,11 @@ class RunningBroker:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         return urlsplit(self.url).port or 0
 
     def tend(self, now: float) -> bool:
-        """Starts a broker again that has ended by itself; whether `fault` has changed. `now` is monotonic seconds.
+        """Restarts a broker that has ended by itself; returns whether `fault` has changed. `now` is monotonic seconds.
 
         It waits before each attempt, twice as long as before the last one.
         """
@@ -150,9 +152,9 @@ class RunningBroker:
         self._restart_s = min(2 * self._restart_s, RESTART_MAX_S)
 
     def reload(self) -> bool:
-        """Makes a broker under mutual TLS read its revocation list again; False if it had to be started anew for that.
+        """Makes a broker under mutual TLS read its revocation list again; False if it had to be restarted for that.
 
-        A reload that failed lets everybody in: a certificate that is always revoked must be refused afterwards.
+        After a failed reload everybody is accepted. So a certificate that is always revoked must be refused afterwards.
         """
         with self._lock:
             return self._reload()
@@ -172,9 +174,9 @@ class RunningBroker:
         return False
 
     def show_new_certificate(self) -> bool:
-        """Makes a broker under mutual TLS show a new certificate; False if it had to be started anew for that.
+        """Makes a broker under mutual TLS show a new certificate; False if it had to be restarted for that.
 
-        Sessions outlast a reload, and no start anew.
+        Sessions survive a reload, but not a restart.
         """
         with self._lock:
             if self.files is None or self.process is None or self.restart is None:
@@ -192,7 +194,7 @@ class RunningBroker:
             return False
 
     def start_again(self) -> None:
-        """Ends and starts a broker under mutual TLS: what a change of authorities takes (docs/adr/0004)."""
+        """Restarts a broker under mutual TLS, which a change of authorities requires (docs/adr/0004)."""
         with self._lock:
             if self.process is not None and self.restart is not None and not self._stopped:
                 self._end()
@@ -212,9 +214,9 @@ class RunningBroker:
 def start_broker(
     config: BrokerConfig, directory: Path, access: tuple[Enrolment, datetime] | None = None
 ) -> RunningBroker:
-    """Starts what the configuration asks for, or describes the broker that runs elsewhere.
+    """Starts the configured broker, or describes the broker that runs elsewhere.
 
-    BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when it does not come up.
+    BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` if it does not start.
     """
     if config.url.startswith(("mqtt://", "mqtts://")):
         return RunningBroker(config.url, "external")
@@ -248,7 +250,7 @@ def start_broker(
 
 
 def wants_certificates(config: BrokerConfig, directory: Path, mosquitto: str | None, *, auto: bool) -> bool:
-    """Whether clients show certificates. `auto` follows what the devices of an earlier start have."""
+    """Returns whether clients must show certificates. `auto` keeps what the devices have from an earlier start."""
     if config.tls != "auto":
         return config.tls
     if not auto or (directory / "tls").exists():
@@ -273,12 +275,12 @@ def _start_secure(
 
 
 def find_mosquitto() -> str | None:
-    """Path of a Mosquitto, looked for on PATH and where packages put it."""
+    """Returns the path of Mosquitto, on PATH or where packages install it."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(MOSQUITTO_PLACES))
 
 
 def _tended(kind: str, command: list[str], host: str, port: int, directory: Path) -> RunningBroker:
-    """A broker that can be started again in the same way."""
+    """Returns a broker that can be started again in the same way."""
 
     def start() -> subprocess.Popen[bytes]:
         return _start_over_damage(kind, command, host, port, directory)
@@ -289,7 +291,7 @@ def _tended(kind: str, command: list[str], host: str, port: int, directory: Path
 
 
 def _start_over_damage(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
-    """Starts a broker; one that a damaged database keeps down starts without, and the controller publishes again."""
+    """Starts a broker. If a damaged database prevents that, starts it without, and the controller publishes again."""
     try:
         return _start(kind, command, host, port, directory)
     except BrokerEndedError as error:
@@ -301,7 +303,7 @@ def _start_over_damage(kind: str, command: list[str], host: str, port: int, dire
         try:
             process = _start(kind, command, host, port, directory)
         except WorldError:
-            aside.replace(database)  # it was something else
+            aside.replace(database)  # the database was not the cause
             raise error from None
     _log.error("the broker's database was damaged and is now %s; what it must hold is published again", aside)
     for old in sorted(database.parent.glob(f"{database.name}.bad-*"))[:-MAX_SET_ASIDE]:
@@ -314,7 +316,7 @@ def _databases(directory: Path) -> tuple[Path, ...]:
 
 
 class BrokerEndedError(WorldError):
-    """A broker that ended while it was to come up."""
+    """A broker has ended while it started."""
 
 
 def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
@@ -347,14 +349,14 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tied(command: list[str]) -> list[str]:
-    """The command, ended with this process even by SIGKILL. Other systems than Linux have no such order."""
+    """Returns the command, tied to this process: it ends with it, even by SIGKILL. Only Linux can do this."""
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
 
 
 def _await_port(host: str, port: int) -> None:
-    """Waits until nobody has the port; WorldError `broker_unreachable` for a port that stays taken."""
+    """Waits until the port is free; WorldError `broker_unreachable` if it stays taken."""
     until = time.monotonic() + PORT_WAIT_S
     while True:
         try:

@@ -1,25 +1,25 @@
-"""Messages that were refused or throttled, by device: few lines in the log, and who sends most, for health.
+"""Messages that were refused or throttled, by device: few lines in the log, and for health the devices that send most.
 
-Decides which one is logged, and for how long one counts. Refuses to know why a message is refused.
+Decides which message is logged, and for how long it counts. Refuses to know why a message is refused.
 """
 
 import msgspec
 
 LINES_A_MINUTE = 5
-"""Lines in the log for one device. All that it sends in the minute is told as a sum at its end."""
+"""The most lines in the log for one device in a minute. At its end, the sum of all its messages is logged."""
 ALL_LINES_A_MINUTE = 60
 """The same for all devices together: a broken upgrade may reach every device of a fleet on one day."""
 MINUTE_S = 60.0
 LATELY_S = 300.0
-"""Messages count for health as long."""
+"""Seconds for which messages count for health."""
 WORTH_TELLING = 100
-"""Messages in a minute from which on a device is a finding: one that meets a newer controller sends some."""
+"""Messages in a minute from which a device is a finding: a device with a newer controller sends a few."""
 MAX_NAMES = 100
-"""Devices that are counted in one minute; what others send is one sum."""
+"""The most devices that are counted separately in one minute; the others share one sum."""
 
 
 class Noise(msgspec.Struct):
-    """What one device has sent in this minute."""
+    """What one device has sent in the current minute."""
 
     refused: int = 0
     throttled: int = 0
@@ -27,7 +27,7 @@ class Noise(msgspec.Struct):
 
     @property
     def messages(self) -> int:
-        """Refused and throttled ones."""
+        """The number of refused and throttled messages."""
         return self.refused + self.throttled
 
 
@@ -39,10 +39,10 @@ class Refusals:
         self._began = 0.0
         self._lines = 0
         self._loudest: dict[str, tuple[float, Noise]] = {}
-        """By device, when its newest minute above WORTH_TELLING ended, and what it was."""
+        """By device, when its newest minute above WORTH_TELLING ended, and its counts."""
 
     def refused(self, device: str, now: float) -> bool:
-        """Notes a refused message; returns whether it is to be logged."""
+        """Notes a refused message; returns whether it must be logged."""
         noise = self._noise(device, now)
         noise.refused += 1
         if noise.lines >= LINES_A_MINUTE or self._lines >= ALL_LINES_A_MINUTE:
@@ -52,11 +52,13 @@ class Refusals:
         return True
 
     def throttled(self, device: str, now: float) -> None:
-        """Notes a message that was not even decoded, because the device had sent too much."""
+        """Notes a message that was not decoded, because the device had sent too much."""
         self._noise(device, now).throttled += 1
 
     def sums(self, now: float) -> list[str]:
-        """Once the minute is over, a sentence for each device of which not all was logged, the loudest first."""
+        """Returns, once the minute is over, a sentence for each device of which not all was logged, the most active
+        first.
+        """
         if not self._minute or now - self._began < MINUTE_S:
             return []
         said = []
@@ -69,7 +71,7 @@ class Refusals:
         return said
 
     def told(self, now: float) -> dict[str, str]:
-        """By device, in words, what it sent in its newest bad minute; of those that were lately, the worst first."""
+        """Returns by device, in words, what it sent in its newest bad minute, if that is recent; the worst first."""
         self._loudest = {name: each for name, each in self._loudest.items() if now - each[0] <= LATELY_S}
         worst_first = sorted(self._loudest.items(), key=lambda item: -item[1][1].messages)
         return {device: f"{_words(noise)} in a minute" for device, (_, noise) in worst_first}

@@ -1,10 +1,10 @@
-"""Keeps the broker's retained state equal to the tables, whatever the broker forgets.
+"""Keeps the broker's retained messages equal to the tables, whatever the broker loses.
 
-After every connection documents are published again (they are small) and each blob's list and last chunk are looked
-for; a blob of which one is missing is published again, and so is one that a device cannot fetch.
-Blobs that no desired document needs any more are taken back.
-What cannot be made is left out by itself, named in `skipped` and tried again: a bad document costs one device.
-What others retain in its place, or where nobody may retain anything, is put right: `foreign` says when.
+After every connection documents are published again (they are small), and each blob's list and last chunk are looked
+up. A blob of which one is missing is published again, and so is one that a device cannot fetch. Blobs that no desired
+document needs any more are deleted. A document or blob that cannot be made is left out, named in `skipped` and tried
+again: a bad document affects one device. Messages that others retain in its place, or where nobody may retain, are
+repaired: `foreign` says when.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable
 
 MAX_PRESENCE_BYTES = 4096
-"""Of the one message that a device may retain: four of its longest texts. What it holds is decoded elsewhere."""
+"""The largest message that a device may retain: four of its longest texts. Its content is decoded elsewhere."""
 DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
-"""Between two times that a blob is published again because a device cannot fetch it, the first time and after many: a
-slow link is no damage, and one device's word must not keep the broker busy."""
+"""Seconds between two times that a blob is published again because a device cannot fetch it, the first time and after
+many: a slow link is no damage, and one device must not keep the broker busy."""
 READ_AT_ONCE_BYTES = 4 * 1024**2
 """Of a blob that is verified between two turns of the event loop: 10 ms."""
 _DESIRED, _BLOB = "desired ", "blob "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
-"""Answers the digests of those blobs that the broker does not hold."""
+"""Returns the digests of those blobs that the broker does not hold."""
 
 _log = logging.getLogger("edgeward.retained")
 
@@ -69,27 +69,27 @@ class RetainedState:
         self._publisher = publisher
         self._records = records
         self._trust: dict[str, Retained] = {}
-        """Trust metadata by topic, as it was published last."""
+        """Trust metadata by topic, as it was last published."""
         self._lost = lost
         self._lent = lent
         """Blobs of no version that the broker holds for a while, by digest."""
         self._director = ""
-        """Id of the key that signed the documents that the broker holds; empty until all were published."""
+        """Id of the key that signed the documents on the broker; empty until all were published."""
         self._clock = clock
         self.link: Link | None = None
         self.restore_needed = False
-        """Whether the broker may have forgotten everything: it was away."""
+        """Whether the broker may have lost everything, because it was away."""
         self._doubted: set[str] = set()
-        """Blobs that devices could not fetch: what the broker holds of them may be damaged."""
+        """Blobs that devices could not fetch: the broker's copies may be damaged."""
         self._doubted_at: dict[str, tuple[float, float]] = {}
-        """By digest, when it was published again for that, and for how many seconds it is not."""
+        """By digest, when it was published again for that, and for how many seconds it is not published again."""
         self.skipped = skipped
         self.foreign = foreign
 
     def doubt(self, device: str, model: str) -> None:
-        """Notes that a device cannot fetch what it is to run: its blobs are published again, each once in a while.
+        """Notes that a device cannot fetch what it must run: its blobs are published again, each at intervals.
 
-        The broker may have been given another chunk while nobody looked, which no list shows.
+        Another client may have replaced a chunk unnoticed, which no list shows.
         """
         twin, now = self._durable.twins.get(device), self._clock()
         assigned = twin.desired.get(model) if twin is not None else None
@@ -102,9 +102,9 @@ class RetainedState:
                 self._doubted.add(digest)
 
     def saw(self, topic: str, payload: bytes, *, retained: bool) -> bool:
-        """Whether a message is about what is retained, and none that a device has sent to be read.
+        """Returns whether a message is about retained messages and not a device's message to be read.
 
-        Notes what others retain on topics of the controller's, and what devices retain where presence alone may be.
+        Notes what others retain on topics of the controller, and what devices retain besides presence.
         """
         if not topics.is_up(topic):
             if retained:
@@ -117,9 +117,9 @@ class RetainedState:
         return stray
 
     def put_right(self) -> bool:
-        """Publishes again what others have written over, and clears what may not be retained.
+        """Publishes again what others have overwritten, and deletes what may not be retained.
 
-        True: so much of it is foreign that everything must be published again.
+        True: so much is foreign that everything must be published again.
         """
         due = self.foreign.due()
         chunks = self._chunks_of(frozenset(topic for topic, _ in due))
@@ -138,7 +138,7 @@ class RetainedState:
         return False
 
     def _right(self, topic: str, chunks: Mapping[str, Retained]) -> Retained | None:
-        """What belongs on a topic, empty where nothing does; None if that is not known, or cannot be made."""
+        """Returns what belongs on a topic, empty for nothing; None if that is not known, or cannot be made."""
         if (device := topics.parse_desired(topic)) is not None:
             twin = self._durable.twins.get(device)
             if twin is None or not twin.document_version:
@@ -164,12 +164,12 @@ class RetainedState:
         return found
 
     async def publish(self, devices: frozenset[str], *, again: bool, trust_changed: bool) -> None:
-        """Publishes what these devices need, blobs and trust first; after the broker was away everything.
+        """Publishes what these devices need, blobs and trust first; everything after the broker was away.
 
-        `again`: all that is retained for them too, whether it has changed or not.
+        `again`: also everything that is retained for them, changed or not.
         """
         if self.restore_needed:
-            self.restore_needed = False  # before: it may go away again meanwhile
+            self.restore_needed = False  # first: the broker may go away again meanwhile
             try:
                 await self.restore()
             except Exception:
@@ -209,13 +209,13 @@ class RetainedState:
             self._retain(farewell(device))
 
     def publish_trust(self, models: Iterable[str]) -> None:
-        """Publishes the trust bundle and the roles of these models, where they have changed since the last time."""
+        """Publishes the trust bundle and the roles of these models, if they have changed since the last time."""
         changed = [message for message in self._publisher.trust(models) if self._trust.get(message.topic) != message]
         self._trust.update({message.topic: message for message in changed})
         self._retain(changed)
 
     def follow_director(self) -> None:
-        """Publishes every document anew if another key signs them now: a device that comes later refuses the old."""
+        """Publishes every document again if another key signs now: a device that joins later refuses the old ones."""
         if self._director != self._publisher.director:
             self._publish_all_desired()
 
@@ -224,13 +224,13 @@ class RetainedState:
         self.publish_desired(device for device, twin in self._durable.twins.items() if twin.document_version)
 
     async def ensure_blobs(self, *, check: bool = False) -> None:
-        """Publishes blobs that are needed and not there; takes back those that are not needed any more."""
+        """Publishes blobs that are needed and missing; deletes those that are not needed any more."""
         wanted = {**blobs_in_use(self._durable.twins, self._publisher), **self._lent}
         published = self._records.published()
         self.skipped.keep_only(_BLOB, frozenset(wanted))
         held = [wanted[digest] for digest in wanted if digest in published]
         if lost := await self._lost(held) if check and held else set():
-            self._records.save_published([], taken_back=sorted(lost))  # also one that cannot be read now is tried again
+            self._records.save_published([], taken_back=sorted(lost))  # an unreadable blob is tried again too
             published = self._records.published()
         for digest, blob in wanted.items():
             if digest not in published:
@@ -240,7 +240,7 @@ class RetainedState:
             self._records.save_published([], taken_back=[digest])
 
     def publish_desired(self, devices: Iterable[str]) -> None:
-        """Publishes the desired documents of these devices, each by itself."""
+        """Publishes the desired documents of these devices; a fault in one does not affect the others."""
         for device in devices:
             try:
                 self._retain([self._publisher.desired(self._durable.twins[device])])
@@ -249,7 +249,7 @@ class RetainedState:
                 self.skipped.failed(_DESIRED + device, error, self._clock())
 
     async def try_again(self) -> None:
-        """Publishes what was left out a while ago, as far as it can be made now."""
+        """Publishes what was left out some time ago, if it can be made now."""
         now = self._clock()
         self.skipped.keep_only(_DESIRED, frozenset(self._durable.twins))
         if self.skipped.due(_BLOB, now):
@@ -258,7 +258,7 @@ class RetainedState:
             self.publish_for(devices)
 
     def forget_published(self) -> None:
-        """Publishes trust anew next time even if it has not changed: a device may not have heard it."""
+        """Publishes trust again next time even if it has not changed: a device may have missed it."""
         self._trust.clear()
 
     def publish_for(self, devices: Iterable[str]) -> None:

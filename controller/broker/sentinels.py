@@ -1,4 +1,4 @@
-"""Looks whether a broker still holds blobs: the list of a blob's chunks, as it must be, and its last chunk.
+"""Checks whether a broker still holds blobs: the right list of a blob's chunks, and its last chunk.
 
 Decides how long it waits for an answer. The last chunk is published last, so that its presence shows that the others
 came. Refuses to know which blobs are needed.
@@ -24,10 +24,10 @@ class Sentinels:
     def __init__(self) -> None:
         self.link: ControllerLink | None = None
         self._wanted: dict[str, tuple[asyncio.Event, str]] = {}
-        """By topic, what is set when a message comes there, and the digest that it must have; "" for any."""
+        """By topic, the event that is set when a message comes there, and the digest that it must have; "" for any."""
 
     def saw(self, topic: str, payload: bytes) -> bool:
-        """Whether a topic was looked for; notes what is there."""
+        """Returns whether a topic is being checked; notes what is there."""
         wanted = self._wanted.get(topic)
         if wanted is None:
             return False
@@ -37,7 +37,7 @@ class Sentinels:
         return True
 
     async def lost(self, blobs: Sequence[Blob]) -> set[str]:
-        """Digests of those that the broker does not hold, all looked for at once: however many, it takes one wait."""
+        """Returns the digests of those that the broker does not hold. All are checked at once, in the time of one."""
         there = await asyncio.gather(*map(self._is_there, blobs))
         return {blob.sha256 for blob, found in zip(blobs, there, strict=True) if not found}
 

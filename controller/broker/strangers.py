@@ -1,16 +1,16 @@
-"""Messages in a device's name that it has not signed, lately: for health.
+"""Recent messages in a device's name that the device has not signed: for health.
 
-Decides for how long one counts and how many names are kept. Refuses to know why a message is not authentic.
+Decides for how long a message counts and how many names are kept. Refuses to know why a message is not authentic.
 """
 
 LATELY_S = 300.0
-"""A message counts for as long: a copy without its key sends a heartbeat in every minute of it."""
+"""Seconds for which a message counts: a copy without the device's key sends a heartbeat in every minute of them."""
 MAX_NAMES = 100
-"""Names that are kept, the newest: whoever may write to every topic may write in any name."""
+"""The most names that are kept, the newest: a client that may write to every topic may use any name."""
 
 
 class Strangers:
-    """By device, how many messages were not its own and when the newest came, in seconds since 1970."""
+    """By device, how many messages in its name were not its own, and when the newest came, in seconds since 1970."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, float]] = {}
@@ -23,7 +23,7 @@ class Strangers:
             del self._known[next(iter(self._known))]
 
     def told(self, now: float) -> dict[str, str]:
-        """By device, its messages in words; of those that came lately."""
+        """Returns by device its recent messages in words."""
         return {
             device: f"{count} messages, the newest {now - at:.0f} s ago"
             for device, (count, at) in self._known.items()

@@ -1,7 +1,7 @@
 """Reads the texts in which XGBoost and LightGBM keep their trees: JSON, and LightGBM's model text.
 
-Decides which models are covered: what is not is refused by name, because a part that is overlooked would
-answer wrongly. Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp and gbdt_model_text.cpp.
+Decides which models are covered: any other is refused by name, because an overlooked part would answer wrongly.
+Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp and gbdt_model_text.cpp.
 """
 
 import copy
@@ -31,7 +31,9 @@ _CATEGORICAL, _DEFAULT_LEFT, _ZERO, _NAN = 1, 2, 4, 8
 
 
 def with_boosters(estimator: Any) -> Any:
-    """Returns an estimator in which every booster's file is an estimator. BadInput `estimator_unsupported` by name."""
+    """Returns an estimator in which every booster's file is replaced by an estimator. BadInput `estimator_unsupported`
+    by name.
+    """
     if isinstance(estimator, BoosterFile):
         return _read(estimator)
     if isinstance(estimator, (list, tuple)) and not hasattr(estimator, "_fields"):
@@ -87,7 +89,7 @@ def _xgboost_tree(tree: dict[str, Any]) -> BoostedTree:
     if any(tree["split_type"]) or int(tree["tree_param"]["size_leaf_vector"]) > 1:
         raise _refuse("XGBoost", "splits by sets of categories, and leaves of several numbers,")
     left, conditions = np.array(tree["left_children"]), np.array(tree["split_conditions"], dtype=np.float32)
-    below = np.nextafter(conditions, np.float32(-np.inf))  # a row goes to the left below the threshold, not at it
+    below = np.nextafter(conditions, np.float32(-np.inf))  # a row goes left below the threshold, not at it
     return BoostedTree(
         feature=np.array(tree["split_indices"], dtype=np.int64),
         threshold=below.astype(np.float64),
@@ -130,7 +132,7 @@ def _lightgbm_tree(part: str) -> BoostedTree:
     thresholds, inner = _numbers(told["threshold"]), len(kinds)
     as_missing = np.where(kinds & _NAN, (kinds & _DEFAULT_LEFT) > 0, thresholds >= 0.0)  # else NaN counts as 0
     children = [_numbers(told[side]).astype(np.int64) for side in ("left_child", "right_child")]
-    left, right = (np.where(child < 0, inner + ~child, child) for child in children)  # leaves follow the splits
+    left, right = (np.where(child < 0, inner + ~child, child) for child in children)  # leaves come after the splits
     rest = np.zeros(len(values), dtype=np.int64)
     return BoostedTree(
         feature=np.concatenate([_numbers(told["split_feature"]).astype(np.int64), rest]),

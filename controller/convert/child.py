@@ -57,7 +57,7 @@ class Convertible:
 
     model: Model
     session: Any
-    """A session of the model: it is opened once, because of large models this takes most of the time."""
+    """A session of the model. It is opened once, because for large models this takes most of the time."""
     inputs: dict[str, Array]
     """By input name, in the model's order; their first axis counts rows, or runs."""
     columns: tuple[str, ...]
@@ -71,7 +71,7 @@ def main() -> None:
         request = decode((directory / files.REQUEST).read_bytes(), Request)
         sandbox = _confine(request, directory)
         model = Path(request.model)
-        with joblib.parallel_config(backend="sequential"):  # an estimator's n_jobs would ask for processes
+        with joblib.parallel_config(backend="sequential"):  # an estimator's n_jobs would start processes
             answer = replace_fields(_convert(request, directory), sandbox=sandbox)
     except EdgewardError as error:
         (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
@@ -134,7 +134,7 @@ def _judged(judged: Judged, session: Any = None) -> Convertible:
 
 
 def _lacking(judged: Judged) -> dict[str, Any]:
-    """What rows may lack, as the manifest says it."""
+    """Returns what rows may lack, in the terms of the manifest."""
     return {
         "nan": "refuse" if judged.required is None else "accept",
         "required": judged.required or (),
@@ -189,7 +189,7 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
 
 
 def _golden_answers(directory: Path, session: Any) -> Array:
-    """The first output of the golden set."""
+    """Returns the first output of the golden set."""
     golden = decode_tensors((directory / files.form_files("")[1]).read_bytes())
     return answers_in(golden, session.get_outputs()[0].name)
 
@@ -216,7 +216,7 @@ def _variants(
 
 
 def _beside(full: Convertible, smaller: Convertible) -> Compared:
-    """Compares the answers of a smaller form on the sample.
+    """Compares the answers of a smaller form with the full form's, on the sample.
 
     The first output is compared: labels, or numbers of a regression.
     """
@@ -268,7 +268,7 @@ def _by_run(session: Any, inputs: dict[str, Array]) -> bool:
 
 
 def _counts_rows(outputs: list[Array], inputs: dict[str, Array]) -> bool:
-    """Whether the first axis of every output counts what that of the inputs counts."""
+    """Whether the first axis of every output has the same meaning as that of the inputs."""
     lengths = {len(array) if array.ndim else -1 for array in (*outputs, *inputs.values())}
     return len(lengths) == 1
 
@@ -284,8 +284,8 @@ def _task(session: Any) -> Literal["classification", "regression", "other"]:
 def _reference(
     session: Any, inputs: dict[str, Array], outputs: list[Array], columns: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Returns histograms of the sample's columns and of the model's answers, by whose edges devices count, and what
-    cells of each column may be.
+    """Returns histograms of the sample's columns and of the model's answers, whose edges devices use for counting, and
+    what cells of each column may be.
     """
     regression = _task(session) == "regression"
     found = columns_of(columns, list(inputs.values()))

@@ -23,8 +23,8 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-"""Variables by which libraries begin no threads when they are imported: one conversion runs at a time, on one core,
-and only a process with one thread may fork. The last one is read by the allocator within pyarrow."""
+"""Variables that keep libraries from starting threads when they are imported: one conversion runs at a time, on one
+core, and only a process with one thread may fork. The last one is read by the allocator within pyarrow."""
 
 
 _SIGNALS: dict[int, str] = {
@@ -32,7 +32,7 @@ _SIGNALS: dict[int, str] = {
     signal.SIGABRT: ": one of its libraries gave up, as for want of memory (convert.memory_mb)",
     signal.SIGXCPU: ": it has used up its processor time (convert.timeout_s)",
 }
-"""What such an end mostly means."""
+"""The usual meaning of such an end."""
 
 
 class Child(Protocol):
@@ -43,7 +43,7 @@ class Child(Protocol):
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, below zero the signal that ended it; None while it runs."""
+        """Its exit code, or minus the number of the signal that ended it; None while it runs."""
         ...
 
     async def wait(self) -> int:
@@ -105,7 +105,7 @@ def _failure(code: int, complaint: bytes) -> BadInput:
 
 
 async def _heard(stream: asyncio.StreamReader) -> bytes:
-    """Returns the last bytes of a stream: the last line of an exception matters most."""
+    """Returns the last bytes of a stream, because the last line of an exception matters most."""
     kept = b""
     while piece := await stream.read(MAX_WORDS_BYTES):
         kept = (kept + piece)[-MAX_WORDS_BYTES:]

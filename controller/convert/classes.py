@@ -1,6 +1,6 @@
 """The classes that a classifier can answer, as text: from the estimator that was pushed, or from the ONNX graph.
 
-Decides that they are known only where it is certain, and few enough to be named in a signed document. Labels of other
+Decides that they are known only if that is certain, and if they are few enough for a signed document. Labels of other
 classes are refused by them, so a guess would do harm. Refuses to know labels.
 """
 
@@ -15,7 +15,7 @@ from controller.convert.model_file import Model, parse_model, size_of
 
 MAX_PARSED_BYTES = 64 << 20
 _PASSES_ON = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze"})
-"""Operators that change the form of a label and not what it says."""
+"""Operators that change the form of a label and not its meaning."""
 
 
 def classes_of_estimator(estimator: Any) -> tuple[str, ...]:
@@ -31,7 +31,8 @@ def classes_of_estimator(estimator: Any) -> tuple[str, ...]:
 def classes_of_graph(model: Model) -> tuple[str, ...]:
     """Returns the classes of the classifier of `ai.onnx.ml` that gives the first output; empty without one.
 
-    A model of more than `MAX_PARSED_BYTES` is a network, which has none: to parse it would cost its size once more.
+    A model of more than `MAX_PARSED_BYTES` is a network, which has none: parsing it would take its size in memory
+    again.
     """
     if size_of(model) > MAX_PARSED_BYTES:
         return ()
@@ -49,8 +50,8 @@ def classes_of_graph(model: Model) -> tuple[str, ...]:
 
 
 def certain(classes: tuple[str, ...], answers: Array) -> tuple[str, ...]:
-    """Returns the classes if all answers, shape (rows, ...), are among them; else none: the graph answers something
-    else than was read.
+    """Returns the classes if all answers, shape (rows, ...), are among them. Otherwise returns none: the graph answers
+    something else than was read from it.
     """
     known = set(map(plain_label, classes))
     return classes if {plain_label(str(each)) for each in np.unique(answers).tolist()} <= known else ()

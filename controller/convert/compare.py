@@ -67,7 +67,7 @@ def shaped(got: Array, want: Array) -> Array:
 
 
 def in_spreads(away: Array, varies: Array) -> float:
-    """The largest distance, in units of what its column varies by; columns that never vary are left out."""
+    """Returns the largest distance, in units of how much its column varies; columns that never vary are left out."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(varies > 0, away / varies, 0.0)
     return float(np.nanmax(ratio, initial=0.0))
@@ -85,7 +85,7 @@ def _worst(
 
 
 def no_reference(rows: int) -> Parity:
-    """Returns the evidence for a model that was pushed as ONNX: no other answers were there to compare with."""
+    """Returns the evidence for a model that was pushed as ONNX: there were no other answers to compare with."""
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",

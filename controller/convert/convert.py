@@ -26,7 +26,7 @@ from controller.health import FREE_BYTES_WANTED
 
 MEASURE_TIMEOUT_S = 120
 PRECISION_PART = 0.3
-"""The part of the time limit that each of three precisions may take: the best verdict so far is kept."""
+"""The fraction of the time limit for each of three precisions: the best verdict so far is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ConversionLimits:
 
     timeout_s: float
     memory_mb: int
-    """Memory in MiB of a small model; `memory_for` says that of a large one. A conversion may also write this much to
+    """Memory in MiB for a small model; `memory_for` gives that of a large one. A conversion may also write this much to
     disk, because it held in memory all that it writes."""
     trusted_types: Sequence[str] = ()
     require_sandbox: bool = True
@@ -43,7 +43,7 @@ class ConversionLimits:
 
 @dataclass(frozen=True, slots=True)
 class MadeFile:
-    """A file that a conversion has left or was given, synced to the disk, and what names its bytes."""
+    """A file that a conversion has made or was given, synced to the disk, and the digests of its bytes."""
 
     path: Path
     blob: Blob
@@ -93,7 +93,7 @@ async def run_conversion(
     await asyncio.to_thread(shutil.copyfile, sample, directory / files.SAMPLE)
     allowed_mb = _allowed_mb(directory, request.memory_mb)
     convert = convert_fresh if starter is None else starter.convert
-    # beside the child: of 1 GiB this takes two seconds
+    # at the same time as the child: for 1 GiB this takes two seconds
     given = asyncio.create_task(_described(model, model_bytes // 2**20 + 1, chunk_bytes)) if kind == "onnx" else None
     try:
         await convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
@@ -101,18 +101,20 @@ async def run_conversion(
     finally:
         if given is not None:
             given.cancel()
-            await asyncio.gather(given, return_exceptions=True)  # whoever is refused need not hear of it
+            await asyncio.gather(given, return_exceptions=True)  # a refused caller need not be told of it
 
 
 def _allowed_mb(directory: Path, memory_mb: int) -> int:
-    """MiB that may lie in `directory`: what a child holds in memory, and nothing of the space that must stay free."""
+    """Returns the MiB that `directory` may hold: as much as a child may hold in memory, but none of the space that must
+    stay free.
+    """
     free_mb = (shutil.disk_usage(directory).free - FREE_BYTES_WANTED) // 2**20
     given_mb = (directory / files.SAMPLE).stat().st_size // 2**20 + 1
     return given_mb + max(0, min(memory_mb, free_mb))
 
 
 async def _described(path: Path, allowed_mb: int, chunk_bytes: int) -> MadeFile:
-    """Returns a file with what names its bytes, once it is synced. BadInput as `scratch.open_file`."""
+    """Returns a file with its digests, once it is synced. BadInput as `scratch.open_file`."""
 
     def describe() -> MadeFile:
         with open_file(path, allowed_mb) as file:

@@ -40,7 +40,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
 
 
 def _untrusted(unknown: list[str]) -> str:
-    """What to do about unknown types: to trust one helps only where its package is installed."""
+    """Returns what to do about unknown types: trusting one helps only if its package is installed."""
     absent = sorted({name.partition(".")[0] for name in unknown if not _is_installed(name.partition(".")[0])})
     types = f"unknown types {', '.join(unknown)}"
     if absent:
@@ -51,7 +51,7 @@ def _untrusted(unknown: list[str]) -> str:
 
 
 def _is_installed(package: str) -> bool:
-    """Whether a package can be imported here; nothing of it runs. What was defined in a notebook cannot."""
+    """Returns whether a package can be imported here, without running it. What was defined in a notebook cannot."""
     try:
         return package != "__main__" and importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):
@@ -76,7 +76,7 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_wrong(estimator: Any) -> None:
-    """Raises BadInput `estimator_unsupported` for a vectorizer that would convert wrongly, or with a riddle for a
+    """Raises BadInput `estimator_unsupported` for a vectorizer that would convert wrongly, or fail with an unclear
     message.
     """
     for path, part in walk(estimator):
@@ -97,7 +97,7 @@ _NOT_IN_ONNX: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "ngram_range=(1, 1)",
     ),
 )
-"""(whether a vectorizer has it, what to do)."""
+"""(a check of a vectorizer's setting, what to do)."""
 
 
 def finds_words_by_default(part: Any) -> bool:
@@ -106,7 +106,7 @@ def finds_words_by_default(part: Any) -> bool:
 
 
 def takes_texts(estimator: Any) -> bool:
-    """Tells whether an estimator is fed a list of texts, and no columns: its first step is a vectorizer."""
+    """Tells whether an estimator takes a list of texts, and no columns: its first step is a vectorizer."""
     steps = getattr(estimator, "steps", None)
     if steps:
         return takes_texts(steps[0][1])

@@ -1,4 +1,4 @@
-"""Inputs of a converted graph: they get the names of the sample's columns back, and those that nothing reads go.
+"""The inputs of a converted graph get the names of the sample's columns, and unused inputs are removed.
 
 skl2onnx writes "Living_Area__m__" for "Living Area (m²)". Decides by position: skl2onnx keeps the order of the inputs.
 """
@@ -11,9 +11,9 @@ from contract.errors import BadInput, Code
 
 
 def without_unused_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the model without the inputs that no node reads: no device is asked for a column that is dropped.
+    """Returns the model without the inputs that no node reads, so that no device must send a column that is dropped.
 
-    One input stays, because a run without any has no rows.
+    One input stays, because a run without any input has no rows.
     """
     read = {name for node in model.graph.node for name in node.input}
     kept = [entry for entry in model.graph.input if entry.name in read] or list(model.graph.input)[:1]
@@ -23,7 +23,9 @@ def without_unused_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_input_names(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Returns the model with these names for its inputs. BadInput `conversion_failed` if there are as many others."""
+    """Returns the model with these names for its inputs. BadInput `conversion_failed` if the number of
+    inputs differs.
+    """
     entries = list(model.graph.input)
     if len(entries) != len(names):
         words = f"the converter made {len(entries)} inputs of {len(names)} columns: leave out those that nothing uses"

@@ -1,4 +1,4 @@
-"""From a fitted estimator and its sample to the ONNX form that answers as it does, with the evidence.
+"""From a fitted estimator and its sample to the ONNX form with the same answers, with the evidence.
 
 Decides the order: refuse what converts wrongly, find the reference answers, search the precision. Refuses to know
 files and processes, so that tests convert in their own process.
@@ -22,9 +22,10 @@ from controller.convert.sample_frame import MATRIX_INPUT, read_sample
 
 
 def judge_pushed(model: Model, session: Any, sample: Sample, recorded: Recorded) -> Judged | None:
-    """Returns a pushed ONNX model beside the recorded answers of the framework that made it.
+    """Returns a pushed ONNX model, compared with the recorded answers of the framework that made it.
 
-    `session` is one of `model`. None where it does not take one matrix of reals, for which such answers are recorded.
+    `session` is one of `model`. None unless the model takes one matrix of real numbers, for which such answers are
+    recorded.
     """
     given = session.get_inputs()
     if len(given) != 1 or given[0].type not in _REALS or len(given[0].shape) != 2:
@@ -47,7 +48,7 @@ def judge_conversion(
 ) -> Judged:
     """Returns the best form of an estimator.
 
-    `recorded`: the answers of the user's own estimator, if it was alive at the push. `budget_s`: the time of each
+    `recorded`: the answers of the user's own estimator, if they came with the push. `budget_s`: the time of each
     precision. `waived`: few distinct rows are enough. BadInput `estimator_unsupported`, `conversion_failed`,
     `conversion_limit`, `sample_refused`, `sample_too_small`.
     """

@@ -1,6 +1,7 @@
-"""Margins of a classifier in two classes: one `scores` output that equals scikit-learn's decision_function.
+"""Margins of a classifier with two classes: one `scores` output that equals scikit-learn's decision_function.
 
-SVC is converted to [s, -s], SGDClassifier to [-s, s] for the same label. Decides by measuring which column is meant.
+SVC is converted to [s, -s], SGDClassifier to [-s, s] for the same label. Decides by measuring which column is the right
+one.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ SCORES = "scores"
 
 
 def as_one_margin(model: Model, expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bytes | None:
-    """Returns the model with its second output cut to the column that is expected; None if nothing is to be cut.
+    """Returns the model with its second output cut to the expected column; None if nothing is to be cut.
 
-    `expected` has one margin a row where `actual` has two.
+    `expected` has one margin a row, `actual` has two.
     """
     name = next((name for name, want in expected.items() if want.ndim == 1 and actual[name].shape[1:] == (2,)), None)
     if name is None or expected[name].dtype.kind != "f":

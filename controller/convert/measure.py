@@ -1,6 +1,6 @@
 """Measures time and memory of loading a model and of answering its golden set, in a confined process.
 
-Trees take ten times their file, networks twice, and what pictures pass through more than either.
+Trees take ten times the size of their file, networks twice, and the intermediate arrays of pictures more than either.
 Run as ``python -I -m controller.convert.measure MODEL GOLDEN MEMORY_MB SECONDS``. The file of the conversion child is
 scanned as on a device before anything parses it. Prints the JSON of `request.Measured`. The module `request` is not
 imported, because its import takes longer than most models take to load.

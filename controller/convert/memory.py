@@ -1,4 +1,4 @@
-"""The memory of a conversion: how much its children may take, and what is said when that was not enough.
+"""The memory of a conversion: how much its children may take, and the error for too little of it.
 
 Decides that a large model may take a multiple of its size, up to a ceiling. Refuses to know what takes the memory.
 """
@@ -7,12 +7,13 @@ import resource
 from pathlib import Path
 
 PER_MODEL = 8
-"""Times the size of the model. A pushed ONNX file needs twice its size. A forest of scikit-learn needs seven times the
-size of its skops file: the file unpacked, the estimator, the graph, its bytes, and what onnxruntime makes of them."""
+"""The memory of a conversion as a multiple of the model's size. A pushed ONNX file needs twice its size. A forest of
+scikit-learn needs seven times the size of its skops file: the unpacked file, the estimator, the graph, its bytes, and
+onnxruntime's copy."""
 MAX_MEMORY_MB = 16 * 1024
 """MiB that a conversion may take because its model is large; `convert.memory_mb` may be set above this."""
 _SAID = ("bad_alloc", "bad allocation", "failed to allocate memory", "cannot allocate memory", "memoryerror")
-"""What the libraries say that cannot allocate memory, in small letters: they share no exception."""
+"""Words of libraries that cannot allocate memory, in lower case: their errors share no exception."""
 
 
 def memory_for(model_bytes: int, memory_mb: int) -> int:
@@ -34,7 +35,7 @@ def is_memory_fault(error: BaseException | str) -> bool:
 
 
 def near_limit(wanted_bytes: int) -> bool:
-    """Whether this process has come so near to its limit that `wanted_bytes` more did not fit."""
+    """Whether this process is so near to its limit that `wanted_bytes` more did not fit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = int(status.partition("VmPeak:")[2].split()[0]) * 1024

@@ -1,6 +1,6 @@
-"""What a row may lack: by the estimator's own answers to rows that lack cells, which ONNX must answer alike.
+"""What a row may lack: decided by the estimator's own answers to rows with missing cells, which ONNX must answer alike.
 
-Decides for each column of numbers whether it is required, and for each column of text what stands for a missing one.
+Decides for each column of numbers whether it is required, and for each column of text what replaces a missing one.
 Refuses to know how a model is converted.
 """
 
@@ -17,7 +17,7 @@ from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers
 from controller.convert.sample_frame import SampleFrame
 
 STAND_INS = ("nan", "None", "")
-"""Texts that converters write where scikit-learn sees a missing one; the first that is answered alike is taken."""
+"""Texts that converters write where scikit-learn sees a missing one; the first with the same answer is used."""
 ONE_NUMBER = LACKING_NUMBERS[0]
 
 Ask = Callable[[SampleFrame], dict[str, Array]]
@@ -25,7 +25,9 @@ Ask = Callable[[SampleFrame], dict[str, Array]]
 
 
 def required_columns(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array]) -> tuple[str, ...] | None:
-    """Columns of numbers that no row may lack; None if that is all of them, or if ONNX answers such rows otherwise."""
+    """Returns the columns of numbers that no row may lack; None if that is all of them, or if ONNX answers such rows
+    differently.
+    """
     rows = reference.sample.rows
     real = [name for name in rows.columns if rows.is_real(name)]
     lacking = [part for part in reference.tried if part.kind in LACKING_NUMBERS]
@@ -36,14 +38,16 @@ def required_columns(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str
     for part in lacking:
         counted = ~_lacks(part.rows, required).any(axis=1)
         if not alike[part.kind][counted].all():
-            return None  # one column alone may agree by luck: trees look at it in few rows
+            return None  # one column alone may agree by chance: trees use it in few rows
     return tuple(required)
 
 
 def _refused(
     reference: ReferenceAnswers, real: list[str], lacking: list[AnsweredRows], alike: dict[str, Array]
 ) -> list[str]:
-    """Columns whose lack alone the estimator refuses or ONNX answers otherwise, or that were not tried."""
+    """Returns the columns that the estimator refuses to miss, or without which ONNX answers differently, or that were
+    not tested.
+    """
     found: dict[str, list[bool]] = {name: [] for name in real}
     for part in lacking:
         if part.kind == ONE_NUMBER:
@@ -57,24 +61,24 @@ def _refused(
 
 
 def _lacks_alone(rows: SampleFrame, names: Sequence[str]) -> Array:
-    """Which of the columns `names` each row lacks, of rows that lack no other: bool of shape (rows, names)."""
+    """Returns which of the columns `names` each row lacks, of rows that lack no other: bool of shape (rows, names)."""
     lacks = _lacks(rows, names)
     return np.asarray(lacks & (lacks.sum(axis=1, keepdims=True) == 1))
 
 
 def _lacks(rows: SampleFrame, names: Sequence[str]) -> Array:
-    """Which of the columns `names` each row lacks: bool of shape (rows, names)."""
+    """Returns which of the columns `names` each row lacks: bool of shape (rows, names)."""
     return np.stack([rows.missing(name) for name in names], axis=1) if names else np.zeros((len(rows), 0), dtype=bool)
 
 
 def stand_ins_of(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array]) -> dict[str, str]:
-    """By column, the text that stands for a missing one; a column that is not here requires its text."""
+    """Returns by column the text that replaces a missing one; a column that is not in it requires its text."""
     rows, found = reference.sample.rows, dict[str, str]()
     lacking = next((part for part in reference.tried if part.kind == LACKING_TEXT), None)
     refused = reference.refused.get(LACKING_TEXT)
     for name in rows.text_columns:
         if rows.has_text(name, ""):
-            found[name] = ""  # CSV cannot tell the two apart, and the estimator knows the empty text
+            found[name] = ""  # CSV cannot distinguish the two, and the estimator knows the empty text
         elif lacking is not None and not (refused is not None and refused.missing(name).any()):
             here = _without_text(lacking, name, rows)
             stand_in = next((text for text in STAND_INS if here and _stands(here, name, text, ask, allowed)), None)
@@ -83,7 +87,7 @@ def stand_ins_of(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Ar
 
 
 def _without_text(lacking: AnsweredRows, name: str, rows: SampleFrame) -> AnsweredRows | None:
-    """The rows that lack the text of this column, and of none else that is there in every row of the sample."""
+    """Returns the rows that lack the text of this column, and of no other that every row of the sample has."""
     others = [other for other in rows.text_columns if other != name]
     here = lacking.rows.missing(name) & ~_lacks(lacking.rows, others).any(axis=1)
     if not here.any():
@@ -99,7 +103,9 @@ def _stands(lacking: AnsweredRows, name: str, text: str, ask: Ask, allowed: Mapp
 
 
 def _alike(part: AnsweredRows, ask: Ask, allowed: Mapping[str, Array]) -> Array:
-    """Which rows the converted model answers as the estimator does: bool. A run that fails is another answer."""
+    """Returns which rows the converted model answers as the estimator does: bool. A failed run is a
+    different answer.
+    """
     try:
         actual = ask(part.rows)
     except BadInput:
@@ -108,5 +114,5 @@ def _alike(part: AnsweredRows, ask: Ask, allowed: Mapping[str, Array]) -> Array:
 
 
 def named(pairs: Mapping[str, str], columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """(column, text) in the order of the columns."""
+    """Returns (column, text) in the order of the columns."""
     return tuple((name, pairs[name]) for name in columns if name in pairs)

@@ -1,6 +1,7 @@
 """A model as bytes in memory, or as the file that was pushed, which is read in place.
 
-Decides that a file is mapped to be scanned, and parsed only for who has to change it. Refuses to know what is changed.
+Decides that a file is mapped to be scanned, and parsed only by code that must change it. Refuses to know what is
+changed.
 """
 
 import mmap
@@ -15,7 +16,7 @@ from contract.protocol import MAX_MODEL_BYTES
 from controller.convert.memory import near_limit
 
 Model = bytes | Path
-"""A file stays as it is; a changed model is bytes."""
+"""A file stays unchanged; a changed model is bytes."""
 
 
 def size_of(model: Model) -> int:
@@ -34,7 +35,7 @@ def scan_model(model: Model) -> Scan:
 
 
 def parse_model(model: Model) -> onnx.ModelProto:
-    """Parses a model into memory. MemoryError where protobuf's own words would blame the file."""
+    """Parses a model into memory. MemoryError for lack of memory, where protobuf's own error would blame the file."""
     try:
         return onnx.load_from_string(model if isinstance(model, bytes) else model.read_bytes())
     except DecodeError:
@@ -46,7 +47,7 @@ def parse_model(model: Model) -> onnx.ModelProto:
 def bytes_of(proto: onnx.ModelProto) -> bytes:
     """Returns a model as the same bytes each time. BadInput `model_refused` for more than protobuf writes; MemoryError.
 
-    The size is not asked for before: protobuf writes the whole model to tell it.
+    The size is not computed before, because protobuf writes the whole model to tell it.
     """
     try:
         return bytes(proto.SerializeToString(deterministic=True))

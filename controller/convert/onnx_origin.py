@@ -1,8 +1,9 @@
-"""A pushed ONNX file in the form that devices take: functions inlined, maps of classes cut off, a fixed batch freed.
+"""A pushed ONNX file in the form that devices accept: functions inlined, maps of classes removed, a fixed batch size
+removed.
 
-Decides that a batch is freed only where the freed model answers rows together as the given one answers them batch by
-batch. Parses what was pushed, so it is called in the confined child alone; what it returns is scanned again. Refuses to
-know who made the file.
+Decides that a fixed batch size is removed only if the changed model answers all rows together as the given one answers
+them batch by batch. Parses what was pushed, so it is called in the confined child alone; what it returns is scanned
+again. Refuses to know who made the file.
 """
 
 from collections.abc import Mapping
@@ -20,11 +21,11 @@ from controller.convert.runs import open_session, run_rows
 
 BATCH = "batch"
 MAX_BATCHES = 8
-"""Batches by which a freed model is compared with the given one: two sizes of a batch show what depends on it."""
+"""The number of batches with which both models are compared: two sizes of a batch show what depends on it."""
 RECURRENT, STATES, STATE_RANK = ("LSTM", "GRU", "RNN"), 5, 3
 """Layers that keep a state, the place of their first input that is one, and its rank: (directions, rows, numbers)."""
 RTOL = ATOL = 1e-5
-"""Rows together may be added up in another order than in batches."""
+"""Rows together may be summed in another order than in batches."""
 
 
 def as_devices_take(raw: Model) -> Model:
@@ -38,7 +39,7 @@ def as_devices_take(raw: Model) -> Model:
 
 
 def _inlined(raw: Model) -> Model:
-    """The model without local functions; as it is if it has none, or cannot be read."""
+    """Returns the model without local functions; unchanged if it has none, or cannot be read."""
     try:
         model = parse_model(raw)
         if not model.functions:
@@ -57,7 +58,7 @@ def _inlined(raw: Model) -> Model:
 
 
 def _without_maps(raw: Model) -> bytes:
-    """The model without ZipMap at its outputs: the array of probabilities stands in the place of the map."""
+    """Returns the model without ZipMap at its outputs: the array of probabilities replaces the map."""
     model = parse_model(raw)
     maps = {node.output[0]: node for node in model.graph.node if node.op_type == "ZipMap"}
     maps = {name: node for name, node in maps.items() if any(entry.name == name for entry in model.graph.output)}
@@ -77,7 +78,7 @@ def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
 
 
 def with_free_batch(raw: Model, session: Any, inputs: Mapping[str, Array]) -> Model:
-    """Returns a model for a fixed number of rows as one for any number; unchanged where that would answer otherwise.
+    """Returns a model for a fixed number of rows as one for any number; unchanged if that would change the answers.
 
     `session` is one of `raw`. `inputs`: rows by input name.
     """
@@ -151,7 +152,7 @@ def as_runs(inputs: Mapping[str, Array], size: int) -> dict[str, Array]:
 
 
 def _answers_alike(given: Any, freed: bytes, inputs: Mapping[str, Array], size: int) -> bool:
-    """Whether the freed model answers all rows as the given one answers them in batches."""
+    """Returns whether the changed model answers all rows as the given one answers them in batches."""
     rows = min(MAX_BATCHES, min(len(array) for array in inputs.values()) // size) * size
     try:
         other = open_session(freed)

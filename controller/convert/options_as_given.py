@@ -1,8 +1,8 @@
-"""Keeps skl2onnx from searching an estimator for the pipelines to whose last step it would hand options on.
+"""Keeps skl2onnx from searching an estimator for pipelines to whose last step it would pass options.
 
-The search asks every tree of a forest for all its attributes, twice in each conversion: a third of its time. Decides
-that options are taken as they are: `convert.sklearn` gives them to the last step itself. Refuses to know what they say.
-Source of what is replaced: skl2onnx/common/utils_sklearn.py, 1.20.
+The search reads all attributes of every tree of a forest, twice in each conversion: a third of its time. Decides that
+options are taken unchanged: `convert.sklearn` gives them to the last step itself. Refuses to know what they say. Source
+of what is replaced: skl2onnx/common/utils_sklearn.py, 1.20.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ PLACES: tuple[Any, ...] = (_parse, convert)
 
 
 def install() -> None:
-    """Puts the function of this module in the place of skl2onnx's. Calling it again changes nothing."""
+    """Replaces skl2onnx's function by that of this module. Calling it again changes nothing."""
     for module in PLACES:
         module._process_options = as_given
 
 
 def as_given(estimator: Any, options: Any) -> Any:
-    """Returns the options. AssertionError for those by name, which only a search could resolve."""
+    """Returns the options unchanged. AssertionError for options by name, which only a search could resolve."""
     assert not any(isinstance(key, str) for key in options or ())
     return options

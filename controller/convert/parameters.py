@@ -25,7 +25,8 @@ OPENS = {
 documentation."""
 
 _CHECKS = {"dtype", "ensure_all_finite", "force_all_finite"}
-"""The options of that check: none of them is a callable. The last is the name that it had before scikit-learn 1.6."""
+"""The options of the check of arrays: none of them is a callable. The last is the name that it had before scikit-learn
+1.6."""
 _RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
 
 

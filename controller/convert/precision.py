@@ -1,7 +1,7 @@
-"""The search for the precision in which ONNX answers as the estimator did: tried one by one, each within its time.
+"""The search for the precision in which ONNX answers as the estimator does: tried one by one, each within its time.
 
 Decides which converted form is kept: the first that passes parity; if none does, the best that could be judged, so that
-a refusal can say how far it is off. Refuses to know how a conversion works.
+a refusal can say how large the differences are. Refuses to know how a conversion works.
 """
 
 import _thread
@@ -39,7 +39,7 @@ class Judged:
     real: str
     """The dtype of real inputs."""
     rows: SampleFrame
-    """The sample, with what stands for missing texts in this form."""
+    """The sample, with the texts that replace missing ones in this form."""
     parity: Parity
     allowed: dict[str, Array]
     """The absolute tolerance of each float output."""
@@ -73,7 +73,7 @@ def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float)
 
 
 def _with_remedy(estimator: Any, fault: BadInput, rows: SampleFrame) -> BadInput:
-    """The fault with the step and the remedy, where the runtime and not the converter found it."""
+    """Returns the fault with the step and the remedy, if the runtime and not the converter found it."""
     if fault.code != Code.CONVERSION_FAILED or "Remedy: " in fault.detail:
         return fault
     return BadInput(fault.code, remedy(estimator, RuntimeError(fault.detail), rows))
@@ -89,7 +89,7 @@ def _differing(judged: Judged) -> float:
 def time_budget(seconds: float) -> Iterator[None]:
     """Ends the block after so many seconds of wall-clock time. BadInput `conversion_limit` then.
 
-    It works in the main thread alone, as the conversion child's is. Code in C is ended when it returns.
+    It works only in the main thread, in which the conversion child's code runs. Code in C is ended when it returns.
     """
 
     def end(*_: object) -> None:
@@ -130,7 +130,7 @@ def judge_form(model: Model, session: Any, reference: ReferenceAnswers, precisio
 
 
 def _of_what_is_read(judged: Judged, read: set[str]) -> Judged:
-    """The form with the columns that its model reads: a dropped one is not asked of devices."""
+    """Returns the form with only the columns that its model reads, so that devices need not send a dropped one."""
     if judged.rows.as_matrix:
         return judged
     columns = tuple(name for name in judged.rows.columns if name in read)
@@ -139,7 +139,7 @@ def _of_what_is_read(judged: Judged, read: set[str]) -> Judged:
 
 
 def asks(session: Any, real: str) -> tuple[Ask, list[str]]:
-    """Returns (how the converted model of a session is asked about rows, the names of its outputs)."""
+    """Returns (a function that answers rows by the converted model of a session, the names of its outputs)."""
     names = [output.name for output in session.get_outputs()]
     taken = {entry.name for entry in session.get_inputs()}
 
@@ -162,7 +162,7 @@ def _parity(
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []
     for part in (reference.sample, *reference.tried):
-        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # judged by `missing`: a row that may not lack is refused
+        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # `missing` judges these
             compared[part.kind], found = _compared(part, rows, asked, allowed)
             worst += found
     return Parity(
@@ -185,7 +185,9 @@ def _compared(
 
 
 def _with_witness(estimator: Any, reference: ReferenceAnswers, parity: Parity) -> Parity:
-    """The evidence with a second witness: the estimator as the controller loads it, beside the recorded answers."""
+    """Returns the evidence with a second comparison: the estimator as the controller loads it, and the recorded
+    answers.
+    """
     if not reference.recorded:
         return parity
     from sklearn import __version__
@@ -197,7 +199,7 @@ def _with_witness(estimator: Any, reference: ReferenceAnswers, parity: Parity) -
         for part, answers in asked_again(estimator, reference):
             counted += len(part.rows)
             differing += int(differing_rows(part.answers, answers, allowed).sum())
-    except Exception as error:  # an estimator of another version raises whatever it likes
+    except Exception as error:  # an estimator of another version may raise anything
         words = at_a_word(f"{by} does not run it: {type(error).__name__}: {error}", MAX_SAID_CHARS)
         return replace_fields(parity, witness_by=words)
     return replace_fields(

@@ -31,19 +31,19 @@ class AnsweredRows:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAnswers:
-    """An estimator's answers to its sample and to rows that try it, and the rows that it refuses."""
+    """An estimator's answers to its sample and to test rows, and the rows that it refuses."""
 
     by: str
     """The libraries that answered, and where."""
     sample: AnsweredRows
     tried: tuple[AnsweredRows, ...]
-    """By kind."""
+    """The test rows by kind."""
     together: AnsweredRows | None
-    """The same rows as they came, of all kinds: None if there are none."""
+    """The test rows of all kinds in their original order; None if there are none."""
     refused: dict[str, SampleFrame]
     """By kind, the rows without an answer."""
     recorded: bool
-    """Whether they came with the push, and were not given by the estimator as it is loaded here."""
+    """Whether the answers came with the push, and were not given by the estimator as it is loaded here."""
 
 
 def recorded_answers(recorded: Recorded, rows: SampleFrame, *, named: bool) -> ReferenceAnswers:
@@ -54,10 +54,10 @@ def recorded_answers(recorded: Recorded, rows: SampleFrame, *, named: bool) -> R
 
 
 def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str, *, named: bool) -> ReferenceAnswers:
-    """Asks the estimator as it is loaded here. BadInput `sample_refused` if it refuses its sample."""
+    """Returns the answers of the estimator as it is loaded here. BadInput `sample_refused` if it refuses its sample."""
     try:
         answers = ask(estimator, rows.given)
-    except Exception as error:  # an estimator raises whatever it likes
+    except Exception as error:  # an estimator may raise anything
         numbers = [name for name in rows.columns if name not in rows.text_columns]
         words = numbers_for_texts(estimator, rows.columns, numbers)
         words = words or f"{type(estimator).__name__} refuses the sample: {type(error).__name__}: {error}"
@@ -93,7 +93,7 @@ def _asked_together(
 
 
 def _like(rows: SampleFrame, others: Sample, *, named: bool) -> SampleFrame:
-    """Other rows in the form of the sample, whose own columns decide it."""
+    """Returns other rows in the form of the sample, whose own columns decide it."""
     return replace(rows, frame=read_sample(others, named=named).frame)
 
 

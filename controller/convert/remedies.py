@@ -1,6 +1,6 @@
 """What to do about a conversion that fails: one table of words in a converter's error, and the remedy for each.
 
-Decides which step is to blame, inside any nesting, and what is said. Refuses to know how a conversion works.
+Decides which step is to blame, inside any nesting, and the words. Refuses to know how a conversion works.
 """
 
 import re
@@ -12,7 +12,7 @@ from contract.answers.reached import reached, texts_for_numbers
 from controller.convert.sample_frame import SampleFrame
 
 MAX_SAID_CHARS = 200
-"""Of a library's own words: the step and the remedy come with them."""
+"""Characters of a library's own words: the step and the remedy are added to them."""
 MAX_COLUMNS_NAMED = 3
 """Columns of a blamed step that are named."""
 
@@ -32,7 +32,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (r"string|String", "encode text with OneHotEncoder or OrdinalEncoder before this step, and fit again"),
     (r"already registered|Unable to find a shape calculator|no converter|MissingConverter", "replace this step"),
 )
-"""(pattern of an error, what to do); the first that is found holds. A test reads them row by row."""
+"""(pattern of an error, what to do); the first match counts. A test reads them row by row."""
 _BY_ITERATIONS = "its answer is the end of many iterations: use {}, and fit again"
 INSTEAD = {
     "HashingVectorizer": "hashes of words are none of its operators: use TfidfVectorizer, and fit again",

@@ -34,7 +34,7 @@ class Request(Message, frozen=True):
 
     kind: ModelKind
     model: str
-    """The path of the model's file, which the child may read and not write."""
+    """The path of the model's file, which the child may read but not write."""
     trusted_types: tuple[str, ...] = ()
     memory_mb: int = 4096
     cpu_s: int = 3600
@@ -44,7 +44,7 @@ class Request(Message, frozen=True):
     precision_s: float = 60.0
     """The time of each precision that is tried."""
     rows_waived: bool = False
-    """Whether few distinct rows of the sample are enough, because somebody has said why."""
+    """Whether few distinct rows of the sample are enough, because somebody has given a reason."""
 
 
 class ConvertedForm(Message, frozen=True):
@@ -60,7 +60,7 @@ class ConvertedForm(Message, frozen=True):
 
 
 class Measured(Message, frozen=True):
-    """The cost of loading a model, or why it failed."""
+    """The cost of loading a model, or why loading failed."""
 
     load_s: float = 0.0
     load_mb: float = 0.0
@@ -86,11 +86,11 @@ class Conversion(Message, frozen=True):
     """Evidence about the smaller forms that were requested."""
     nan: Literal["accept", "refuse"] = "accept"
     required: tuple[str, ...] = ()
-    """Columns of numbers that no row may lack although others may."""
+    """Columns of numbers that no row may lack although others may be missing."""
     missing_text: tuple[tuple[str, str], ...] = ()
-    """(column, the text that stands for a missing one)."""
+    """(column, the text that replaces a missing one)."""
     classes: tuple[str, ...] = ()
-    """All that a classifier can answer, as text; empty: not known."""
+    """All classes that a classifier can answer, as text; empty: unknown."""
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}

@@ -1,9 +1,10 @@
-"""An estimator as parts that a converter knows, where scikit-learn has a wrapper that only chooses or hands on.
+"""Rewrites an estimator into parts that a converter knows, where scikit-learn has a wrapper that only chooses or
+delegates.
 
-Decides that a search is its best estimator, a frozen or self-trained estimator the one inside, a selection by an
-estimator, at the end of a pipeline, the selected columns and then that estimator, and boosting by categories a step
-that turns them into numbers and then trees. Refuses to change what it is given:
-parts that hold a rewritten one are copied.
+Decides that a search becomes its best estimator, and a frozen or self-trained estimator the one inside. A selection by
+an estimator, at the end of a pipeline, becomes the selected columns and then that estimator. Boosting by categories
+becomes a step that turns them into numbers, and then trees. Refuses to change what it is given: parts that hold a
+rewritten one are copied.
 """
 
 import copy
@@ -17,9 +18,9 @@ from contract.tensors import Array
 from controller.convert.own.category_sets import by_columns, splits_by_sets
 
 MAX_DEPTH = 16
-"""Estimators inside one another: deeper ones are left as they are, and their converter says what it thinks."""
+"""The depth of estimators inside one another; deeper ones stay unchanged, and their converter decides."""
 _NO_LAST_STEP = ("transformers_", "transformer_list")
-"""Attributes whose estimators are asked to transform, never to predict."""
+"""Attributes whose estimators transform and never predict."""
 
 
 class KeptColumns(BaseEstimator):
@@ -34,7 +35,7 @@ class KeptColumns(BaseEstimator):
 
 
 def rewritten(estimator: Any, *, last: bool = True, depth: int = 0) -> Any:
-    """Returns an estimator that answers the same. `last`: it is asked for its prediction."""
+    """Returns an estimator with the same answers. `last`: its prediction is used."""
     if depth > MAX_DEPTH or not hasattr(estimator, "get_params") or isinstance(estimator, type):
         return estimator
     inner = _INNER.get(type(estimator).__name__)
@@ -60,13 +61,13 @@ def _rewritten_value(name: str, value: Any, last: bool, depth: int) -> Any:
 
 
 def _selected_first(made: Any, last: bool) -> Any:
-    """A recursive selection: its columns, and then its estimator if it is asked for a prediction."""
+    """A recursive selection: its columns, and then its estimator if its prediction is used."""
     kept = KeptColumns(made.get_support())
     return Pipeline([("kept", kept), ("estimator", made.estimator_)]) if last and hasattr(made, "predict") else kept
 
 
 def _unflattened(made: Any, last: bool) -> Any:
-    made.flatten_transform = False  # it says how probabilities are transformed, which nobody asks for
+    made.flatten_transform = False  # it affects the transformed probabilities, which are not used
     return made
 
 

@@ -16,8 +16,8 @@ from controller.convert.memory import is_memory_fault
 from controller.convert.model_file import Model, size_of
 
 LARGE_BYTES = 64 * 2**20
-"""From this size on, weights are not packed anew for the processor: of 1 GiB that is a second GiB and 1.6 s. Answers
-then differ from those of a device in the last digits, as they do between two processors."""
+"""From this size on, weights are not packed again for the processor: for 1 GiB that takes a second GiB and 1.6 s.
+Answers then differ from those of a device in the last digits, as they do between two processors."""
 
 
 def open_session(model: Model) -> Any:

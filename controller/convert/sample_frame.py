@@ -26,16 +26,16 @@ class SampleFrame:
     columns: tuple[str, ...]
     as_matrix: bool
     stand_ins: Mapping[str, str] = field(default_factory=dict)
-    """By column, the text that stands for a missing one in ONNX, which knows no missing text."""
+    """By column, the text that replaces a missing one in ONNX, which has no missing text."""
     texts_alone: bool = False
-    """Whether the estimator is fed the texts of the one column as a list."""
+    """Whether the estimator gets the texts of the one column as a list."""
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
     def given(self) -> Any:
-        """The rows as the estimator is fed them."""
+        """Returns the rows in the form that the estimator gets."""
         return self.frame[self.columns[0]].to_numpy() if self.texts_alone else self.frame
 
     def arrays(self, real: str) -> dict[str, Array]:
@@ -66,7 +66,7 @@ class SampleFrame:
         return np.asarray(np.isnan(self.frame[:, self.columns.index(name)]))
 
     def has_text(self, name: str, text: str) -> bool:
-        """Whether a cell of a column holds this very text."""
+        """Whether a cell of a column holds exactly this text."""
         return bool((self.frame[name] == text).any())
 
     def is_real(self, name: str) -> bool:

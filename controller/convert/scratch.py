@@ -21,7 +21,7 @@ MAX_ENTRIES = 1000
 def scratch_directory(within: Path | None = None) -> Iterator[Path]:
     """Yields a new directory and removes it afterwards, with everything in it.
 
-    `within`: where it lies; None: where temporary files lie, which may be memory.
+    `within`: the parent directory; None: that of temporary files, which may be in memory.
     """
     directory = Path(tempfile.mkdtemp(prefix="edgeward-convert-", dir=within)).resolve()
     try:

@@ -42,9 +42,10 @@ register(KeptColumns, Own(selections.kept_columns, selections.support_kept))
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 _TEXT = {vectorizer: {"locale": "C.UTF-8"} for vectorizer in (CountVectorizer, TfidfVectorizer)}
-"""Letters are folded as in a locale that every system has: onnxruntime's default, en_US, is not on slim ones."""
+"""A locale for upper and lower case that every system has: onnxruntime's default, en_US, is missing on small
+systems."""
 WORDS = r"[\p{L}\p{N}_][\p{L}\p{N}_]+"
-"""scikit-learn's default pattern of words, in the regular expressions of onnxruntime, whose \\w knows ASCII alone."""
+"""scikit-learn's default pattern of words, in the regular expressions of onnxruntime, whose \\w matches ASCII only."""
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
 CAST: Precision = "float64 to the last step, which gets float32"
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64", CAST)
@@ -82,7 +83,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
         raise
     except (MissingShapeCalculator, MissingConverter) as error:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error, sample)) from None
-    except Exception as error:  # converters raise whatever their library raises
+    except Exception as error:  # converters raise the errors of their libraries
         raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error, sample)) from None
     onnx_model = without_unused_inputs(with_input_names(onnx_model, [name for name, _ in types]))
     if real_dtype(precision) == "float32":
@@ -91,7 +92,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
 
 
 def _option_sets(estimator: Any) -> list[dict[str, bool]]:
-    """Returns the options to try, in order: not every converter has every option, and says so."""
+    """Returns the options to try, in order: a converter without an option raises an error."""
     if not is_classifier(estimator):
         return [{}]
     margins = hasattr(estimator, "decision_function") and not hasattr(estimator, "predict_proba")
@@ -116,14 +117,16 @@ def _converted(model: Any, types: list[tuple[str, Any]], option_sets: list[dict[
 
 
 def _tokens(model: Any) -> dict[int, dict[str, str]]:
-    """Options of the vectorizers that find words by scikit-learn's default pattern."""
+    """Returns options of the vectorizers that find words by scikit-learn's default pattern."""
     return {
         id(part): {"locale": "C.UTF-8", "tokenexp": WORDS} for _, part in walk(model) if finds_words_by_default(part)
     }
 
 
 def _last(estimator: Any) -> Any:
-    """The last step of a pipeline, inside any nesting: some converters refuse options that a pipeline hands on."""
+    """Returns the last step of a pipeline, inside any nesting: some converters refuse options that a pipeline passes
+    on.
+    """
     return _last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
@@ -138,7 +141,7 @@ def _same_bytes(model: onnx.ModelProto) -> bytes:
 def _loadable(model: onnx.ModelProto) -> bytes:
     """Returns the first form of a double model that onnxruntime loads; BadInput `conversion_failed` if none does.
 
-    skl2onnx goes on from an ensemble in double here and in float there, and onnx does not infer which.
+    After an ensemble skl2onnx continues in double in some places and in float in others, and onnx does not infer which.
     """
     fault: BadInput | None = None
     for unknown in (TensorProto.DOUBLE, TensorProto.FLOAT):

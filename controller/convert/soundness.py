@@ -1,8 +1,8 @@
-"""What makes a model unfit whatever it was made from: answers of chance, answers that depend on the other rows, no
-numbers at all.
+"""What makes a model unfit whatever its origin: random answers, answers that depend on the other rows, answers that are
+all NaN.
 
-Decides by running it: twice, row by row against all rows, and by looking whether every number is NaN. Refuses to know
-which answers are right.
+Decides by running it twice, by comparing single rows with all rows, and by checking whether every number is NaN.
+Refuses to know which answers are right.
 """
 
 from typing import Any
@@ -16,23 +16,23 @@ from controller.convert.model_file import Model, scan_model
 from controller.convert.runs import run_rows
 
 MAX_ROWS = 16
-"""Rows that run alone: a model whose answers depend on the others shows it in the first few."""
+"""Rows that run alone: a model whose answers depend on other rows shows it in the first few."""
 RTOL = ATOL = 1e-4
-"""Rows alone and rows together may be added up in another order."""
+"""Rows alone and rows together may be summed in another order."""
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-"""Operators whose answers are of chance."""
+"""Operators with random answers."""
 
 
 def refuse_unsound(model: Model, session: Any, inputs: dict[str, Array]) -> list[Array]:
     """Returns the answers to `inputs`, outputs in the model's order. `session` is one of `model`.
 
-    BadInput `model_unsound` names the operators of chance, or says what rows alone answer.
+    BadInput `model_unsound` names the random operators, or says what rows alone answer.
     """
     names = [output.name for output in session.get_outputs()]
     first = run_rows(session, names, inputs)
-    again = run_rows(session, names, inputs)  # a new session would begin with the same chance
+    again = run_rows(session, names, inputs)  # a new session would begin with the same random numbers
     for name, want, got in zip(names, first, again, strict=True):
         if not _same(want, got):
             raise _unsound(f"output {name} differs between two runs of the same rows{_by_chance(model)}")

@@ -1,8 +1,8 @@
-"""The controller's side of the warm starter: begins it at the first conversion, asks it for children, ends it.
+"""The controller's side of the warm starter: starts it at the first conversion, requests children from it, ends it.
 
-Decides when a fresh child is better: a starter that has died, that may not fork, or that has died too often. Refuses
-to know what a child does. The children that measure time and memory are always fresh: in a fork, memory that the
-imports have freed would serve the model, and its cost would look smaller than it is on a device.
+Decides when a fresh child is better: if the starter has died, may not fork, or has died too often. Refuses to know what
+a child does. The children that measure time and memory are always fresh: in a fork, memory that the imports have freed
+would serve the model, and its cost would look smaller than it is on a device.
 """
 
 import logging
@@ -19,14 +19,14 @@ from controller.convert.warm_child import WarmChild
 
 CHILD, WARM = "controller.convert.start", "controller.convert.warm"
 IDLE_S = 600.0
-"""Seconds without a conversion after which a starter ends: it holds 250 MB, of which the next start costs 2 s."""
+"""Seconds without a conversion after which a starter ends: it holds 250 MB, and the next start takes 2 s."""
 MAX_CHILDREN = 100
-"""Children of one starter. They share its addresses in memory and its seed of hashes, which a hostile model can learn
-and tell; a fresh starter has others."""
+"""The most children of one starter. They share its memory addresses and its hash seed, which a hostile model can find
+out and reveal; a fresh starter has others."""
 MAX_DEATHS = 3
 """Starters that may die in a row, each time with a fresh child in place of its own; then all children are fresh."""
 NOWHERE = Path("/nonexistent")
-"""The home of a starter: it keeps nothing. Each of its children gets the directory of its conversion."""
+"""The home directory of a starter, which stores nothing. Each of its children gets the directory of its conversion."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -53,7 +53,7 @@ class Starter:
         return self._process.pid if self._process is not None else None
 
     async def convert(self, directory: Path, *, timeout_s: float, allowed_mb: int) -> None:
-        """Runs a conversion child in `directory`: a warm one, or a fresh one where the starter is gone.
+        """Runs a conversion child in `directory`: a warm one, or a fresh one if the starter is gone.
 
         BadInput as `children.run_child` says.
         """
@@ -63,7 +63,9 @@ class Starter:
             await convert_fresh(directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
 
     async def _converted(self, directory: Path, timeout_s: float, allowed_mb: int) -> bool:
-        """Whether a warm child has done it; False if there was none, or if it ended only because the starter did."""
+        """Returns whether a warm child has converted; False if there was none, or if it ended only because the starter
+        did.
+        """
         child = await self._child(directory)
         if child is None:
             return False
@@ -71,7 +73,7 @@ class Starter:
             await finish_child(child, directory=directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
         except BadInput:
             if not child.orphaned:
-                self.end()  # whoever can crash a child may try again, but not at the same addresses
+                self.end()  # a model that can crash a child may try again, but not at the same addresses
                 raise
         if child.orphaned:
             self._note_death()
@@ -82,7 +84,7 @@ class Starter:
         return True
 
     async def _child(self, directory: Path) -> WarmChild | None:
-        """Returns a child of the starter, which is begun if there is none; None if the starter is not to be had."""
+        """Returns a child of the starter, which is started if there is none; None if it cannot be started."""
         if self._process is not None and self._process.poll() is not None:
             self._note_death()
         if self.deaths >= MAX_DEATHS:
@@ -94,7 +96,7 @@ class Starter:
         self._children += 1
         try:
             return await WarmChild.ask(self._orders, directory, stuck=self._process.kill)
-        except OSError:  # it ended just now
+        except OSError:  # it has just ended
             self._note_death()
             return None
 
@@ -109,7 +111,7 @@ class Starter:
         self._children = 0
 
     def _note_death(self) -> None:
-        """Takes notice that the starter has ended, and counts it unless it had nothing to do."""
+        """Notes that the starter has ended, and counts it unless it had nothing to do."""
         process = self._process
         self.end()
         if process is not None and process.returncode != 0:
@@ -117,7 +119,7 @@ class Starter:
             _log.warning("the warm starter of conversions ended with %s: a fresh child instead", process.returncode)
 
     def end(self) -> None:
-        """Ends the starter and its children. The next conversion begins another one."""
+        """Ends the starter and its children. The next conversion starts another one."""
         if self._orders is not None:
             self._orders.close()
         if self._process is not None:

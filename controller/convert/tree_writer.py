@@ -1,10 +1,11 @@
 """Writes scikit-learn's trees into the attributes of an ONNX ensemble, in place of skl2onnx's own writer.
 
-skl2onnx writes for every node that a missing value goes to the right; scikit-learn learns the side. Of a forest that
-was fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree parts missing
-values from all others, skl2onnx searches for ever in float64. Decides thresholds so that ``x <= threshold`` answers as
-scikit-learn does, which rounds x to float32 first. Numbers of float64 models stay float64: as lists they were rounded.
-Refuses to know which estimator the tree is of. Source of what is replaced: skl2onnx/common/tree_ensemble.py, 1.20.
+skl2onnx writes for every node that a missing value goes right; scikit-learn learns the side. For a forest that was
+fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree separates missing
+values from all others, skl2onnx searches without end in float64. Decides thresholds so that ``x <= threshold`` answers
+as scikit-learn does, which rounds x to float32 first. Numbers of float64 models stay float64; in lists they would be
+rounded. Refuses to know to which estimator the tree belongs. Source of what is replaced:
+skl2onnx/common/tree_ensemble.py, 1.20.
 """
 
 import inspect
@@ -26,7 +27,7 @@ _DATA = ("nodes_values", "class_weights")
 
 
 def install() -> None:
-    """Puts the writers of this module in the place of skl2onnx's. Calling it again changes nothing."""
+    """Replaces skl2onnx's writers by those of this module. Calling it again changes nothing."""
     for module in _WRITERS:
         module.add_tree_to_attribute_pairs = add_tree
     random_forest.add_tree_to_attribute_pairs_hist_gradient_boosting = add_boosted_tree
@@ -116,7 +117,7 @@ def add_boosted_tree(  # noqa: PLR0917 - the signature is that of the function i
 
 
 def leaf_numbers(model: Any, name: str, dtype: Any) -> dict[str, Any]:
-    """Returns the attributes of a classifier that answers the number of the leaf that a row falls into."""
+    """Returns the attributes of a classifier that answers the number of the leaf into which a row falls."""
     tree = model.tree_
     attributes: dict[str, Any] = {"name": name, "post_transform": "NONE", **{key: [] for key in _NODES}}
     leaf = _write_nodes(attributes, tree, 0, _thresholds(tree, dtype))
@@ -129,7 +130,7 @@ def leaf_numbers(model: Any, name: str, dtype: Any) -> dict[str, Any]:
 
 
 def node_attributes() -> dict[str, list[Any]]:
-    """The attributes of an ensemble without a tree."""
+    """Returns the attributes of an ensemble without a tree."""
     return {key: [] for key in _NODES}
 
 
@@ -154,7 +155,7 @@ class _Nodes:
     left: Array
     right: Array
     missing: Array
-    """1 where a missing value goes to the left."""
+    """1 where a missing value goes left."""
 
 
 def _write_nodes(attributes: dict[str, Any], tree: Any, tree_id: int, thresholds: Array) -> Array:
@@ -180,7 +181,9 @@ def _write(attributes: dict[str, Any], nodes: _Nodes, tree_id: int) -> None:
 
 
 def _thresholds(tree: Any, dtype: Any) -> Array:
-    """The thresholds w with ``float32(x) <= threshold`` exactly where ``x <= w``, for x of `dtype`; float64."""
+    """Returns the thresholds w for which ``float32(x) <= threshold`` exactly if ``x <= w``, for x of
+    `dtype`; float64.
+    """
     thresholds = np.asarray(tree.threshold, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         below = thresholds.astype(np.float32)

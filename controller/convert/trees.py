@@ -34,11 +34,11 @@ class _Unsayable(Exception):
 
 
 def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> onnx.ModelProto:
-    """Returns the model with its ensembles in the new operator; the model itself where that is impossible or gains
+    """Returns the model with its ensembles in the new operator; the model itself if that is impossible or gains
     nothing.
 
-    Ensembles of double thresholds gain their answers: the old operator adds up in float32, and skl2onnx goes on in
-    double, so such models do not load. `unknown`: the element type of sums whose type cannot be inferred.
+    Ensembles with double thresholds answer only in this form: the old operator sums in float32, and skl2onnx continues
+    in double, so such models do not load. `unknown`: the element type of sums whose type cannot be inferred.
     """
     old = [node for node in model.graph.node if node.op_type in _OLD]
     types, declared = _types(model), _declared(model)
@@ -65,7 +65,9 @@ def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> o
 
 
 def _with_casts(model: onnx.ModelProto, declared: dict[str, int], unknown: int) -> onnx.ModelProto:
-    """Returns the model with the sums of the old operator, which are float32, in the type with which it goes on."""
+    """Returns the model with the sums of the old operator, which are float32, cast to the type in which
+    it continues.
+    """
     cast = onnx.ModelProto()
     cast.CopyFrom(model)
     del cast.graph.node[:]

@@ -1,7 +1,7 @@
-"""Turns for work that is dear: one after the other, and whoever waits too long is told to come again.
+"""Turns for costly work: one after the other; a caller that waits too long must come again.
 
-Decides for how long one waits. Refuses to know what the work is, and how many may wait: that is decided where they come
-in (`api.body`), before anything of theirs is read.
+Decides how long a caller waits. Refuses to know what the work is, and how many may wait: `api.body` decides that before
+it reads anything of a request.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from contract.errors import Code, WorldError
 
 AT_ONCE = 1
-"""Conversions at once: one fills a core and may take `convert.memory_mb`."""
+"""Conversions at a time: one uses a core and may take `convert.memory_mb`."""
 WAIT_S = 120.0
-"""A client of ours waits longer than this for its answer; a proxy before it often does not."""
+"""Seconds. Our own client waits longer than this for its answer; a proxy before it often does not."""
 
 
 class Turns:
@@ -25,7 +25,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One turn; WorldError `busy` if it does not come in time."""
+        """Waits for one turn; WorldError `busy` if it does not come in time."""
         await self._wait()
         try:
             yield

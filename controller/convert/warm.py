@@ -1,8 +1,8 @@
 """The warm starter: ``python -I -m controller.convert.warm IDLE_S``. It imports once what a conversion child imports.
 
-Decides that it reads no byte of a model and makes no session: it forks a child for each directory that it is told on
-its standard input, which is a socket, and says how the child ended. Each child confines itself as a fresh one does.
-The starter ends when the controller hangs up, and when nobody has asked for `IDLE_S` seconds; its children end with it.
+Decides that it reads no byte of a model and makes no session. It forks a child for each directory that it receives on
+its standard input, which is a socket, and reports how the child ended. Each child confines itself as a fresh one does.
+The starter ends when the controller disconnects, or after `IDLE_S` seconds without a request; its children end with it.
 Refuses to know what a conversion is.
 """
 
@@ -41,10 +41,10 @@ class _Running:
 
 
 def main() -> None:
-    """Forks children until the controller hangs up or has nothing more to ask for."""
+    """Forks children until the controller disconnects or has been idle for too long."""
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         sys.exit(THREADED)
-    gc.freeze()  # a collection in a child would copy every page that it looks at
+    gc.freeze()  # a collection in a child would copy every page that it reads
     with socket.socket(fileno=0) as orders, selectors.DefaultSelector() as selector:
         _Starter(orders, selector, float(sys.argv[1])).run()
 
@@ -73,7 +73,7 @@ class _Starter:
                     break  # its other event, if there is one, is out of date
 
     def _accept(self) -> bool:
-        """Starts the child that was asked for. False once the controller has hung up."""
+        """Starts the requested child. False once the controller has disconnected."""
         order, descriptors, _, _ = socket.recv_fds(self._orders, MAX_PATH_BYTES, 3)
         if not order:
             return False
@@ -90,7 +90,7 @@ class _Starter:
         return True
 
     def _tell_end(self, running: _Running) -> None:
-        _kill(running.pid)  # whatever is left of its group: the child itself is not reaped yet
+        _kill(running.pid)  # ends the rest of its group: the child itself is not reaped yet
         _, status = os.waitpid(running.pid, 0)
         self._selector.unregister(running.ended_fd)
         os.close(running.ended_fd)
@@ -103,7 +103,7 @@ class _Starter:
 
 
 def _kill(pid: int) -> None:
-    """Kills a child that is not reaped, and its group: a child that has just begun leads none yet."""
+    """Kills a child that is not reaped, and its group: a child that has just started has no group yet."""
     os.kill(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def _become_child(directory: str, output: list[int], starter: int) -> NoReturn:
 
 
 def _keep_only(output: list[int]) -> None:
-    """Leaves three descriptors open, as a fresh child has them: nothing to read, and the two streams."""
+    """Leaves three descriptors open, as a fresh child has them: an empty input, and the two output streams."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, descriptor in enumerate((nothing, *output)):
         os.dup2(descriptor, number)
@@ -139,11 +139,11 @@ def _keep_only(output: list[int]) -> None:
 
 
 def _surround(directory: str) -> None:
-    """Sets what a fresh child finds new: its home, its temporary directory, and random numbers of its own."""
+    """Sets what a fresh child gets new: its home, its temporary directory, and random numbers of its own."""
     os.environ.update(HOME=directory, TMPDIR=directory)
     tempfile.tempdir = None
     random.seed()
-    np.random.seed()  # models without a `random_state` draw from this one
+    np.random.seed()  # models without a `random_state` use this generator
 
 
 if __name__ == "__main__":

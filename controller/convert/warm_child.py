@@ -13,11 +13,13 @@ from pathlib import Path
 from controller.convert.starter_words import EXIT_CODE
 
 KILL_S = 5.0
-"""Seconds in which a child that is to be killed must be gone; then the starter is killed, and the kernel ends both."""
+"""Seconds in which a child must end after it is killed; then the starter is killed, and the kernel ends both."""
 
 
 class WarmChild:
-    """A conversion in a child of the starter. The socket `reins` is half closed to kill it, and says how it ended."""
+    """A conversion in a child of the starter. The socket `reins` is half closed to kill the child, and reports how it
+    ended.
+    """
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class WarmChild:
         return cls(streams, await asyncio.open_connection(sock=ours), stuck)
 
     async def wait(self) -> int:
-        """Waits for the end. Returns the exit code, or below zero the signal that ended it."""
+        """Waits for the end. Returns the exit code, or minus the number of the signal that ended it."""
         said = await self._said.read(EXIT_CODE.size)
         if self._last_resort is not None:
             self._last_resort.cancel()

@@ -1,1 +1,3 @@
-"""What has moved, how good a model still is as far as can be told, and what people are asked: counts in, words out."""
+"""What has moved, the estimated quality of a model, and the rows that people are asked to label: counts
+in, words out.
+"""

@@ -1,8 +1,8 @@
-"""Trial against control: what devices with a release meet, beside what the others met in the same hours.
+"""Trial against control: data of devices with a release, compared with those of the others in the same hours.
 
-Devices are exchanged at random within their kind, because rows of one device are not independent. Source: Fisher, "The
-Design of Experiments", 1935. Decides the probability that chance shows as much. Refuses to know how a release is
-judged.
+Devices are exchanged at random within their stratum, because rows of one device are not independent. Source: Fisher,
+"The Design of Experiments", 1935. Decides the probability that chance alone gives such a distance. Refuses to know how
+a release is judged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,18 +15,18 @@ from controller.drift.distance import MIN_ROWS, apart
 from controller.drift.shape import Shape
 
 CHOICES = 999
-"""Random exchanges: the smallest probability that can be told is 1 in 1,000."""
+"""Random exchanges: the smallest probability that they can show is 1 in 1,000."""
 MIN_DEVICES = 2
-"""On each side: one device differs from others by where it stands."""
+"""The fewest devices on each side: a single device differs from others by its place."""
 
 
 class Between(msgspec.Struct, frozen=True):
-    """How far trial and control lie apart in one column."""
+    """The distance between trial and control in one column."""
 
     what: str
     distance: float
     probability: float
-    """That exchanged devices lie as far apart."""
+    """The probability that exchanged devices lie as far apart."""
     trial: int
     control: int
 
@@ -34,9 +34,7 @@ class Between(msgspec.Struct, frozen=True):
 def same_hours(
     trial: Iterable[tuple[str, float, Shape]], control: Iterable[tuple[str, float, Shape]]
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Shapes by device, of those stretches of time alone in which both sides have rows; rows are (device, start,
-    shape).
-    """
+    """Returns shapes by device, only of intervals in which both sides have rows; rows are (device, start, shape)."""
     ours, theirs = list(trial), list(control)
     both = {start for _, start, _ in ours} & {start for _, start, _ in theirs}
     return _by_device(ours, both), _by_device(theirs, both)
@@ -45,7 +43,9 @@ def same_hours(
 def between(
     trial: Mapping[str, Shape], control: Mapping[str, Shape], kinds: Mapping[str, str], random: np.random.Generator
 ) -> list[Between]:
-    """Columns by how unlikely the distance between both sides is by chance. `kinds` says which devices are alike."""
+    """Returns columns with the probability that chance alone gives their distance, smallest first. `kinds`: the stratum
+    of each device.
+    """
     columns = sorted({name for shape in trial.values() for name in shape.features})
     found = [one for name in columns if (one := _of_column(name, trial, control, kinds, random)) is not None]
     return sorted(found, key=lambda each: (each.probability, -each.distance, each.what))

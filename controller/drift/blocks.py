@@ -1,6 +1,6 @@
-"""Shapes in blocks of time that have the same phase: each begins at the same hour of the week, weeks apart.
+"""Shapes in blocks of time with the same phase: each begins at the same hour of the week, weeks apart.
 
-Decides which rows make a block, and that only devices count which are in the newest block and in an older one: a fleet
+Decides which rows form a block. Only devices count that are in the newest block and in an older one, because a fleet
 that grows has not moved. Refuses to know what a difference means.
 """
 
@@ -16,7 +16,7 @@ from controller.drift.shape import Shape
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
 MAX_BLOCKS = 57
-"""Blocks of a week: a year and five weeks, so that the same season is among them."""
+"""The most blocks of a week: a year and five weeks, so that the same season is included."""
 
 Row = tuple[str, int, float, Shape]
 """(device, release, start in seconds since 1970, shape)"""
@@ -34,7 +34,7 @@ class Blocks:
 
     @property
     def devices(self) -> int:
-        """How many devices count."""
+        """The number of devices that count."""
         return len(self.newest)
 
     def counts(self, name: str) -> Array:
@@ -45,7 +45,7 @@ class Blocks:
         return np.array(rows, dtype=np.float64).reshape(len(rows), bins)
 
     def columns(self) -> list[str]:
-        """Columns that the newest block has counts of."""
+        """Columns for which the newest block has counts."""
         return list(self.by_block[0].features) if 0 in self.by_block else []
 
     def _of(self, at: int, name: str) -> tuple[int, ...]:
@@ -54,7 +54,7 @@ class Blocks:
 
 
 def block_of(start: float, now: float, span_s: float) -> int | None:
-    """The block in which a row lies, 0 the newest; None for one between blocks, after `now` or too old."""
+    """Returns the block of a row, 0 the newest; None for a row between blocks, after `now` or too old."""
     every_s = math.ceil(span_s / WEEK_S) * WEEK_S
     at, within_s = divmod(now - start, every_s)
     if within_s == 0 and at > 0:
@@ -65,9 +65,9 @@ def block_of(start: float, now: float, span_s: float) -> int | None:
 def blocks_of(
     rows: Iterable[Row], now: float, span_s: float, release: int, alike: frozenset[int] = frozenset()
 ) -> Blocks:
-    """Adds rows of a release up by block, and the inputs of releases that count `alike`: by the same bins.
+    """Sums rows of a release, and the inputs of releases that count `alike`: with the same bins.
 
-    What others have answered says nothing of this release.
+    The answers of other releases say nothing about this one.
     """
     placed = [
         (block, device, shape if found == release else Shape(features=shape.features, breaches=shape.breaches))

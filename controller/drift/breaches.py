@@ -1,4 +1,4 @@
-"""Breaches of the data contract as rates: per column and kind, for a model and for each device.
+"""Breaches of the data contract as rates: by column and kind, for a model and for each device.
 
 Decides the rate and its interval. Refuses to know what a column may hold: the manifest's golden set says that.
 """
@@ -12,9 +12,9 @@ from contract.row_contract import BREACHES
 from controller.drift.shape import Shape
 
 CONFIDENCE_Z = 2.576
-"""99 %: several columns and kinds are looked at."""
+"""99 %, because several columns and kinds are tested."""
 LIMIT = 0.01
-"""The rate of breaches that is nobody's chance: within its margin the contract lets one cell in 7,000 out."""
+"""A rate of breaches that chance does not explain: within its margin the contract has one cell in 7,000 outside."""
 MAX_DEVICES_NAMED = 10
 
 
@@ -29,11 +29,11 @@ class BreachRate(msgspec.Struct, frozen=True):
     low: float
     high: float
     devices: Mapping[str, float]
-    """Rates of the devices with the most, by name."""
+    """The highest rates of devices, by name."""
 
     @property
     def is_beyond(self) -> bool:
-        """Whether it is surely above `LIMIT`."""
+        """Whether the whole interval lies above `LIMIT`."""
         return self.low > LIMIT
 
 
@@ -78,5 +78,5 @@ def interval(hits: int, total: int, z: float = CONFIDENCE_Z) -> tuple[float, flo
 
 
 def devices_beyond(rates: Iterable[BreachRate]) -> int:
-    """How many devices are above the limit in a rate that is."""
+    """Returns how many devices are above the limit in a rate that is."""
     return len({device for each in rates if each.is_beyond for device, rate in each.devices.items() if rate > LIMIT})

@@ -1,8 +1,9 @@
-"""How far a distribution has moved, beside how far its own past moved: blocks of the reference give the threshold.
+"""How far a distribution has moved, compared with how far it moved in the past: blocks of the reference give the
+threshold.
 
-Rows of sensors are not independent, so a threshold by their number alarms nearly always. Here a block of time is one
-observation: each past block is held against the blocks before it as the newest one is, and that is how much the world
-moves by itself. Decides distances and limits. Refuses to know what the counts are of.
+Rows of sensors are not independent, so a threshold from their number alarms nearly always. Here a block of time is one
+observation. Each past block is compared with the blocks before it as the newest one is, which shows how much the world
+moves by itself. Decides distances and limits. Refuses to know what the counts mean.
 """
 
 import math
@@ -15,17 +16,18 @@ from contract.sequential import student_distance
 from contract.tensors import Array
 
 REFERENCE_BLOCKS = 8
-"""Blocks before one that are its reference: the season of the moment."""
+"""The blocks before a block that are its reference: the same season."""
 YEAR_BLOCKS = (49, 50, 51, 52, 53, 54, 55)
-"""Blocks that are its reference as well where they are there: the same season a year ago, in weeks."""
+"""The blocks of a year ago, in weeks, that are also its reference if they exist: the same season a year before."""
 MIN_PAST = 4
-"""Past blocks with a distance of their own that a limit needs: with fewer, nobody knows how much the world moves."""
+"""The fewest past blocks with a distance that a limit needs: with fewer, the usual movement is unknown."""
 MIN_ROWS = 50
-"""Of a block: the shape of fewer rows is chance."""
+"""The fewest rows of a block: the shape of fewer rows is chance."""
 FALSE_MARKS = 0.01
-"""The chance that a quiet column of one block is marked. A model with ten columns is then marked in one week in ten."""
+"""The probability that an unchanged column of one block is marked. A model with ten columns is then marked in one week
+in ten."""
 MIN_SPREAD = 0.1
-"""The least standard deviation of a distance's logarithm: a past that moved alike again and again promises nothing."""
+"""The smallest standard deviation of a distance's logarithm: a past with equal distances promises nothing."""
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -33,14 +35,15 @@ class Moved(msgspec.Struct, frozen=True):
 
     distance: float
     usual: float | None
-    """The median of what the past blocks moved by; None where there are too few."""
+    """The median movement of the past blocks; None if there are too few."""
     limit: float | None
-    """What the past explains; None where there are too few blocks."""
+    """The limit that the past explains; None if there are too few blocks."""
     rows: int
     rows_effective: float
-    """How many independent rows a block of this column is worth, by how much blocks differ."""
+    """The number of independent rows to which a block of this column is equivalent, judged by how much blocks
+    differ."""
     bin: int
-    """The bin that has gained the most."""
+    """The bin whose fraction has grown most."""
     gained: float
     """By how much, as a fraction of all rows."""
 
@@ -51,14 +54,14 @@ class Moved(msgspec.Struct, frozen=True):
 
     @property
     def rank(self) -> float:
-        """What is sorted by: how far beyond the limit, or the bare distance where there is none."""
+        """The sort key: how far beyond the limit, or only the distance if there is none."""
         return self.distance / self.limit if self.limit else self.distance
 
 
 def moved(blocks: Array) -> Moved | None:
-    """Holds the newest block against those before it. `blocks`: counts, shape (blocks, bins), the newest first.
+    """Compares the newest block with those before it. `blocks`: counts, shape (blocks, bins), the newest first.
 
-    None where the newest block has too few rows, or nothing is before it.
+    None if the newest block has too few rows, or no block is before it.
     """
     rows = blocks.sum(axis=1)
     known = rows >= MIN_ROWS
@@ -86,7 +89,7 @@ def moved(blocks: Array) -> Moved | None:
 
 
 def apart(ours: Array, theirs: Array) -> float:
-    """The fraction of rows that lie in other bins: total variation of two vectors that each sum to 1."""
+    """Returns the fraction of rows that lie in other bins: total variation of two vectors that each sum to 1."""
     return float(np.abs(ours - theirs).sum() / 2)
 
 
@@ -102,9 +105,10 @@ def _reference(ratios: Array, known: Array, at: int) -> Array:
 
 
 def _limit(past: Array, fewer: float, least: float) -> float:
-    """The distance that a further block of the same past exceeds with `FALSE_MARKS`; distances are log-normal.
+    """Returns the distance that a further block of the same past exceeds with `FALSE_MARKS`; distances are log-normal.
 
-    `fewer`: so much further a block of fewer rows lies by chance. It is never below `least`, nor above 1: all rows.
+    `fewer`: the additional distance of a block with fewer rows by chance. The limit is never below `least`, nor above
+    1, which is all rows.
     """
     logs = np.log(np.maximum(past, 1e-6))
     spread = max(float(logs.std(ddof=1)), MIN_SPREAD) * math.sqrt(1 + 1 / len(logs))
@@ -113,16 +117,16 @@ def _limit(past: Array, fewer: float, least: float) -> float:
 
 
 def _chance(ratios: Array, rows: float) -> float:
-    """The distance that as many independent rows exceed with `FALSE_MARKS`: no past is quieter than chance.
+    """Returns the distance that as many independent rows exceed with `FALSE_MARKS`: no limit is below chance.
 
-    The mean of each bin's distance is that of a normal one, and a single row moves the whole by 1 / rows at most.
+    The mean of each bin's distance is that of a normal variable, and a single row moves the whole by at most 1 / rows.
     """
     middle = float(np.sqrt(ratios * (1 - ratios) * 2 / math.pi / rows).sum()) / 2
     return min(1.0, middle + NormalDist().inv_cdf(1 - FALSE_MARKS) / (2 * math.sqrt(rows)))
 
 
 def _effective(ratios: Array, rows: float) -> float:
-    """Of independent rows the ratio of a bin varies by p (1 - p) / n from block to block: solved for n over all bins.
+    """For independent rows the ratio of a bin varies by p (1 - p) / n from block to block: solved for n over all bins.
 
     Source: the design effect of Kish, "Survey Sampling", 1965.
     """

@@ -1,9 +1,9 @@
-"""Fairness between groups over time, by the definitions and names of Fairlearn, from counts that devices send.
+"""Fairness between groups over time, with the definitions and names of Fairlearn, from counts of devices.
 
 Rows of one device are not independent: the variance of a rate is that of a ratio over devices, never below the binomial
-one. Groups with few rows are suppressed: what is said of them would be chance, and might be about one person. Source:
+one. Groups with few rows are suppressed: their figures would be chance, and might be about one person. Source:
 Fairlearn, `fairlearn.metrics`; Cochran, "Sampling Techniques", 1977 (ratio estimates over clusters). Decides rates,
-intervals and suppression. Refuses to know which group deserves what.
+intervals and suppression. Refuses to know which differences are fair.
 """
 
 import math
@@ -18,14 +18,14 @@ from controller.drift.shape import Shape
 from controller.gates.fairness import MEASURES
 
 MIN_GROUP_ROWS = 30
-"""As the gate before release has it; smaller groups are counted and not shown."""
+"""The same limit as in the gate before release; smaller groups are counted and not shown."""
 CONFIDENCE = 0.95
 _RATES = {"selection": (0, 1), "true_positive": (2, 3), "false_positive": (4, 5)}
 """By name of a rate, which of a group's six counts are its rows and its hits."""
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """One rate of one group; None where no row of the group is of its kind."""
+    """One rate of one group; None if no row of the group counts for it."""
 
     value: float | None
     low: float | None
@@ -34,7 +34,7 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class GroupRates(msgspec.Struct, frozen=True):
-    """What one group got."""
+    """The rates of one group."""
 
     value: str
     rows: int
@@ -117,7 +117,9 @@ def _measures(groups: Sequence[GroupRates]) -> dict[str, float]:
 
 
 def _difference(groups: Sequence[GroupRates]) -> Rate:
-    """The demographic parity difference: what the intervals of the two groups furthest apart leave of it, and add."""
+    """Returns the demographic parity difference, with an interval from the intervals of the two groups
+    furthest apart.
+    """
     known = [
         (rate.value, rate.low, rate.high)
         for rate in (group.selection for group in groups)

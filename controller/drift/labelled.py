@@ -1,4 +1,4 @@
-"""Captured rows that have a label, as blocks of calibration: per bin of confidence, rows and right ones.
+"""Captured rows with a label, as blocks of calibration: per bin of confidence, all rows and right rows.
 
 Decides which rows count. Refuses to know where they are kept and who gave the label.
 """
@@ -14,17 +14,18 @@ from controller.drift.breaches import BreachRate, interval
 from controller.drift.quality import Labelled
 
 MIN_UNKNOWN = 3
-"""Labels of no known class in one block that are no single spelling mistake."""
+"""The number of labels of no known class in one block that is more than single spelling mistakes."""
 
 
 def labelled_blocks(
     rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, release: int, classes: Collection[Answer] = ()
 ) -> list[Labelled | None]:
-    """Blocks with labels, the newest first; index 0 is the block that is estimated now. None: no label in it.
+    """Returns the blocks with labels, the newest first; index 0 is the block that is estimated now. None: no label in
+    it.
 
-    `classes`: the plain labels that versions of the model answer; rows with another label are left out. Empty: nobody
-    knows, and all count. Rows that were captured as hard count as well: among rows of one confidence they are as right
-    as others.
+    `classes`: the plain labels that versions of the model answer; rows with another label are left out. Empty: classes
+    are unknown, and all rows count. Rows that were captured as hard count as well: among rows of one confidence they
+    are as often right as others.
     """
     counts = np.zeros((MAX_BLOCKS, 2, len(edges) + 2))
     met = blocks.counts("")
@@ -44,8 +45,8 @@ def labelled_blocks(
 def unknown_label_rates(
     rows: Iterable[CapturedRow], release: int, blocks: Blocks, classes: Collection[Answer]
 ) -> list[BreachRate]:
-    """How many labels of the newest block are of no known class, as a breach of the data contract; empty for fewer
-    than `MIN_UNKNOWN`, and where no classes are known.
+    """Returns the rate of labels of no known class in the newest block, as a breach of the data contract; empty for
+    fewer than `MIN_UNKNOWN`, and if no classes are known.
     """
     newest = [
         row.label
@@ -61,7 +62,7 @@ def unknown_label_rates(
 
 
 def is_right(row: CapturedRow) -> bool | None:
-    """Whether the answer equals the label; None where there is no usable label, or no answer."""
+    """Whether the answer equals the label; None without a usable label, or without an answer."""
     if row.label is None or row.value is None or settle_label(row.label, regression=False) in (None, Unusable.LABEL):
         return None
     return same_label(row.value, row.label)

@@ -1,12 +1,12 @@
 """How often a classifier is right, estimated from its confidence, and whether that estimate can be relied on.
 
-Confidence is calibrated by rows that have labels: among rows of one confidence, how many were right. The estimate of a
-block without labels is then what its own confidences promise. Source: Kuleshov, Liang, "Calibrated and Reliable
-Probabilities", and NannyML's confidence-based performance estimation (CBPE). It sees a world whose rows change, and not
-one in which the same rows mean something else. Therefore each block with labels is first estimated as if it had none:
-the errors of these estimates are the interval of the next one, and the estimate is valid only while they are small and
-the newest lies within the interval of those before it. Decides the estimate and its flag. Refuses to know where labels
-come from.
+Confidence is calibrated with rows that have labels: among rows of one confidence, how many were right. The estimate of
+a block without labels follows from its own confidences. Source: Kuleshov, Liang, "Calibrated and Reliable
+Probabilities", and NannyML's confidence-based performance estimation (CBPE). It notices when rows change, but not when
+the same rows begin to mean something else. Therefore each block with labels is first estimated as if it had none: the
+errors of these estimates give the interval of the next one. The estimate is valid only while they are small and the
+newest lies within the interval of those before it. Decides the estimate and its flag. Refuses to know where labels come
+from.
 """
 
 import math
@@ -22,18 +22,20 @@ from contract.tensors import Array
 CALIBRATION_BLOCKS = 12
 """Blocks with labels that calibrate and that give the errors: a quarter of a year, if they are weeks."""
 MIN_CALIBRATION = 4
-"""Blocks that calibrate before an estimate is made, and estimates before one has an interval."""
+"""The fewest blocks that calibrate before an estimate is made, and the fewest estimates before one has an interval."""
 MIN_LABELS = 20
-"""Labels of a block: a day of the label budget. Fewer say nothing of its error."""
+"""The fewest labels of a block: a day of the label budget. Fewer say nothing about its error."""
 PRIOR_ROWS = 2.0
-"""Rows that are as right as their confidence says, added to each bin: one without labels is believed."""
+"""Rows that are as often right as their confidence says, added to each bin: a bin without labels is taken at its
+word."""
 CONFIDENCE = 0.95
 MAX_HALF_WIDTH = 0.05
-"""The widest interval of a valid estimate, to each side: one that may be wrong by more cannot tell a loss of 5 points.
-With it 98 % of the valid weeks of a quiet fleet of 50 devices are within 3 points, and Beijing's air is never valid."""
+"""The widest interval of a valid estimate, to each side: a wider one cannot show a loss of 5 points. With it 98 % of
+the valid weeks of an unchanged fleet of 50 devices are within 3 points, and the air quality of Beijing (a benchmark) is
+never valid."""
 EXCESS = 0.25
-"""How many standard deviations of its own chance the spread of errors is taken larger than it was measured: with none a
-quiet fleet alarms now and then, with half of one few estimates are ever valid (`make bench ONLY=drift`)."""
+"""How many standard deviations of its own chance are added to the measured spread of errors. With none, an unchanged
+fleet alarms now and then; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -42,9 +44,9 @@ class Labelled(msgspec.Struct, frozen=True):
     rows: Array
     """Rows with a label."""
     right: Array
-    """Of them, those that were right."""
+    """Of those, the rows that were right."""
     met: Array
-    """All rows, with a label or without: people are asked about unsure rows more often than about others."""
+    """All rows, with or without a label: people are asked about unsure rows more often than about others."""
 
     @property
     def accuracy(self) -> float:
@@ -53,19 +55,21 @@ class Labelled(msgspec.Struct, frozen=True):
 
 
 class QualityEstimate(msgspec.Struct, frozen=True):
-    """The accuracy of the newest block without its labels; value, low and high are None where it can't be told."""
+    """The estimated accuracy of the newest block, without its labels; value, low and high are None if there is no
+    estimate.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     valid: bool
     why: str
-    """Why it is not valid, in words; of a valid one what it rests on."""
+    """Why it is not valid, in words; for a valid one, the data behind it."""
     rows: int = 0
     labels: int = 0
     """Labels of the blocks by which it was calibrated."""
     usual: float | None = None
-    """How often the model was right in those blocks, of all their rows."""
+    """The accuracy of the model in those blocks, over all their rows."""
 
 
 class _Calibration(msgspec.Struct, frozen=True):
@@ -73,18 +77,18 @@ class _Calibration(msgspec.Struct, frozen=True):
     variance: Array
 
     def of(self, counts: Array) -> tuple[float, float]:
-        """(accuracy that rows of these confidences promise, variance of that by the labels that calibrate)."""
+        """Returns (the accuracy that these confidences predict, its variance from the calibrating labels)."""
         ratios = counts / counts.sum()
         return float(ratios @ self.right), float(ratios**2 @ self.variance)
 
 
 def cannot_be_told(why: str) -> QualityEstimate:
-    """No estimate, and why."""
+    """Returns an estimate without a value, with the reason."""
     return QualityEstimate(None, None, None, valid=False, why=why)
 
 
 def middles(edges: Sequence[float]) -> Array:
-    """The confidence that a bin stands for, shape (bins,): missing, between edges, above the last."""
+    """Returns the confidence that represents a bin, shape (bins,): missing, between edges, above the last."""
     inner = [(low + high) / 2 for low, high in zip((0.0, *edges), (*edges, 1.0), strict=True)]
     return np.array([0.0, *inner])
 
@@ -93,7 +97,7 @@ def estimate(now: Array, past: Sequence[Labelled | None], promised: Array) -> Qu
     """Estimates the accuracy of the newest block. `now`: rows per bin of confidence, shape (bins,).
 
     `past`: blocks before it, the newest first, None for one without enough labels. `promised`: by bin, the confidence
-    that it stands for.
+    that represents it.
     """
     labelled = [each for each in past if each is not None and each.rows.sum() >= MIN_LABELS]
     if now.sum() < MIN_LABELS:
@@ -123,7 +127,7 @@ def estimate(now: Array, past: Sequence[Labelled | None], promised: Array) -> Qu
 
 
 def _told(labelled: Sequence[Labelled]) -> range:
-    """Blocks that can be estimated from those before them, the newest first."""
+    """Returns the blocks that can be estimated from those before them, the newest first."""
     return range(min(CALIBRATION_BLOCKS, len(labelled) - MIN_CALIBRATION))
 
 
@@ -135,13 +139,13 @@ def _calibrated(blocks: Sequence[Labelled], promised: Array) -> _Calibration:
 
 
 def _error(block: Labelled, before: Sequence[Labelled], promised: Array) -> tuple[float, float]:
-    """(estimate less truth on the rows with labels, variance of that if nothing but chance were between them)."""
+    """Returns (estimate minus truth on the rows with labels, the variance of that by chance alone)."""
     value, unsure = _calibrated(before, promised).of(block.rows)
     return value - block.accuracy, value * (1 - value) / float(block.rows.sum()) + unsure
 
 
 def _usual(labelled: Sequence[Labelled], errors: Sequence[tuple[float, float]], promised: Array) -> float:
-    """How often the model was right among all rows of past blocks: estimates, put right by what labels said."""
+    """Returns the accuracy over all rows of past blocks: their estimates, corrected by labels."""
     found = []
     for at, (error, _) in enumerate(errors):
         before = labelled[at + 1 : at + 1 + CALIBRATION_BLOCKS]
@@ -150,7 +154,7 @@ def _usual(labelled: Sequence[Labelled], errors: Sequence[tuple[float, float]], 
 
 
 def _half(errors: Sequence[tuple[float, float]], chance: float) -> float:
-    """Half the interval: what errors spread beyond chance, and the chance of the block itself."""
+    """Returns half the interval: the spread of errors beyond chance, and the chance of the block itself."""
     usual = float(np.mean([variance for _, variance in errors]))
     spread = float(np.mean([error**2 - variance for error, variance in errors]))
     beyond = max(0.0, spread) + EXCESS * usual * math.sqrt(2 / len(errors))

@@ -1,6 +1,6 @@
-"""All that is said of one version's drift: what moved, where, estimated quality, breaches, trial beside control.
+"""The report of one version's drift: what moved, where, estimated quality, breaches, trial compared with control.
 
-Decides what is looked at, from rows and labels that are handed in. Refuses to know where they are kept.
+Decides what is examined, from rows and labels that are handed in. Refuses to know where they are kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ DEFAULT_DAYS = 7
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A rollout that runs: which release it brings, to which devices, and since when."""
+    """A running rollout: which release it brings, to which devices, and since when."""
 
     rollout: str
     release: int
@@ -43,27 +43,27 @@ class Facts(msgspec.Struct, frozen=True):
     task: Task
     reference: Reference
     alike: frozenset[int]
-    """Releases whose inputs are counted by the same bins."""
+    """Releases whose inputs are counted with the same bins."""
     kinds: Mapping[str, str]
-    """By device, its kind."""
+    """By device, its stratum."""
     labelled: Sequence[CapturedRow]
     trial: Trial | None
     fairness_limit: float | None
     now: float
     span_s: float
     classes: frozenset[Answer] = frozenset()
-    """Plain labels that a version of the model answers; empty where the version's classes are not known."""
+    """Plain labels that any version of the model answers; empty if the classes of the version are not known."""
 
 
 class DriftReport(msgspec.Struct, frozen=True):
-    """What there is to say of one version."""
+    """The report of one version."""
 
     model: str
     release: int
     days: float
     devices: int
     says: str
-    """What has moved most, and how much its own past moved."""
+    """The sentence that says what has moved most, and how much it moved in the past."""
     moved: tuple[Ranked, ...]
     by_device: tuple[DeviceMoved, ...]
     by_kind: tuple[DeviceMoved, ...]
@@ -71,18 +71,18 @@ class DriftReport(msgspec.Struct, frozen=True):
     breaches: tuple[BreachRate, ...]
     fairness: tuple[Fairness, ...]
     trial: str
-    """The rollout whose devices are held beside the others; empty: none runs, or it counts by other bins."""
+    """The rollout whose devices are compared with the others; empty: none runs, or it counts with other bins."""
     trial_beside_control: tuple[Between, ...]
     signals: tuple[Signal, ...]
 
 
 def since_of(now: float, span_s: float) -> float:
-    """From when on rows are needed."""
+    """Returns from when on rows are needed."""
     return now - MAX_BLOCKS * max(WEEK_S, span_s)
 
 
 def report_of(facts: Facts, rows: Sequence[Row]) -> DriftReport:
-    """Looks at all."""
+    """Makes the report."""
     blocks = blocks_of(rows, facts.now, facts.span_s, facts.release, facts.alike)
     here = _newest(rows, facts)
     classifies = facts.task == "classification"
@@ -121,7 +121,7 @@ _WITHOUT: Mapping[Task, str] = {
 
 
 def _newest(rows: Sequence[Row], facts: Facts) -> dict[str, Shape]:
-    """By device, what the version met in the newest block, whether the device has a past or not."""
+    """Returns by device the data of the version in the newest block, whether or not the device has a past."""
     found: dict[str, Shape] = {}
     for device, release, start, shape in rows:
         if release == facts.release and facts.now - facts.span_s <= start < facts.now:

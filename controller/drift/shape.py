@@ -1,6 +1,7 @@
-"""What one version met and answered in a stretch of time: counts per bin, answers, breaches, groups, which add up.
+"""The inputs and answers of one version in an interval of time: counts per bin, answers, breaches, groups. Counts are
+added.
 
-Decides what is added up and how many names are kept. Refuses to know where rows lie and what a difference means.
+Decides what is summed and how many names are kept. Refuses to know where rows are kept and what a difference means.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ ByName = Mapping[str, tuple[int, ...]]
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
-    """Counts of one version, of one device or of several added up."""
+    """Counts of one version on one device, or the sum over several."""
 
     features: ByName = {}
     """Inputs by column: counts per bin of the golden set's reference."""
@@ -38,7 +39,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
         return not (self.features or self.outputs or self.predictions or self.groups)
 
     def plus(self, other: "Shape") -> "Shape":
-        """The sum of both."""
+        """The sum of both shapes."""
         return Shape(
             _added(self.features, other.features, MAX_FEATURES),
             merge((self.outputs, other.outputs)),
@@ -49,12 +50,12 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 def shape_of(interval: ModelInterval) -> Shape:
-    """What a telemetry message says of one version, apart from its sums."""
+    """Returns what a telemetry message reports about one version, apart from its sums."""
     return Shape(interval.features, interval.outputs, interval.predictions, interval.breaches, interval.groups)
 
 
 def _added(ours: ByName, theirs: ByName, most: int) -> ByName:
-    """The sum by name. A device that invents names takes no more memory."""
+    """Returns the sum by name. A device that invents names uses no more memory."""
     if not ours or not theirs:
         return ours or theirs
     found = dict(ours)

@@ -1,7 +1,8 @@
-"""What alerts may read of a model, each with its interval and limit: estimated quality, breaches, fairness, drift.
+"""The figures of a model that alert rules read, each with its interval and limit: estimated quality, breaches,
+fairness, drift.
 
-Decides which way is bad and where the limit lies when nobody has set one. Drift has no limit: it is shown beside an
-alarm and is none. Refuses to know rules, states and receivers of alerts.
+Decides which direction is bad, and the limit if nobody has set one. Drift has no limit: it is shown with an alert but
+raises none. Refuses to know rules, states and receivers of alerts.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from controller.drift.quality import QualityEstimate
 from controller.drift.what_moved import Ranked
 
 Kind = Literal["estimated_quality", "contract_breach_ratio", "fairness", "drift"]
-"""The first two are the names of the measures of alerts that read them."""
+"""The first two are the names of the alert measures that read them."""
 ALLOWED_DROP = 0.05
-"""Points of accuracy that an estimate may lie below what was usual."""
+"""Points of accuracy by which an estimate may lie below the usual accuracy."""
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """One figure of a model. value, low, high are None where it can't be told; `why` says so then."""
+    """One figure of a model. value, low, high are None if they are unknown; then `why` gives the reason."""
 
     model: str
     kind: Kind
@@ -29,25 +30,27 @@ class Signal(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     limit: float | None
-    """None: nobody is to be woken by it."""
+    """None: no alert depends on it."""
     n: int
-    """Rows behind it."""
+    """The number of rows behind it."""
     devices: int
     valid: bool
     why: str
     of: str = ""
-    """The column, group column or kind of breach that it is about; empty: the model."""
+    """The column, group column or kind of breach; empty: the model."""
 
     @property
     def is_beyond(self) -> bool:
-        """Whether a rule without a limit of its own fires: the whole interval is on the bad side, and it is valid."""
+        """Whether a rule without a limit of its own fires: the whole interval is on the bad side, and the figure is
+        valid.
+        """
         if not self.valid or self.limit is None or self.low is None or self.high is None:
             return False
         return self.high < self.limit if self.kind == "estimated_quality" else self.low > self.limit
 
 
 def quality_signal(model: str, found: QualityEstimate, devices: int) -> Signal:
-    """The estimated accuracy; its limit is what was usual less `ALLOWED_DROP`."""
+    """Returns the estimated accuracy; its limit is the usual accuracy minus `ALLOWED_DROP`."""
     limit = None if found.usual is None else found.usual - ALLOWED_DROP
     return Signal(
         model,
@@ -64,7 +67,7 @@ def quality_signal(model: str, found: QualityEstimate, devices: int) -> Signal:
 
 
 def breach_signals(model: str, rates: Sequence[BreachRate]) -> list[Signal]:
-    """One for each column and kind of breach."""
+    """Returns one signal for each column and kind of breach."""
     return [
         Signal(
             model,
@@ -84,7 +87,7 @@ def breach_signals(model: str, rates: Sequence[BreachRate]) -> list[Signal]:
 
 
 def fairness_signals(model: str, found: Sequence[Fairness], limit: float | None) -> list[Signal]:
-    """One for each group column, with the limit of the model's gate on fairness."""
+    """Returns one signal for each group column, with the limit of the model's gate on fairness."""
     return [
         Signal(
             model,
@@ -104,7 +107,7 @@ def fairness_signals(model: str, found: Sequence[Fairness], limit: float | None)
 
 
 def drift_signals(model: str, found: Sequence[Ranked], devices: int) -> list[Signal]:
-    """One for each distribution that moved beyond its own past, without a limit: a diagnosis."""
+    """Returns one signal for each distribution that moved beyond its own past, without a limit: a diagnosis."""
     return [
         Signal(
             model,

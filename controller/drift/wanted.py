@@ -1,8 +1,8 @@
-"""The label budget: which captured rows of a model people are asked about today.
+"""The label budget: the captured rows of a model that people are asked to label today.
 
-Half of the rows are random, so that they stand for all, and half are those that the model was least sure of, from which
-it learns most. Both are taken in turn from one kind of devices after the other, so that a large kind does not hide a
-small one. Decides which rows. Refuses to know what a device may send: its own configuration has decided that.
+Half of the rows are random, so that they represent all, and half are those about which the model was least sure, from
+which it learns most. Both are taken in turn from one stratum after the other, so that a large one does not hide a small
+one. Decides which rows. Refuses to know what a device may send: its own configuration has decided that.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,15 +13,15 @@ from contract.captured import CapturedRow
 from contract.names import unit_number
 
 PER_DAY = 20
-"""Labels that people are asked for, a day and model: some ten minutes of work, and 140 a week tell accuracy to within
-6 points alone."""
+"""Labels that people are asked for, per day and model: about ten minutes of work. 140 a week alone give the accuracy to
+within 6 points."""
 DAY_S = 86_400.0
 LOOK_BACK_S = 2 * DAY_S
-"""Rows that are older are not asked for: the flag of the quality estimate needs the newest block."""
+"""Older rows are not asked for: the validity of the quality estimate depends on the newest block."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A captured row, and the kind of device that it is from."""
+    """A captured row, and the stratum of its device."""
 
     id: int
     device: str
@@ -30,7 +30,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A row that somebody is asked about, and why it was chosen."""
+    """A row that people are asked to label, and why it was chosen."""
 
     id: int
     device: str
@@ -40,9 +40,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def wanted_rows(found: Iterable[Candidate], given_today: int, today: str, per_day: int = PER_DAY) -> list[Wanted]:
-    """Chooses what is left of the day's budget. The same rows are asked for until they have a label, or others come.
+    """Chooses the rest of the day's budget. The same rows are chosen until they have a label, or others come.
 
-    `given_today`: labels that people have given since the day began. `today` makes the choice another one each day.
+    `given_today`: labels that people have given since the day began. `today` changes the choice each day.
     """
     left = max(0, per_day - given_today)
     free = [each for each in found if each.row.label is None and each.row.value is not None]
@@ -63,7 +63,9 @@ def wanted_rows(found: Iterable[Candidate], given_today: int, today: str, per_da
 def _in_turn(
     rows: Collection[Candidate], count: int, order: Callable[[Candidate], tuple[float, ...]]
 ) -> list[Candidate]:
-    """The first `count` rows by `order`, one of each kind in turn, and within a kind one of each device in turn."""
+    """Returns the first `count` rows by `order`, one of each stratum in turn, and within a stratum one of each device
+    in turn.
+    """
     placed: dict[tuple[str, str], int] = {}
     kinds: dict[str, int] = {}
     by_device = []

@@ -1,7 +1,7 @@
 """What has moved, ranked: inputs by column, answers, confidence; and on which devices. A diagnosis, never an alarm.
 
-Decides the order and the sentences. Refuses to know where counts are kept, and whether anything is worse for it: labels
-and the verdict of a rollout say that.
+Decides the order and the sentences. Refuses to know where counts are kept, and whether the model has become worse:
+labels and the verdict of a rollout say that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 class DeviceMoved(msgspec.Struct, frozen=True):
-    """One device, and the input that has moved most on it beside its own past."""
+    """One device, and its input that has moved most compared with its own past."""
 
     device: str
     what: str
@@ -40,7 +40,9 @@ class DeviceMoved(msgspec.Struct, frozen=True):
 
 
 def ranked(blocks: Blocks, edges: Mapping[str, Edges], output: Edges | None, *, classifies: bool) -> list[Ranked]:
-    """Everything that can be told, what has moved furthest first. `edges` are those of the reference, by column."""
+    """Returns all distributions that can be compared, the one that has moved furthest first. `edges` are those of the
+    reference, by column.
+    """
     found = [
         Ranked(name, "input", how, bin_words(edges.get(name), how.bin))
         for name in blocks.columns()
@@ -56,7 +58,7 @@ def ranked(blocks: Blocks, edges: Mapping[str, Edges], output: Edges | None, *, 
 
 
 def devices_moved(blocks: Blocks, names: Mapping[str, str] | None = None) -> list[DeviceMoved]:
-    """Devices by how far their inputs have moved from their own past; `names` maps devices to kinds of devices."""
+    """Returns devices by how far their inputs have moved from their own past; `names` maps devices to strata."""
     now, before = (_named(side, names) for side in (blocks.newest, blocks.before))
     found = []
     for name, shape in now.items():
@@ -68,7 +70,7 @@ def devices_moved(blocks: Blocks, names: Mapping[str, str] | None = None) -> lis
 
 
 def sentence(found: Sequence[Ranked], blocks: Blocks, per: str) -> str:
-    """What has moved most, and how much the reference's own blocks moved, in one or two sentences."""
+    """Says in one or two sentences what has moved most, and how much the reference's own blocks moved."""
     if not found:
         return f"Nothing can be told yet: {_missing(blocks)}."
     first = found[0]
@@ -82,7 +84,7 @@ def sentence(found: Sequence[Ranked], blocks: Blocks, per: str) -> str:
 
 
 def bin_words(edges: Edges | None, at: int) -> str:
-    """A bin of `contract.distributions.count` in words: `3.2 to 4.1`, `up to 0.5`, `missing`, a category."""
+    """Returns a bin of `contract.distributions.count` in words: `3.2 to 4.1`, `up to 0.5`, `missing`, a category."""
     if edges is None:
         return f"bin {at}"
     if at == 0:
@@ -111,7 +113,7 @@ def _named(side: Mapping[str, Shape], names: Mapping[str, str] | None) -> dict[s
 
 
 def _pairs(now: Shape, before: Shape) -> list[tuple[str, int, tuple[Array, Array]]]:
-    """(column, rows, ratios now and before) of columns that both have enough rows of."""
+    """Yields (column, rows, ratios now and before) of columns of which both have enough rows."""
     found = []
     for column, counts in now.features.items():
         past = before.features.get(column, ())

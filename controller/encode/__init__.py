@@ -1,1 +1,3 @@
-"""Encodings of artifacts in fewer bytes: changes since another version, and a better order of the bytes of numbers."""
+"""Encodings of artifacts in fewer bytes: differences from another version, and an order of bytes that compresses
+better.
+"""

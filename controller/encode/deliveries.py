@@ -33,7 +33,7 @@ WORTH_IT = 0.95
 """The largest fraction of the artifact's size at which an encoding is kept."""
 
 SMALL_BASE = 0.05
-"""A base with less than this fraction of the artifact's size saves no more than that, and costs as long a search."""
+"""A base with less than this fraction of the artifact's size saves no more than that, but takes as long to search."""
 
 _log = logging.getLogger("edgeward.deliveries")
 
@@ -113,7 +113,7 @@ class Deliveries:
         _log.info("%s from %s: %d of %d bytes", artifact[:12], base[:12] or "nothing", packed_bytes, target_bytes)
 
     def _verified(self, digest: str) -> Path:
-        """The path of a blob whose bytes are right. BadInput `store_corrupt`."""
+        """Returns the path of a blob whose bytes have the right digest. BadInput `store_corrupt`."""
         with self._blobs.opened(digest):
             return self._blobs.path(digest)
 

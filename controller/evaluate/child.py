@@ -1,7 +1,7 @@
 """The evaluation child: ``python -I -m controller.evaluate.child DIRECTORY``, confined to that directory.
 
-Answers held-out rows by the candidate and by the champion, measures one row on one thread, lists operators. A model
-that cannot answer is a fault in words, and no end of the child.
+Answers held-out rows with the candidate and with the champion, measures one row on one thread, lists operators. A model
+that cannot answer is reported as a fault in words, and the child continues.
 """
 
 import mmap
@@ -28,7 +28,7 @@ from controller.evaluate import request as files
 from controller.evaluate.request import CANDIDATE, Evaluated, EvaluateRequest, read_rows
 
 WARM_UPS, RUNS = 20, 200
-"""Single rows that are answered before, and while it is measured: 200 runs of a large model take 0.2 s."""
+"""Single rows that are answered before the measurement, and during it: 200 runs of a large model take 0.2 s."""
 MAX_RUN_S = 2.0
 """Seconds after which no further run is measured."""
 OWN_PACKAGES = ("confinement", "contract", "controller")
@@ -58,7 +58,7 @@ def main() -> None:
                 inputs = split_golden(golden, manifest)[0]
             if name == CANDIDATE:
                 measured = {**_latency(session, inputs), "operators": tuple(sorted(scan.operators))}
-        except Exception as error:  # onnxruntime's exceptions share no base class; a fault is an answer too
+        except Exception as error:  # onnxruntime's exceptions share no base class; a fault is a result too
             short = is_memory_fault(error)
             words = memory_words(model.stat().st_size, asked.memory_mb) if short else f"{type(error).__name__}: {error}"
             faults[name] = words[:300]
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def feed(raw: bytes, manifest: Manifest) -> dict[str, Array]:
-    """The inputs of a model from rows, by name: one matrix, or one array of shape (rows, 1) for each column.
+    """Returns the inputs of a model from rows, by name: one matrix, or one array of shape (rows, 1) for each column.
 
     BadInput `sample_missing` names columns that the rows lack.
     """
@@ -119,7 +119,7 @@ def _latency(session: ort.InferenceSession, inputs: dict[str, Array]) -> dict[st
 
 
 def _plain(answers: Any) -> Array:
-    """The first output as an array of shape (rows,): labels, or numbers of a regression."""
+    """Returns the first output as an array of shape (rows,): labels, or numbers of a regression."""
     found = np.asarray(answers)
     return (found.astype(np.str_) if found.dtype == object else found).reshape(len(found), -1)[:, 0]
 

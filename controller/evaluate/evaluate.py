@@ -1,7 +1,7 @@
 """Runs the evaluation child and reads what it measured.
 
 Decides that a candidate which cannot answer is refused, and that a champion which cannot is left out. Refuses to know
-what the gates make of it.
+what the gates decide from it.
 """
 
 import math
@@ -22,7 +22,7 @@ from controller.evaluate import request as files
 from controller.evaluate.request import CANDIDATE, CHAMPION, Evaluated, EvaluateRequest
 
 MAX_ANSWER_MB = 64
-"""Of the child's answers: 2 million labels of 32 characters."""
+"""The largest answer of the child: 2 million labels of 32 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ async def evaluate(
 
 
 def numbers(labels: Array) -> Array:
-    """Labels of a regression as float64. BadInput `tensors_invalid` for texts and missing ones."""
+    """Returns labels of a regression as float64. BadInput `tensors_invalid` for texts and missing ones."""
     try:
         found = labels.astype(np.float64)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """The files in one scratch directory that go into the evaluation child and come out of it; held-out rows as arrays.
 
-Decides how held-out rows are written. Refuses to know what is judged by them.
+Decides how held-out rows are written. Refuses to know what is judged with them.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ _NEVER_FORGET = "never_forget"
 
 
 class EvaluateRequest(Message, frozen=True):
-    """The task of the child: models by name. It may read their files and not write them."""
+    """The task of the child: models by name. It may read their files but not write them."""
 
     manifests: dict[str, Manifest]
     models: dict[str, str]
     """The paths of the models."""
     goldens: dict[str, str]
-    """The paths of their golden sets: rows for the measurement where no held-out rows came."""
+    """The paths of their golden sets: rows for the measurement if no held-out rows came."""
     memory_mb: int
     cpu_s: int
 
 
 class Evaluated(Message, frozen=True):
-    """What the child has measured; the answers are arrays in a file beside it."""
+    """What the child has measured; the answers are arrays in a file of their own."""
 
     latency_us_p50: float | None = None
     latency_us_p95: float | None = None
@@ -47,13 +47,13 @@ class Rows:
     """Held-out rows as they were pushed. Arrays have the shape (rows,)."""
 
     sample: bytes
-    """The rows as `contract.samples` writes them."""
+    """The rows in the format of `contract.samples`."""
     labels: Array
     times: Array | None = None
     trained_until: float | None = None
     groups: dict[str, Array] = field(default_factory=dict)
     never_forget: Array | None = None
-    """Which rows belong to the fixed set that no version may forget, bool; None: none do."""
+    """Which rows belong to the fixed set that no version may forget, bool; None: no row does."""
 
     def never_forget_sha256(self) -> str:
         """The digest of the fixed set: its rows and their labels, in order; empty without one."""
@@ -69,13 +69,13 @@ class Rows:
 
 
 def encode_rows(matrix: Array) -> bytes:
-    """Rows of shape (rows, columns) that have no labels, for `read_rows`: only the model's answers are wanted."""
+    """Encodes rows of shape (rows, columns) without labels, for `read_rows`: only the model's answers are needed."""
     sample = np.frombuffer(encode_sample(matrix), dtype=np.uint8)
     return encode_tensors({_SAMPLE: sample, _LABELS: np.zeros(len(matrix), np.float32)})
 
 
 def read_rows(raw: bytes) -> Rows:
-    """Held-out rows from npz. BadInput `tensors_invalid`, `sample_missing` for anything that is none."""
+    """Reads held-out rows from npz. BadInput `tensors_invalid`, `sample_missing` for anything else."""
     arrays = decode_tensors(raw)
     try:
         sample, labels = arrays[_SAMPLE].tobytes(), arrays[_LABELS]

@@ -1,6 +1,6 @@
 """A group of alerts as a CloudEvent, for one receiver.
 
-Decides the fields of the data. Refuses to know how events travel.
+Decides the fields of the data. Refuses to know how events are sent.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class AlertsData(Message, frozen=True, tag_field="kind", tag="alerts"):
     firing: tuple[AlertView, ...]
     resolved: tuple[AlertView, ...]
     left_out: int
-    """Alerts beyond those that are named here."""
+    """The number of further alerts, which are not named here."""
 
 
 class GroupEvent(Message, frozen=True):
@@ -40,7 +40,9 @@ class GroupEvent(Message, frozen=True):
 
 
 def group_event(due: Due) -> bytes:
-    """The event of a due message, as JSON. Its id is of its content, and each attempt sends the same bytes."""
+    """Returns the event of a due message, as JSON. Its id depends on its content, and each attempt sends the same
+    bytes.
+    """
     firing = tuple(alert_view(each) for each in due.firing[:MAX_IN_A_MESSAGE])
     resolved = tuple(alert_view(each) for each in due.resolved[: MAX_IN_A_MESSAGE - len(firing)])
     data = AlertsData(

@@ -1,4 +1,4 @@
-"""Alerts as a Prometheus Alertmanager takes and gives them.
+"""Alerts in the form that a Prometheus Alertmanager receives and answers.
 
 Decides the fields. Source: https://github.com/prometheus/alertmanager/blob/v0.27.0/api/v2/openapi.yaml.
 """
@@ -14,7 +14,7 @@ from controller.alerts.shown import annotations_of
 from controller.clock import stamp_of
 
 ENDS_AFTER_REPEATS = 4.0
-"""An alert that an Alertmanager has not heard of for so many repeats ends by itself, as Prometheus has it."""
+"""An alert that was not repeated to an Alertmanager for so many repeats ends by itself, as in Prometheus."""
 MAX_IN_A_POST = 500
 """Alerts in one request: about 500 kB."""
 PATH = "/api/v2/alerts"
@@ -30,7 +30,7 @@ class PostableAlert(Message, frozen=True, rename="camel"):
 
 
 class AlertStatus(Message, frozen=True, rename="camel"):
-    """Whether an alert is told."""
+    """Whether people are told of an alert."""
 
     state: str
     """active or suppressed."""
@@ -39,13 +39,13 @@ class AlertStatus(Message, frozen=True, rename="camel"):
 
 
 class ReceiverName(Message, frozen=True):
-    """A receiver that an alert goes to."""
+    """A receiver to which an alert is sent."""
 
     name: str
 
 
 class GettableAlert(PostableAlert, frozen=True, rename="camel"):
-    """An alert as it is answered."""
+    """An alert in an answer."""
 
     fingerprint: str
     receivers: tuple[ReceiverName, ...]
@@ -54,14 +54,14 @@ class GettableAlert(PostableAlert, frozen=True, rename="camel"):
 
 
 def posts_of(due: Due, now: float, repeat_s: float) -> Iterable[list[PostableAlert]]:
-    """The bodies of the requests that say a message."""
+    """Returns the bodies of the requests that send a message."""
     alerts = [_postable(each, now + ENDS_AFTER_REPEATS * repeat_s) for each in (*due.firing, *due.resolved)]
     for first in range(0, len(alerts), MAX_IN_A_POST):
         yield alerts[first : first + MAX_IN_A_POST]
 
 
 def gettable(alert: Alert, why: Muted, receivers: Iterable[str], ends_at: float) -> GettableAlert:
-    """An alert that fires, in the words of an Alertmanager."""
+    """Returns an alert that fires, in the form of an Alertmanager."""
     sent = _postable(alert, ends_at)
     return GettableAlert(
         labels=sent.labels,
@@ -89,5 +89,5 @@ def _postable(alert: Alert, ends_at: float) -> PostableAlert:
 
 
 def prometheus_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels with names that Prometheus takes, without empty ones."""
+    """Returns labels with names that Prometheus accepts, without empty ones."""
     return {re.sub(r"^(?=\d)|[^a-zA-Z0-9_]", "_", name): text for name, text in labels.items() if text}

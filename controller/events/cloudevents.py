@@ -1,7 +1,7 @@
-"""What has happened, as CloudEvents 1.0: kept for readers that come back, handed on to listeners.
+"""Events as CloudEvents 1.0: kept for readers that reconnect, and passed on to listeners.
 
-Decides what is an event and how many are kept. Refuses to know how they travel.
-Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
+Decides what is an event and how many are kept. Refuses to know how they are sent. Source:
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
 """
 
 import asyncio
@@ -18,9 +18,10 @@ from controller.rollout.model import Rollout
 from controller.rollout.verdict import Figures
 
 MAX_KEPT = 1000
-"""Newest events that a reader that was away can still get."""
+"""The newest events, which a reader that was away can still get."""
 MAX_WAITING = 1000
-"""Events that wait for one listener; one more and it is dropped: it may come back and ask for what it missed."""
+"""The most events that wait for one listener. Beyond it the listener is dropped; it may reconnect and request what it
+missed."""
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
@@ -34,7 +35,7 @@ RETRAINING_TYPE = "dev.edgeward.retraining"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
-    """Where a rollout stands."""
+    """The state of a rollout."""
 
     model: str
     release: int
@@ -47,13 +48,15 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
 
 
 class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
-    """What is wrong with the controller; nothing, once all of it is over."""
+    """What is wrong with the controller; empty once all of it is over."""
 
     findings: tuple[Finding, ...]
 
 
 class ExpiryData(Message, frozen=True, tag_field="kind", tag="expiry"):
-    """Something that expires soon, or has; `what` is `renewal` for a device that came back too late to renew."""
+    """Something that expires soon, or has expired; `what` is `renewal` for a device that came back too
+    late to renew.
+    """
 
     what: str
     expires: float
@@ -82,7 +85,7 @@ class GoldenData(Message, frozen=True, tag_field="kind", tag="golden"):
 
 
 class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
-    """A rule that says another word than before, with its numbers; see `GET /v1/rollouts/{rollout}/verdicts`."""
+    """A rule whose verdict has changed, with its numbers; see `GET /v1/rollouts/{rollout}/verdicts`."""
 
     metric: str
     stratum: str
@@ -111,18 +114,18 @@ class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
 
 
 class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
-    """An alert that is in another state than before."""
+    """An alert whose state has changed."""
 
     alert: AlertView
 
 
 class RetrainingData(Message, frozen=True, tag_field="kind", tag="retraining"):
-    """An attempt to retrain a model, or what holds one back; see `GET /v1/retraining`."""
+    """An attempt to retrain a model, or what prevents one; see `GET /v1/retraining`."""
 
     model: str
     champion: int
     status: str
-    """Of the attempt; `held_back` where cool-down or budget stop a storm of proposals."""
+    """The status of the attempt; `held_back` if cool-down or budget stop repeated proposals."""
     release: int
     detail: str
 
@@ -153,7 +156,9 @@ class Listener:
 
 
 class Events:
-    """The events of one controller. `stamp` gives the date and time as text, `first` the number of the first event."""
+    """The events of one controller. `stamp` returns the date and time as text; `first` is the number of the first
+    event.
+    """
 
     def __init__(self, source: str, stamp: Callable[[], str], first: int) -> None:
         self._source = source
@@ -166,11 +171,11 @@ class Events:
         """Names the trace of a rollout; empty where none is sent."""
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
-        """Notes how rollouts stand, without an event: later changes are compared with this."""
+        """Notes the state of rollouts, without an event: later changes are compared with it."""
         self._known.update({rollout.id: _standing(rollout) for rollout in rollouts})
 
     def saw(self, rollouts: Iterable[Rollout]) -> None:
-        """Makes an event for each rollout that stands otherwise than before."""
+        """Makes an event for each rollout whose state has changed."""
         for rollout in rollouts:
             before, now = self._known.get(rollout.id), _standing(rollout)
             if before != now:
@@ -178,17 +183,19 @@ class Events:
                 self._tell(_kind(before, rollout), rollout)
 
     def tell_health(self, findings: tuple[Finding, ...]) -> None:
-        """Makes an event for findings that have come or gone."""
+        """Makes an event for findings that have begun or ended."""
         kind = "failing" if findings else "ok"
         self._send(f"{HEALTH_TYPE}.{kind}", "controller", HealthData(findings=findings))
 
     def tell_expiry(self, subject: str, what: str, expires: float, now: float) -> None:
-        """Makes an event for what expires soon or has: of a device, of the `fleet`, or of the `controller`."""
+        """Makes an event for something that expires soon or has expired: of a device, of the `fleet`, or of the
+        `controller`.
+        """
         kind = "refused" if what == "renewal" else "expiring" if expires > now else "expired"
         self._send(f"{EXPIRY_TYPE}.{kind}", subject, ExpiryData(what=what, expires=expires, left_s=expires - now))
 
     def tell_sick(self, device: str, model: str, detail: str) -> None:
-        """Makes an event for a device that is to blame for what fails on it."""
+        """Makes an event for a device that is itself to blame for failures on it."""
         self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
 
     def tell_golden(self, device: str, state: ModelState) -> None:
@@ -206,7 +213,7 @@ class Events:
             self._send(GOLDEN_TYPE, device, data)
 
     def tell_verdict(self, point: VerdictPoint) -> None:
-        """Makes an event for a rule that says another word than before."""
+        """Makes an event for a rule whose verdict has changed."""
         said = point.verdict
         data = VerdictData(
             metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
@@ -214,7 +221,7 @@ class Events:
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
 
     def tell_audit(self, number: int, entry: Mapping[str, str]) -> None:
-        """Makes an event for an entry of the audit: whatever the audit knows, webhooks and readers can hear."""
+        """Makes an event for an entry of the audit, so that webhooks and readers receive every entry."""
         data = AuditData(number=number, actor=entry["actor"], action=entry["action"], detail=entry["detail"])
         self._send(f"{AUDIT_TYPE}.{entry['action'].replace(' ', '_')}", entry["subject"], data)
 
@@ -223,11 +230,11 @@ class Events:
         self._send(MENTION_TYPE, subject, MentionData(about=about, who=who, by=by, text=text))
 
     def tell_alert(self, alert: AlertView) -> None:
-        """Makes an event for an alert that is in another state than before."""
+        """Makes an event for an alert whose state has changed."""
         self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
 
     def tell_retraining(self, attempt: Retraining) -> None:
-        """Makes an event for an attempt that stands otherwise than before."""
+        """Makes an event for an attempt whose state has changed."""
         data = RetrainingData(
             model=attempt.model,
             champion=attempt.champion,
@@ -238,14 +245,14 @@ class Events:
         self._send(f"{RETRAINING_TYPE}.{attempt.status}", attempt.id, data)
 
     def tell_held_back(self, decision: Decision) -> None:
-        """Makes an event for proposals that cool-down or budget stop: once, however many follow."""
+        """Makes one event for proposals that cool-down or budget stop, however many follow."""
         data = RetrainingData(
             model=decision.model, champion=decision.champion, status="held_back", release=0, detail=decision.detail
         )
         self._send(f"{RETRAINING_TYPE}.held_back", decision.model, data)
 
     def listen(self, after: str = "") -> Listener:
-        """A queue of events: of the kept ones those after the id `after`, then all that come."""
+        """Returns a queue of events: of the kept ones those after the id `after`, then all new ones."""
         listener = Listener()
         if after.isdigit():
             for event in self._kept:
@@ -295,7 +302,7 @@ def _standing(rollout: Rollout) -> tuple[object, ...]:
 
 
 def _kind(before: tuple[object, ...] | None, rollout: Rollout) -> str:
-    """The last word of the type: the new status, or what has changed while it stayed the same."""
+    """Returns the last word of the type: the new status, or what has changed while the status stayed the same."""
     if before is None or before[0] != rollout.status:
         return rollout.status
     if before[1] != rollout.wave:

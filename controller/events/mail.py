@@ -1,7 +1,7 @@
 """Alerts by e-mail over SMTP.
 
-Decides the words of a mail, and which answers of a server are final. Refuses to know when a mail is due. Source:
-RFC 5321, section 4.2.1 (4yz asks to come again, 5yz is final).
+Decides the words of a mail, and which answers of a server are final. Refuses to know when a mail is due. Source: RFC
+5321, section 4.2.1 (4yz asks to try again later, 5yz is final).
 """
 
 import smtplib
@@ -21,13 +21,13 @@ TIMEOUT_S = 15.0
 
 
 def mail_of(receiver: MailReceiver, due: Due) -> EmailMessage:
-    """A mail in plain text: what fires, what is over, and for each what to do."""
+    """Returns a mail in plain text: what fires, what has ended, and what to do for each."""
     mail = EmailMessage()
     mail["Subject"] = title_of(due.group_labels, len(due.firing), len(due.resolved))
     mail["From"], mail["To"] = receiver.sender, ", ".join(receiver.to)
     mail["Date"] = format_datetime(today())
     mail["Message-ID"] = make_msgid(domain=receiver.sender.partition("@")[2])
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answering machine answers it
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply is sent to it
     alerts = [alert_view(each) for each in (*due.firing, *due.resolved)]
     parts = [_words(each) for each in alerts[:MAX_IN_A_MESSAGE]]
     if left_out := len(alerts) - len(parts):
@@ -53,7 +53,7 @@ def _words(alert: AlertView) -> str:
 
 
 def send_mail(receiver: MailReceiver, mail: EmailMessage, beside: Path) -> None:
-    """Hands a mail to the server; blocks. Refused for a final answer, else NotTaken; BadInput for a lost password."""
+    """Sends a mail to the server; blocks. Refused for a final answer, else NotTaken; BadInput for a lost password."""
     try:
         with _connected(receiver) as server:
             if receiver.user:
@@ -68,7 +68,7 @@ def send_mail(receiver: MailReceiver, mail: EmailMessage, beside: Path) -> None:
         raise kind(f"SMTP {error.smtp_code}: {_text(error.smtp_error)}") from None
     except smtplib.SMTPNotSupportedError as error:
         raise Refused(str(error)) from None
-    except OSError as error:  # with smtplib's other errors, which are OSErrors
+    except OSError as error:  # includes smtplib's other errors, which are OSErrors
         raise NotTaken(f"{receiver.host}:{receiver.port}: {error}") from error
 
 

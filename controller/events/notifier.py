@@ -1,6 +1,6 @@
-"""Tells receivers of alerts: a task and a short queue for each, so that a slow one delays no other.
+"""Sends messages to receivers of alerts: each has a task and a short queue, so that a slow one delays no other.
 
-Decides what becomes of a message that is not taken. Refuses to know when a message is due (`controller.alerts`).
+Decides what happens to a message that is not accepted. Refuses to know when a message is due (`controller.alerts`).
 """
 
 import asyncio
@@ -24,16 +24,18 @@ from controller.events.secrets import read_secret
 from controller.events.webhooks import signed_post_headers
 
 MAX_WAITING = 32
-"""Messages that wait for one receiver. One for which there is no room is due again at the next look."""
+"""The most messages that wait for one receiver. A message without room is due again at the next look."""
 HOLD_S = 120.0
-"""After a message was given up, its group waits so long: an hour's outage costs 30 rounds, not 700."""
+"""Seconds for which a group waits after a message was given up: an outage of an hour costs 30 rounds, not 700."""
 
 _log = logging.getLogger("edgeward.alerts")
 Note = Callable[[str, Delivered], None]
 
 
 class Notifier:
-    """All receivers, from `start` to `stop`. `delivered` is told what a receiver has taken, to make it durable."""
+    """All receivers, from `start` to `stop`. `delivered` is called for what a receiver has accepted, to make it
+    durable.
+    """
 
     def __init__(self, receivers: Sequence[Receiver], beside: Path, delivered: Note) -> None:
         self._receivers = {each.name: each for each in receivers}
@@ -52,11 +54,11 @@ class Notifier:
             self._background.begin(self._serve(receiver))
 
     async def stop(self) -> None:
-        """Stops. Messages that wait are due again after the next start."""
+        """Stops. Waiting messages are due again after the next start."""
         await self._background.stop()
 
     def offer(self, messages: Iterable[Due], now: float) -> None:
-        """Puts due messages into the queues, but for groups that wait already or were given up a moment ago."""
+        """Puts due messages into the queues, except for groups that wait already or were given up a short time ago."""
         for due in messages:
             if due.group in self._waiting or self._held.get(due.group, 0.0) > now:
                 continue
@@ -68,13 +70,13 @@ class Notifier:
                 self._waiting.add(due.group)
 
     async def try_out(self, due: Due) -> Fare:
-        """Sends one message at once, once, and tells how it fared; nothing is noted as delivered."""
+        """Sends one message once, immediately, and returns the result; nothing is noted as delivered."""
         receiver, fare = self._receivers[due.receiver], Fare(due.receiver, self.fares[due.receiver].kind)
         async with new_session() as session:
             try:
                 await self._send(receiver, due, session)
                 fare.sent = 1
-            except Exception as error:  # told to whoever tries it
+            except Exception as error:  # the fault is told to the person who tries the receiver
                 fare.error = str(error) or type(error).__name__
         return fare
 
@@ -85,7 +87,7 @@ class Notifier:
                 due = await queue.get()
                 try:
                     await self._tell(receiver, due, session, fare)
-                except Exception:  # a disk that takes no note must not end the task: the message is due again
+                except Exception:  # a failed write must not end the task: the message is due again
                     _log.exception("receiver %s: what was delivered could not be noted", receiver.name)
                 finally:
                     self._waiting.discard(due.group)

@@ -1,4 +1,4 @@
-"""One POST to an address that an operator has configured. Redirects are not followed: a secret would go with them.
+"""Sends one POST to an address of the configuration. Redirects are not followed, because a secret would be sent along.
 
 Decides which statuses are final. Refuses to know what is sent and how often.
 """
@@ -13,7 +13,7 @@ TIMEOUT_S = 10.0
 
 
 async def post(session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Sends `body`. Refused for a status that is final; NotTaken for one that is not, and for a broken connection."""
+    """Sends `body`. Refused for a final status; NotTaken for any other failure, and for a broken connection."""
     try:
         async with session.post(url, data=body, headers=dict(headers), allow_redirects=False) as answer:
             status = answer.status
@@ -27,5 +27,5 @@ async def post(session: aiohttp.ClientSession, url: str, body: bytes, headers: M
 
 
 def new_session() -> aiohttp.ClientSession:
-    """A session for one receiver."""
+    """Returns a session for one receiver."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))

@@ -1,15 +1,15 @@
-"""Secrets of receivers, each in a file of its own. Read for each message, so that a changed one counts at once."""
+"""Secrets of receivers, each in its own file. A file is read for each message, so that a change counts at once."""
 
 from pathlib import Path
 
 from contract.errors import BadInput, Code
 
 MAX_SECRET_BYTES = 4_096
-"""A password or a key; a larger file is another one."""
+"""A larger file cannot be a password or a key."""
 
 
 def read_secret(path: Path) -> str:
-    """The text in a file, without spaces around it. BadInput `config_invalid` names the file."""
+    """Returns the text in a file, without spaces around it. BadInput `config_invalid` names the file."""
     try:
         found = path.read_bytes()
     except OSError as error:

@@ -25,7 +25,9 @@ _log = logging.getLogger("edgeward.webhooks")
 
 
 class Webhooks:
-    """One task for each address, from `start` to `stop`. `secret` names a file by which every event is signed."""
+    """One task for each address, from `start` to `stop`. `secret` names a file with the secret that signs
+    every event.
+    """
 
     def __init__(self, urls: Sequence[str], events: Events, secret: Path | None = None) -> None:
         self._urls = urls
@@ -42,7 +44,7 @@ class Webhooks:
             self._background.begin(self._serve(url, fare))
 
     async def stop(self) -> None:
-        """Stops. Events that wait are dropped."""
+        """Stops. Waiting events are dropped."""
         await self._background.stop()
 
     async def _serve(self, url: str, fare: Fare) -> None:
@@ -67,6 +69,6 @@ class Webhooks:
 
 
 def signed_post_headers(body: bytes, secret: Path | None) -> dict[str, str]:
-    """The headers of a CloudEvent; with a secret, signed now."""
+    """Returns the headers of a CloudEvent; with a secret, signed now."""
     headers = {"Content-Type": CONTENT_TYPE, "User-Agent": "edgeward-controller"}
     return headers if secret is None else headers | signed_headers(body, read_secret(secret), int(time.time()))

@@ -1,6 +1,6 @@
-"""Which counts of a device cannot be: more errors than inferences, sums that no numbers have.
+"""Counts of a device that are impossible: more errors than inferences, sums that no numbers have.
 
-Decides by arithmetic alone. What is merely unlikely is believed: it counts as one device's word. Refuses to know what
+Decides by arithmetic alone. Improbable counts are accepted: they count as the word of one device. Refuses to know what
 follows from counts.
 """
 
@@ -9,9 +9,9 @@ import math
 from contract.messages import ModelInterval
 
 MAX_PER_S = 1e6
-"""Inferences of a second that no device reaches: the fastest model here takes three microseconds."""
+"""Inferences per second that no device reaches: the fastest model here takes three microseconds."""
 SHORTEST_S = 1.0
-"""A message about less time counts as this: what came before the clock moved is in it."""
+"""A message about a shorter time counts as this long: it may contain counts from before the clock changed."""
 _ROUNDING = 1e-6
 
 _PARTS = (("errors", "inferences"), ("correct", "labelled"), ("measured", "labelled"), ("agreed", "compared"))
@@ -19,7 +19,7 @@ _SUMS = (("absolute_error_sum", "squared_error_sum"), ("label_sum", "squared_lab
 
 
 def why_impossible(interval: ModelInterval, interval_s: float) -> str:
-    """Why the counts of `interval_s` seconds cannot be, in words; empty where they can."""
+    """Returns in words why the counts of `interval_s` seconds are impossible; empty if they are possible."""
     for part, whole in _PARTS:
         if getattr(interval, part) > getattr(interval, whole):
             return f"{getattr(interval, part)} {part} of {getattr(interval, whole)} {whole}"
@@ -27,7 +27,7 @@ def why_impossible(interval: ModelInterval, interval_s: float) -> str:
     if max(interval.inferences, interval.labelled, interval.compared) > most:
         return f"more than {MAX_PER_S:.0f} inferences a second"
     for total, squares in _SUMS:
-        # no numbers have a larger sum than so many equal ones (Cauchy and Schwarz)
+        # n equal numbers have the largest sum for a given sum of squares (Cauchy and Schwarz)
         largest = math.sqrt(interval.measured) * math.sqrt(getattr(interval, squares))
         if abs(getattr(interval, total)) > largest * (1 + _ROUNDING) + _ROUNDING:
             return f"no {interval.measured} numbers have both this {total} and this {squares}"

@@ -1,23 +1,26 @@
-"""The starts of one device's agent, and the order of what it says.
+"""The starts of one device's agent, and the order of its messages.
 
-Decides whether a message is news, a repetition, or comes from a second device under the same name. A start has a random
-number (`boot`), and its messages count up (`seq`). No clock and no counter of the device is compared, so a card that is
-restored from a backup or flashed again is heard at once. Refuses to know what the messages say.
+Decides whether a message is new, a repetition, or from a second device with the same name. A start has a random number
+(`boot`), and its messages are numbered (`seq`). No clock and no counter of the device is compared, so a card that is
+restored from a backup or flashed again is accepted at once. Refuses to know what the messages say.
 """
 
 import msgspec
 from msgspec.structs import replace
 
 MAX_PAST_BOOTS = 32
-"""Earlier starts that are remembered: a device that starts again every day, for a month."""
+"""The most earlier starts that are kept: a month of a device that starts every day."""
 TAKES_OVER_S = 75.0
-"""An earlier start that speaks again is heard once the newest was silent for so long: two heartbeats and a half."""
+"""An earlier start that sends again is accepted once the newest was silent for so many seconds: two and a half
+heartbeats."""
 SPACING_S = 5.0
-"""Messages that waited together in a broker arrive within a moment. Those of a second device are further apart."""
+"""Messages that waited together in a broker arrive within so many seconds. Those of a second device are further
+apart."""
 RETURNS_OF_A_COPY = 2
-"""An earlier start that speaks so often beside the newest one is a second device. One return may be a late message."""
+"""If an earlier start sends so often beside the newest one, it is a second device. A single message may be a late
+one."""
 FORGOTTEN_S = 600.0
-"""A second device that has been silent for so long is gone."""
+"""Seconds of silence after which a second device counts as gone."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -25,11 +28,11 @@ class Boot(msgspec.Struct, frozen=True):
 
     id: int
     seq: int
-    """The highest number that was heard."""
+    """The highest number in a received message."""
     began_at: float = 0.0
     heard_at: float = 0.0
     returns: int = 0
-    """How often it has spoken since a later start was heard."""
+    """How often it has sent messages after a later start."""
 
 
 class Boots(msgspec.Struct, frozen=True):
@@ -39,9 +42,9 @@ class Boots(msgspec.Struct, frozen=True):
     past: tuple[Boot, ...] = ()
 
     def heard(self, boot: int, seq: int, now: float) -> tuple["Boots", bool]:
-        """Returns (the starts after this message, whether the message is newer than all that was folded in).
+        """Returns (the starts after this message, whether the message is newer than all that were folded in).
 
-        A start that was never heard is the newest. An earlier one stays behind it, unless the newest falls silent.
+        An unknown start becomes the newest. A known earlier one stays behind it, unless the newest falls silent.
         """
         if self.current is not None and boot == self.current.id:
             return self._goes_on(self.current, seq, now)
@@ -53,17 +56,19 @@ class Boots(msgspec.Struct, frozen=True):
         return self._returned(known, seq, now)
 
     def is_taken(self, now: float) -> bool:
-        """Returns whether two devices use this identity: a second one has spoken in the last `FORGOTTEN_S`."""
+        """Returns whether two devices use this name: a second one has sent messages in the last `FORGOTTEN_S`."""
         return any(each.returns >= RETURNS_OF_A_COPY and now - each.heard_at <= FORGOTTEN_S for each in self.past)
 
     def changes_past_of(self, before: "Boots") -> bool:
-        """Returns whether the earlier starts are others than `before`: that happens only with another newest start."""
+        """Returns whether the earlier starts differ from those of `before`: that happens only with another newest
+        start.
+        """
         if self.current is before.current or (self.current and before.current and self.current.id == before.current.id):
             return False
         return [each.id for each in self.past] != [each.id for each in before.past]
 
     def kept(self) -> tuple[tuple[int, int], ...]:
-        """Returns (id, highest number) of earlier starts, oldest first: what must survive the controller."""
+        """Returns (id, highest number) of earlier starts, oldest first: what the controller must keep durably."""
         return tuple((each.id, each.seq) for each in self.past)
 
     def _goes_on(self, current: Boot, seq: int, now: float) -> tuple["Boots", bool]:
@@ -77,7 +82,9 @@ class Boots(msgspec.Struct, frozen=True):
         return Boots(newer, past[-MAX_PAST_BOOTS:])
 
     def _returned(self, known: Boot, seq: int, now: float) -> tuple["Boots", bool]:
-        """An earlier start has said something new: a late message, a second device, or the one that is really alive."""
+        """An earlier start has sent something new: a late message, a second device, or the one that is
+        really running.
+        """
         current = self.current
         apart = current is not None and now - max(current.began_at, known.heard_at) >= SPACING_S
         known = replace(known, seq=seq, heard_at=now, returns=known.returns + apart)
@@ -87,5 +94,5 @@ class Boots(msgspec.Struct, frozen=True):
 
 
 def of_past(kept: tuple[tuple[int, int], ...]) -> Boots:
-    """Returns the starts that a controller finds when it starts: none is the newest yet."""
+    """Returns the starts that a controller loads when it starts: none is the newest yet."""
     return Boots(past=tuple(Boot(number, seq) for number, seq in kept))

@@ -1,6 +1,6 @@
 """Every device as one character of health, one of presence and one of version, by the value of a label.
 
-Decides the characters, the order, and how many devices share a cell once there are more than a person can see apart.
+Decides the characters, the order, and how many devices share a cell if there are more than a person can distinguish.
 Refuses to know how cells are drawn.
 """
 
@@ -16,15 +16,15 @@ from controller.fleet.steps import Steps, strides
 from controller.fleet.twin import PresenceWord, Twin
 
 MAX_CELLS = 3_200
-"""Cells of one picture: what fits on a screen at 9 pixels each, and 10 kB on the wire with names."""
+"""The most cells of one picture: they fit on a screen at 9 pixels each, and take 10 kB on the wire with names."""
 MAX_GROUPS = 60
-"""Groups of one picture; the smallest of the rest share one named `other`."""
+"""The most groups of one picture; the smallest ones share one group named `other`."""
 MAX_VERSIONS = 35
-"""Versions of a model that have a character of their own; older ones share the last."""
+"""The most versions of a model with a character of their own; older ones share the last."""
 FIRST_LABEL = "site"
-"""The label by which devices are grouped where they have it."""
+"""The label by which devices are grouped if they have it."""
 BY_KIND = "stratum"
-"""The grouping where no label divides the devices."""
+"""The grouping if no label divides the devices."""
 NOT_RUN, UNKNOWN_VERSION = ".", "?"
 _ILL = frozenset({"failing", "attention", "silent"})
 _KIND = ("machine", "memory")
@@ -33,20 +33,21 @@ _CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class GroupCells(Message, frozen=True):
-    """The cells of one group, sorted by name; the worst first where a cell is many devices."""
+    """The cells of one group, sorted by name; worst first if a cell is many devices."""
 
     name: str
     devices: int
     ill: int
     """Failing, in need of attention, or silent."""
     health: str
-    """A character a cell: the first letter of the word."""
+    """One character per cell: the first letter of the word."""
     presence: str
-    """A character a cell: `o`nline, `s`ilent, o`f`fline, `u`nknown."""
+    """One character per cell: `o`nline, `s`ilent, o`f`fline, `u`nknown."""
     version: str
-    """A character a cell: its place in `versions`, `.` for a device without the model, `?` for an unknown version."""
+    """One character per cell: its place in `versions`, `.` for a device without the model, `?` for an unknown
+    version."""
     names: tuple[str, ...]
-    """Of the devices; empty where a cell is many."""
+    """Names of the devices; empty if a cell is many devices."""
 
 
 class FleetCells(Message, frozen=True):
@@ -55,11 +56,11 @@ class FleetCells(Message, frozen=True):
     by: str
     """The label that groups them, or `stratum`."""
     labels: tuple[str, ...]
-    """Labels that could."""
+    """Labels by which they could be grouped."""
     devices: int
     per_cell: int
     model: str
-    """Whose versions are shown."""
+    """The model whose versions are shown."""
     models: tuple[str, ...]
     versions: tuple[int, ...]
     """Newest first."""
@@ -76,7 +77,7 @@ def fleet_cells(
     by: str = "",
     model: str = "",
 ) -> Steps[FleetCells]:
-    """The cells of all devices in `seen`, in steps. `serving`: the release that answers on a device."""
+    """Returns the cells of all devices in `seen`, in steps. `serving`: the release that answers on a device."""
     known = [twins[device] for device in seen.health if device in twins]
     labels, runs = yield from _dividing(known)
     chosen = by if by in (*labels, BY_KIND) else _preset(labels)
@@ -132,7 +133,7 @@ def _cells(name: str, members: Sequence[str], seen: Glance, letters: Mapping[str
 
 
 def _grouped(groups: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
-    """The largest groups by name, and all others as one."""
+    """Returns the largest groups by name, and all others as one."""
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))
     rest = [device for name in largest[MAX_GROUPS:] for device in groups[name]]
     kept = sorted((name, groups[name]) for name in largest[:MAX_GROUPS])
@@ -140,7 +141,9 @@ def _grouped(groups: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
 
 
 def _dividing(twins: Sequence[Twin]) -> Steps[tuple[tuple[str, ...], Counter[str]]]:
-    """(labels with at least two values and fewer than devices, those of most devices first; devices by model)."""
+    """Returns (labels with at least two values and fewer than devices, those of most devices first;
+    devices by model).
+    """
     values: dict[str, set[str]] = {}
     has: Counter[str] = Counter()
     runs: Counter[str] = Counter()
@@ -164,6 +167,6 @@ def _value(twin: Twin, by: str) -> str:
 
 
 def _release(twin: Twin, model: str, serving: Callable[[ModelState], int | None]) -> int | None:
-    """The release that answers; 0 for an unknown one, None without the model."""
+    """Returns the release that answers; 0 for an unknown one, None without the model."""
     state = twin.reported.get(model)
     return None if state is None or not state.serving else serving(state) or 0

@@ -1,41 +1,43 @@
-"""A device's clock beside the controller's: how far it is off, told from heartbeats that may have been late.
+"""The difference between a device's clock and the controller's, estimated from heartbeats that may have been delayed.
 
-Decides from when heartbeats came and when they were said. A message that has waited (in a client, in a broker, on a
-stick) makes a clock look slow, never fast. So a clock is behind by what its most punctual heartbeat says, not by what
-the newest says: the least delay of many, as NTP's clock filter takes it (RFC 5905, section 10). Refuses to know what
-heartbeats say beside the time.
+Decides from the times at which heartbeats were sent and received. A message that has waited (in a client, in a broker,
+on a stick) makes a clock look slow, never fast. So the offset of a clock is that of its least delayed heartbeat, not of
+the newest: the least delay of many, as in NTP's clock filter (RFC 5905, section 10). Refuses to know what else
+heartbeats say.
 """
 
 import msgspec
 
 LIVE_S = 5.0
-"""Two heartbeats that came further apart than this did not wait together: those that did come within a second."""
+"""Seconds. Two heartbeats further apart than this did not wait together: those that did arrive within a second."""
 STRETCH_S = 600.0
-"""The most punctual heartbeat counts for one to two stretches: a clock that is set back is seen after them."""
+"""Seconds of one interval. The least delayed heartbeat counts for one to two intervals: a clock that is set back is
+noticed after them."""
 
 
 class DeviceClock(msgspec.Struct, frozen=True):
-    """What the heartbeats of one start of the agent say about its clock. Times are seconds since 1970."""
+    """What the heartbeats of one start of the agent tell about its clock. Times are seconds since 1970."""
 
     boot: int
     came: float
     """When the newest heartbeat came, by the controller's clock."""
     said: float
-    """When it was said, by the device's."""
+    """When it was sent, by the device's clock."""
     off_s: float
-    """How far the clock is ahead, below 0 behind; 0 for unknown."""
+    """Seconds by which the clock is ahead, below 0 behind; 0 for unknown."""
     best_s: float
-    """The most that a heartbeat of this stretch was ahead: that of the most punctual one."""
+    """The largest lead of a heartbeat in this interval: that of the least delayed one."""
     best_before_s: float
-    """The same of the stretch before."""
+    """The same of the interval before."""
     since: float
-    """When this stretch began."""
+    """When this interval began."""
 
 
 def hear_clock(known: DeviceClock | None, boot: int, came: float, said: float) -> DeviceClock:
-    """Returns what is known with one more heartbeat. One that is ahead is believed at once.
+    """Returns the state after one more heartbeat. A clock that is ahead is accepted at once.
 
-    A slow clock is believed only where two heartbeats show that it runs beside this one: what has waited comes at once.
+    A slow clock is accepted only if two heartbeats show that it runs at the same rate: messages that waited arrive
+    together.
     """
     newest_s = said - came
     if known is None or known.boot != boot:

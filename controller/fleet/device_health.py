@@ -1,7 +1,7 @@
 """The health of one device in one word, with its reason: failing, attention, silent, offline, updating or well.
 
-Decides the word: the worst that holds; and what clears it: the failure of a version is over once the version that
-serves in its place has answered well. Refuses to know rollouts, alerts' rules and how a device is shown.
+Decides the word, which is the worst that holds, and what ends it: the failure of a version is over once the version
+that serves in its place has answered well. Refuses to know rollouts, rules of alerts and how a device is shown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,17 +15,18 @@ from controller.fleet.twin import PresenceWord, Twin
 
 HealthWord = Literal["failing", "attention", "silent", "offline", "updating", "well"]
 HEALTH_WORDS: tuple[HealthWord, ...] = get_args(HealthWord)
-"""Worst first: the first that holds is the word."""
+"""Worst first: the first word that holds counts."""
 HOT_C = 80.0
-"""Small boards slow their processors down from 80 to 85 degrees Celsius on, and the latency of models with them."""
+"""Small boards slow their processors from 80 to 85 degrees Celsius on, which raises the latency of models."""
 ENDED_BADLY = frozenset({"rolled_back", "rejected"})
 NO_FAULT = frozenset({str(Code.SUPERSEDED), str(Code.PINNED), ""})
-"""An update that ended with one of these says nothing about its version: something newer was asked, or it is pinned."""
+"""An update that ended with one of these says nothing about its version: a newer one was requested, or the model is
+pinned."""
 WAITS_AS_ASKED = frozenset({str(Code.OUTSIDE_MAINTENANCE), str(Code.PINNED), str(Code.SUPERSEDED), ""})
-"""Reasons why an update waits in which nobody needs to do anything."""
+"""Reasons for which an update waits although nobody needs to do anything."""
 
 Judged = tuple[HealthWord, str]
-"""A word and its reason, in words for people."""
+"""A word, and its reason as text for people."""
 _ABSENT: dict[PresenceWord, Judged] = {
     "silent": ("silent", "it is connected and sends no heartbeats"),
     "unknown": ("silent", "it has not been heard since the controller started"),
@@ -34,8 +35,8 @@ _ABSENT: dict[PresenceWord, Judged] = {
 
 
 def judge_told(twin: Twin, faults: Mapping[str, str], traffic: Traffic | None) -> Judged:
-    """Returns the word that what the device has told calls for, without its presence: failing, attention, updating or
-    well. `faults` are those of `fleet.faults`, `traffic` its telemetry.
+    """Returns the word that follows from what the device has reported, without its presence: failing, attention,
+    updating or well. `faults` are those of `fleet.faults`, `traffic` its telemetry.
     """
     states = [state for _, state in sorted(twin.reported.items())]
     newest = traffic.newest if traffic is not None else None
@@ -50,7 +51,7 @@ def judge_told(twin: Twin, faults: Mapping[str, str], traffic: Traffic | None) -
 
 
 def judge(told: Judged, presence: PresenceWord, alert: str) -> Judged:
-    """Returns the health of a device from what it has told, whether it is there, and an alert that concerns it."""
+    """Returns the health of a device from its reports, its presence, and an alert about it."""
     if alert and told[0] != "failing":
         return "attention", alert
     if told[0] in ("failing", "attention"):
@@ -59,16 +60,18 @@ def judge(told: Judged, presence: PresenceWord, alert: str) -> Judged:
 
 
 def reason_of(state: ModelState) -> str:
-    """Returns the code that says why an update waits or how it failed; empty where neither is so.
+    """Returns the code that says why an update waits or how it failed; empty if neither holds.
 
-    An update that was superseded is over: its code says nothing any more once the device is steady.
+    A superseded update is over: its code means nothing any more once the device is steady.
     """
     ended = state.outcome.code if state.outcome is not None else ""
     return state.code or ("" if ended == Code.SUPERSEDED else ended)
 
 
 def _ended_badly(twin: Twin, states: Iterable[ModelState], traffic: Traffic | None) -> tuple[list[str], list[str]]:
-    """(failures that nothing has made good, failures of versions that are still asked for: another answers well)."""
+    """Returns (failures after which nothing has answered well, failures of versions that are still desired though
+    another answers well).
+    """
     failed, replaced = [], []
     for state in states:
         ended, assigned = state.outcome, twin.desired.get(state.model)
@@ -93,7 +96,7 @@ def _answers_well(state: ModelState, policy: TrialPolicy, traffic: Traffic | Non
 
 
 def _erring(twin: Twin, newest: Telemetry | None) -> Iterable[str]:
-    """Versions whose errors in the newest interval are beyond the policy that they came with."""
+    """Returns versions whose errors in the newest interval exceed the policy with which they came."""
     for each in newest.intervals if newest is not None else ():
         assigned = twin.desired.get(each.model)
         if assigned is None or each.inferences < max(1, assigned.policy.min_samples):

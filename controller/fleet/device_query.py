@@ -1,4 +1,4 @@
-"""What a search of devices asks for: filters, one order, one page. From texts to a checked query.
+"""The query of a search of devices: filters, one order, one page. Turns texts into a checked query.
 
 Decides which filters and orders there are. Refuses to know how it is answered (`roster`).
 """
@@ -14,7 +14,7 @@ from controller.fleet.twin import PresenceWord
 
 PRESENCE_WORDS: tuple[str, ...] = get_args(PresenceWord)
 ORDERS = ("device", "presence", "health", "seen", "version")
-"""Beside them `label.KEY`; with a minus before it the other way round. `seen`: the longest unheard first."""
+"""Besides them `label.KEY`; a minus before it reverses the order. `seen`: the longest silent first."""
 DEFAULT_PAGE = 50
 MAX_PAGE = 1_000
 """Devices in one answer: about 1.5 MB."""
@@ -23,10 +23,10 @@ MAX_TEXT_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class DeviceQuery:
-    """Devices that meet all filters; a page of them in one order. An empty filter lets every device pass."""
+    """Devices that pass all filters; a page of them in one order. An empty filter passes every device."""
 
     text: str = ""
-    """In lower case; somewhere in the name, in a label or in a code of what is wrong."""
+    """In lower case; found anywhere in the name, in a label or in a code of what is wrong."""
     presence: frozenset[str] = frozenset()
     health: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class DeviceQuery:
 
 
 def check_words(asked: Sequence[str], known: Sequence[str], name: str) -> frozenset[str]:
-    """Returns the asked words, each of which may hold several behind commas. BadInput `request_invalid`."""
+    """Returns the words in a query, each of which may be several with commas. BadInput `request_invalid`."""
     words = frozenset(word for text in asked for word in text.split(",") if word)
     if wrong := sorted(words - set(known)):
         raise BadInput(Code.REQUEST_INVALID, f"{name} {wrong[0][:40]!r}: expected one of {', '.join(known)}")
@@ -77,14 +77,14 @@ def check_labels(asked: Sequence[str]) -> dict[str, str]:
 
 
 def check_text(text: str) -> str:
-    """Returns what is searched for, in lower case. BadInput `request_invalid`."""
+    """Returns the text to search for, in lower case. BadInput `request_invalid`."""
     if len(text) > MAX_TEXT_CHARS:
         raise BadInput(Code.REQUEST_INVALID, f"{text[:40]!r}...: at most {MAX_TEXT_CHARS} characters")
     return text.strip().lower()
 
 
 def check_order(text: str) -> tuple[str, bool]:
-    """Returns (order, whether it runs the other way round). BadInput `request_invalid`."""
+    """Returns (order, whether it is reversed). BadInput `request_invalid`."""
     order = text.removeprefix("-") or "device"
     if order not in ORDERS and not (order.startswith("label.") and len(order) > len("label.")):
         raise BadInput(Code.REQUEST_INVALID, f"sort {order[:64]!r}: expected {', '.join(ORDERS)} or label.KEY")

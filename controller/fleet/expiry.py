@@ -1,6 +1,6 @@
-"""What expires soon, and at which marks somebody is told: pure, from dates.
+"""What expires soon, and at which marks people are warned: pure, from dates.
 
-Decides when a warning is due: at 30, 7 and 1 days, and at the end. Refuses to know who was told before.
+Decides when a warning is due: at 30, 7 and 1 days, and at the end. Refuses to know who was warned before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,16 +9,16 @@ from typing import NamedTuple
 from controller.fleet.twin import Twin
 
 MARKS_DAYS = (30, 7, 1, 0)
-"""A month to plan, a week to act, a day to drop everything else; 0: it has expired."""
+"""Days before the end: a month to plan, a week to act, the last day; 0: it has expired."""
 DAY_S = 86_400.0
 SELF_RENEWED = ("snapshot", "timestamp")
-"""Roles that live for days and are signed anew by the controller: passes fail where they are not."""
+"""Roles that live for days and that the controller signs again by itself: if it cannot, passes fail."""
 FLEET, CONTROLLER = "fleet", "controller"
-"""Subjects of what all devices rely on, and of what the controller has itself; no device's name is looked up there."""
+"""Names for what all devices rely on, and for what the controller itself has; they are no names of devices."""
 STARTED_BROKER = "certificate server"
 """Among the controller's own: the certificate of a broker that it has started."""
 MAX_WARNINGS = 100
-"""That one look tells: devices may say any date, and those of one day that were left in a store expire together."""
+"""The most warnings of one look: devices may report any date, and many certificates may expire on one day."""
 
 
 class Expiring(NamedTuple):
@@ -29,11 +29,11 @@ class Expiring(NamedTuple):
     expires: float
     """Seconds since 1970."""
     mark_days: int
-    """The newest mark that is behind it, of MARKS_DAYS."""
+    """The newest of MARKS_DAYS that has passed."""
 
 
 def mark_of(expires: float, now: float) -> int | None:
-    """The newest mark that is behind `now`; None while there are more than 30 days."""
+    """Returns the newest mark before `now`; None if more than 30 days are left."""
     passed = [days for days in MARKS_DAYS if expires - now <= days * DAY_S]
     return min(passed, default=None)
 
@@ -41,8 +41,8 @@ def mark_of(expires: float, now: float) -> int | None:
 def expiring(
     twins: Iterable[Twin], certificates: Mapping[str, float], own: Mapping[str, float], now: float
 ) -> Iterator[Expiring]:
-    """Everything that is past a mark. `certificates` are the newest ones that were issued, by device; `own` are the
-    controller's certificates and roles. A broker elsewhere is told of once, for the fleet, by what devices have seen.
+    """Returns everything that is past a mark. `certificates` are the newest issued ones, by device; `own` are the
+    controller's certificates and roles. A broker elsewhere is reported once for the fleet, from what devices have seen.
     """
     found: list[tuple[str, str, float]] = [(CONTROLLER, what, at) for what, at in own.items()]
     known = dict(certificates)

@@ -1,4 +1,4 @@
-"""What is wrong with a device, by stable codes: what it says itself, and what only the controller can see.
+"""What is wrong with a device, by stable codes: what it reports itself, and what only the controller can see.
 
 Decides which codes a device is shown with. Refuses to know how they are shown.
 """
@@ -10,13 +10,13 @@ from contract.messages import ModelState
 from controller.fleet.twin import Twin
 
 CLOCK_OFF_S = 120.0
-"""A clock that is further off is a fault. Measurements are compared within stretches of 60 s, and a heartbeat may take
-a while on a bad link; a clock that is kept by NTP is off by less than a second."""
+"""Seconds. A larger difference of a clock is a fault. Measurements are compared within intervals of 60 s, and a
+heartbeat may take some time on a bad link; a clock with NTP differs by less than a second."""
 DISK_CODES = frozenset({str(Code.DISK_FULL), str(Code.DISK_FAILED)})
 
 
 def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) -> dict[str, str]:
-    """By code, in words; empty for a device with which nothing is wrong. `withdrawn`: (model, release) -> why."""
+    """Returns faults by code, in words; empty for a device without faults. `withdrawn`: (model, release) -> why."""
     found = {}
     if abs(twin.clock_off_s) > CLOCK_OFF_S:
         side = "ahead of" if twin.clock_off_s > 0 else "behind"

@@ -1,4 +1,4 @@
-"""The kind of a device, and whether a version can run on it, before a byte is sent.
+"""The stratum of a device, and whether a version can run on it, before a byte is sent.
 
 Decides by the hardware that the device has reported. Refuses to know rollouts.
 """
@@ -22,7 +22,7 @@ newer operator set is checked by the probe."""
 
 
 def stratum_of(twin: Twin, keys: tuple[str, ...]) -> str:
-    """Returns the kind of the device: the values of `keys` joined by "/"."""
+    """Returns the stratum of the device: the values of `keys` joined by "/"."""
     return "/".join(_word(twin, key) for key in keys)
 
 
@@ -67,7 +67,7 @@ class Form(Message, frozen=True):
     opset: int
     ml_opset: int
     ir: int = 0
-    """The version of the file's format; 0: not known, in what was stored before it was noted."""
+    """The version of the file's format; 0: unknown, in records that are older than this field."""
 
 
 def forms_of(manifest: Manifest) -> tuple[Form, ...]:
@@ -140,4 +140,4 @@ def _major_minor(version: str) -> tuple[int, int]:
     try:
         return int(parts[0]), int(parts[1])
     except (ValueError, IndexError):
-        return (10**6, 0)  # a build that names itself otherwise is left to the probe
+        return (10**6, 0)  # a build with another name is left to the probe

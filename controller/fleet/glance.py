@@ -1,6 +1,6 @@
-"""The health and the presence of every device at one moment, and which of them changed since the moment before.
+"""The health and the presence of every device at one moment, and which have changed since the moment before.
 
-Decides what counts as a change: another word. Refuses to know who looks.
+Decides that a change is another word. Refuses to know who looks.
 """
 
 from collections import Counter
@@ -29,14 +29,14 @@ class Glance:
         return dict(Counter(self.presence.values()))
 
     def changed_since(self, before: "Glance | None") -> list[str]:
-        """Devices whose health is another word than before, and those that have come."""
+        """Returns devices whose health is another word than before, and new devices."""
         if before is None:
             return []
         return [device for device, word in self.health.items() if before.health.get(device) != word]
 
 
 def look(twins: Mapping[str, Twin], roster: Roster, moment: Moment) -> Steps[Glance]:
-    """Looks at all devices that the roster has, in steps."""
+    """Looks at all devices of the roster, in steps."""
     seen = Glance({}, {})
     for stride in strides(roster.all_names()):
         for device in stride:

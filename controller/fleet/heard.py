@@ -1,4 +1,4 @@
-"""Which telemetry messages of a device were counted, so that one that comes twice is counted once.
+"""The telemetry messages of a device that were counted, so that a repeated message is counted once.
 
 Decides by the message's start of the agent (`boot`) and its number (`seq`). Numbers may come in any order within a
 span: the anti-replay check of IPsec (RFC 6479). Refuses to know what messages say.
@@ -7,7 +7,7 @@ span: the anti-replay check of IPsec (RFC 6479). Refuses to know what messages s
 import msgspec
 
 SPAN = 1024
-"""Numbers behind the highest one that are told apart; older ones count as repeated. Half a day of a message a
+"""Numbers behind the highest one that are distinguished; older ones count as repeated. Half a day of a message a
 minute."""
 MAX_BOOTS = 8
 """Starts of the agent that are kept, newest last."""
@@ -21,7 +21,7 @@ class Numbers(msgspec.Struct, frozen=True):
     bits: int = 1
 
     def then(self, seq: int) -> "Numbers | None":
-        """The numbers with one more; None if it was there, or lies too far back to tell."""
+        """Returns the numbers with one more; None if it was there already, or is too old to know."""
         ahead = seq - self.highest
         if ahead > 0:
             bits = 1 if ahead >= SPAN else ((self.bits << ahead) | 1) & ((1 << SPAN) - 1)
@@ -37,7 +37,7 @@ class Heard(msgspec.Struct, frozen=True):
     starts: tuple[Numbers, ...] = ()
 
     def then(self, boot: int, seq: int) -> tuple["Heard", bool]:
-        """(what was heard with this message, whether it is new)."""
+        """Returns (the numbers with this message, whether it is new)."""
         known = next((each for each in self.starts if each.boot == boot), None)
         if known is None:
             return Heard((*self.starts, Numbers(boot, seq))[-MAX_BOOTS:]), True
@@ -47,6 +47,6 @@ class Heard(msgspec.Struct, frozen=True):
         return Heard(tuple(more if each is known else each for each in self.starts)), True
 
     def up_to(self, boot: int, seq: int) -> "Heard":
-        """The same, with all numbers of a start up to this one counted."""
+        """Returns the same, with all numbers of a start up to this one counted."""
         others = tuple(each for each in self.starts if each.boot != boot)
         return Heard((*others, Numbers(boot, seq, (1 << SPAN) - 1))[-MAX_BOOTS:])

@@ -1,7 +1,7 @@
-"""The fleet as an index: for each device what filters and orders ask about, kept up to date one device at a time.
+"""The fleet as an index: for each device the values of filters and orders, kept up to date one device at a time.
 
-Decides which devices a query finds, in which order. What follows from the clock alone (presence, health) is looked at
-when it is asked for. Refuses to know where twins are kept. At 100,000 devices a query costs tens of ms.
+Decides which devices a query finds, in which order. What depends on the clock alone (presence, health) is computed for
+each query. Refuses to know where twins are kept. At 100,000 devices a query costs tens of ms.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from controller.fleet.twin import PresenceWord, Twin
 _WORST = {word: place for place, word in enumerate(HEALTH_WORDS)}
 _FARTHEST = {word: -place for place, word in enumerate(PRESENCE_WORDS)}
 _LAST = "\U0010ffff"
-"""A text behind all others."""
+"""A text that sorts after all others."""
 _SAID = ("reported", "labels", "faults", "sensors", "sinks")
 
 
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     twin: Twin
     traffic: Traffic | None
     told: Judged
-    """Its health as far as it has told itself."""
+    """Its health from its own reports, without its presence."""
     text: str
     """Name, labels and codes in lower case."""
     releases: tuple[tuple[str, int], ...]
@@ -54,7 +54,7 @@ class Moment:
     now: float
     silent_s: float
     alerts: Mapping[str, str] = field(default_factory=dict)
-    """device -> what the worst alert about it says"""
+    """device -> the words of the worst alert about it"""
 
 
 class Roster:
@@ -63,7 +63,7 @@ class Roster:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._names: list[str] | None = []
-        """Sorted; None: devices came or went since they were sorted."""
+        """Sorted; None: devices were added or removed since they were sorted."""
 
     def __contains__(self, device: object) -> bool:
         return device in self._entries
@@ -82,7 +82,7 @@ class Roster:
             self._entries[twin.device] = entry_of(twin, traffic, withdrawn, now)
 
     def drop(self, device: str) -> None:
-        """Forgets a device."""
+        """Removes a device."""
         if self._entries.pop(device, None) is not None:
             self._names = None
 
@@ -91,16 +91,16 @@ class Roster:
         return self._sorted()
 
     def health(self, device: str, moment: Moment) -> Judged:
-        """Returns the health of one device. KeyError for one that is unknown."""
+        """Returns the health of one device. KeyError for an unknown one."""
         return _health(self._entries[device], moment)
 
     def counts(self, moment: Moment) -> dict[str, int]:
-        """Returns how many devices there are by health; words that no device has are left out."""
+        """Returns the number of devices by health; words without devices are left out."""
         counted = Counter(_health(entry, moment)[0] for entry in self._entries.values())
         return {word: counted[word] for word in HEALTH_WORDS if counted[word]}
 
     def find(self, query: DeviceQuery, moment: Moment) -> Found:
-        """Returns how many devices meet a query, and the names of its page."""
+        """Returns the number of devices that pass a query, and the names of its page."""
         found, end = self._matching(query, moment), query.offset + query.limit
         if query.order == "device":
             page = found[::-1][query.offset : end] if query.descending else found[query.offset : end]
@@ -110,7 +110,7 @@ class Roster:
         return Found(len(found), [entry.twin.device for entry in page])
 
     def names(self, query: DeviceQuery, moment: Moment) -> list[str]:
-        """Returns the names of all devices that meet the filters of a query, in the order of names."""
+        """Returns the names of all devices that pass the filters of a query, in the order of names."""
         return [entry.twin.device for entry in self._matching(query, moment)]
 
     def _matching(self, query: DeviceQuery, moment: Moment) -> list[Entry]:
@@ -126,7 +126,9 @@ class Roster:
 
 
 def _key(order: str, moment: Moment) -> Callable[[Entry], Any]:
-    """What an order compares. Devices without the label come last, those on which nothing answers first."""
+    """Returns what an order compares. Devices without the label come last, and those on which no version
+    answers first.
+    """
     match order:
         case "presence":
             return lambda entry: _FARTHEST[_presence(entry, moment)]
@@ -141,7 +143,7 @@ def _key(order: str, moment: Moment) -> Callable[[Entry], Any]:
 
 
 def _says_the_same(before: Twin, now: Twin) -> bool:
-    """Whether everything that an entry is made of is as it was: most heartbeats say nothing new."""
+    """Whether all values of an entry are unchanged: most heartbeats report nothing new."""
     return (
         before.desired is now.desired
         and before.clock_off_s == now.clock_off_s
@@ -184,7 +186,7 @@ def _health(entry: Entry, moment: Moment) -> Judged:
 
 
 def _filters(query: DeviceQuery, moment: Moment) -> list[Callable[[Entry], bool]]:
-    """The filters that a query has, the cheapest first."""
+    """Returns the filters of a query, the cheapest first."""
     text, model, release, code = query.text, query.model, query.release, query.code
     found: list[Callable[[Entry], bool]] = []
     if (among := query.among) is not None:

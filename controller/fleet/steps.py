@@ -1,6 +1,6 @@
-"""Work on a whole fleet in steps, so that a controller can answer others in between.
+"""Work on a whole fleet in steps, so that a controller can answer other requests in between.
 
-Decides how many devices are one step. Refuses to know who waits in between: a generator yields after each step.
+Decides how many devices are one step. Refuses to know what runs in between: a generator yields after each step.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -14,14 +14,14 @@ Steps = Generator[None, None, T]
 
 
 def strides(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items, so many at a time. They are taken down at once: the fleet may change between two steps."""
+    """Yields the items in groups. They are copied first, because the fleet may change between two steps."""
     kept = list(items)
     for start in range(0, len(kept), STEP):
         yield kept[start : start + STEP]
 
 
 def at_once(work: Steps[T]) -> T:
-    """The result of all steps, without a wait."""
+    """Returns the result of all steps, without a pause."""
     while True:
         try:
             next(work)

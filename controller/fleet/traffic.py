@@ -1,4 +1,4 @@
-"""The bytes that a device receives, from one telemetry message to the next, and which versions answered last.
+"""The bytes that a device receives from one telemetry message to the next, and the versions that answered last.
 
 Refuses to know what the bytes were, and whether the answers were good enough.
 """
@@ -17,7 +17,8 @@ class Traffic(msgspec.Struct, frozen=True):
     at: float
     bytes_s: float = 0.0
     answered: Mapping[str, tuple[ModelInterval, ...]] = {}
-    """By model, its versions in the newest telemetry in which it answered anything: a quiet one forgets none."""
+    """By model, its versions in the newest telemetry in which any has answered: telemetry without inferences keeps
+    them."""
 
     @classmethod
     def begin(cls, message: Telemetry, now: float) -> "Traffic":

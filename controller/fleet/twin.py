@@ -1,7 +1,7 @@
-"""The twin: what a device was told (desired), what it says (reported), whether it is there (presence).
+"""The twin: what a device was told (desired), what it reports (reported), whether it is there (presence).
 
-Decides how a message changes a twin. Duplicates and late arrivals change nothing: `boots` tells them apart.
-Refuses to know rollouts.
+Decides how a message changes a twin. Duplicates and late messages change nothing: `boots` detects them. Refuses to know
+rollouts.
 """
 
 from typing import Literal
@@ -21,11 +21,11 @@ from controller.fleet.device_clock import DeviceClock, hear_clock
 from controller.written import Written
 
 DOCUMENT_LIFE_S = 7 * 86_400
-"""A desired document expires so long after it was issued; at half of it a new one is issued."""
+"""Seconds after which a desired document expires; at half of them a new one is issued."""
 
 FOLLOWED_VERSION = 2**40
-"""A generation that a device says is followed up to here, the seconds of 34,000 years: from here on there are 9 million
-billion more, so that no lie of one device can use them up."""
+"""The highest generation of a device's report that is taken over, the seconds of 34,000 years: there are 9 million
+billion higher ones, so that no false report of one device can use them up."""
 
 PresenceWord = Literal["online", "offline", "silent", "unknown"]
 
@@ -37,23 +37,23 @@ class Assigned(Message, frozen=True):
     generation: int
     rollout: str
     digest: str = ""
-    """The digest of the form that was chosen for the device; empty: the version's first form."""
+    """The digest of the chosen form; empty: the version's first form."""
     delivery: Delivery | None = None
-    """The encoding in which it travels; None: as it is."""
+    """The encoding in which it is sent; None: unencoded."""
     sources: tuple[str, ...] = ()
-    """Addresses where the artifact is found besides the broker."""
+    """Addresses that have the artifact besides the broker."""
     policy: TrialPolicy = TrialPolicy()
     attempt: int = 1
     offered_at: float = 0.0
 
     @property
     def mode(self) -> str:
-        """Whether it is to serve, or to run as a shadow."""
+        """Whether it shall serve, or run as a shadow."""
         return self.policy.mode
 
 
 class Twin(msgspec.Struct, frozen=True):
-    """Everything the controller knows about one device."""
+    """Everything that the controller knows about one device."""
 
     device: str
     document_version: int = 0
@@ -63,15 +63,15 @@ class Twin(msgspec.Struct, frozen=True):
     reported: dict[str, ModelState] = {}
     hardware: Hardware | None = None
     labels: dict[str, str] = {}
-    """Its own labels, and over them those that it was given here: what selectors look at."""
+    """The device's own labels, and over them those that the controller gives: selectors use these."""
     own_labels: dict[str, str] = {}
-    """As its own configuration says."""
+    """The labels in its own configuration."""
     given_labels: dict[str, str] = {}
-    """Set here by people. They win over its own of the same key: who runs the fleet need not touch the device."""
+    """Set here by people. They win over its own of the same key, so that an operator need not change the device."""
     config: RemoteConfig | None = None
-    """What is to count in place of its own configuration; None: nothing was ever said about it."""
+    """The remote configuration that was sent to it; None: there was never one."""
     config_said: ConfigState | None = None
-    """How it stands with that, as it says."""
+    """The state of that configuration, as the device reports it."""
     note: Written | None = None
     """What somebody wrote about it."""
     pinned: dict[str, int] = {}
@@ -80,16 +80,16 @@ class Twin(msgspec.Struct, frozen=True):
     sinks: tuple[SinkState, ...] = ()
     connected: bool | None = None
     announced: int = 0
-    """The start of the agent that opened the newest connection; 0: none has said so."""
+    """The start of the agent that opened the newest connection; 0: unknown."""
     boots: Boots = Boots()
-    """The starts of its agent that were heard, and the newest message of each."""
+    """The starts of its agent that have sent messages, and the newest message of each."""
     seen_at: float | None = None
     expiries: dict[str, int] = {}
     """When certificates and roles expire that the device has or relies on, as it says, in seconds since 1970."""
     serve_at: str = ""
-    """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
+    """The address at which neighbours fetch confirmed blobs; empty: it serves none."""
     asks: str = ""
-    """The nonce that the device wants its document to repeat."""
+    """The nonce that its document must repeat."""
     answered: str = ""
     """The nonce in its document. Durable: it is part of what was signed."""
     faults: dict[str, str] = {}
@@ -99,17 +99,20 @@ class Twin(msgspec.Struct, frozen=True):
     withdrawn: dict[str, int] = {}
     """Models that it shall no longer run, by the generation of that order."""
     erasures: tuple[Erasure, ...] = ()
-    """Orders to delete captured rows that it has not said are done. Durable, and in its document, the oldest first."""
+    """Orders to delete captured rows that it has not reported as done. Durable, and in its document, the oldest
+    first."""
     erased: dict[str, int] = {}
-    """Rows deleted by the orders that it says are done."""
+    """Rows deleted by the orders that it reports as done."""
 
     @property
     def clock_off_s(self) -> float:
-        """How far its clock is ahead of this one; below 0 behind it; 0 for unknown."""
+        """Seconds by which its clock is ahead of this one; below 0 behind it; 0 for unknown."""
         return self.clock.off_s if self.clock is not None else 0.0
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
-        """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
+        """Returns whether it is there. Offline: its last will says so. Silent: connected, but no heartbeat for
+        `silent_s`.
+        """
         if self.connected is False:
             return "offline"
         if self.seen_at is None:
@@ -117,9 +120,10 @@ class Twin(msgspec.Struct, frozen=True):
         return "online" if now - self.seen_at <= silent_s else "silent"
 
     def next_version(self, now: float) -> int:
-        """The version of its next document: later than the last one, than what it says it was told, and than a backup.
+        """Returns the version of its next document: higher than the last one, than the one that it reports, and than a
+        backup.
 
-        What it says counts where this controller's own row was lost, or its clock was set back.
+        Its report counts if this controller's own row was lost, or its clock was set back.
         """
         said = (state.generation for state in self.reported.values())
         told = max((generation for generation in said if generation <= FOLLOWED_VERSION), default=0)
@@ -127,12 +131,12 @@ class Twin(msgspec.Struct, frozen=True):
 
 
 def with_given_labels(twin: Twin, given: dict[str, str]) -> Twin:
-    """Returns the twin with these labels in place of those that it was given before."""
+    """Returns the twin with these labels in place of the given ones."""
     return replace(twin, given_labels=given, labels={**twin.own_labels, **given})
 
 
 def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
-    """The full state replaces what was reported, unless something newer is known."""
+    """Replaces what was reported with the full state, unless something newer is known."""
     boots, is_news = twin.boots.heard(message.boot, message.seq, now)
     if not is_news:
         return replace(twin, boots=boots, seen_at=now, connected=True)
@@ -160,20 +164,22 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
 
 
 def fold_report(twin: Twin, message: Report, now: float) -> Twin:
-    """One model's state replaces what was reported about it, unless something newer is known."""
+    """Replaces what was reported about one model, unless something newer is known."""
     boots, is_news = twin.boots.heard(message.boot, message.seq, now)
     if not is_news:
         return replace(twin, boots=boots)
     faults, refusal, reported = twin.faults, message.refusal, twin.reported
     if refusal is not None and (refusal.code in faults or len(faults) < MAX_FAULTS):
-        faults = {**faults, refusal.code: refusal.detail}  # until the next heartbeat, which says what holds
+        faults = {**faults, refusal.code: refusal.detail}  # until the next heartbeat, which lists the present faults
     if message.state is not None and (message.state.model in reported or len(reported) < MAX_MODELS_PER_DEVICE):
         reported = {**reported, message.state.model: message.state}
     return replace(twin, reported=reported, faults=faults, boots=boots, seen_at=now, connected=True)
 
 
 def fold_presence(twin: Twin, message: Presence, now: float) -> Twin:
-    """The broker's word about the connection. The last will of an earlier start says nothing about the newest one."""
+    """Folds in the broker's report of the connection. The last will of an earlier start says nothing about the newest
+    one.
+    """
     if message.online:
         return replace(twin, announced=message.boot, connected=True, seen_at=now)
     if message.boot and twin.announced and message.boot != twin.announced:

@@ -1,7 +1,7 @@
-"""The vitals of a device: what its telemetry says of the device itself, folded over five minutes.
+"""The vitals of a device: what its telemetry reports about the device itself, folded over five minutes.
 
-Decides which figures there are, and which values are nobody's measurements. Time is the controller's: a device's clock
-may be years off. Refuses to know where vitals are kept, and which of them are unusual.
+Decides which figures there are, and which values are impossible. Time is the controller's: a device's clock may be
+years off. Refuses to know where vitals are kept, and which of them are unusual.
 """
 
 import math
@@ -19,22 +19,23 @@ from contract.messages import Telemetry
 SPAN_S = 300.0
 """One row for five messages of a device that reports each minute; a day of a device is 288 rows, 30 kB."""
 MAX_MESSAGES = 600
-"""Of one device in one stretch of time: one in half a second. A flood of more costs no memory."""
+"""The most messages of one device in one interval: one in half a second. A flood of more costs no memory."""
 FIGURES = ("cpu_ratio", "rss_mb", "temperature_c", "inferences_s", "failure_ratio", "latency_ms")
 """In the order in which they are stored: CPU time of the agent as a fraction of one core, its resident memory, the
 hottest zone, inferences a second, the fraction that failed, the mean time for one inference."""
 LIMITS = ((0.0, 1e4), (1e-3, 1e8), (-100.0, 300.0), (0.0, 1e8), (0.0, 1.0), (0.0, 1e6))
-"""By figure, what a device can have measured. 0 MB is what an agent says that cannot measure it."""
+"""By figure, the range of possible measurements. An agent that cannot measure memory reports 0 MB."""
 _MIDDLES_MS = (
     0.00075,
     *(upper_edge_us(bucket) * 2**-0.25 / 1000.0 for bucket in range(1, LATENCY_BUCKETS - 1)),
     6.4e4,
 )
-"""Geometric middles of the buckets of a latency histogram: a mean over many moves before their quantile does."""
+"""Geometric means of the edges of each bucket of a latency histogram: a mean over many inferences changes before their
+quantile does."""
 
 
 class Vitals(msgspec.Struct, frozen=True):
-    """One stretch of time of one device. Each tuple holds a number by figure; NaN where it was not measured."""
+    """One interval of one device. Each tuple holds a number by figure; NaN if it was not measured."""
 
     start: float
     """Seconds since 1970."""
@@ -59,7 +60,7 @@ class VitalsRows:
 
 
 class OpenSpan:
-    """The stretch of time in which a device is now, message by message."""
+    """The current interval of a device, message by message."""
 
     __slots__ = ("_said", "start")
 
@@ -69,16 +70,16 @@ class OpenSpan:
 
     @property
     def messages(self) -> int:
-        """How many were folded in."""
+        """The number of messages that were folded in."""
         return len(self._said)
 
     def add(self, message: Telemetry) -> None:
-        """Folds one message in; beyond `MAX_MESSAGES` none."""
+        """Folds one message in; none beyond `MAX_MESSAGES`."""
         if len(self._said) < MAX_MESSAGES:
             self._said.append(_values(message))
 
     def vitals(self) -> Vitals:
-        """What there is so far."""
+        """Returns the vitals up to now."""
         by_figure = [
             [value for value in values if least <= value <= most] or [math.nan]  # NaN lies in no range
             for values, (least, most) in zip(zip(*self._said, strict=True), LIMITS, strict=True)
@@ -89,12 +90,12 @@ class OpenSpan:
 
 
 def span_of(now: float) -> float:
-    """When the stretch of time began in which `now` lies."""
+    """Returns when the interval that contains `now` began."""
     return now // SPAN_S * SPAN_S
 
 
 def merged(rows: Sequence[Vitals], start: float, span_s: float) -> Vitals:
-    """The vitals of a longer stretch of time: means by the number of messages, the lowest and the highest value."""
+    """Returns the vitals of a longer interval: means weighted by the number of messages, lowest and highest values."""
     means = []
     for place in range(len(FIGURES)):
         there = [(row.means[place], row.messages) for row in rows if not math.isnan(row.means[place])]
@@ -111,7 +112,7 @@ def _pick(choose: Callable[[list[float]], float], values: list[float]) -> float:
 
 
 def _values(message: Telemetry) -> tuple[float, ...]:
-    """By figure what one message says; NaN where it says nothing. Labels that came later are no inferences."""
+    """Returns by figure the value in one message; NaN if it has none. Late labels are no inferences."""
     inferences = errors = timed = 0
     total_ms = 0.0
     for each in message.intervals:

@@ -1,7 +1,7 @@
 """The champion gate of a retrained version: it beats the champion on the newest rows, and forgets nothing.
 
-Decides by blocks of time, row by row on the same rows. Refuses to know what was trained, and what a passed gate leads
-to.
+Compares both on the same rows, row by row, in blocks of time. Refuses to know what was trained, and what a passed gate
+leads to.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,8 @@ from controller.gates.verdict import GateVerdict
 
 GATE = "champion"
 UNITS = {True: "points", False: "% of the error"}
-"""What a hundredth of a gain is: of a classifier in right answers, of anything else in the champion's mean error."""
+"""The unit of a gain of 0.01: for a classifier a point of accuracy, for a regression 1 % of the champion's mean
+error."""
 _REMEDY = "the champion goes on serving; retrain once there are more or newer labels"
 
 
@@ -29,8 +30,8 @@ def judge_retrained(evidence: Evidence) -> GateVerdict | None:
 
 
 def judge_champion(rule: ChampionRule, newest: HeldOut | None, fixed: HeldOut | None, digest: str) -> GateVerdict:
-    """The verdict on newest held-out rows with times, and on the fixed rows with their digest, both beside the
-    champion.
+    """The verdict on the newest held-out rows, which have times, and on the fixed rows, which `digest` names. Both are
+    compared with the champion's answers.
     """
     faults, numbers, words = _newest(rule, newest)
     forgot, more, said = _fixed(rule, fixed, digest)
@@ -46,7 +47,7 @@ def judge_champion(rule: ChampionRule, newest: HeldOut | None, fixed: HeldOut | 
 
 
 def gain_of(evidence: Mapping[str, float]) -> Estimate | None:
-    """The gain over the champion that the gate has measured; None where it could not."""
+    """The gain over the champion that the gate has measured; None if it measured none."""
     if "gain" not in evidence:
         return None
     return Estimate(evidence["gain"], evidence["gain_low"], evidence["gain_high"])
@@ -74,7 +75,7 @@ def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[s
     if gain.low > rule.min_gain:
         return [], numbers, [f"{held.champion_name} is beaten by {by} {where}"]
     lost = f"it does not beat {held.champion_name} {where}: {by}"
-    return [f"{lost}, more than {100 * rule.min_gain:g} is asked for"], numbers, []
+    return [f"{lost}, more than {100 * rule.min_gain:g} is required"], numbers, []
 
 
 def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[str], dict[str, float], list[str]]:
@@ -82,7 +83,7 @@ def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[
         missing = rule.never_forget_required or rule.never_forget_sha256
         return (["no rows that it must never forget came with the candidate"] if missing else []), {}, []
     if rule.never_forget_sha256 not in ("", digest):
-        return [f"the rows that it must never forget are others than agreed: {digest[:12]}"], {}, []
+        return [f"the rows that it must never forget are not the agreed ones: {digest[:12]}"], {}, []
     if held.champion is None:
         return ["the champion does not answer the rows that it must never forget"], {}, []
     gain = float(gains(held).mean())
@@ -93,8 +94,8 @@ def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[
 
 
 def change(found: Estimate, *, classifies: bool, sign: int = 1) -> str:
-    """A change of quality, or with `sign` -1 its opposite: `+4.1 [+2.0, +6.2] points`, of a regression `% of the
-    error`.
+    """A change of quality in words, with `sign` -1 its opposite: `+4.1 [+2.0, +6.2] points`; for a regression the unit
+    is `% of the error`.
     """
     low, high = sorted((sign * found.low, sign * found.high))
     return f"{signed_interval(sign * found.value, low, high)} {UNITS[classifies]}"

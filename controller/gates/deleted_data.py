@@ -1,6 +1,6 @@
-"""The gate on deleted data: a version that was trained on rows which were to be deleted reaches no device.
+"""The gate on deleted data: no device gets a version that was trained on rows that had to be deleted.
 
-Decides by what is said of the data sets that the version names. Refuses to know who asked for a deletion, and when.
+Decides by the state of the data sets that the version names. Refuses to know who asked for a deletion, and when.
 """
 
 from controller.gates.evidence import Evidence
@@ -9,7 +9,9 @@ from controller.gates.verdict import GateVerdict
 
 
 def judge_deleted_data(_policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails where a data set has lost rows that the version may know; None for a version that names no data set."""
+    """Fails if a data set has lost rows with which the version may be trained; None for a version that names no data
+    set.
+    """
     if not evidence.data_sets:
         return None
     lost = [f"{name}: {evidence.lost_rows[name]}" for name in evidence.data_sets if name in evidence.lost_rows]

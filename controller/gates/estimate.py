@@ -1,4 +1,4 @@
-"""A measured number with the interval in which the truth lies, and how one comes from means of blocks of time.
+"""A measured number with its interval, and how to compute one from means of blocks of time.
 
 Decides that neighbouring rows are not independent: blocks are the unit, never rows. Refuses to know what is measured.
 """
@@ -22,14 +22,15 @@ class Estimate(Message, frozen=True):
 
 
 def estimate(value: float, variance: float, degrees: float, confidence: float) -> Estimate:
-    """The two-sided interval by Student's t around a value of which the variance was estimated."""
+    """Returns the two-sided interval by Student's t around a value whose variance was estimated."""
     normal = NormalDist().inv_cdf((1 + confidence) / 2)
     reach = student_distance(normal, max(1.0, degrees)) * math.sqrt(max(0.0, variance))
     return Estimate(value, value - reach, value + reach)
 
 
 def estimate_by_blocks(gains: Array, times: Array, blocks: int, confidence: float) -> Estimate | None:
-    """The mean of `gains` (rows,) with an interval from means of so many stretches of `times` (rows,), of equal rows.
+    """Returns the mean of `gains` (rows,), with an interval from means of so many blocks of `times` (rows,), with equal
+    numbers of rows.
 
     The variance is never below that of independent rows. None for fewer than two rows in a block.
     """

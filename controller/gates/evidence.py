@@ -1,6 +1,7 @@
 """What the gates judge: numbers of the conversion, answers on held-out rows, what devices run. All of it was measured.
 
-Decides how right a row is: 1 or 0 for a classifier, the absolute error for a regression. Refuses to know who measured.
+Decides how right an answer is: 1 or 0 for a classifier, the absolute error for a regression. Refuses to know who
+measured.
 """
 
 from collections.abc import Mapping
@@ -22,12 +23,12 @@ Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class ChampionRule(Message, frozen=True):
-    """How far a retrained version must be better than the champion."""
+    """How much better than the champion a retrained version must be."""
 
     blocks: Annotated[int, msgspec.Meta(ge=2, le=100)] = 8
-    """Stretches of time into which the newest held-out rows are divided."""
+    """Blocks of time into which the newest held-out rows are divided."""
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.8
-    """Of the two-sided interval of the gain."""
+    """The confidence of the two-sided interval of the gain."""
     min_gain: Ratio = 0.0
     """The low end of the gain's interval must lie above this: accuracy, or the error as a fraction of the champion's.
     """
@@ -40,8 +41,8 @@ class ChampionRule(Message, frozen=True):
 
 
 def plain_texts(labels: Array) -> Array:
-    """Labels in the one spelling by which they compare, as on devices: 1, "1", 1.0 and True are the same. Text, of the
-    shape of `labels`.
+    """Returns labels in the one spelling by which they compare, as on devices: 1, "1", 1.0 and True are the same. Text,
+    of the shape of `labels`.
     """
     unique, inverse = np.unique(labels.astype(np.str_), return_inverse=True)
     plain = np.array([str(plain_label(each)) for each in unique.tolist()], dtype=np.str_)
@@ -49,7 +50,9 @@ def plain_texts(labels: Array) -> Array:
 
 
 def unknown_labels(labels: Array, classes: tuple[str, ...]) -> dict[str, int]:
-    """Rows by label, of labels, shape (rows,), that are none of the classes; empty where no classes are known."""
+    """Returns the number of rows by label, of labels, shape (rows,), that are no class; empty if no
+    classes are known.
+    """
     known = {plain_label(each) for each in classes}
     unique, counts = np.unique(labels.astype(np.str_), return_counts=True)
     pairs = zip(unique.tolist(), counts.tolist(), strict=True)
@@ -71,7 +74,7 @@ class HeldOut:
     times: Array | None = None
     """Seconds of each row."""
     classes: tuple[str, ...] = ()
-    """All that the version can answer; empty: not known."""
+    """All classes that the version can answer; empty: unknown."""
     trained_until: float | None = None
     """The newest second among the rows that the model was trained on."""
 
@@ -82,16 +85,16 @@ class HeldOut:
 
     @property
     def classifies(self) -> bool:
-        """Whether answers are right or wrong; else they are near or far."""
+        """Whether answers are right or wrong; otherwise they have a distance."""
         return self.task == "classification"
 
     @property
     def unknown(self) -> dict[str, int]:
-        """Rows by label, of labels that are no class of the version; empty where its classes are not known."""
+        """Returns the number of rows by label that is no class of the version; empty if its classes are not known."""
         return unknown_labels(self.labels, self.classes) if self.classifies else {}
 
     def scores(self, answers: Array) -> Array:
-        """How right each row is answered, float64 of shape (rows,): larger is better for a classifier, worse for a
+        """Returns how right each answer is, float64 of shape (rows,): larger is better for a classifier, worse for a
         regression.
         """
         if self.classifies:
@@ -118,18 +121,18 @@ class Evidence:
     latency_us_p50: float | None = None
     latency_us_p95: float | None = None
     operators: tuple[str, ...] | None = None
-    """Operators of the graph, sorted; None: nobody has looked."""
+    """Operators of the graph, sorted; None: they were not read."""
     held_out: HeldOut | None = None
     callers: tuple[Caller, ...] = ()
     licence: str = ""
     own: tuple[GateVerdict, ...] = ()
-    """Verdicts of the user's own gates, as they were brought."""
+    """Verdicts of the user's own gates, as the push sent them."""
     never_forget: HeldOut | None = None
     """The fixed rows that no retrained version may forget."""
     never_forget_sha256: str = ""
     retrained_by: ChampionRule | None = None
-    """What a version of a retraining must show; None for one that a person pushes."""
+    """What a retrained version must show; None for one that a person pushes."""
     data_sets: tuple[str, ...] = ()
     """`NAME@VERSION` of the data sets that the version names."""
     lost_rows: Mapping[str, str] = field(default_factory=dict)
-    """By data set, which of its rows were deleted although the version may know them, in words."""
+    """By data set, which of its rows were deleted although the version may be trained on them, in words."""

@@ -1,7 +1,7 @@
 """The gate on fairness between groups, by the definitions and names of Fairlearn, for a classifier with two labels.
 
-Selection rate: answers that are `positive`. Equalized odds: true and false positive rates alike. Refuses to know which
-group deserves what. Source: Fairlearn, `fairlearn.metrics`; computed here with numpy.
+Selection rate: answers that are `positive`. Equalized odds: equal true and false positive rates. Refuses to know which
+differences are fair. Source: Fairlearn, `fairlearn.metrics`; computed here with numpy.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,9 +54,10 @@ MEASURES: Mapping[str, Callable[[Rates], float]] = {
 
 
 def rates_of(labels: Array, answers: Array, groups: Array) -> Rates:
-    """Rates of each group, in the order of `np.unique(groups)`; `labels` and `answers` are bool of shape (rows,).
+    """Returns rates of each group, in the order of `np.unique(groups)`; `labels` and `answers` are bool of shape
+    (rows,).
 
-    A rate over no rows is 0, as Fairlearn has it.
+    A rate over no rows is 0, as in Fairlearn.
     """
     found: dict[str, list[float]] = {"selection": [], "true_positive": [], "false_positive": []}
     for value in np.unique(groups):
@@ -68,9 +69,9 @@ def rates_of(labels: Array, answers: Array, groups: Array) -> Rates:
 
 
 def judge_fairness(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails beyond a limit of `fairness` in any of its groups, or where a group is not among the held-out rows.
+    """Fails beyond a limit of `fairness` in any of its groups, or if a group is not among the held-out rows.
 
-    None without groups. Groups of fewer than `min_rows` are left out: what is said of them would be chance.
+    None without groups. Groups of fewer than `min_rows` are left out, because their figures would be chance.
     """
     limits, held = policy.fairness, evidence.held_out
     if not limits.groups:
@@ -118,14 +119,16 @@ def _faults(limits: FairnessPolicy, rates: Rates) -> list[str]:
 
 
 def _large_enough(groups: Array, min_rows: int) -> tuple[Array, int]:
-    """(bool array of the rows whose group is large enough, number of groups that are not)."""
+    """Returns (bool array of the rows whose group is large enough, number of groups that are too small)."""
     values, counts = np.unique(groups, return_counts=True)
     small = values[counts < min_rows]
     return ~np.isin(groups, small), len(small)
 
 
 def _power(name: str, answers: Array, groups: Array) -> str:
-    """The difference of selection rates, beyond the limit, that the two smallest groups would show with 95 %."""
+    """Returns the difference of selection rates, beyond the limit, that the two smallest groups would
+    show with 95 %.
+    """
     _, counts = np.unique(groups, return_counts=True)
     if len(counts) < 2:
         return f"{name} has fewer than two groups: nothing can be caught"

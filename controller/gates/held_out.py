@@ -1,6 +1,7 @@
-"""The gate on held-out rows: accuracy or mean absolute error, of the version alone and beside the champion.
+"""The gate on held-out rows: accuracy or mean absolute error, of the version alone and compared with the champion.
 
-Both answer the same rows, so that the difference is judged row by row. Refuses to know whether the split is honest.
+Both answer the same rows, so that the difference is judged row by row. Refuses to know whether training and held-out
+rows were properly separated.
 """
 
 import numpy as np
@@ -46,7 +47,7 @@ def judge_held_out(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None
 
 
 def _unknown(held: HeldOut) -> list[str]:
-    """How many labels are no class of the version: it cannot answer these rows, and they count as wrong."""
+    """Says how many labels are no class of the version: it cannot answer these rows, and they count as wrong."""
     unknown = held.unknown
     if not unknown:
         return []
@@ -57,19 +58,19 @@ def _unknown(held: HeldOut) -> list[str]:
 
 
 def _alone(held: HeldOut, limits: HeldOutPolicy, scores: Array) -> tuple[int, list[str], list[str]]:
-    """(limits that are broken, words, power) of the version by itself."""
+    """Returns (exceeded limits, words, power) for the version alone."""
     beyond = margin(_deviation(held, scores), held.rows)
     if held.task == "classification" and limits.min_accuracy is not None:
-        words = f"at least {limits.min_accuracy:g} is asked for"
+        words = f"at least {limits.min_accuracy:g} is required"
         return int(scores.mean() < limits.min_accuracy), [words], [f"would catch -{100 * beyond:.2g} points with 95 %"]
     if held.task != "classification" and limits.max_error is not None:
-        words = f"at most {limits.max_error:g} is asked for"
+        words = f"at most {limits.max_error:g} is required"
         return int(scores.mean() > limits.max_error), [words], [f"would catch +{beyond:.2g} of error with 95 %"]
     return 0, [], []
 
 
 def _beside(held: HeldOut, limits: HeldOutPolicy, scores: Array, before: Array) -> tuple[int, str, str]:
-    """(1 if it is worse than the champion by more than is allowed, words, power)."""
+    """Returns (1 if it is worse than the champion by more than allowed, words, power)."""
     name, limit = held.champion_name, limits.max_worse
     if held.task == "classification":
         drop = before - scores
@@ -88,7 +89,9 @@ def _name(held: HeldOut) -> str:
 
 
 def _deviation(held: HeldOut, scores: Array) -> float:
-    """The standard deviation of a row's score, with one wrong row more: a perfect sample is no certainty."""
+    """Returns the standard deviation of a row's score, with one wrong row added, so that a perfect sample gives no
+    certainty.
+    """
     if held.task != "classification":
         return float(np.std(scores))
     wrong = (float((1 - scores).sum()) + 1) / (held.rows + 1)

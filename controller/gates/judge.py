@@ -1,4 +1,4 @@
-"""All gates in their order: what was measured of a version and the policy of its model in, verdicts out.
+"""All gates in their order: the measurements of a version and the policy of its model in, verdicts out.
 
 Decides which gates there are. Refuses to know what follows from a verdict.
 """
@@ -35,7 +35,7 @@ GATES: tuple[Gate, ...] = (
 
 
 def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]:
-    """The verdict of every gate that has something to judge, parity first. Only a failed gate has a remedy."""
+    """Returns the verdict of every gate that has something to judge, parity first. Only a failed gate has a remedy."""
     found = (gate(policy, evidence) for gate in GATES)
     judged = [verdict for verdict in found if verdict is not None]
     retrained = judge_retrained(evidence)
@@ -45,7 +45,7 @@ def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]
 
 
 def _parity(parity: Parity) -> GateVerdict:
-    """The verdict of the parity gate with its numbers and its power."""
+    """Returns the verdict of the parity gate with its numbers and its power."""
     rows = parity.sample.rows
     rate = detectable_rate(rows, int(rows * MAX_ROWS_BEYOND))
     return replace(

@@ -6,7 +6,7 @@ from controller.gates.verdict import GateVerdict
 
 
 def judge_latency(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails above `max_latency_us_p95`, or where nothing could be measured; None without that limit."""
+    """Fails above `max_latency_us_p95`, or if nothing could be measured; None without that limit."""
     limit, measured = policy.max_latency_us_p95, evidence.latency_us_p95
     if limit is None:
         return None

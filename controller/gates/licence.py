@@ -1,4 +1,4 @@
-"""The gate on the licence: only models under licences that somebody has agreed to may reach devices."""
+"""The gate on the licence: only models under licences that somebody has accepted may reach devices."""
 
 from controller.gates.evidence import Evidence
 from controller.gates.policy import GatePolicy
@@ -6,7 +6,7 @@ from controller.gates.verdict import GateVerdict
 
 
 def judge_licence(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails for a licence that is not on the list, or that nobody has said; None without a list."""
+    """Fails for a licence that is not on the list, or that is not stated; None without a list."""
     if not policy.licences:
         return None
     allowed = ", ".join(policy.licences)

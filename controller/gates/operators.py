@@ -1,4 +1,4 @@
-"""The gate on operators: only those that somebody has looked at, for example what an accelerator runs."""
+"""The gate on operators: only those on a list, for example those that an accelerator runs."""
 
 from controller.gates.evidence import Evidence
 from controller.gates.policy import GatePolicy
@@ -8,7 +8,7 @@ MAX_NAMED = 5
 
 
 def judge_operators(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails for an operator that is not on the list, or if nobody has looked; None without a list."""
+    """Fails for an operator that is not on the list, or if they were not read; None without a list."""
     if not policy.operators:
         return None
     if evidence.operators is None:

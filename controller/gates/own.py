@@ -1,7 +1,7 @@
-"""Gates of the user's own: Python functions that ran where the model was pushed. Their verdicts are taken as told.
+"""Gates of the user's own: Python functions that ran where the model was pushed. Their verdicts are accepted unchecked.
 
-Decides only that those which are asked for are there. Who has run them stands in `judged_by`, so that nobody takes them
-for a measurement of the controller.
+Decides only that the required ones are there. `judged_by` says who has run them, so that nobody takes them for a
+measurement of the controller.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PREFIX = "own "
 
 
 def judge_own(policy: GatePolicy, evidence: Evidence) -> Iterator[GateVerdict]:
-    """Every verdict that was brought, and a failed one for each that is asked for and was not."""
+    """Returns every verdict that was sent, and a failed one for each that is required and missing."""
     yield from evidence.own
     brought = {verdict.gate for verdict in evidence.own}
     for name in policy.own:

@@ -1,7 +1,7 @@
-"""The parity gate: ONNX must answer as the user's estimator did, on sample rows and on rows that try the model.
+"""The parity gate: ONNX must answer as the user's estimator did, on sample rows and on test rows.
 
-Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % of the rows), so the gate counts rows. Of
-a model that came without an estimator it says what could not be compared.
+Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % of the rows), so the gate counts rows.
+For a model without an estimator it says what could not be compared.
 """
 
 from contract.wire import Message
@@ -10,8 +10,8 @@ from controller.gates.verdict import GateVerdict
 MAX_ROWS_BEYOND = 0.001
 """The fraction of sample rows that may differ: exact ties of votes in forests reach 0.02 %."""
 MAX_BOUNDARY_ROWS_BEYOND = 0.01
-"""The fraction of rows at boundaries, or of another kind that tries the model, that may differ: there a rounding error
-in the last bit may change a branch. Of 64 rows it allows none."""
+"""The fraction of rows at boundaries, or of another kind of test rows, that may differ: there a rounding error in the
+last bit may change a branch. Of 64 rows it allows none."""
 NO_REFERENCE = "none"
 
 
@@ -22,7 +22,7 @@ class Compared(Message, frozen=True):
     differing: int
     max_abs_difference: float
     max_spreads: float = 0.0
-    """The largest difference in units of what its output varies by over the sample."""
+    """The largest difference in units of how much its output varies over the sample."""
 
     @property
     def ratio_beyond(self) -> float:
@@ -49,20 +49,21 @@ class Parity(Message, frozen=True):
     sample: Compared
     boundary: Compared
     others: dict[str, Compared] = {}
-    """The comparisons over rows of other kinds, by kind: thresholds, unknown texts, numbers far out."""
+    """The comparisons over rows of other kinds, by kind: thresholds, unknown texts, numbers far from the mean."""
     refused: dict[str, int] = {}
-    """By kind, how many rows the estimator itself refuses. ONNX has no answer to compare there."""
+    """By kind, how many rows the estimator itself refuses. There is no answer with which ONNX could be compared."""
     witness: Compared | None = None
-    """The reference beside the same estimator as the controller runs it: other versions may answer otherwise."""
+    """The reference compared with the same estimator in the controller, whose library versions may answer
+    differently."""
     witness_by: str = ""
-    """The library of the second witness, or why there is none."""
+    """The library of the second comparison, or why there is none."""
     untried: tuple[str, ...] = ()
-    """Precisions without a verdict, each with the reason."""
+    """Precisions that were not judged, each with the reason."""
     worst: tuple[WorstRow, ...] = ()
 
     @property
     def kinds(self) -> dict[str, Compared]:
-        """The comparisons over rows that try the model, by kind; those without rows are left out."""
+        """Returns the comparisons over test rows, by kind; kinds without rows are left out."""
         every = {"boundary": self.boundary, **self.others}
         return {kind: compared for kind, compared in every.items() if compared.rows}
 

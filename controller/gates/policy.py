@@ -1,7 +1,7 @@
-"""What a model's versions must keep to before release: the limits of each gate, written by people as TOML or code.
+"""The limits of each gate for a model's versions before release, written by people as TOML or code.
 
-Decides which limits there are. A gate without a limit judges nothing, except parity, and held-out rows beside the
-champion. Refuses to know how anything is measured.
+Decides which limits there are. A gate without a limit judges nothing, except parity, and held-out rows compared with
+the champion. Refuses to know how anything is measured.
 """
 
 from typing import Annotated
@@ -21,12 +21,12 @@ class HeldOutPolicy(Message, frozen=True):
     required: bool = False
     """Whether a push without held-out rows fails."""
     min_accuracy: Ratio | None = None
-    """Of a classifier."""
+    """The smallest accuracy of a classifier."""
     max_error: Positive | None = None
     """The largest mean absolute error of a regression, in the unit of its labels."""
     max_worse: Ratio = 0.02
-    """How much worse than the champion on the same rows: a drop of accuracy, or an increase of the error as a fraction
-    of the champion's."""
+    """How much worse than the champion it may be on the same rows: a drop of accuracy, or an increase of the error as a
+    fraction of the champion's."""
 
 
 class SlicePolicy(Message, frozen=True):
@@ -35,34 +35,34 @@ class SlicePolicy(Message, frozen=True):
     max_worse: Ratio | None = None
     """How much worse a slice may be than all rows: a drop of accuracy, or an increase of the error as a fraction."""
     min_rows: Rows = 30
-    """Smaller slices are left out, and said so."""
+    """Smaller slices are left out, and the verdict says so."""
 
 
 class FairnessPolicy(Message, frozen=True):
     """Limits on differences between groups, by the names of Fairlearn, for a classifier with two labels."""
 
     groups: tuple[str, ...] = ()
-    """Groups of the held-out rows that are compared; empty: nothing is."""
+    """Groups of the held-out rows that are compared; empty: none."""
     positive: str = "1"
     """The label that counts as selected."""
     min_rows: Rows = 30
-    """Smaller groups are left out, and said so."""
+    """Smaller groups are left out, and the verdict says so."""
     demographic_parity_difference: Ratio | None = None
     equalized_odds_difference: Ratio | None = None
     equal_opportunity_difference: Ratio | None = None
     demographic_parity_ratio: Ratio | None = None
-    """The least that is allowed: a ratio of 1 is parity."""
+    """The smallest allowed ratio; 1 is parity."""
     equalized_odds_ratio: Ratio | None = None
-    """The least that is allowed."""
+    """The smallest allowed ratio."""
 
 
 class GatePolicy(Message, frozen=True):
     """All limits of one model."""
 
     max_size_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Of the full form's file."""
+    """The size of the full form's file."""
     max_latency_us_p95: Positive | None = None
-    """Of one row on one thread of the controller."""
+    """The latency of one row on one thread of the controller."""
     max_memory_mb: Positive | None = None
     """Address space for loading, as the conversion measured it."""
     held_out: HeldOutPolicy = HeldOutPolicy()
@@ -71,8 +71,8 @@ class GatePolicy(Message, frozen=True):
     same_signature: bool = False
     """Whether callers of the versions that devices run must be able to call the new one unchanged."""
     licences: tuple[str, ...] = ()
-    """SPDX identifiers that are allowed; empty: all are, and none need be said."""
+    """Allowed SPDX identifiers; empty: all licences are allowed, and none need be stated."""
     operators: tuple[str, ...] = ()
-    """ONNX operators that are allowed; empty: all that a device loads."""
+    """Allowed ONNX operators; empty: all that a device loads."""
     own: tuple[str, ...] = ()
-    """Gates of the user's own, by name, that must have been run and passed."""
+    """Gates of the user's own, by name, that must have run and passed."""

@@ -1,4 +1,4 @@
-"""What a gate is able to catch with so many rows: the power behind each verdict.
+"""What a gate detects with so many rows: the power behind each verdict.
 
 Decides the confidence, 95 %. Refuses to know which gate asks. Methods: the exact binomial bound of Clopper and Pearson
 (1934) for counts, the normal approximation for means and differences.
@@ -12,7 +12,9 @@ Z = 1.6448536269514722
 
 
 def detectable_rate(rows: int, allowed: int) -> float:
-    """The smallest rate of bad rows at which more than `allowed` of `rows` are bad with 95 %; 1.0 without rows."""
+    """Returns the smallest rate of bad rows at which more than `allowed` of `rows` are bad with 95 %; 1.0
+    without rows.
+    """
     if rows <= allowed:
         return 1.0
     low, high = 0.0, 1.0
@@ -23,9 +25,9 @@ def detectable_rate(rows: int, allowed: int) -> float:
 
 
 def margin(deviation: float, rows: int) -> float:
-    """How far beyond its limit a mean must truly lie to be caught with 95 %; infinite without rows.
+    """Returns how far beyond its limit a true mean must lie to be detected with 95 %; infinite without rows.
 
-    `deviation` is the standard deviation of what is averaged.
+    `deviation` is the standard deviation of the single values.
     """
     return Z * deviation / math.sqrt(rows) if rows else math.inf
 

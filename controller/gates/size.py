@@ -1,4 +1,4 @@
-"""The gate on the size of a version's file: what has to cross the link and lie on flash."""
+"""The gate on the size of a version's file, which devices fetch and store."""
 
 from controller.gates.evidence import Evidence
 from controller.gates.policy import GatePolicy

@@ -1,6 +1,7 @@
 """The gate on slices: no group of held-out rows, and no fifth of them in time, is served much worse than all rows.
 
-A slice fails if it is worse by more than is allowed and beyond chance, however many slices are looked at (Bonferroni).
+A slice fails if it is worse by significantly more than is allowed; the test accounts for the number of slices
+(Bonferroni).
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from controller.gates.verdict import GateVerdict
 
 FIFTHS = 5
 MAX_SLICES = 200
-"""Of one version; further values are left out, and said so."""
+"""The most slices of one version; further values are left out, and the verdict says so."""
 MAX_NAMED = 3
 
 

@@ -1,6 +1,7 @@
-"""The gate on the split: where rows have a time, held-out rows lie behind the rows that the model was trained on.
+"""The gate on the split: if rows have a time, held-out rows must be later than the rows that the model was trained on.
 
-A random split of a series tells a model its own future: appliances reach .905 on one, and .78 on a split by time.
+A random split of a series shows a model its own future: one series (appliances) scores .905 with it, and .78 with a
+split by time.
 """
 
 from controller.gates.evidence import Evidence
@@ -11,9 +12,9 @@ _REMEDY = "hold out the newest rows and fit on those before: edgeward.split_by_t
 
 
 def judge_split(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
-    """Fails if a held-out row is not later than every training row, or nobody said when those end.
+    """Fails if a held-out row is not later than every training row, or if the end of the training rows is not stated.
 
-    None where held-out rows have no time.
+    None if held-out rows have no time.
     """
     held = evidence.held_out
     if held is None or held.times is None:

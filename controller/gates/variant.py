@@ -1,6 +1,6 @@
 """The variant gate: a smaller form must give the answers of the full one, except for a few rows near a boundary.
 
-The numbers of int8 never meet the tolerance of parity, and that says nothing about labels. So labels are counted, and
+The numbers of int8 never meet the tolerance of parity, which says nothing about labels. So labels are counted, and
 numbers have a tolerance of their own. Measured: int8 changes the answers of 0.2 to 0.6 % of the rows, fp16 weights of
 none.
 """
@@ -16,7 +16,7 @@ RTOL = ATOL = 0.02
 
 
 class Shrunk(Message, frozen=True):
-    """Evidence about one form, beside the full model."""
+    """Evidence about one form, compared with the full model."""
 
     name: str
     size_bytes: int

@@ -1,10 +1,10 @@
-"""The verdict of a gate, with its evidence, what it is able to catch, what to do, and who has waived it."""
+"""The verdict of a gate, with its evidence, its power, its remedy, and its waiver."""
 
 from contract.wire import Message
 
 
 class Waiver(Message, frozen=True):
-    """Who lets a version pass although a gate has failed, when, and why."""
+    """Who makes a version pass although a gate has failed, when, and why."""
 
     by: str
     at: str
@@ -18,12 +18,12 @@ class GateVerdict(Message, frozen=True):
     passed: bool
     detail: str
     evidence: dict[str, float] = {}
-    """The numbers by name, in the units that the names end in."""
+    """The numbers by name; each name ends in its unit."""
     power: str = ""
-    """What the gate would catch, and how surely; empty where the verdict does not depend on chance."""
+    """What the gate detects, and with which probability; empty if the verdict does not depend on chance."""
     remedy: str = ""
     """What to do about a failure."""
     judged_by: str = "controller"
-    """`controller`, or who has run a gate of the user's own."""
+    """`controller`, or who ran a gate of the user's own."""
     waiver: Waiver | None = None
-    """Set on reading, where somebody has waived this verdict."""
+    """Set when the verdict is read, if somebody has waived it."""

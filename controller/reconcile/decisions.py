@@ -1,7 +1,7 @@
 """The deciding half of a pass: messages are folded into twins, rollouts are decided, changes are returned.
 
-Decides everything that a pass changes; the same world, messages and time give the same. Refuses to know how a change
-becomes durable or reaches a device: `one_pass` orders that.
+Decides everything that a pass changes; the same world, messages and time give the same result. Refuses to know how a
+change becomes durable or reaches a device: `one_pass` orders that.
 """
 
 from collections.abc import Iterable
@@ -35,24 +35,24 @@ class Changes:
     redesired: frozenset[str] = frozenset()
     """Devices with a new desired document."""
     unheard: frozenset[str] = frozenset()
-    """Devices that are online and have not acted on their document: it is published again as it is."""
+    """Devices that are online and have not acted on their document: it is published again unchanged."""
     rollouts: tuple[Rollout, ...] = ()
     restarted: frozenset[str] = frozenset()
-    """Devices whose agent has started again: the start before is remembered durably."""
+    """Devices whose agent has started again: the former start is kept durably."""
     quarantined: frozenset[str] = frozenset()
     """Devices on which a release has failed for good."""
     endings: frozenset[tuple[str, str]] = frozenset()
     """(rollout, device) whose ending is new."""
     deeds: tuple[Deed, ...] = ()
-    """What was done of the controller's own accord, for the audit."""
+    """What the controller did by itself, for the audit."""
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
     measured: tuple[Counted, ...] = ()
     vitals: tuple[tuple[str, Vitals], ...] = ()
-    """(device, vitals) of stretches of time that are over."""
+    """(device, vitals) of intervals that are over."""
     verdicts: tuple[VerdictPoint, ...] = ()
-    """Verdicts that are to be kept: those that say something new, and one now and then."""
+    """Verdicts that are kept: those that have changed, and one at intervals."""
 
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
@@ -117,7 +117,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
 
 @dataclass
 class _Heard:
-    """The messages of a pass that must be kept or answered. A report that came twice is acknowledged once."""
+    """The messages of a pass that must be kept or answered. A repeated report is acknowledged once."""
 
     restarted: set[str] = field(default_factory=set)
     acks: dict[tuple[str, Ack], None] = field(default_factory=dict)
@@ -143,19 +143,19 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
 
 
 def _keep_failed(world: World, heard: _Heard) -> tuple[set[str], set[tuple[str, str]], list[Deed]]:
-    """(devices that a release is kept from, endings that have changed, deeds): of rollouts that are over, too."""
+    """Returns (devices that a release is kept from, changed endings, deeds), also for rollouts that are over."""
     kept_from, endings = keep_from_failed(world, heard.failures)
     return kept_from, endings, [failed_late(*each) for each in heard.failures if each[0] in kept_from]
 
 
 def _is_newest(world: World, device: str, message: Heartbeat) -> bool:
-    """Whether a heartbeat is what the device said last: an older one must not be kept as its last words."""
+    """Whether a heartbeat is the newest message of its device: an older one must not be kept as the newest."""
     current = world.durable.twins[device].boots.current
     return current is not None and (current.id, current.seq) == (message.boot, message.seq)
 
 
 def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, set[str], list[Deed]]:
-    """(what is to be done about a rollout, devices that the release is kept from now, what the audit is told).
+    """Returns (what must be done about a rollout, devices that the release is kept from now, entries for the audit).
 
     Endings, verdicts and quarantines are noted in `world`.
     """

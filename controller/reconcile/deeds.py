@@ -1,4 +1,4 @@
-"""What a pass did to rollouts and devices of its own accord, in words for the audit: each with its cause.
+"""What a pass did by itself to rollouts and devices, in words for the audit: each with its cause.
 
 Decides what is worth an entry, and how many entries one pass can cause. Refuses to know who reads them.
 """
@@ -13,8 +13,8 @@ from controller.rollout.model import Rollout, Status
 from controller.rollout.words import devices_of
 
 MAX_QUARANTINED_NAMED = 20
-"""Devices of one rollout that one pass gives an entry of their own: a bad release in a large wave is one fault, and the
-audit keeps every entry for good. The others are counted; `device why` and the rollout itself name each."""
+"""The most devices of one rollout for which one pass makes an entry each. A bad release in a large wave is one fault,
+and the audit keeps every entry for ever. Further devices are counted; `device why` and the rollout itself name each."""
 
 
 class Deed(msgspec.Struct, frozen=True):
@@ -33,11 +33,11 @@ _ACTIONS: Mapping[Status, str] = {
     "aborted": "rollout aborted",
     "rolled_back": "rollout rolled back",
 }
-"""What a person may do has the name that it has when a person does it."""
+"""An action that a person may take has the same name here."""
 
 
 def deeds_of(before: Rollout, after: Rollout, endings: Mapping[str, Ending]) -> list[Deed]:
-    """What has become of a rollout between two passes; nothing for what only its bookkeeping shows."""
+    """Returns what has happened to a rollout between two passes; nothing for internal bookkeeping."""
     found: list[Deed] = []
     if after.status != before.status:
         found.append(Deed(_ACTIONS[after.status], after.id, _cause(after, endings)))
@@ -49,13 +49,13 @@ def deeds_of(before: Rollout, after: Rollout, endings: Mapping[str, Ending]) -> 
 
 
 def joined(before: Rollout, after: Rollout) -> list[Deed]:
-    """Devices that have joined a rollout at its tail."""
+    """Returns an entry for devices that have joined a rollout late."""
     devices = [member.device for member in after.members[len(before.members) :]]
     return [Deed("rollout join", after.id, f"{devices_of(len(devices))}: {named(devices)}")] if devices else []
 
 
 def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, Ending]) -> list[Deed]:
-    """Devices from which the release is kept from now on."""
+    """Returns an entry for devices from which the release is kept from now on."""
     what = f"{rollout.model} v{rollout.release} failed there in {rollout.id}"
     ordered = sorted(devices)
     found = [
@@ -68,7 +68,9 @@ def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, 
 
 
 def failed_late(device: str, model: str, ended: UpdateOutcome) -> Deed:
-    """A device from which a release is kept from now on, though no open rollout has asked it to run that."""
+    """Returns an entry for a device from which a release is kept from now on, although no open rollout has asked it to
+    run that.
+    """
     why = f"{ended.code} {ended.detail}".strip()
     return Deed("device quarantine", device, f"{model} v{ended.version.release} failed there{why and f': {why}'}")
 

@@ -1,6 +1,6 @@
-"""Desired documents that are due although nothing new is desired: asked for, past half of their life, or not acted on.
+"""Desired documents that are due although nothing new is desired: requested, past half of their life, or not acted on.
 
-Decides which documents are issued or published again. Generations stay, so that devices do nothing new.
+Decides which documents are issued or published again. Generations stay, so that devices change nothing.
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
 from controller.reconcile.world import World
 
 UNHEARD_S = 300.0
-"""After so long a document that an online device has not acted on is published again."""
+"""Seconds after which a document that an online device has not acted on is published again."""
 
 
 def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
-    """Documents that repeat what their devices have asked, with a new version and date; generations stay."""
+    """Issues documents that repeat the nonces of their devices, with a new version and date; generations stay."""
     asking = {device for device in devices if (twin := world.durable.twins[device]).asks not in ("", twin.answered)}
     for device in sorted(asking):
         twin = world.durable.twins[device]
@@ -25,7 +25,7 @@ def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
 
 
 def reissue_documents(world: World, now: float) -> set[str]:
-    """Gives documents past half of their life a new version and date; the devices' names."""
+    """Gives documents past half of their life a new version and date; returns the devices' names."""
     stale = [
         twin
         for twin in world.durable.twins.values()
@@ -37,7 +37,7 @@ def reissue_documents(world: World, now: float) -> set[str]:
 
 
 def issue_reordered(world: World, now: float) -> set[str]:
-    """Issues the documents again in which an operator has changed something; the devices' names."""
+    """Issues again the documents in which an operator has changed something; returns the devices' names."""
     reordered, world.caches.reordered = world.caches.reordered, set()
     known = {device for device in reordered if device in world.durable.twins}
     for device in sorted(known):
@@ -51,9 +51,9 @@ def issue_again(world: World, twin: Twin, now: float) -> None:
 
 
 def unheard_documents(world: World, now: float) -> set[str]:
-    """Online devices that have not acted on their document for `UNHEARD_S` since it was published.
+    """Returns online devices that have not acted on their document for `UNHEARD_S` since it was published.
 
-    Retained does not mean delivered: a broker whose queue for a device is full drops without a word.
+    Retained does not mean delivered: a broker whose queue for a device is full drops messages silently.
     """
     said_before = now - UNHEARD_S
     return {

@@ -30,8 +30,7 @@ from controller.rollout.model import Member, Rollout
 from controller.written import Written
 
 TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published", "retired")
-"""A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob, a device.
-"""
+"""One row for each device, rollout, member, excluded device, ending of a member, device, encoding, blob, device."""
 MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
 """The tables that an older version kept as one JSON file each."""
 
@@ -46,7 +45,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
     desired: dict[str, Assigned]
     answered: str
     past_boots: tuple[tuple[int, int], ...] = ()
-    """(id, highest number) of earlier starts of its agent: what they said is never news again."""
+    """(id, highest number) of earlier starts of its agent: their messages are never new again."""
     withdrawn: dict[str, int] = {}
     given_labels: dict[str, str] = {}
     note: Written | None = None
@@ -125,7 +124,7 @@ class FleetRecords:
         self._tables.write({"retired": rows, "devices": gone, "quarantine": gone})
 
     def take_in(self, device: str) -> None:
-        """Makes durable that a device that was retired is heard again."""
+        """Makes durable that messages of a retired device count again."""
         self._tables.write({"retired": {device: None}})
 
     def save_delivery(self, artifact: str, base: str, delivery: Delivery | None) -> None:
@@ -246,7 +245,9 @@ class FleetRecords:
 
 
 def _with_reports(twins: dict[str, Twin], untold: Iterable[tuple[str, bytes]]) -> dict[str, Twin]:
-    """The twins with what their devices have reported since their last heartbeats; presence is not known by that."""
+    """Returns the twins with what their devices have reported since their last heartbeats, which does not tell their
+    presence.
+    """
     for device, body in untold:
         twin = twins.get(device)
         with suppress(BadInput):

@@ -1,4 +1,4 @@
-"""Devices that have failed with a release by their own word: it is kept from them, also if its rollout has ended.
+"""Devices that have failed with a release by their own report: it is kept from them, also after its rollout has ended.
 
 Decides from the end of an update that a device reports for the first time. Refuses to know the verdicts of rollouts:
 those keep a release only from members of a rollout that is open.
@@ -17,14 +17,14 @@ from controller.rollout.model import Rollout
 from controller.rollout.outcome import RETRYABLE
 
 UNKNOWN_ROLLOUT = "a rollout that is not known here"
-"""Stands for the rollout of a device that another controller, or this one before a restored backup, has told."""
+"""Stands for the rollout if another controller, or this one before a restored backup, has ordered the update."""
 
 Failed = tuple[str, str, UpdateOutcome]
 """(device, model, how its update ended)"""
 
 
 def news_of_failures(before: Twin, after: Twin) -> Iterator[Failed]:
-    """The updates of one device that have failed for good, and of which `before` does not know."""
+    """Returns the updates of one device that have failed for good, and that `before` does not have."""
     for model, state in after.reported.items():
         ended = state.outcome
         if ended is not None and ended != _outcome(before.reported.get(model)) and _speaks_of_the_version(ended):
@@ -32,7 +32,8 @@ def news_of_failures(before: Twin, after: Twin) -> Iterator[Failed]:
 
 
 def keep_from_failed(world: World, news: Iterable[Failed]) -> tuple[set[str], set[tuple[str, str]]]:
-    """Quarantines what has failed, in place: (devices where that is new, (rollout, device) with another ending).
+    """Quarantines what has failed, in place. Returns (devices for which that is new, (rollout, device) with a changed
+    ending).
 
     An ending that says that the device was sent back is replaced: it went back by itself.
     """
@@ -55,7 +56,7 @@ def _outcome(state: ModelState | None) -> UpdateOutcome | None:
 
 
 def _speaks_of_the_version(ended: UpdateOutcome) -> bool:
-    """Whether the device gave it up for a reason that will be there the next time."""
+    """Whether the device gave the version up for a reason that would return the next time."""
     passing = ended.code in RETRYABLE or ended.code == Code.SUPERSEDED
     return ended.result in ("rolled_back", "rejected") and not passing
 
@@ -69,7 +70,7 @@ def _newest_that_told(world: World, device: str, model: str, digest: str) -> Rol
 
 
 def _replace_ending(known: dict[str, dict[str, Ending]], rollout: str, device: str, ended: UpdateOutcome) -> bool:
-    """Whether the ending has changed, in place."""
+    """Replaces an ending in place; returns whether it has changed."""
     kept: Mapping[str, Ending] = known.get(rollout, {})
     ending = kept.get(device)
     if ending is None or ending.outcome != "sent_back":

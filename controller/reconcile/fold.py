@@ -19,11 +19,11 @@ from controller.rollout.model import JUDGED
 from controller.telemetry.counts import Counted
 
 IMPOSSIBLE = "counts_impossible"
-"""Among a device's faults: it counts what cannot be."""
+"""The fault of a device whose counts are impossible."""
 INVENTED = "names_invented"
 """Among a device's faults: it counts under classes, columns or groups that its version does not have."""
 MAX_PREDICTIONS = 64
-"""Answers of one release that are counted by name: devices do not agree about which are the rarest."""
+"""Answers of one release that are counted by name: devices differ about which are the rarest."""
 
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
@@ -89,7 +89,7 @@ def _note(world: World, device: str, interval: ModelInterval, code: str, words: 
 
 
 def _add_vitals(world: World, device: str, message: Telemetry, now: float) -> None:
-    """A stretch of time is over when the next one begins: so writes of many devices do not come all at once."""
+    """An interval is over when the next one begins, so that many devices do not cause writes all at once."""
     start, span = span_of(now), world.measured.vitals.get(device)
     if span is None or span.start != start:
         if span is not None:
@@ -99,7 +99,7 @@ def _add_vitals(world: World, device: str, message: Telemetry, now: float) -> No
 
 
 def close_vitals(world: World, now: float) -> None:
-    """Closes stretches that are over, of devices that have said nothing since."""
+    """Closes intervals that are over, of devices that have sent nothing since."""
     over = [device for device, span in world.measured.vitals.items() if span.start + 2 * SPAN_S <= now]
     for device in over:
         world.measured.closed_vitals.append((device, world.measured.vitals.pop(device).vitals()))

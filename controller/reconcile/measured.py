@@ -1,6 +1,6 @@
-"""What the members of an open rollout have measured: from the store once, from then on message by message.
+"""What the members of an open rollout have measured: read from the store once, then updated message by message.
 
-Decides how far back a rollout looks, and which rows are its release's. Refuses to know where telemetry is kept.
+Decides how far back a rollout looks, and which rows belong to its release. Refuses to know where telemetry is kept.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from controller.rollout.named import asks_for_answers, rows_for
 from controller.rollout.rows import Rows
 
 HISTORY_S = 2 * 86_400.0
-"""Before a rollout began: two days show a device's level, and both hours of each day of it."""
+"""Seconds before a rollout began: two days show a device's level, and each hour of the day twice."""
 
 
 def rows_of(world: World, rollout: Rollout) -> Rows:
-    """The rows of a rollout. When they are asked for first they are read from the store, after a restart too."""
+    """Returns the rows of a rollout. At first use they are read from the store, also after a restart."""
     known = world.measured.rows.get(rollout.id)
     if known is None:
         known = world.measured.rows[rollout.id] = stored_rows(world, rollout)
@@ -25,7 +25,9 @@ def rows_of(world: World, rollout: Rollout) -> Rows:
 
 
 def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
-    """What the members of a rollout that has not begun have measured in the newest `HISTORY_S`, whatever ran."""
+    """Returns what the members of a rollout that has not begun have measured in the newest `HISTORY_S`, whatever
+    version ran.
+    """
     rows, members = rows_for(rollout.strategy.rules), {member.device for member in rollout.members}
     for device, _, start, sums in world.past(rollout.model, now - HISTORY_S):
         if device in members:
@@ -37,7 +39,7 @@ def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
 
 
 def marks_of(rollout: Rollout) -> tuple[float, float]:
-    """Minutes across which no row may reach: what was measured before and after is told apart."""
+    """Minutes that no row may span, so that what was measured before and after can be separated."""
     began, since = (-(-moment // BUCKET_S) * BUCKET_S for moment in (rollout.began_at, rollout.evidence_since))
     return began, since
 
@@ -57,12 +59,12 @@ def stored_rows(world: World, rollout: Rollout) -> Rows:
 
 
 def _answers(world: World, rollout: Rollout, since: float) -> Iterable[tuple[str, int, float, Shape]]:
-    """Stored shapes of the rollout's model, read only where a rule asks for a class."""
+    """Returns stored shapes of the rollout's model; they are read only if a rule asks for a class."""
     return world.past_shapes(rollout.model, since) if asks_for_answers(rollout.strategy.rules) else ()
 
 
 def belongs(rollout: Rollout, start: float, *, treated: bool) -> bool:
-    """Whether a rollout looks at what was measured at `start`: from `HISTORY_S` before it began on.
+    """Whether a rollout uses what was measured at `start`: from `HISTORY_S` before it began.
 
     Of its own release only what was measured after it began: an older label that comes late says nothing about it.
     """

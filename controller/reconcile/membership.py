@@ -1,6 +1,6 @@
-"""Who a rollout is about: its members' facts, devices that match it only now, and which form fits each device.
+"""The members of a rollout: facts about them, devices that match it only now, and the form that fits each device.
 
-Decides who is a member and why somebody is not. Refuses to know waves and verdicts.
+Decides who is a member, and why a device is not. Refuses to know waves and verdicts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from controller.rollout.plan import Target, join
 
 
 def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = False) -> dict[str, DeviceFact]:
-    """What `decide` may know about each member; `late_only`: about those that joined late."""
+    """Returns the facts that `decide` uses about each member; `late_only`: about those that joined late."""
     facts, twins = {}, world.durable.twins
     for member in rollout.members:
         if late_only and not member.late:
@@ -34,10 +34,10 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
 
 
 def quiet_of(world: World, rollout: Rollout, *, wave: int) -> dict[str, float]:
-    """Members up to a wave that nobody asks for the model, with the seconds of their newest telemetry.
+    """Returns members up to a wave that get no requests for the model, with the seconds of their newest telemetry.
 
-    A device counts whose telemetry counts no inference of the model, and of which no sensor works for it; with 0 s one
-    that has told of neither telemetry nor the model yet.
+    A device counts if its telemetry has no inference of the model and no sensor works for it. It counts with 0 s if it
+    has reported neither telemetry nor the model yet.
     """
     found, traffic, twins = {}, world.measured.traffic, world.durable.twins
     for member in rollout.members:
@@ -68,7 +68,7 @@ def is_standing(world: World, rollout: Rollout) -> bool:
 
 
 def join_newcomers(world: World) -> list[Rollout]:
-    """Rollouts that have grown at the tail, by devices that match them only since this pass."""
+    """Returns rollouts with added members: devices that match them only since this pass."""
     names, world.caches.joining = sorted(world.caches.joining), set()
     if not names:
         return []
@@ -82,7 +82,7 @@ def join_newcomers(world: World) -> list[Rollout]:
 
 
 def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
-    """(newcomers that it fits, why it does not fit the others)."""
+    """Returns (new members that it fits, why it does not fit the others)."""
     members = members_of(world, rollout)
     twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
     matching = [
@@ -97,9 +97,9 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
 
 
 def _why_left_alone(world: World, twin: Twin, model: str) -> str:
-    """Why a device that comes with a version of the model is given no other one unasked; empty if it may be.
+    """Returns why a device that comes with a version of the model gets no other one unasked; empty if it may get one.
 
-    It was moved here, or was given the version by this controller before that was restored from a backup.
+    The device was moved here, or got the version from this controller before that was restored from a backup.
     """
     state = twin.reported.get(model)
     if state is None or state.stable is None or model in twin.desired or holds(world, model, state.stable):
@@ -110,7 +110,9 @@ def _why_left_alone(world: World, twin: Twin, model: str) -> str:
 def fitted(
     world: World, twins: Iterable[Twin], model: str, forms: tuple[Form, ...], strategy: Strategy
 ) -> tuple[list[Target], dict[str, str]]:
-    """(devices that a release fits in one of its forms, as a plan sees them; why it does not fit the others)."""
+    """Returns (devices that a release fits in one of its forms, as a plan sees them; why it does not fit
+    the others).
+    """
     targets, excluded = [], {}
     for twin in twins:
         form, reason = choose_form(twin, model, forms, strategy.trial, world.durable.quarantine.get(twin.device, {}))
@@ -123,13 +125,13 @@ def fitted(
 
 
 def confirmed_versions(world: World, model: str, devices: Iterable[str]) -> Mapping[str, VersionRef]:
-    """The last confirmed version of each device that has one which it could be sent again."""
+    """Returns the last confirmed version of each device that could be sent it again."""
     said = ((device, _stable_of(world, model, device)) for device in devices)
     return {device: stable for device, stable in said if stable is not None and holds(world, model, stable)}
 
 
 def why_no_way_back(world: World, model: str, device: str) -> str:
-    """Why a roll back has no release to send a device to, in words."""
+    """Says in words why a roll back has no release to which a device could be sent."""
     stable = _stable_of(world, model, device)
     if stable is None:
         return "it runs nothing yet"
@@ -138,7 +140,7 @@ def why_no_way_back(world: World, model: str, device: str) -> str:
 
 
 def marked(world: World, model: str, members: tuple[Member, ...]) -> tuple[Member, ...]:
-    """The members; of those that run what the registry does not hold it is noted."""
+    """Returns the members; those that run a version that the registry lacks are marked."""
     stables = {each.device: _stable_of(world, model, each.device) for each in members if not each.previous_release}
     return tuple(
         replace(each, lost_digest=lost.digest) if (lost := stables.get(each.device)) is not None else each

@@ -1,4 +1,4 @@
-"""Offers applied to twins: one offer becomes the desired side of a twin, with delivery, sources and trial policy.
+"""Applies offers to twins: one offer becomes the desired side of a twin, with delivery, sources and trial policy.
 
 Decides which delivery has the fewest bytes and which neighbours are sources. Refuses to know why the device gets the
 offer.
@@ -18,7 +18,7 @@ from controller.rollout.model import Member, Rollout
 
 
 def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
-    """Quarantines a release on devices where it has failed; returns the devices where that is new."""
+    """Quarantines a release on devices on which it has failed; returns the devices for which that is new."""
     members, new = members_of(world, rollout), set()
     for device in devices:
         kept = world.durable.quarantine.setdefault(device, {})
@@ -59,7 +59,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
 
 
 def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:
-    """Returns the addresses of neighbours that have an artifact. They serve it whole, so no encoding is named."""
+    """Returns the addresses of neighbours that have an artifact. They serve it unencoded, so no encoding is named."""
     if not world.neighbours_by:
         return ()
     if world.caches.near_by_label is None:
@@ -82,7 +82,9 @@ def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery 
 
 
 def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
-    """Returns the digest of the form that was chosen for the device, or on the way back of what it had confirmed."""
+    """Returns the digest of the form that was chosen for the device, or on the way back of the version that it had
+    confirmed.
+    """
     if offer.release != rollout.release:
         return member.previous_digest if member is not None else ""
     return rollout.digest_for(member) if member is not None else rollout.digest

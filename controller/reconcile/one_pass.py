@@ -42,7 +42,7 @@ class Unsaved:
     vitals: list[tuple[str, Vitals]] = field(default_factory=list)
     verdicts: list[VerdictPoint] = field(default_factory=list)
     news: list[VerdictPoint] = field(default_factory=list)
-    """Verdicts that say another word, to be told once they are durable."""
+    """Verdicts that have changed, which are announced once they are durable."""
 
     def take(self, changes: Changes, captured: Iterable[tuple[str, Captured]] = ()) -> None:
         """Adds the changes of a pass, and the (device, batch) of captured inferences that came since the last pass."""
@@ -99,7 +99,7 @@ class Passes:
         unsaved, durable = self._unsaved, self._world.durable
         if unsaved == Unsaved():
             return
-        if unsaved.deeds:  # first: killed in between, a deed stands in the audit twice, and never is one missing there
+        if unsaved.deeds:  # first: after a kill in between, a deed is in the audit twice, and never missing there
             self._history.audit(unsaved.deeds)
             unsaved.deeds = []
         devices = unsaved.redesired | unsaved.restarted
@@ -131,7 +131,7 @@ class Passes:
             if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
                 return
         except EdgewardError:
-            self._acknowledge()  # reports are durable, so a document that fails to publish does not delay their acks
+            self._acknowledge()  # reports are durable: a document that fails to publish does not delay their acks
             raise
         self._unpublished.clear()
         self._again = False

@@ -40,12 +40,12 @@ class Tables(Protocol):
 
 
 class History(Protocol):
-    """What devices have said and the controller has done, for good. What its verbs have returned from is durable;
+    """What devices have reported and the controller has done, for ever. When a method returns, its data are durable;
     WorldError as for Tables.
     """
 
     def audit(self, deeds: Sequence[Deed]) -> None:
-        """Appends to the audit what a pass did of its own accord."""
+        """Appends to the audit what a pass did by itself."""
         ...
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
@@ -57,11 +57,11 @@ class History(Protocol):
         ...
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
-        """Stores what devices have measured, each once, and points of the series of verdicts."""
+        """Stores what devices have measured, each once, and verdicts of the series."""
         ...
 
     def keep_vitals(self, vitals: Sequence[tuple[str, Vitals]]) -> None:
-        """Stores (device, vitals) of stretches of time that are over; twice is as good as once."""
+        """Stores (device, vitals) of intervals that are over; storing twice does no harm."""
         ...
 
 
@@ -76,7 +76,7 @@ class Broker(Protocol):
         ...
 
     def acknowledge(self, device: str, ack: Ack) -> None:
-        """Tells a device that one of its messages is durable at the controller, so that it sends it no more."""
+        """Tells a device that one of its messages is durable at the controller, so that it does not send it again."""
         ...
 
 
@@ -88,9 +88,9 @@ class Listener(Protocol):
         ...
 
     def judged(self, points: Sequence[VerdictPoint]) -> None:
-        """Receives verdicts that say another word than before."""
+        """Receives verdicts that have changed."""
         ...
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """What devices have reported of themselves, as (device, report)."""
+        """Receives what devices have reported, as (device, report)."""
         ...

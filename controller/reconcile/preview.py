@@ -72,7 +72,7 @@ class Preview(Message, frozen=True):
     unproven: tuple[str, ...]
     """Devices that have not shown since their boot that their stable version is complete."""
     warnings: tuple[str, ...] = ()
-    """What somebody should know who starts it, in sentences."""
+    """What the person who starts it should know, in sentences."""
 
 
 def plan_rollout(
@@ -88,7 +88,7 @@ def plan_rollout(
     schedule: Schedule = ALWAYS,
     among: tuple[str, ...] = (),
 ) -> Rollout:
-    """The rollout as it would start; `running` holds the releases that devices may run now.
+    """Returns the rollout as it would start; `running` holds the releases that devices may run now.
 
     BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`.
     """
@@ -130,7 +130,7 @@ def plan_rollout(
 def _check_interface(
     world: World, manifest: Manifest, strategy: Strategy, about: tuple[str, list[str]], running: Mapping[int, Manifest]
 ) -> None:
-    """BadInput `signature_changed` where callers of what devices run now would be refused by the release."""
+    """Raises BadInput `signature_changed` if the release would refuse callers of what devices run now."""
     if strategy.trial.signature == "may_change":
         return
     model, devices = about
@@ -178,7 +178,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 
 
 def _warnings(world: World, rollout: Rollout, facts: Mapping[str, DeviceFact]) -> Iterable[str]:
-    """A trial that nobody asks anything, and devices that are not there."""
+    """Warns of a trial that gets no requests, and of devices that are offline."""
     first = [member for member in rollout.members if member.wave == 0]
     quiet = sorted(quiet_of(world, rollout, wave=0))
     if quiet:
@@ -232,8 +232,9 @@ def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
 
 
 def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
-    """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet, or whose name
-    nobody knows."""
+    """Raises BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet, or whose
+    name is unknown.
+    """
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         collects_s = judged_for_s(rule, _soak_s(rollout))
         if shown is not None and (words := why_it_cannot_trip(rule, first, beside, collects_s, shown=shown)):
@@ -246,7 +247,7 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
 
 
 def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
-    """Why a rule with a name would wait for ever, and which names there are."""
+    """Says why a rule with a name would wait for ever, and which names there are."""
     if rule.metric == "class_share":
         of_model = (answers for (model, _), answers in world.measured.predictions.items() if model == rollout.model)
         what, known = f'answered "{rule.name}"', {name for answers in of_model for name in answers}
@@ -261,7 +262,9 @@ def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
 
 
 def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
-    """(rule, devices of the first wave, devices beside them, what the fleet has shown), of rules about devices None."""
+    """Yields (rule, devices of the first wave, control devices, what the fleet has shown), None for rules about
+    devices.
+    """
     first, beside = (sum((member.wave == 0) is early for member in rollout.members) for early in (True, False))
     kinds = {member.device: member.stratum for member in rollout.members}
     past = None
@@ -296,7 +299,9 @@ def _soak_s(rollout: Rollout) -> float:
 
 
 def _samples_per_s(world: World, rollout: Rollout, count: Callable[[ModelInterval], int]) -> float:
-    """Samples, as `count` finds them, from one device of the first wave in a second, by their newest telemetry."""
+    """Returns the samples per second, as `count` finds them, from one device of the first wave, by its newest
+    telemetry.
+    """
     rates: list[float] = [
         sum(count(each) for each in known.newest.intervals if each.model == rollout.model) / known.newest.interval_s
         for member in rollout.members

@@ -1,8 +1,8 @@
-"""What a controller does once after it was restored from a backup, before its first pass: devices know more than it.
+"""What a controller does once after a restore from a backup, before its first pass, because devices know more than it.
 
-Decides what must not go on by itself, and that every document is issued anew, so that its version is ahead of those
-that were lost. What devices run stays: orders of before are older than what they were told since. Refuses to know how
-the backup came here.
+Decides what must not continue by itself, and that every document is issued again, with a version ahead of those that
+were lost. The versions that devices run stay: the restored orders are older than what they were told since. Refuses to
+know how the backup came here.
 """
 
 from msgspec.structs import replace
@@ -13,10 +13,10 @@ from controller.rollout.model import FINAL, Rollout
 
 
 def take_up(world: World, backed_up_at: str, now: float) -> tuple[list[str], list[Rollout]]:
-    """(devices whose documents were issued anew, rollouts that were ended), all changed in place.
+    """Returns (devices whose documents were issued again, rollouts that were ended), all changed in place.
 
-    A rollout that was open in the backup may have ended long ago, and devices may run something newer: it is ended as
-    it stands, and nobody is sent back. Whoever wants it starts it again, with a plan of what devices run by then.
+    A rollout that was open in the backup may have ended long ago, and devices may run something newer. It is ended as
+    it is, and no device is sent back. An operator may start it again, with a plan of what devices run by then.
     """
     durable = world.durable
     why = f"this controller was restored from the backup of {backed_up_at}: start it again if it is still wanted"

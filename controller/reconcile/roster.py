@@ -1,4 +1,4 @@
-"""Brings the index of the fleet up to what passes have changed. Decides when an entry is made anew.
+"""Updates the index of the fleet after passes. Decides when an entry is computed again.
 
 Refuses to know what an entry says: `fleet.roster` does that.
 """
@@ -8,7 +8,7 @@ from controller.reconcile.world import World
 
 
 def fresh_roster(world: World, now: float) -> Roster:
-    """Returns the index of the fleet as it is now; costs what has changed since the last call."""
+    """Returns the index of the fleet as it is now; the cost depends on the changes since the last call."""
     caches, twins, traffic = world.caches, world.durable.twins, world.measured.traffic
     if caches.roster is None or caches.roster_withdrawn != world.withdrawn:
         caches.roster, caches.roster_withdrawn, caches.changed = Roster(), dict(world.withdrawn), set(twins)

@@ -1,7 +1,7 @@
 """Verdicts as a series: which of those that passes give are kept.
 
-Decides that a new word is kept at once, and an old one the more rarely the longer the rollout lasts. Refuses to know
-where series are kept.
+Decides that a changed verdict is kept at once, and an unchanged one more rarely the longer the rollout lasts. Refuses
+to know where series are kept.
 """
 
 from collections.abc import Iterable
@@ -14,22 +14,23 @@ from controller.rollout.verdict import RuleVerdict
 
 SHORTEST_S = 60.0
 LONGER_BY = 0.02
-"""Of the time since the rollout began that passes between two points: 400 in the first month, whatever the passes."""
+"""The time between two points as a fraction of the time since the rollout began: 400 points in the first month, however
+often passes run."""
 
 
 class VerdictPoint(msgspec.Struct, frozen=True):
-    """What a rule said of a rollout at one moment."""
+    """The verdict of a rule on a rollout at one moment."""
 
     rollout: str
     at: float
     """Seconds since 1970."""
     verdict: RuleVerdict
     is_news: bool = False
-    """Whether it says another word than the point before."""
+    """Whether the word has changed since the point before."""
 
 
 def points_of(world: World, rollout: Rollout, verdicts: Iterable[RuleVerdict], now: float) -> Iterable[VerdictPoint]:
-    """The points of this pass that are kept; they are noted in `world`."""
+    """Returns the points of this pass that are kept; they are noted in `world`."""
     pause_s = max(SHORTEST_S, LONGER_BY * (now - rollout.began_at))
     for verdict in verdicts:
         key = (rollout.id, verdict.rule, verdict.stratum)

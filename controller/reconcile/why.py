@@ -28,11 +28,11 @@ class WhyItem(Message, frozen=True):
     text: str
     """The sentence, without the time."""
     rollout: str = ""
-    """The rollout that it is about."""
+    """The rollout in the sentence."""
 
     @property
     def sentence(self) -> str:
-        """The sentence with its time, as `edgeward device why` says it."""
+        """The sentence with its time, as `edgeward device why` prints it."""
         if self.kind == "asked":
             return self.text.replace(": it was asked", f": at {self.at} it was asked", 1)
         return f"{self.at}: {self.text}" if self.at else self.text
@@ -88,7 +88,7 @@ def _named(digest: str, rollout: Rollout | None) -> str:
 
 
 def _without_repeats(told: Iterable[WhyItem]) -> list[WhyItem]:
-    """What is said again with nothing between stands once, with how often and until when."""
+    """Merges repetitions with nothing between them into one entry, with the number and the time of the last."""
     found: list[WhyItem] = []
     for _, group in itertools.groupby(told, key=lambda item: (item.kind, item.text)):
         first, *more = group

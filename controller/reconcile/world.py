@@ -45,12 +45,12 @@ PastShapes = Callable[[str, float], Iterable[tuple[str, int, float, Shape]]]
 
 
 def no_past(_model: str, _since: float) -> Iterable[tuple[str, int, float, Sums]]:
-    """The past of a fleet whose telemetry nobody keeps."""
+    """The past of a fleet without stored telemetry."""
     return ()
 
 
 def no_shapes(_model: str, _since: float) -> Iterable[tuple[str, int, float, Shape]]:
-    """What such a fleet has answered."""
+    """The answers of such a fleet."""
     return ()
 
 
@@ -65,17 +65,17 @@ Registered = Mapping[str, Mapping[int, frozenset[str]]]
 
 @dataclass
 class Durable:
-    """What a controller that starts again finds as it was: written before anybody is told."""
+    """What a restarted controller finds unchanged: written before any device or person is told."""
 
     twins: dict[str, Twin] = field(default_factory=dict)
-    """The desired side is written at every change; the reported side comes back from the device's last heartbeat."""
+    """The desired side is written at every change; the reported side comes from the device's last heartbeat."""
     rollouts: dict[str, Rollout] = field(default_factory=dict)
     quarantine: dict[str, dict[str, str]] = field(default_factory=dict)
     """device -> digest -> the rollout in which it failed there"""
     retired: dict[str, Retired] = field(default_factory=dict)
-    """Devices that were taken out of the fleet: what anybody says in their names is not heard."""
+    """Devices that were retired: messages in their names are ignored."""
     deliveries: dict[str, dict[str, Delivery]] = field(default_factory=dict)
-    """artifact -> base -> in how few bytes the artifact comes to a device that has the base; "" for no base"""
+    """artifact -> base -> the bytes in which the artifact is sent to a device that has the base; "" for no base"""
     endings: dict[str, dict[str, Ending]] = field(default_factory=dict)
     """rollout -> device -> how it ended for the device"""
 
@@ -87,19 +87,19 @@ class Measured:
     rows: dict[str, Rows] = field(default_factory=dict)
     """By open rollout: what its members have measured since it began, and two days before."""
     heard: dict[str, Heard] = field(default_factory=dict)
-    """By device, which of its telemetry messages were counted: each is counted once."""
+    """By device, its telemetry messages that were counted: each is counted once."""
     new: list[Counted] = field(default_factory=list)
     """What this pass has counted and is not durable yet."""
     told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
-    """By rollout, rule and stratum, when a verdict was last kept and what it said."""
+    """By rollout, rule and stratum, when a verdict was last kept and what it was."""
     repeated: int = 0
-    """Telemetry messages that came again and were not counted."""
+    """Repeated telemetry messages, which were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
     """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
     predictions: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
     """(model, release) -> answers by label, of the whole fleet; the rarest as "other" """
     divergences: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
-    """(model, release) -> rows as a shadow, by how far the answers lay from stable's"""
+    """(model, release) -> rows as a shadow, by the distance from stable's answers"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums"""
     versions: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
@@ -107,41 +107,41 @@ class Measured:
     invented: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """(device, model, release) -> counts that were left out, because the version has no such class or column"""
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
-    """(device, model, release) -> code -> the newest words about a failing or refused row"""
+    """(device, model, release) -> code -> the newest words about a row that failed or was refused"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    """What a device moves, and the rest of its newest telemetry: memory, stalls."""
+    """What a device receives and sends, and the rest of its newest telemetry: memory, stalls."""
     vitals: dict[str, OpenSpan] = field(default_factory=dict)
-    """By device, its vitals in the five minutes in which it spoke last."""
+    """By device, its vitals in the newest five minutes in which it sent any."""
     closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
-    """(device, vitals) of stretches that are over and not durable yet."""
+    """(device, vitals) of intervals that are over and not durable yet."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
-    """By rollout, what its rules said last."""
+    """By rollout, the newest verdicts of its rules."""
 
 
 @dataclass
 class Caches:
-    """What passes keep for each other: derived from the rest, and made anew by a controller that starts again."""
+    """What passes keep for later passes: derived from the rest, and computed again after a restart."""
 
     near_by_label: NeighboursByLabel | None = None
-    """Devices that share with neighbours, as of this pass; None until an offer needs them."""
+    """Devices that serve neighbours, as of this pass; None until an offer needs them."""
     places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
     """Members of rollouts by device, made again when the members change."""
     joining: set[str] = field(default_factory=set)
-    """Devices that are new or have other labels now: a rollout may have become about them."""
+    """Devices that are new or have other labels now: a rollout may match them now."""
     waiting: set[str] = field(default_factory=set)
-    """Devices that have not acted on their document, as far as they say themselves."""
+    """Devices that have not acted on their document, by their own reports."""
     reordered: set[str] = field(default_factory=set)
     """Devices in whose document an operator has changed something: it is issued again in the next pass."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
     changed: set[str] = field(default_factory=set)
-    """Devices whose entry in the roster is not made anew yet."""
+    """Devices whose entry in the roster must be computed again."""
     roster: Roster | None = None
-    """The index of the fleet that `reconcile.roster` keeps; None until somebody asks for it."""
+    """The index of the fleet that `reconcile.roster` keeps; None until it is used."""
     roster_withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """The withdrawn versions that the roster was made with."""
     sweep_at: float = 0.0
-    """When all documents are looked over next."""
+    """When all documents are checked next."""
 
 
 @dataclass
@@ -150,21 +150,21 @@ class World:
 
     silent_s: float
     sources: tuple[str, ...] = ()
-    """Where devices find blobs besides the broker."""
+    """Addresses of blobs besides the broker."""
     neighbours_by: str = ""
-    """The label whose value neighbours have in common; empty: nobody fetches from another device."""
+    """The label whose value neighbours have in common; empty: no device fetches from another one."""
     registered: Registered | None = None
-    """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
+    """What the registry holds: other versions that devices report are no way back. None: no registry was handed in."""
     names: Callable[[str, int], Names | None] = no_names
     """Under which names devices may count what a version does, by model and release: what they invent is left out."""
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    """(model, release) -> why nobody is to get it any more"""
+    """(model, release) -> why no device may get it any more"""
     alerts: Mapping[str, str] = field(default_factory=dict)
-    """device -> what the worst alert that fires about it says: its health is `attention` then, with these words"""
+    """device -> the words of the worst firing alert about it: its health is then `attention`, with these words"""
     past: PastRows = no_past
     """What devices measured before this controller started."""
     past_shapes: PastShapes = no_shapes
-    """What they answered, which lies apart: by rollout that asks for a class."""
+    """What they answered, which is stored apart: by rollout that asks for a class."""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)
@@ -187,8 +187,8 @@ def holds(world: World, model: str, version: VersionRef) -> bool:
 
 
 def known_rows(world: World, batch: Captured) -> Captured:
-    """The batch without rows and labels of models that the registry lacks: each model's rows have a limit, names have
-    none.
+    """Returns the batch without rows and labels of models that the registry lacks: each model's rows have a limit,
+    names have none.
     """
     if world.registered is None:
         return batch
@@ -198,7 +198,7 @@ def known_rows(world: World, batch: Captured) -> Captured:
 
 
 def drop_twin(world: World, device: str) -> None:
-    """Forgets a device in everything but rollouts, of which it was a member."""
+    """Removes a device from everything but rollouts of which it was a member."""
     world.durable.twins.pop(device, None)
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)

@@ -1,7 +1,7 @@
-"""Names that people give to versions, and the one place where a text becomes the number of a version.
+"""Aliases of versions, and the one place where a text becomes the number of a version.
 
 Decides what a text may mean: a number (`3`, `v3`), a semantic version (`1.2.0`), `newest`, or an alias (`champion`).
-Refuses to know what somebody does with the version.
+Refuses to know what the version is used for.
 """
 
 import re
@@ -19,7 +19,7 @@ from controller.registry.store import Store
 NEWEST = "newest"
 """The newest version that has passed its gates and is not withdrawn."""
 MAX_ALIASES = 100
-"""Of one model: people read the list."""
+"""The most aliases of one model: people read the list."""
 _TABLE = "aliases"
 _NUMBER = re.compile(r"v?([1-9][0-9]{0,8})\Z")
 
@@ -33,7 +33,7 @@ class Alias(Message, frozen=True):
 
 
 class Aliases:
-    """Aliases on a Store."""
+    """The aliases of all models, in a Store."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
         self._store, self._registry = store, registry
@@ -44,11 +44,11 @@ class Aliases:
         return {name: msgspec.convert(each, Alias) for name, each in sorted(doc.items())}
 
     def naming(self, model: str, release: int) -> tuple[str, ...]:
-        """Aliases that name this version, sorted."""
+        """Returns the aliases of this version, sorted."""
         return tuple(name for name, alias in self.of(model).items() if alias.release == release)
 
     def set(self, model: str, name: str, alias: Alias) -> Alias | None:
-        """Lets an alias name a version from now on, durably; what it named before.
+        """Makes an alias name a version from now on, durably; returns what it named before.
 
         BadInput `name_invalid`, `unknown_model`, `unknown_version`; `request_invalid` beyond MAX_ALIASES.
         """
@@ -65,7 +65,7 @@ class Aliases:
         return before
 
     def remove(self, model: str, name: str) -> Alias:
-        """Ends an alias; what it named. BadInput `unknown_version` if there is none."""
+        """Removes an alias; returns what it named. BadInput `unknown_version` if there is none."""
         known = self.of(model)
         if name not in known:
             raise self._unknown(model, name)
@@ -75,7 +75,7 @@ class Aliases:
         return known[name]
 
     def resolve(self, model: str, text: str | int) -> int:
-        """The number of the version that a text means. BadInput `unknown_model`, `unknown_version`."""
+        """Returns the number of the version that a text means. BadInput `unknown_model`, `unknown_version`."""
         text = str(text)
         if (number := _NUMBER.match(text)) is not None:
             return self._registry.version(model, int(number.group(1))).release

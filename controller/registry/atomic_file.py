@@ -24,7 +24,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def link_file(file: Path, path: Path) -> None:
-    """Gives a file a second name durably, or makes a copy where the file system has no such names or is another one.
+    """Gives a file a second name durably, or copies it if the file system has no such names or is another one.
 
     WorldError `disk_full` keeps the old content of `path`.
     """

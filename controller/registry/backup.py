@@ -1,8 +1,8 @@
-"""A backup: one file with all that a controller must find again, made while it runs or does not.
+"""A backup: one file with all that a controller needs after a restore, made while it runs or is stopped.
 
 Decides what belongs to it and in which order it is copied: rows before the documents that they name, documents before
-blobs and keys. None of those is ever taken away, so whatever a copied row names is in the file, however much is written
-meanwhile. The format is a tar without compression, its last member the list of all others with their digests.
+blobs and keys. None of those is ever deleted, so whatever a copied row names is in the file, however much is written
+meanwhile. The format is a tar without compression; its last member is the list of all others with their digests.
 Refuses to know what rows and documents mean.
 """
 
@@ -28,15 +28,15 @@ LIST = "backup.json"
 """The last member of the file."""
 PRIVATE = 0o600
 SCRATCH = "restoring"
-"""Where files of a backup lie until all of them are whole; a controller does not start beside it."""
+"""The directory of unfinished backup files; a controller does not start while it exists."""
 ASIDE = "before-restore-"
-"""Begins the name of the directory in which a restore leaves what was there before."""
+"""The beginning of the name of the directory in which a restore leaves the former files."""
 LEFT_OUT = ("lock", "controller.json", "incoming", SCRATCH)
-"""What belongs to a process or to one request."""
+"""Files that belong to a process or to one request."""
 BROKER, OF_THE_BROKER = "broker", ("password",)
-"""Of a started broker only its password: all else is written at every start or published again."""
+"""Of a started broker only its password is kept: everything else is written at every start or published again."""
 PASSING = (".new", "-wal", "-shm", "-journal")
-"""Ends of names: files that are being written, and SQLite's own beside a database."""
+"""Ends of names of temporary files: files that are being written, and SQLite's own beside a database."""
 BLOCK_BYTES = 1 << 20
 
 
@@ -52,14 +52,14 @@ class BackupList(Said, frozen=True):
 
     format: int
     version: str
-    """Of the controller's program that made it."""
+    """The version of the controller's program that made it."""
     made_at: str
     files: dict[str, BackedUpFile]
     """By path within the data directory."""
 
     @property
     def secrets(self) -> list[str]:
-        """Files whose reader may speak for this controller."""
+        """Files with which their reader could act as this controller."""
         return [path for path in sorted(self.files) if path in ("token", "broker/password") or path.endswith(_KEYS)]
 
 
@@ -68,16 +68,16 @@ _KEYS = (".pem", ".key")
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What was written, and blobs that were damaged already and are not in it."""
+    """What was written, and the blobs that were already damaged and are not in it."""
 
     contents: BackupList
     damaged: list[str]
 
 
 def back_up(data_dir: Path, file: Path, made_at: str) -> Backup:
-    """Writes a backup of the controller in `data_dir` to a new file, for its owner alone.
+    """Writes a backup of the controller in `data_dir` to a new file that only its owner may read.
 
-    BadInput `config_invalid`: no controller is there, or `file` exists. WorldError `disk_full`: then there is no file.
+    BadInput `config_invalid`: there is no controller, or `file` exists. WorldError `disk_full`: then there is no file.
     """
     if not (data_dir / "fleet.sqlite").is_file():
         raise BadInput(Code.CONFIG_INVALID, f"{data_dir} holds no controller: name its directory with --data-dir")
@@ -110,7 +110,7 @@ def _write(data_dir: Path, beside: Path, made_at: str, scratch: Path) -> Backup:
             try:
                 files[str(path)] = _add(archive, str(path), source)
             except FileNotFoundError:
-                continue  # it was of a moment: nothing that stays is ever taken away
+                continue  # it was temporary: permanent files are never deleted
         contents = BackupList(format=FORMAT, version=VERSION, made_at=made_at, files=files)
         body = encode(contents)
         archive.addfile(_member(LIST, len(body)), BytesIO(body))
@@ -134,7 +134,9 @@ def _paths(data_dir: Path) -> Iterator[PurePosixPath]:
 
 
 def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
-    """What names other files first, what is named last: it is looked for after the rows that name it were copied."""
+    """Orders files that name others first, and named ones last: they are listed after the rows that name them were
+    copied.
+    """
 
     def place(path: PurePosixPath) -> tuple[int, str]:
         if path.suffix == ".sqlite":
@@ -147,7 +149,7 @@ def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
 
 
 def _copied(database: Path, scratch: Path) -> Path:
-    """One moment of a database that others write meanwhile, as a file of its own."""
+    """Copies one moment of a database that others write meanwhile, as a file of its own."""
     copy = scratch / database.name
     source, target = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
     try:
@@ -160,7 +162,7 @@ def _copied(database: Path, scratch: Path) -> Path:
 
 
 def _add(archive: tarfile.TarFile, name: str, source: Path) -> BackedUpFile:
-    """Copies a file into the archive. What is replaced meanwhile is copied as it was when it was opened."""
+    """Copies a file into the archive. A file that is replaced meanwhile is copied as it was when it was opened."""
     with source.open("rb") as file:
         hashed = _Hashed(file)
         size_bytes = os.fstat(file.fileno()).st_size
@@ -169,7 +171,7 @@ def _add(archive: tarfile.TarFile, name: str, source: Path) -> BackedUpFile:
 
 
 class _Hashed:
-    """A file whose bytes are hashed while somebody else reads them."""
+    """A file whose bytes are hashed while other code reads them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -188,7 +190,7 @@ def _member(name: str, size_bytes: int) -> tarfile.TarInfo:
 
 
 def _is_damaged_blob(path: Path) -> bool:
-    """Whether a file is named by a digest that is not that of its bytes."""
+    """Whether a file is named by a digest that its bytes do not have."""
     if not is_digest(path.name):
         return False
     with path.open("rb") as file:

@@ -39,7 +39,7 @@ class Bucket:
         self._store = _store(url, endpoint)
         self._now = now
         self._look_at: dict[str, float] = {}
-        """The time of the next check or upload for each blob. Blobs that are in the bucket are in `_there`."""
+        """The time of the next check or upload of each blob. Blobs that are in the bucket are in `_there`."""
         self._there: set[str] = set()
         self._background = Background()
         self._one_at_a_time = asyncio.Lock()

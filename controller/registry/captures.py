@@ -24,11 +24,12 @@ _log = logging.getLogger("edgeward.captures")
 MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
 PRUNED_PART = 1000
-"""Part of a full model that goes at once: to find who has most takes a third of a second for a million rows."""
+"""The fraction of a full model's rows that is deleted at once: finding the device with the most rows takes a third of a
+second for a million."""
 WITH_THE_ROW = 0.0
-"""When a label was given that a device has sent, with its row or later: nobody was asked for it."""
+"""The time of a label that a device has sent, with its row or later: no person was asked for it."""
 MAX_BOOTS_PER_DEVICE = 64
-"""Starts of a device's agent whose newest batch is remembered. Batches wait on flash while it starts again."""
+"""Starts of a device's agent whose newest batch is kept. Batches wait on flash while the agent restarts."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS received (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
@@ -56,10 +57,10 @@ DELETE FROM captured WHERE id IN (SELECT id FROM captured WHERE model = ? AND de
 
 
 class Refusing(RefusingLabels, Protocol):
-    """A deletion whose rows may come again."""
+    """A deletion whose rows may be sent again."""
 
     def refuses(self, device: str, row: CapturedRow) -> bool:
-        """Tells whether a row is one that was to be deleted."""
+        """Tells whether a row had to be deleted."""
         ...
 
 
@@ -69,18 +70,18 @@ class Captures:
     def __init__(self, path: Path, max_rows_per_model: int = MAX_ROWS_PER_MODEL) -> None:
         self._path = path
         self._db = open_database(path, _SCHEMA + LABELS_SCHEMA)
-        self._db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: people ask for it by law
+        self._db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten, because laws require it
         self._max_rows = max_rows_per_model
         self._late = LateLabels(self._db)
         self.refused: Sequence[Refusing] = ()
-        """Deletions whose rows are left out when they come again."""
+        """Deletions whose rows are left out if they come again."""
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
         """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
         WorldError `disk_full`.
 
-        Devices send in order, the next one only after an acknowledgement: the newest number of a start of the agent
-        tells what came before. The newest `MAX_BOOTS_PER_DEVICE` starts are remembered.
+        Devices send in order, the next batch only after an acknowledgement: the newest number of a start tells what
+        came before. The newest `MAX_BOOTS_PER_DEVICE` starts are kept.
         """
         models = set()
         with transaction(self._db):
@@ -113,8 +114,8 @@ class Captures:
         return list(_readable(found))
 
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
-        """(id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the newest
-        that has it). None if there is none.
+        """Returns (id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the
+        newest that has it). None if there is none.
         """
         number = int(named) if named.isascii() and named.isdigit() and len(named) < 16 else -1
         found = self._db.execute(
@@ -127,7 +128,7 @@ class Captures:
     def label(self, model: str, labels: Mapping[int, str | float], given_at: float) -> int:
         """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist.
 
-        `given_at` is in seconds since 1970: what people give counts towards the day's budget.
+        `given_at` is in seconds since 1970: labels of people count towards the day's budget.
         """
         with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
@@ -182,7 +183,7 @@ class Captures:
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
         """Returns the newest rows of a model that have a label, newest first, by a connection of its own: any thread
-        may ask.
+        may call.
         """
         wanted = (
             "SELECT id, device, body FROM labelled JOIN captured USING (id) "
@@ -210,7 +211,8 @@ class Captures:
     def _prune(self, model: str) -> None:
         """Makes room for a thousandth beyond the limit at a time.
 
-        The oldest rows of whoever has most go: a device that sends without end costs no other a row.
+        Deletes the oldest rows of the device that has most: a device that sends without end costs no other device a
+        row.
         """
         count = int(self._db.execute("SELECT COUNT(*) FROM captured WHERE model = ?", (model,)).fetchone()[0])
         excess = count - self._max_rows + self._max_rows // PRUNED_PART if count > self._max_rows else 0
@@ -222,7 +224,7 @@ class Captures:
 
 
 def _read(body: bytes) -> CapturedRow | None:
-    """A kept row; None for one that cannot be read: it costs itself, and not the rows beside it."""
+    """Returns a stored row; None if it cannot be read, which does not affect the rows beside it."""
     try:
         return decode(body, CapturedRow)
     except BadInput as error:
@@ -231,7 +233,7 @@ def _read(body: bytes) -> CapturedRow | None:
 
 
 def _readable(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, str, CapturedRow]]:
-    """(id, device, row) of those that can be read."""
+    """Yields (id, device, row) of the readable rows."""
     for number, device, body in rows:
         if (row := _read(body)) is not None:
             yield number, device, row

@@ -1,6 +1,6 @@
-"""An index over all versions, in an SQL engine in memory, so that search, filter and sort need no walk over documents.
+"""An index over all versions, in an SQL engine in memory, so that search, filter and sort need not read all documents.
 
-Decides nothing that is kept: it is made from the registry's documents at each start, and follows each change, so it
+Decides nothing that is stored: it is made from the registry's documents at each start, and follows each change, so it
 cannot be older than they are or damaged by a kill (docs/adr/0017). Refuses to know HTTP.
 """
 
@@ -15,7 +15,8 @@ from controller.registry.search import FACTS, NUMBERS, TEXTS, Condition, Order, 
 from controller.registry.version import Version
 
 MAX_PARAMS_INDEXED = 40
-"""Parameters of a version that a search finds: those of a pipeline's last steps have long names and come later."""
+"""The most parameters of a version that a search finds: those of a pipeline's last steps have long names and come
+last."""
 _COLUMNS = (*TEXTS, *NUMBERS, "words")
 _SCHEMA = f"""
 CREATE TABLE versions (id INTEGER PRIMARY KEY, {", ".join(f'"{name}"' for name in _COLUMNS)});
@@ -29,12 +30,12 @@ CREATE INDEX by_version ON facts (version);
 _COMPARED = {"=": "=", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 MAX_NAMED = 12
-"""Names of tags, metrics, parameters or aliases that are said to be there."""
+"""The most names of tags, metrics, parameters or aliases that an answer lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of versions as (model, release), and how many meet the query altogether."""
+    """A page of versions as (model, release), and the number of all matches."""
 
     total: int
     keys: tuple[tuple[str, int], ...]
@@ -42,7 +43,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many versions a model has, its newest one, and the newest that may be rolled out (None: there is none)."""
+    """The number of a model's versions, its newest one, and the newest that may be rolled out (None: there is none)."""
 
     model: str
     versions: int
@@ -75,7 +76,7 @@ class Catalogue:
         self._db.execute("END")
 
     def search(self, query: Query) -> Found:
-        """The page of a query."""
+        """Returns the page of a query."""
         joined, ordered, named = _ordered(query.order)
         tests, bound = _tests(query)
         where = f" WHERE {' AND '.join(tests)}" if tests else ""
@@ -91,7 +92,9 @@ class Catalogue:
         return Found(total, tuple((model, release) for model, release, _ in rows))
 
     def unknown(self, query: Query) -> list[str]:
-        """What a query names and no version has, each in a sentence with what there is; empty for nothing."""
+        """Returns the names in a query that no version has, each in a sentence with those that exist;
+        empty for none.
+        """
         named = [(each.field, each.name) for each in query.conditions] + [(query.order.field, query.order.name)]
         facts = [each for each in dict.fromkeys(named) if each[0] in FACTS]
         return [self._what_there_is(*each) for each in facts if not self._has(*each)]
@@ -111,7 +114,7 @@ class Catalogue:
         return int(self._db.execute(f"SELECT count(*) {source}", values).fetchone()[0])
 
     def counts(self) -> list[Count]:
-        """Every model, in the order of its first version."""
+        """Returns every model, in the order of its first version."""
         free = "max(release) FILTER (WHERE passed = 1 AND withdrawn = 0)"
         rows = self._db.execute(f"SELECT model, count(*), max(release), {free} FROM versions GROUP BY model").fetchall()  # noqa: S608
         counts = {row[0]: Count(*row) for row in rows}
@@ -154,7 +157,7 @@ def _is_or_are(known: list[str]) -> str:
 
 
 def _tests(query: Query) -> tuple[list[str], list[str | float]]:
-    """SQL terms, all of which must hold, and the values for their marks."""
+    """Returns SQL terms, all of which must hold, and the values for their placeholders."""
     tests, values = [], []
     for condition in query.conditions:
         term, bound = _term(condition)
@@ -183,7 +186,9 @@ def _compared(column: str, condition: Condition) -> tuple[str, str | float]:
 
 
 def _ordered(order: Order) -> tuple[str, str, list[str]]:
-    """(JOIN for the fact that decides the order, ORDER BY, values for its marks). The newest of equals comes first."""
+    """Returns (JOIN for the fact that decides the order, ORDER BY, values for its placeholders). Of equal ones the
+    newest comes first.
+    """
     way = "DESC" if order.descending else "ASC"
     if order.field not in FACTS:
         return "", f'v."{order.field}" {way}, v.id {way}', []

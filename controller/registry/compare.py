@@ -1,4 +1,4 @@
-"""Two versions of a model side by side: what differs in signature, metrics, parity, size, parameters and lineage.
+"""Compares two versions of a model: signature, metrics, parity, size, parameters and lineage.
 
 Decides which values are compared and in which order. Refuses to know which of the two is better.
 """
@@ -37,7 +37,7 @@ class Comparison(Message, frozen=True):
 def compare_versions(
     before: Version, after: Version, environments: tuple[Environment | None, Environment | None] = (None, None)
 ) -> Comparison:
-    """Compares two versions; `environments` are those that each was trained in, None where nobody has said."""
+    """Compares two versions; `environments` are those in which they were trained, None if unknown."""
     sections = [
         _sections(version, environment) for version, environment in zip((before, after), environments, strict=True)
     ]
@@ -89,7 +89,7 @@ def _sections(version: Version, environment: Environment | None) -> dict[str, Ma
 
 
 def _measured(version: Version) -> dict[str, float]:
-    """Numbers that gates have measured, by gate and name."""
+    """Returns numbers that gates have measured, by gate and name."""
     return {f"{gate.gate}.{name}": number for gate in version.gates for name, number in gate.evidence.items()}
 
 

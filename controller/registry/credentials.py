@@ -1,6 +1,7 @@
-"""Claims and certificates, in an embedded SQL engine: a claim is used once, however many ask at the same moment.
+"""Claims and certificates, in an embedded SQL engine: a claim is used once, however many requests come at the same
+moment.
 
-Decides what is atomic. Claims are kept as hashes. Refuses to know certificates' insides.
+Decides which steps are atomic. Claims are stored as hashes. Refuses to know what is inside certificates.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ CREATE TABLE IF NOT EXISTS warned (subject TEXT NOT NULL, what TEXT NOT NULL, ex
                                    days INTEGER NOT NULL, PRIMARY KEY (subject, what, expires, days));
 """
 _ADDED = {"authority": "TEXT NOT NULL DEFAULT 'ca'", "issued": "REAL NOT NULL DEFAULT 0", "parent": "TEXT"}
-"""Columns of `certificates` that files of before lack."""
+"""Columns of `certificates` that older files lack."""
 _COLUMNS = "serial, device, public_key, expires, revoked, authority, issued, parent"
 _SUPERSEDED = """
 SELECT 1 FROM certificates AS old WHERE old.serial = ? AND (
@@ -62,7 +63,7 @@ class Credential:
     """The name of the authority that issued it."""
     issued: float = 0.0
     parent: int | None = None
-    """The serial number of the certificate that was renewed by it; None for one that a claim was traded for."""
+    """The serial number of the certificate that it replaces by renewal; None for one that came from a claim."""
 
 
 class Credentials:
@@ -96,7 +97,7 @@ class Credentials:
         return str(row[0]) if row else None
 
     def claim_state(self, digest: bytes, now: float) -> str:
-        """Why a claim is refused, for the audit."""
+        """Returns why a claim is refused, for the audit."""
         row = self._db.execute("SELECT device, expires, used FROM claims WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             return "unknown claim"
@@ -104,7 +105,7 @@ class Credentials:
         return f"claim of {device}: {'used before' if used is not None else 'expired' if expires <= now else 'good'}"
 
     def add_certificate(self, credential: Credential) -> None:
-        """Keeps what is known of a certificate."""
+        """Stores the facts about a certificate."""
         row = (
             hex(credential.serial), credential.device, credential.public_key, credential.expires, credential.revoked,
             credential.authority, credential.issued, None if credential.parent is None else hex(credential.parent),
@@ -113,7 +114,7 @@ class Credentials:
             self._db.execute(f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
     def certificate(self, serial: int) -> Credential | None:
-        """A certificate by its serial number."""
+        """Returns a certificate by its serial number."""
         row = self._db.execute(
             f"SELECT {_COLUMNS} FROM certificates WHERE serial = ?",  # noqa: S608 - columns are our own
             (hex(serial),),
@@ -121,7 +122,7 @@ class Credentials:
         return _credential(row) if row else None
 
     def certificates(self, subject: str) -> list[Credential]:
-        """Certificates of a device or service, newest first; with "svc." those of all services, with "" all."""
+        """Returns certificates of a device or service, newest first; with "svc." those of all services, with "" all."""
         rows = self._db.execute(
             f"SELECT {_COLUMNS} FROM certificates WHERE device = ? OR ? = '' OR (? = 'svc.' AND device LIKE 'svc.%') "  # noqa: S608
             "ORDER BY rowid DESC LIMIT ?",
@@ -130,22 +131,26 @@ class Credentials:
         return [_credential(row) for row in rows]
 
     def expiring(self, before: float) -> list[Credential]:
-        """The good certificates that expire before, of devices and services with no newer one; the first end first."""
+        """Returns the valid certificates that expire before, of devices and services with no newer one; earliest end
+        first.
+        """
         return [_credential(row) for row in self._db.execute(_EXPIRING, {"before": before, "limit": MAX_LISTED})]
 
     def superseded(self, serial: int) -> bool:
-        """Whether its device has surely gone on: by a claim, or by a renewal that was itself renewed.
+        """Returns whether its device certainly uses a later one: by a claim, or by a renewal that was itself renewed.
 
-        The next certificate alone proves nothing: it may have been lost on its way.
+        The next certificate alone proves nothing: the answer with it may have been lost.
         """
         return self._db.execute(_SUPERSEDED, (hex(serial),)).fetchone() is not None
 
     def rely_on(self, authority: str, now: float) -> list[str]:
-        """Devices and services that have no good certificate but from this authority."""
+        """Returns devices and services whose only valid certificates come from this authority."""
         return [str(row[0]) for row in self._db.execute(_RELY, {"authority": authority, "now": now})]
 
     def newest_expiries(self, now: float) -> dict[str, float]:
-        """When the newest certificate of each device expires, or has expired; not of revoked ones and services."""
+        """Returns when the newest certificate of each device expires, or has expired; not of revoked ones
+        and services.
+        """
         rows = self._db.execute(
             "SELECT device, MAX(expires) FROM certificates "
             "WHERE revoked IS NULL AND device NOT LIKE 'svc.%' GROUP BY device"
@@ -153,14 +158,14 @@ class Credentials:
         return {str(device): float(expires) for device, expires in rows}
 
     def forget_expired(self, before: float) -> None:
-        """Forgets certificates that have expired before, but the newest of each device: its name stays taken."""
+        """Deletes certificates that have expired before, except the newest of each device, whose name stays taken."""
         with transaction(self._db):
             self._db.execute(_FORGET, (before,))
             self._db.execute("DELETE FROM warned WHERE expires < ?", (before,))
         self._warned = {row for row in self._warned if row[2] >= before}
 
     def warn_once(self, subject: str, what: str, expires: float, days: int) -> bool:
-        """Whether nobody was warned of this before, in this controller's life or a former one; notes that now."""
+        """Returns whether this warning is new, also after restarts; notes that it is given now."""
         row = (subject, what, expires, days)
         if row in self._warned:
             return False
@@ -170,7 +175,7 @@ class Credentials:
         return True
 
     def revoke_serial(self, serial: int, now: float) -> bool:
-        """Revokes one certificate; whether it was good before."""
+        """Revokes one certificate; returns whether it was valid before."""
         with transaction(self._db):
             done = self._db.execute(
                 "UPDATE certificates SET revoked = ? WHERE serial = ? AND revoked IS NULL", (now, hex(serial))
@@ -178,7 +183,7 @@ class Credentials:
         return done.rowcount > 0
 
     def revoke(self, device: str, now: float) -> int:
-        """Revokes every certificate of a device; how many that were."""
+        """Revokes every certificate of a device; returns their number."""
         with transaction(self._db):
             done = self._db.execute(
                 "UPDATE certificates SET revoked = ? WHERE device = ? AND revoked IS NULL", (now, device)
@@ -187,7 +192,7 @@ class Credentials:
         return done.rowcount
 
     def public_keys(self, device: str, now: float) -> list[str]:
-        """Keys with which the device may sign now."""
+        """Returns the keys with which the device may sign now."""
         rows = self._db.execute(
             "SELECT public_key FROM certificates WHERE device = ? AND revoked IS NULL AND expires > ?", (device, now)
         )
@@ -202,17 +207,17 @@ class Credentials:
         return found is not None
 
     def enrolled(self, device: str) -> bool:
-        """Whether the device has ever had a certificate: from then on only signed messages count."""
+        """Returns whether the device has ever had a certificate: from then on only signed messages count."""
         found = self._db.execute("SELECT 1 FROM certificates WHERE device = ? LIMIT 1", (device,)).fetchone()
         return found is not None
 
     def claimed(self, device: str) -> bool:
-        """Whether a claim was ever made for the device."""
+        """Returns whether a claim was ever made for the device."""
         found = self._db.execute("SELECT 1 FROM claims WHERE device = ? LIMIT 1", (device,)).fetchone()
         return found is not None
 
     def revoked(self, now: float, authority: str = "ca") -> list[int]:
-        """Serial numbers for the revocation list of an authority; expired ones need no place there."""
+        """Returns serial numbers for the revocation list of an authority; expired ones need not be listed."""
         rows = self._db.execute(
             "SELECT serial FROM certificates WHERE revoked IS NOT NULL AND expires > ? AND authority = ?",
             (now, authority),
@@ -220,12 +225,12 @@ class Credentials:
         return [int(row[0], 16) for row in rows]
 
     def next_list(self, now: float) -> int:
-        """The number of the next revocation list."""
+        """Returns the number of the next revocation list."""
         with transaction(self._db):
             return int(self._db.execute("INSERT INTO lists (at) VALUES (?) RETURNING number", (now,)).fetchone()[0])
 
     def newest_list_at(self) -> float:
-        """When the newest revocation list was made; 0 if none was."""
+        """Returns when the newest revocation list was made; 0 if none was."""
         return float(self._db.execute("SELECT COALESCE(MAX(at), 0) FROM lists").fetchone()[0])
 
     def close(self) -> None:

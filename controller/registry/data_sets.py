@@ -1,6 +1,6 @@
 """Versions of data sets: captured rows with their labels as Parquet files, each under its name and number.
 
-Decides what a version records, that the same rows make no other version, and what a deletion leaves of it. Refuses to
+Decides what a version records, that the same rows make no second version, and what a deletion leaves of it. Refuses to
 know who asks, and where rows come from. Rows go in and out as plain columns.
 """
 
@@ -22,13 +22,13 @@ from controller.registry.atomic_file import replace_file
 from controller.registry.database import open_database, transaction
 
 MAX_NAMED = 5
-"""Versions that an error names: the newest of them."""
+"""The most versions that an error names: the newest ones."""
 MAX_VERSIONS = 1_000
-"""Versions of one data set, deleted ones too: one a day for three years."""
+"""The most versions of one data set, including deleted ones: one a day for three years."""
 MAX_ROWS = 1_000_000
-"""Rows of one version: as many captured rows as a model may have."""
+"""The most rows of one version: as many captured rows as a model may have."""
 ABOUT = ("_id", "_at", "_device", "_release", "_answer", "_key", "_why", "_value", "_confidence", "_label")
-"""Columns about the inference; inputs stand under their own names."""
+"""Columns about the inference; inputs have their own names."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS data_sets (name TEXT NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
                                       PRIMARY KEY (name, number));
@@ -45,7 +45,7 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     created_by: str
     sha256: str
-    """Of the Parquet file; empty once the version is deleted."""
+    """SHA-256 of the Parquet file; empty once the version is deleted."""
     rows: int
     labelled: int
     size_bytes: int
@@ -58,7 +58,7 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     """Columns that were left out when it was made."""
     keep_until: float = 0.0
-    """When it is deleted by itself, in seconds since 1970; 0: never."""
+    """When it is deleted automatically, in seconds since 1970; 0: never."""
     former: tuple[str, ...] = ()
     """Digests that it had before rows were deleted from it."""
     erased_rows: int = 0
@@ -83,14 +83,14 @@ class DataSets:
         self._db.close()
 
     def all(self, name: str = "") -> list[DataSet]:
-        """Every version, oldest first, deleted ones too; of one data set if it is named."""
+        """Returns every version, oldest first, including deleted ones; only of one data set if it is named."""
         found = self._db.execute(
             "SELECT body FROM data_sets WHERE ? IN ('', name) ORDER BY name, number", (name,)
         ).fetchall()
         return [msgspec.json.decode(body, type=DataSet) for (body,) in found]
 
     def find(self, reference: str) -> DataSet:
-        """The version of `NAME@NUMBER` or `NAME@newest`. BadInput `unknown_data_set`."""
+        """Returns the version of `NAME@NUMBER` or `NAME@newest`. BadInput `unknown_data_set`."""
         named = _REFERENCE.match(reference)
         versions = self.all(named[1]) if named else []
         wanted = versions[-1:] if named and named[2] == "newest" else [v for v in versions if v.reference == reference]
@@ -99,9 +99,9 @@ class DataSets:
         return wanted[0]
 
     def make(self, about: DataSet, rows: Sequence[Mapping[str, Any]]) -> tuple[DataSet, bool]:
-        """Keeps rows as the next version; (the version, whether it is new). The same file makes no other one.
+        """Stores rows as the next version; returns (the version, whether it is new). The same file makes no second one.
 
-        `about` says all but what the rows tell. BadInput `request_invalid` for no rows or too many.
+        `about` has all fields that do not follow from the rows. BadInput `request_invalid` for no rows or too many.
         """
         check_name(about.name, "data set")
         if not 0 < len(rows) <= MAX_ROWS:
@@ -131,7 +131,7 @@ class DataSets:
         return made, True
 
     def content(self, data_set: DataSet) -> bytes:
-        """The Parquet file of a version. BadInput `unknown_data_set` if its rows are deleted."""
+        """Returns the Parquet file of a version. BadInput `unknown_data_set` if its rows are deleted."""
         if not data_set.sha256:
             words = f"the rows of {data_set.reference} were deleted at {data_set.deleted_at}: {data_set.deleted_why}"
             raise BadInput(Code.UNKNOWN_DATA_SET, words)
@@ -202,7 +202,7 @@ class DataSets:
 
 
 def columns_of(number: int, device: str, row: CapturedRow, removed: Iterable[str]) -> dict[str, Any]:
-    """A captured row as columns: those about it first, then its inputs without the removed ones."""
+    """Returns a captured row as columns: first those about the inference, then its inputs without the removed ones."""
     left_out = frozenset(removed)
     about = {
         "_id": number,
@@ -253,7 +253,9 @@ def _formerly(data_set: DataSet) -> tuple[str, ...]:
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
-    """(file, type by column). A column with cells of several types is text. The same rows give the same bytes."""
+    """Returns (file, type by column). A column with cells of several types becomes text. The same rows give the same
+    bytes.
+    """
     try:
         import pyarrow
         from pyarrow import parquet
@@ -275,7 +277,7 @@ def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
 
 
 def _what_there_is(reference: str, named: "re.Match[str] | None", versions: Sequence[int]) -> str:
-    """Why a reference finds nothing, and what would be found."""
+    """Says why a reference finds nothing, and what exists."""
     if named is None:
         return f"{reference[:80]!r} names no data set: expected NAME@NUMBER or NAME@newest"
     if not versions:

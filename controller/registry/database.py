@@ -12,7 +12,7 @@ from contract.errors import Code, WorldError
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """Opens the file at `path` and makes the tables of `schema` that are missing; returns the connection."""
+    """Opens the file at `path` and creates the missing tables of `schema`; returns the connection."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode = WAL")

@@ -1,7 +1,7 @@
 """What people write beside a rollout or a model: a note, a ticket's address, comments, and who was asked to look at it.
 
-Decides how much of it there may be, which names a text mentions, and whose look is still missing. Refuses to know what
-it means, and who exists.
+Decides how much people may write, which names a text mentions, and who has not looked yet. Refuses to know what the
+texts mean, and which people exist.
 """
 
 import re
@@ -18,28 +18,28 @@ from controller.written import Written
 
 MAX_TICKET_CHARS = 500
 MAX_REVIEWERS = 20
-"""People who are asked to look at one thing: more are a meeting."""
+"""The most people who may be asked to look at one rollout or model; it bounds the stored document."""
 MAX_MENTIONS = 10
-"""Names in one text that are told of it."""
+"""The most people that one text can notify."""
 _TABLE = "discussions"
 _MENTION = re.compile(r"(?<![\w@])@([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 About = Literal["rollout", "model"]
 
 
 class Review(Message, frozen=True):
-    """Somebody who was asked to look at it."""
+    """A person who was asked to look at a rollout or a model."""
 
     who: str
     by: str
-    """Who has asked."""
+    """The person who asked."""
     at: str
     text: str = ""
     done_at: str = ""
-    """When they wrote a comment or approved; empty while their look is missing."""
+    """When the person wrote a comment or approved; empty before that."""
 
 
 class Discussion(Message, frozen=True):
-    """Everything that people wrote beside one thing."""
+    """Everything that people wrote beside one rollout or model."""
 
     note: Written | None = None
     ticket: str = ""
@@ -50,18 +50,18 @@ class Discussion(Message, frozen=True):
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """Those whose look is missing."""
+        """The names of the people who have not looked yet."""
         return tuple(each.who for each in self.reviews if not each.done_at)
 
 
 class Discussions:
-    """Discussions on a Store."""
+    """The discussions of all rollouts and models, in a Store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def of(self, about: About, name: str) -> Discussion:
-        """What was written beside a rollout or a model; empty before anybody has."""
+        """What was written beside a rollout or a model; an empty discussion if nothing was written."""
         doc = self._store.get(_TABLE, f"{about} {name}")
         return Discussion() if doc is None else convert_kept(doc, Discussion)
 
@@ -79,7 +79,7 @@ class Discussions:
         return self._keep(about, name, msgspec.structs.replace(self.of(about, name), ticket=ticket))
 
     def comment(self, about: About, name: str, comment: Written) -> Discussion:
-        """Appends a comment; where its writer was asked to look, that is done. BadInput `request_invalid`."""
+        """Appends a comment. If its writer was asked to look, the review is done. BadInput `request_invalid`."""
         _check_length(comment.text, MAX_TEXT_CHARS)
         found = self.of(about, name)
         if not comment.text.strip():
@@ -90,7 +90,7 @@ class Discussions:
         return self._keep(about, name, _looked(written, comment.by, comment.at))
 
     def ask(self, about: About, name: str, review: Review) -> Discussion:
-        """Asks somebody to look at it, once more if they had looked. BadInput `request_invalid`."""
+        """Asks a person to look, also again after they have looked. BadInput `request_invalid`."""
         _check_length(review.text, MAX_TEXT_CHARS)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", review.who):
             raise BadInput(Code.REQUEST_INVALID, f"{review.who[:64]!r}: expected the name of a person, as in a token")
@@ -101,7 +101,7 @@ class Discussions:
         return self._keep(about, name, msgspec.structs.replace(found, reviews=(*others, review)))
 
     def looked(self, about: About, name: str, who: str, at: str) -> Discussion:
-        """Notes that somebody has looked, as an approval does; nothing where nobody had asked them."""
+        """Notes that a person has looked, for example by an approval. Changes nothing if nobody asked them."""
         found = self.of(about, name)
         after = _looked(found, who, at)
         return found if after == found else self._keep(about, name, after)

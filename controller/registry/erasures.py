@@ -1,7 +1,7 @@
 """Requests to delete captured rows, with what was deleted where and which models were trained on such rows.
 
-Decides that a request is durable before anything is deleted, so that a controller that is killed goes on with it.
-Refuses to know how rows are deleted.
+Decides that a request is durable before anything is deleted, so that a killed controller continues with it after a
+restart. Refuses to know how rows are deleted.
 """
 
 from pathlib import Path
@@ -14,16 +14,17 @@ from contract.errors import BadInput, Code
 from controller.registry.database import open_database, transaction
 
 MAX_REQUESTS = 10_000
-"""Requests that are kept, done ones too: they say for years what was deleted."""
+"""The most requests that are kept, including done ones: they document for years what was deleted."""
 FILTERED_S = 30 * 86_400
-"""So long after a request its rows are refused when they come again, as from an old stick. Devices keep less."""
+"""Seconds after a request for which its rows are refused if they come again, for example from an old stick. Devices
+keep fewer."""
 PENDING = -1
-"""Rows of a device that has not said yet that it is done."""
+"""Rows of a device that has not reported yet that it is done."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, asked REAL NOT NULL, body BLOB NOT NULL);"
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """A version of a model that was trained on rows that are deleted now."""
+    """A version of a model that was trained on deleted rows."""
 
     model: str
     release: int
@@ -40,9 +41,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: float
     """Seconds since 1970, as is `done_at`."""
     done_at: float = 0.0
-    """When the last device had said that it is done; 0: some have not."""
+    """When the last device reported that it is done; 0: some have not."""
     only_devices: tuple[str, ...] = ()
-    """Devices whose rows it is about; none named: all."""
+    """Devices whose rows are deleted; none named: all."""
     devices: dict[str, int] = {}
     """Rows deleted on each device; -1: it has not answered yet."""
     captured_rows: int = 0
@@ -57,13 +58,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(device for device, rows in self.devices.items() if rows == PENDING)
 
     def refuses(self, device: str, row: CapturedRow) -> bool:
-        """Tells whether a row that comes now is one that was to be deleted."""
+        """Tells whether a new row is one that had to be deleted."""
         if self.only_devices and device not in self.only_devices:
             return False
         return self.order.matches(row) and not (self.done_at and row.at >= self.done_at)
 
     def refuses_label(self, device: str, label: LateLabel) -> bool:
-        """Tells whether a label whose row is not here may be of a row that was to be deleted."""
+        """Tells whether a label without a row here may belong to a row that had to be deleted."""
         return not (self.only_devices and device not in self.only_devices) and self.order.may_concern(label)
 
 
@@ -89,12 +90,12 @@ class Erasures:
             )
 
     def all(self) -> list[Request]:
-        """Every request, newest first."""
+        """Returns every request, newest first."""
         found = self._db.execute("SELECT body FROM erasures ORDER BY asked DESC").fetchall()
         return [msgspec.json.decode(body, type=Request) for (body,) in found]
 
     def find(self, identifier: str) -> Request:
-        """One request. BadInput `request_invalid`."""
+        """Returns one request. BadInput `request_invalid`."""
         found = self._db.execute("SELECT body FROM erasures WHERE id = ?", (identifier,)).fetchone()
         if found is None:
             words = f"no deletion {identifier[:64]!r}: see `edgeward data deletions`"
@@ -102,5 +103,5 @@ class Erasures:
         return msgspec.json.decode(found[0], type=Request)
 
     def in_force(self, now: float) -> list[Request]:
-        """Requests whose rows are refused when they come again: open ones, and those of the last days."""
+        """Returns requests whose rows are refused if they come again: open ones, and those of the last days."""
         return [each for each in self.all() if not each.done_at or now - each.asked_at < FILTERED_S]

@@ -1,4 +1,4 @@
-"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
+"""What devices report and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
 
 Decides what is durable before a report is acknowledged, and how much history is kept (of the audit: all). Refuses to
 interpret it.
@@ -20,11 +20,11 @@ MAX_HISTORY_PER_QUERY = 500
 MAX_HISTORY_PER_DEVICE = 5_000
 """Newest entries of one device that are kept: ten updates a day for a quarter; 5 MB of one that floods."""
 MAX_HISTORY_DAYS = 400
-"""Older entries go: a year and the month in which somebody asks about it."""
+"""Older entries are deleted: a year, and one more month for questions about it."""
 PRUNE_EVERY = 256
-"""Entries between two looks at how many their devices have: a look costs as much as there are."""
+"""Entries between two checks of how many each device has: a check costs as much as there are."""
 PRUNE_OLDEST = 1_000
-"""Entries whose age is looked at in one transaction, oldest first: more than come in, so the rest follows soon."""
+"""Entries whose age is checked in one transaction, oldest first: more than are added, so the rest follows soon."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
@@ -49,7 +49,7 @@ _OF_DEVICE = """
 (SELECT id, at, body, MIN(id) OVER (PARTITION BY json_extract(body, '$.boot')) AS began FROM history WHERE device = ?)
 ORDER BY began DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
 """
-"""Newest first: starts of the agent in the order in which they were heard first, and each start's entries by number."""
+"""Newest first: starts of the agent in the order of their first messages, and each start's entries by number."""
 _TOLD = f"SELECT at, body FROM {_OF_DEVICE}"  # noqa: S608  # constants alone
 _FORGET_OLD = "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?) AND at < ?"
 _FORGET_MANY = f"DELETE FROM history WHERE device = ? AND id NOT IN (SELECT id FROM {_OF_DEVICE})"  # noqa: S608
@@ -74,19 +74,19 @@ _log = logging.getLogger("edgeward.controller")
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries of the audit are asked for. What is empty leaves nothing out."""
+    """Which entries of the audit are wanted. An empty field excludes nothing."""
 
     since: str = ""
-    """The earliest date and time, as entries have it."""
+    """The earliest date and time, in the form of entries."""
     until: str = ""
     """The date and time before which entries lie."""
     actor: str = ""
     action: str = ""
-    """How the action begins: `rollout` finds `rollout start`."""
+    """The beginning of the action: `rollout` finds `rollout start`."""
     subject: str = ""
     """A part of the subject."""
     words: str = ""
-    """A part of the actor, the action, the subject or the detail, in small letters or capitals."""
+    """A part of the actor, the action, the subject or the detail, in upper or lower case."""
 
 
 EVERYTHING = AuditFilter()
@@ -98,18 +98,18 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA)
         self._told: Counter[str] = Counter()
-        """Entries by device since history was pruned last."""
+        """The number of entries by device since history was last pruned."""
         self.seal: Callable[[str], None] = lambda checkpoint: None
         """Keeps the newest checkpoint in a second place, after each entry."""
         self.told: Callable[[int, dict[str, str]], None] = lambda number, entry: None
-        """Hears of each entry once it is durable, by its number."""
+        """Is called with each entry once it is durable."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
     ) -> None:
         """Appends (device, JSON) entries and replaces last heartbeats, in one durable transaction.
 
-        An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
+        An entry with a `boot` and `seq` that the device has sent before is a repetition and is not added again.
         """
         told = [{"at": at, "device": device, "body": body} for device, body in history]
         with transaction(self._db):
@@ -122,8 +122,8 @@ class Journal:
             )
 
     def untold(self) -> list[tuple[str, bytes]]:
-        """Returns (device, report) that came since each device's last heartbeat, oldest first: a controller that was
-        killed had folded them in.
+        """Returns (device, report) that came since each device's last heartbeat, oldest first: a killed controller had
+        folded them in.
         """
         rows = self._db.execute(
             "SELECT h.device, h.body FROM reported r "
@@ -132,7 +132,7 @@ class Journal:
         return [(device, body.encode()) for device, body in rows.fetchall()]
 
     def _prune(self, at: str, devices: Iterable[str]) -> None:
-        """Lets go of what is too old, and of the oldest entries of devices that have too many."""
+        """Deletes entries that are too old, and the oldest entries of devices that have too many."""
         self._told.update(devices)
         if self._told.total() >= PRUNE_EVERY:
             since = (datetime.fromisoformat(at) - timedelta(days=MAX_HISTORY_DAYS)).isoformat()
@@ -141,7 +141,7 @@ class Journal:
             self._told.clear()
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Appends what somebody did, chained to what was done before. WorldError `disk_full`: then it is not there."""
+        """Appends an action to the chain. WorldError `disk_full`: then it was not added."""
         self.audit_all(at, actor, [(action, subject, detail)])
 
     def audit_all(self, at: str, actor: str, deeds: Iterable[tuple[str, str, str]]) -> None:
@@ -165,30 +165,34 @@ class Journal:
             self.told(place, entry)
 
     def checkpoint(self) -> str:
-        """How many entries there are and the newest one's hash, for signed metadata to carry."""
+        """Returns the number of entries and the newest one's hash, which signed metadata contains."""
         return checkpoint(*self._newest())
 
     def hash_of(self, number: int) -> str | None:
-        """The hash of an entry by its number, from 1 on; None if there is none."""
+        """Returns the hash of an entry by its number, from 1 on; None if there is none."""
         row = self._db.execute("SELECT hash FROM audit WHERE id = ?", (number,)).fetchone()
         return FIRST if number == 0 else str(row[0]) if row else None
 
     def goes_on_after(self, action: str) -> bool:
-        """Whether entries follow the first one with this action: a kill may come between that one and its seal."""
+        """Returns whether entries follow the first one with this action: a kill may come between that one
+        and its seal.
+        """
         wanted = "SELECT 1 FROM audit WHERE id > (SELECT min(id) FROM audit WHERE action = ?) LIMIT 1"
         return self._db.execute(wanted, (action,)).fetchone() is not None
 
     def whole_audit(self) -> list[dict[str, Any]]:
-        """Every entry with its number and its hash, oldest first."""
+        """Returns every entry with its number and its hash, oldest first."""
         rows = self._db.execute("SELECT id, at, actor, action, subject, detail, hash FROM audit ORDER BY id").fetchall()
         return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
 
     def _newest(self) -> tuple[int, str]:
-        """The number and the hash of the newest entry. Numbers have no gaps: entries are only ever appended."""
+        """Returns the number and the hash of the newest entry. Numbers have no gaps, because entries are
+        only appended.
+        """
         return self._db.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone() or (0, FIRST)
 
     def history_of(self, device: str, limit: int = 50) -> list[tuple[str, str]]:
-        """Newest (at, JSON) entries of a device in the order in which it said them, oldest of them first."""
+        """Returns the newest (at, JSON) entries of a device in the order in which it sent them, oldest first."""
         rows = self._db.execute(_TOLD, (device, min(limit, MAX_HISTORY_PER_QUERY))).fetchall()
         return [(at, body) for at, body in reversed(rows)]
 
@@ -198,28 +202,32 @@ class Journal:
         return self._db.execute(newest, (limit, since)).fetchall()
 
     def last_words(self) -> dict[str, bytes]:
-        """The last heartbeat of every device."""
+        """Returns the last heartbeat of every device."""
         return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
 
     def last_words_after(self, device: str, limit: int) -> list[tuple[str, bytes]]:
-        """(device, last heartbeat) of the devices whose names follow, in the order of their names."""
+        """Returns (device, last heartbeat) of the devices whose names follow, in the order of their names."""
         asked = "SELECT device, body FROM reported WHERE device > ? ORDER BY device LIMIT ?"
         return [(name, body) for name, body in self._db.execute(asked, (device, limit))]
 
     def forget_last_words(self, device: str) -> None:
-        """Drops the last heartbeat of a device whose hardware is replaced: another one speaks next."""
+        """Deletes the last heartbeat of a device whose hardware is replaced, because the next message comes from other
+        hardware.
+        """
         with transaction(self._db):
             self._db.execute("DELETE FROM reported WHERE device = ?", (device,))
 
     def audit_entries(
         self, limit: int = 100, *, wanted: AuditFilter = EVERYTHING, before: int = 0
     ) -> list[dict[str, Any]]:
-        """Newest entries that are wanted, newest first; only those with numbers below `before`, unless it is 0."""
+        """Returns the newest matching entries, newest first; only those with numbers below `before`, unless it is 0."""
         rows = self._db.execute(_AUDIT, asdict(wanted) | {"before": before, "limit": limit}).fetchall()
         return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
 
     def audit_story(self, name: str, limit: int) -> list[dict[str, Any]]:
-        """Newest entries about a rollout, oldest of them first: its own, and devices from which it keeps a release."""
+        """Returns the newest entries about a rollout, oldest of them first: its own, and devices from which it keeps a
+        release.
+        """
         rows = self._db.execute(_STORY, {"name": name, "limit": limit}).fetchall()
         return [dict(zip(_COLUMNS, row, strict=True)) for row in reversed(rows)]
 

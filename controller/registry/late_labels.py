@@ -1,7 +1,7 @@
-"""Labels that devices send after the captured rows they belong to: each joins its row by device and answer.
+"""Labels that devices send after their captured rows: each joins its row by device and answer.
 
 Decides that the first label of a row stays, that a label which comes before its row waits for it, within limits, and
-that no label waits for a row that was to be deleted. Refuses to know how rows are kept otherwise: `captures` does.
+that no label waits for a row that had to be deleted. Refuses to know how rows are stored otherwise: `captures` does.
 Called inside its transaction.
 """
 
@@ -17,12 +17,12 @@ from contract.errors import BadInput
 from contract.wire import decode, encode
 
 MAX_WAITING = 200_000
-"""Labels of all devices that wait for their rows, some 40 MB: rows come first, unless a device had to give them up."""
+"""Labels of all devices that wait for their rows, about 40 MB: rows come first, unless a device had to drop them."""
 MAX_WAITING_PER_DEVICE = 4096
-"""Labels of one device that wait: one that invents answers costs no other device a label."""
+"""Labels of one device that may wait: a device that invents answers costs no other device a label."""
 
 _ANSWER = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.id') END"
-"""The answer's id in a row's body; NULL in a damaged one. The index serves only the very same words."""
+"""The answer's id in a row's body; NULL in a damaged one. The index is used only for this exact expression."""
 SCHEMA = f"""
 CREATE INDEX IF NOT EXISTS captured_answer ON captured (device, {_ANSWER});
 CREATE TABLE IF NOT EXISTS waiting_labels (id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL,
@@ -43,7 +43,7 @@ class Refusing(Protocol):
     """A deletion whose labels may come again."""
 
     def refuses_label(self, device: str, label: LateLabel) -> bool:
-        """Tells whether a label may be of a row that was to be deleted."""
+        """Tells whether a label may belong to a row that had to be deleted."""
         ...
 
 
@@ -54,7 +54,7 @@ class LateLabels:
         self._db = database
 
     def joined(self, device: str, row: CapturedRow) -> CapturedRow:
-        """Returns a row that arrives, with its label if that has come before."""
+        """Returns a new row, with its label if that has come before."""
         if not row.id or row.label is not None:
             return row
         found = self._db.execute(_MET, (device, row.id, row.model)).fetchall()
@@ -63,8 +63,8 @@ class LateLabels:
     def take(
         self, device: str, labels: Sequence[LateLabel], refused: Iterable[Refusing]
     ) -> Iterator[tuple[int, CapturedRow]]:
-        """Yields (id, the row with its label) of each row that a label is the first for. The other labels wait, unless
-        their row may be one that was to be deleted.
+        """Takes labels; yields (id, the row with its label) of each row without an earlier label. The other labels
+        wait, unless their row may be one that had to be deleted.
         """
         deletions = list(refused)
         for label in labels:
@@ -79,7 +79,7 @@ class LateLabels:
             self._db.execute(_PRUNE, (max(0, count - MAX_WAITING),))
 
     def erase(self, order: Erasure, devices: frozenset[str] | None) -> None:
-        """Deletes the labels that may be of rows to be deleted. `devices` None: of all devices."""
+        """Deletes the labels that may belong to rows to be deleted. `devices` None: of all devices."""
         waiting = self._db.execute("SELECT id, device, body FROM waiting_labels WHERE ? IN ('', model)", (order.model,))
         gone = [
             (number,)

@@ -1,6 +1,6 @@
 """What people write about a version after the push: tags, one note, and comments, each with who and when.
 
-Decides how much of it there may be. Refuses to know what it means.
+Decides how much people may write. Refuses to know what it means.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,13 @@ from controller.registry.store import Store
 from controller.written import Written
 
 MAX_TAGS = 64
-"""Of one version: a page shows them in one table."""
+"""The most tags of one version: a page shows them in one table."""
 MAX_KEY_CHARS, MAX_VALUE_CHARS = 64, 512
 MAX_TEXT_CHARS = 8_000
-"""Of a note or a comment: three printed pages."""
+"""The longest note or comment: three printed pages."""
 MAX_COMMENTS = 200
-"""Of one version; a longer discussion belongs into an issue tracker, and its address into a comment."""
+"""The most comments of one version; a longer discussion belongs into an issue tracker, and its address into a
+comment."""
 _TABLE = "notes"
 
 
@@ -34,13 +35,13 @@ class Notes(Message, frozen=True):
 
 
 class NoteStore:
-    """Notes on a Store."""
+    """The notes of all versions, in a Store."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
         self._store, self._registry = store, registry
 
     def of(self, model: str, release: int) -> Notes:
-        """The notes of a version; before anybody has written some, the tags of its push."""
+        """Returns the notes of a version; if nobody has written any, those with the tags of its push."""
         doc = self._store.get(_TABLE, key_of(model, release))
         if doc is not None:
             return convert_kept(doc, Notes)
@@ -75,7 +76,7 @@ class NoteStore:
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
-    """BadInput `request_invalid` for too many tags, or one that is too long or has an empty key."""
+    """Raises BadInput `request_invalid` for too many tags, or one that is too long or has an empty key."""
     if len(tags) > MAX_TAGS:
         raise BadInput(Code.REQUEST_INVALID, f"{len(tags)} tags, limit {MAX_TAGS}")
     for key, value in tags.items():

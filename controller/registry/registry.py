@@ -1,7 +1,7 @@
 """Models and their versions on a Store: immutable, numbered from 1, with withdrawals and waivers beside them.
 
 Decides numbering, and that a version is read with the waivers of its gates. Refuses to know how a version was made,
-where it runs, and what people call it (`aliases`) or write about it (`notes`).
+where it runs, its aliases (`aliases`), and what people write about it (`notes`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,8 @@ from controller.registry.store import Doc, Store
 from controller.registry.version import Environment, Removal, Version, Withdrawal
 
 VERSIONS_PER_TABLE = 500
-"""A push writes one table whole, in 8 to 12 ms. All of 100,000 versions in one table took 16 s (docs/adr/0017)."""
+"""The most versions in one table: a push writes its table whole, in 8 to 12 ms. All of 100,000 versions in one table
+took 16 s (docs/adr/0017)."""
 _VERSIONS, _WITHDRAWN, _WAIVERS, _ENVIRONMENTS, _REMOVED = (
     "versions",
     "withdrawn",
@@ -35,16 +36,17 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.changed: Callable[[str, int], None] = lambda model, release: None
-        """Told (model, release) once something about a version is durable that a search can find."""
+        """Is called with (model, release) once a change that a search can find is durable."""
         self.registered: dict[str, dict[int, frozenset[str]]] = {}
-        """model -> release -> digests of its forms: what a device can be sent, in the terms in which it reports."""
+        """model -> release -> digests of its forms: the versions that a device can be sent, in the terms in which it
+        reports."""
         self._tables: dict[str, str] = {}
         """key of a version -> the table that holds it."""
         for table in self._filled_tables():
             for doc in store.all(table).values():
                 self._note(convert_kept(doc, Version), table)
         self.withdrawn: dict[tuple[str, int], str] = {}
-        """(model, release) -> why nobody is to get it any more."""
+        """(model, release) -> why no device may get it any more."""
         for key, doc in store.all(_WITHDRAWN).items():
             model, _, release = key.rpartition("/")
             self.withdrawn[model, int(release)] = str(doc["reason"])
@@ -81,12 +83,12 @@ class Registry:
         return free[-1]
 
     def withdrawal(self, model: str, release: int) -> Withdrawal | None:
-        """By whom, when and why a version was withdrawn; None for one that was not, or that was reinstated."""
+        """Returns by whom, when and why a version was withdrawn; None for one that was not, or that was reinstated."""
         doc = self._store.get(_WITHDRAWN, key_of(model, release))
         return None if doc is None else msgspec.convert(doc, Withdrawal)
 
     def withdraw(self, model: str, release: int, withdrawal: Withdrawal) -> None:
-        """Keeps durably that no rollout may bring a version any more. BadInput `unknown_model`, `unknown_version`."""
+        """Records durably that no rollout may bring a version any more. BadInput `unknown_model`, `unknown_version`."""
         self.version(model, release)
         self._store.put(_WITHDRAWN, {key_of(model, release): msgspec.to_builtins(withdrawal)})
         self.withdrawn[model, release] = withdrawal.reason
@@ -99,9 +101,10 @@ class Registry:
         self.changed(model, release)
 
     def waive(self, model: str, release: int, gate: str, waiver: Waiver) -> None:
-        """Keeps durably that a version passes although this gate has failed. BadInput `request_invalid` if it has not.
+        """Records durably that a version passes although this gate has failed. BadInput `request_invalid` if it has
+        not.
 
-        A waiver is never taken back: withdraw the version instead.
+        A waiver is permanent: withdraw the version instead.
         """
         verdicts = {each.gate: each for each in self.version(model, release).gates}
         if gate not in verdicts or verdicts[gate].passed:
@@ -114,22 +117,22 @@ class Registry:
         self.changed(model, release)
 
     def removal(self, model: str, release: int) -> Removal | None:
-        """By whom and when a version's blobs were let go; None if they are kept."""
+        """Returns by whom and when a version's blobs were deleted; None if they are kept."""
         doc = self._store.get(_REMOVED, key_of(model, release))
         return None if doc is None else msgspec.convert(doc, Removal)
 
     def remove(self, removals: Mapping[tuple[str, int], Removal]) -> None:
-        """Keeps durably that blobs of these versions are let go: no rollout may bring them any more."""
+        """Records durably that blobs of these versions are deleted: no rollout may bring them any more."""
         docs = {key_of(*key): msgspec.to_builtins(removal) for key, removal in removals.items()}
         if docs:
             self._store.put(_REMOVED, docs)
 
     def keep(self, model: str, release: int) -> None:
-        """Takes a removal back, once the blobs are there again."""
+        """Takes a removal back, once the blobs exist again."""
         self._store.delete(_REMOVED, key_of(model, release))
 
     def next_release(self, model: str) -> int:
-        """The number that the next version gets. BadInput `name_invalid`."""
+        """Returns the number of the next version. BadInput `name_invalid`."""
         check_name(model, "model")
         return max(self.registered.get(model, {}), default=0) + 1
 
@@ -139,7 +142,7 @@ class Registry:
         return self.version(model, max(releases)) if releases else None
 
     def having(self, model: str, digest: str) -> list[Version]:
-        """Versions of a model of which one form's artifact has this digest, oldest first."""
+        """Returns versions of a model of which one form's artifact has this digest, oldest first."""
         releases = [release for release, digests in self.registered.get(model, {}).items() if digest in digests]
         return [self.version(model, release) for release in releases]
 
@@ -154,14 +157,14 @@ class Registry:
         self.changed(version.model, version.release)
 
     def add_environment(self, environment: Environment) -> str:
-        """Keeps what a version was trained in, once for all versions that share it; its SHA-256."""
+        """Stores the environment of a training, once for all versions that share it; returns its SHA-256."""
         digest = sha256(encode(environment)).hexdigest()
         if self._store.get(_ENVIRONMENTS, digest) is None:
             self._store.put(_ENVIRONMENTS, {digest: msgspec.to_builtins(environment)})
         return digest
 
     def environment(self, digest: str) -> Environment | None:
-        """What a version was trained in; None if nobody has said."""
+        """Returns the environment in which a version was trained; None if it is not known."""
         doc = self._store.get(_ENVIRONMENTS, digest)
         return None if doc is None else convert_kept(doc, Environment)
 

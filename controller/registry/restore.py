@@ -1,7 +1,7 @@
-"""A backup becomes a data directory again: whole or not at all.
+"""Turns a backup into a data directory again: completely or not at all.
 
-Decides that every file is checked before one is put in its place, and that what was there before is moved aside and
-never deleted. Refuses to know what files mean; `verbs.restored` does what follows once the controller starts.
+Decides that every file is checked before any is put in place, and that the former files are moved aside and never
+deleted. Refuses to know what files mean; `verbs.restored` does what follows once the controller starts.
 """
 
 import hashlib
@@ -22,21 +22,21 @@ from controller.registry.atomic_file import sync_directory
 from controller.registry.backup import ASIDE, BLOCK_BYTES, FORMAT, LIST, PRIVATE, SCRATCH, BackedUpFile, BackupList
 
 MAX_LIST_BYTES = 64 << 20
-"""Of the list of files: 400,000 of them."""
+"""The largest list of files: 400,000 of them."""
 MARK = "restored.json"
-"""Says to the controller that starts next that it was restored, and from when."""
+"""Tells the controller that starts next that it was restored, and from when."""
 _PATH = re.compile(r"[A-Za-z0-9._%-]+(/[A-Za-z0-9._%-]+){0,3}\Z")
 
 
 class Restored(Said, frozen=True):
-    """What a restored data directory says of itself until its controller has taken that up."""
+    """The state of a restored data directory until its controller has handled it."""
 
     backed_up_at: str
     restored_at: str
 
 
 def restore(file: Path, data_dir: Path, *, replace: bool, now: str) -> tuple[BackupList, Path | None]:
-    """Puts what a backup holds into `data_dir`; returns its list, and where what was there before is now.
+    """Puts the content of a backup into `data_dir`; returns its list, and where the former files are now.
 
     The caller holds the directory's lock. BadInput `backup_invalid`, and `config_invalid` for a directory that is not
     empty unless `replace`; then nothing has changed. WorldError `disk_full`.
@@ -64,7 +64,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool, now: str) -> tuple[Bac
 
 
 def check_whole(data_dir: Path) -> None:
-    """BadInput `store_corrupt` if a restore into this directory has begun and not ended."""
+    """Raises BadInput `store_corrupt` if a restore into this directory was begun and not completed."""
     if (data_dir / SCRATCH).exists():
         again = f"edgeward restore FILE --replace --data-dir {shlex.quote(str(data_dir))}"
         words = f"a restore into {data_dir} has not ended: run it again with the same FILE: {again}"
@@ -72,7 +72,7 @@ def check_whole(data_dir: Path) -> None:
 
 
 def read_mark(data_dir: Path) -> Restored | None:
-    """What a restore has left for the controller that starts next; None if it was not restored."""
+    """Returns the mark that a restore left for the controller that starts next; None if it was not restored."""
     try:
         return decode((data_dir / MARK).read_bytes(), Restored)
     except FileNotFoundError:
@@ -80,13 +80,13 @@ def read_mark(data_dir: Path) -> Restored | None:
 
 
 def remove_mark(data_dir: Path) -> None:
-    """Notes that the controller has taken up that it was restored."""
+    """Removes the mark, once the controller has handled the restore."""
     (data_dir / MARK).unlink()
     sync_directory(data_dir)
 
 
 def _unpacked(file: Path, scratch: Path) -> BackupList:
-    """Writes every file of a backup, checked, below `scratch`; on a fault nothing is left there."""
+    """Writes every file of a backup, checked, below `scratch`; after a fault nothing is left there."""
     try:
         with tarfile.open(file, mode="r:") as archive:
             contents = _list_of(archive)
@@ -139,7 +139,7 @@ def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, listed: BackedUpFil
 
 
 def _written(source: BinaryIO, path: Path) -> str:
-    """Copies to a new file, durably; the SHA-256 of what came."""
+    """Copies to a new file, durably; returns the SHA-256 of the bytes."""
     sha = hashlib.sha256()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE), "wb") as file:
         while block := source.read(BLOCK_BYTES):

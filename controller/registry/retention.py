@@ -1,7 +1,7 @@
 """The rule by which blobs of old versions may be removed. Versions themselves are never removed.
 
-Decides it in one sentence: the blobs of a version stay while it is among the newest of its model, or while a device, a
-rollout or an alias may still need them. Refuses to know where blobs lie, and where the reasons come from.
+Decides it by one rule: the blobs of a version stay while it is among the newest of its model, or while a device, a
+rollout or an alias may still need them. Refuses to know where blobs are, and where the reasons come from.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from controller.registry.version import Version
 
 GRACE_S = 86_400.0
-"""Seconds between the mark that nobody may start a version any more and the end of its blobs. A backup that was begun
-before the mark has ended by then: 1 TB takes it three hours."""
+"""Seconds between the mark that nobody may start a version any more and the deletion of its blobs. A backup that began
+before the mark is complete by then: 1 TB takes three hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the rule says of each version of a model: why its blobs stay, or that they may go."""
+    """The decision of the rule about each version of a model: why its blobs stay, or that they may be deleted."""
 
     kept: Mapping[int, str]
     """release -> the reason."""
@@ -42,6 +42,8 @@ def retained(versions: Iterable[Version], needed: Mapping[int, str], keep_newest
 
 
 def unshared(going: Iterable[Version], staying: Iterable[Version]) -> frozenset[str]:
-    """Digests of blobs that only `going` have: the same golden set or form may belong to several versions."""
+    """Returns digests of blobs that only the versions in `going` have: a golden set or form may belong to several
+    versions.
+    """
     needed = frozenset[str]().union(*(version.digests for version in staying))
     return frozenset[str]().union(*(version.digests for version in going)) - needed

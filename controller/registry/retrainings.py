@@ -1,6 +1,6 @@
 """Attempts to retrain and every decision about them, in an embedded SQL file.
 
-Decides that a decision which repeats the one before is counted instead of added, and how many are kept: a storm of
+Decides that a decision which repeats the one before is counted and not added, and how many are kept: a flood of
 proposals leaves one row. Refuses to know how a decision is made.
 """
 
@@ -15,7 +15,7 @@ from controller.retraining.model import Decision, Retraining
 from controller.retraining.quality import Mean
 
 MAX_DECISIONS_PER_MODEL = 10_000
-"""The oldest of more go: a year of hourly decisions that never repeat."""
+"""Beyond it the oldest are deleted: a year of hourly decisions that never repeat."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (id TEXT PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL,
@@ -42,13 +42,13 @@ class Retrainings:
         self._db = open_database(path, _SCHEMA)
 
     def save(self, attempt: Retraining) -> None:
-        """Makes an attempt durable as it stands. WorldError `disk_full`."""
+        """Makes the present state of an attempt durable. WorldError `disk_full`."""
         row = (attempt.id, attempt.model, attempt.created_at, encode(attempt))
         with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?)", row)
 
     def find(self, name: str) -> Retraining | None:
-        """One attempt; None if there is none of this name."""
+        """Returns one attempt; None if there is none of this name."""
         found = self._db.execute("SELECT body FROM attempts WHERE id = ?", (name,)).fetchone()
         return _attempt(found[0]) if found is not None else None
 
@@ -58,7 +58,7 @@ class Retrainings:
         return [_attempt(body) for (body,) in self._db.execute(wanted, (model,))]
 
     def note(self, decision: Decision) -> bool:
-        """Makes a decision durable; False if it says again what the newest one said. WorldError `disk_full`."""
+        """Makes a decision durable; False if it repeats the newest one. WorldError `disk_full`."""
         newest = self._newest(decision.model)
         again = newest is not None and _same(newest[1], decision)
         with transaction(self._db):
@@ -77,13 +77,13 @@ class Retrainings:
         return [_decision(body) for (body,) in self._db.execute(wanted, (model, limit))]
 
     def first_mean(self, model: str, release: int) -> Mean | None:
-        """The labelled quality of the first blocks in which a release served, once it was kept."""
+        """Returns the stored labelled quality of the first blocks in which a release served."""
         wanted = "SELECT body FROM firsts WHERE model = ? AND release = ?"
         found = self._db.execute(wanted, (model, release)).fetchone()
         return msgspec.json.decode(found[0], type=Mean) if found is not None else None
 
     def keep_first_mean(self, model: str, release: int, mean: Mean) -> None:
-        """Keeps it for good: telemetry of those days ages."""
+        """Stores it permanently, because telemetry of those days is deleted with age."""
         with transaction(self._db):
             row = (model, release, msgspec.json.encode(mean))
             self._db.execute("INSERT OR IGNORE INTO firsts VALUES (?, ?, ?)", row)

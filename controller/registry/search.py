@@ -1,7 +1,7 @@
-"""What a search of versions asks for: conditions, one order, one page. From texts to a checked query.
+"""The query of a search of versions: conditions, one order, one page. Turns texts into a checked query.
 
-Decides which fields there are and what a condition looks like: `metric.accuracy >= 0.9`, `tag.site = oslo`,
-`estimator ~ Forest`. Refuses to know how it is answered (`catalogue`).
+Decides which fields there are and the form of a condition: `metric.accuracy >= 0.9`, `tag.site = oslo`, `estimator ~
+Forest`. Refuses to know how it is answered (`catalogue`).
 """
 
 import re
@@ -15,7 +15,7 @@ TEXTS = (
 )  # fmt: skip
 NUMBERS = ("release", "size_bytes", "passed", "withdrawn")
 FACTS = ("tag", "metric", "param", "alias")
-"""Fields with a name of their own behind a point: `tag.site`. `alias.champion = true` finds what an alias names."""
+"""Fields that need a name after a point: `tag.site`. `alias.champion = true` finds the version with that alias."""
 NUMERIC_FACTS = ("metric",)
 OPERATORS = ("<=", ">=", "!=", "=", "<", ">", "~")
 MAX_CONDITIONS = 16
@@ -47,7 +47,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Versions that meet all conditions and hold `text` somewhere; a page of them in one order."""
+    """Versions that fulfil all conditions and contain `text` somewhere; a page of them in one order."""
 
     conditions: tuple[Condition, ...] = ()
     text: str = ""
@@ -57,7 +57,7 @@ class Query:
 
 
 def read_query(where: Sequence[str], text: str, sort: str, limit: int, offset: int) -> Query:
-    """A query from texts. BadInput `request_invalid` says which part is wrong and what there is."""
+    """Returns a query from texts. BadInput `request_invalid` says which part is wrong and what is possible."""
     if len(where) > MAX_CONDITIONS:
         raise BadInput(Code.REQUEST_INVALID, f"{len(where)} conditions, limit {MAX_CONDITIONS}")
     if not 1 <= limit <= MAX_PAGE:

@@ -1,8 +1,8 @@
 """Semantic versions of models, beside their integer numbers.
 
-One sentence: compared with the version before it, a version raises the major number if its callers must change
+One rule: compared with the version before it, a version raises the major number if its callers must change
 (`contract.interface`), else the minor number if it adds an output or was made of other data, parameters or another
-estimator, else the patch number. What is not known is not the same. Refuses to know who calls the model.
+estimator, else the patch number. Unknown values count as different. Refuses to know who calls the model.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""One version of a model: its signed manifest, where it came from, the evidence, and what the gates said.
+"""One version of a model: its signed manifest, its origin, the evidence, and the verdicts of its gates.
 
 Decides what "passed" means: every gate has passed, or somebody has waived it. Refuses to know where versions are kept.
 """
@@ -12,9 +12,9 @@ from contract.wire import Message
 from controller.gates.verdict import GateVerdict
 
 MAX_PARAMS = 200
-"""Parameters of a version that are kept: a pipeline with a grid search has about 60."""
+"""The most parameters of a version: a pipeline with a grid search has about 60."""
 MAX_PACKAGES = 1_000
-"""Packages of an environment: a notebook server with everything on it has about 600."""
+"""The most packages of an environment: a notebook server with everything on it has about 600."""
 MAX_METRICS = 100
 MAX_DATA_SETS = 100
 MAX_RUN_CHARS = 128
@@ -29,7 +29,7 @@ class SourceCode(Message, frozen=True):
 
 
 class DataDigest(Message, frozen=True):
-    """The rows that a version was trained on, by their digest: the rows themselves stay where they are."""
+    """The rows on which a version was trained, by their digest: the rows themselves are not copied."""
 
     sha256: str
     rows: int
@@ -37,22 +37,22 @@ class DataDigest(Message, frozen=True):
 
 
 class Environment(Message, frozen=True):
-    """What the training ran in. Versions of one environment keep it once, under its digest."""
+    """The environment of a training. Versions with one environment store it once, under its digest."""
 
     python: str
     platform: str
     packages: dict[str, str]
-    """Version by name of the package."""
+    """Version by package name."""
 
 
 class Told(Message, frozen=True):
-    """What the person who pushes knows of a version and the controller cannot find out."""
+    """What the person who pushes knows about a version and the controller cannot find out."""
 
     data: DataDigest | None = None
     code: SourceCode | None = None
     environment: Environment | None = None
     parent: str = ""
-    """The version from which this one follows: a number, a SemVer or an alias."""
+    """The version from which this one is derived: a number, a semantic version or an alias."""
     params: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     licence: str = ""
@@ -64,7 +64,7 @@ class Told(Message, frozen=True):
 
 
 def check_told(told: Told) -> None:
-    """BadInput `request_invalid` for more than a version can keep, or a metric that is no number."""
+    """Raises BadInput `request_invalid` for more than a version can store, or a metric that is no number."""
     packages = told.environment.packages if told.environment is not None else {}
     for what, found, limit in (
         ("parameters", len(told.params), MAX_PARAMS),
@@ -93,19 +93,19 @@ class Lineage(Message, frozen=True):
     libraries: dict[str, str] = {}
     """Versions of the libraries that converted it."""
     tags: dict[str, str] = {}
-    """As they were at the push. `Notes.tags` has those of now."""
+    """The tags at the time of the push. `Notes.tags` has the present ones."""
     sample_sha256: str = ""
     data: DataDigest | None = None
     code: SourceCode | None = None
     environment_sha256: str = ""
     parent: int | None = None
     metrics: dict[str, float] = {}
-    """As the person who pushed it said. What a gate has measured is in the gate's evidence."""
+    """As stated in the push. What a gate has measured is in the gate's evidence."""
     licence: str = ""
     run: str = ""
     """The id of the run that made it; the run itself stays on the machine where it ran."""
     data_sets: tuple[str, ...] = ()
-    """`NAME@VERSION` of the data sets from which its rows came, by which a deletion names the version."""
+    """`NAME@VERSION` of the data sets from which its rows came; a deletion finds the version by them."""
 
 
 class Version(Message, frozen=True):
@@ -116,10 +116,10 @@ class Version(Message, frozen=True):
     manifest: Manifest
     lineage: Lineage
     evidence: dict[str, Any]
-    """What conversion measured, parity first of all."""
+    """The measurements of the conversion, parity first."""
     gates: tuple[GateVerdict, ...]
     semver: str = ""
-    """`MAJOR.MINOR.PATCH` by `registry.semver`; empty for a version of a controller that did not know it."""
+    """`MAJOR.MINOR.PATCH` by `registry.semver`; empty for a version of an older controller."""
 
     @property
     def passed(self) -> bool:
@@ -142,14 +142,14 @@ class Withdrawal(Message, frozen=True):
 
 
 class Removal(Message, frozen=True):
-    """Who has let the blobs of a version go, and when. The version itself stays, with its evidence."""
+    """Who has deleted the blobs of a version, and when. The version itself stays, with its evidence."""
 
     by: str
     at: str
 
 
 def gate_words(version: Version) -> str:
-    """What the gates said of a version, those that failed first: a long text is cut at its end."""
+    """Returns the verdicts of the gates in words, failed ones first, because a long text is cut at its end."""
     ordered = sorted(version.gates, key=lambda gate: gate.passed or gate.waiver is not None)
     return "; ".join(f"{gate.gate} {_verdict(gate)}: {gate.detail}" for gate in ordered)
 
@@ -161,9 +161,9 @@ def _verdict(gate: GateVerdict) -> str:
 
 
 def same_bytes(one: Version, other: Version) -> bool:
-    """Whether two versions are one: the same blobs and signature, and the same verdicts of the same gates.
+    """Returns whether two versions are the same: equal blobs and signature, and equal verdicts of the same gates.
 
-    A version that other gates have judged, or that they judged otherwise, is worth a number of its own.
+    A version with other gates, or other verdicts, gets a number of its own.
     """
     return _essence(one) == _essence(other)
 

@@ -1,1 +1,1 @@
-"""When a model is trained again: what proposes it, what it is weighed against, and what was decided. Pure."""
+"""When a model is trained again: proposals, their costs and gains, and the decision. Pure."""

@@ -1,7 +1,7 @@
 """Whether a model is trained again now: policy and facts in, one decision out.
 
-Decides the order of the questions: is one under way, may another begin, is a gain shown, is it worth its costs. It
-remembers nothing: what it needs of the past is in the facts. Refuses to know who trains.
+Decides the order of the questions: does an attempt run, may another begin, is a gain shown, is it worth its costs. It
+keeps no state: the past that it needs is in the facts. Refuses to know who trains.
 """
 
 from controller.gates.champion import UNITS, change
@@ -12,11 +12,11 @@ from controller.retraining.triggers import proposals
 from controller.retraining.weigh import weigh
 
 MAX_DOUBLINGS = 5
-"""A cool-down grows to 32 times its length at most: three days become three months."""
+"""Doublings of a cool-down: it grows to at most 32 times its length, so that three days become three months."""
 
 
 def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | None:
-    """The decision about what is proposed now; None while nothing is. `now` is seconds since 1970."""
+    """Returns the decision about the present proposals; None if there are none. `now` is seconds since 1970."""
     weighed = weigh(policy, facts)
     proposed = proposals(policy, facts, weighed, now)
     if not proposed:
@@ -36,18 +36,18 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
 
 
 def _cause(facts: Facts, proposed: tuple[Proposal, ...]) -> str:
-    """What has moved, where quality is said to have fallen: it is the first that a person asks."""
+    """Says what has moved, if quality is said to have fallen: people ask for that first."""
     fell = any(each.trigger in ("alert", "decay") for each in proposed)
     return f"; what moved: {facts.moved}" if fell and facts.moved else ""
 
 
 def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:
-    """When the next attempt may begin: the cool-down doubles with each attempt in a row that brought nothing."""
+    """Returns when the next attempt may begin: the cool-down doubles with each failed attempt in a row."""
     return _until(past, policy.limits.cool_down_s)
 
 
 def _until(past: tuple[Retraining, ...], least_s: float) -> float:
-    """When the next attempt may begin: `least_s` after the newest, twice that for each further one without fruit."""
+    """Returns when the next attempt may begin: `least_s` after the newest, doubled for each further failed one."""
     ended = [each for each in past if each.ended_at]
     if not ended:
         return 0.0
@@ -60,7 +60,7 @@ def _until(past: tuple[Retraining, ...], least_s: float) -> float:
 
 
 def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
-    """What forbids any training now, whatever it would bring."""
+    """Says what forbids any training now, whatever its gain."""
     for each in facts.past:
         if each.status in OPEN:
             return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
@@ -82,7 +82,7 @@ def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word
 def _worth(
     policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None, now: float
 ) -> tuple[Word, Reason, str]:
-    """Whether the gain is shown and pays; a person's wish needs neither."""
+    """Decides whether the gain is shown and worth its costs; a person's request needs neither."""
     go: Word = "ask" if policy.approval else "train"
     asked = [each.detail for each in proposed if each.trigger == "person"]
     if asked:
@@ -116,10 +116,10 @@ def _too_few(policy: RetrainingPolicy, facts: Facts) -> str:
 
 
 def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: float) -> str | None:
-    """Why a model without a drop is trained on schedule: earlier attempts have won, on the mean more than one costs.
+    """Says why a model without a drop is trained on schedule: earlier attempts gained on average more than one costs.
 
-    A stream that grows leaves its champion as good as it was, and worse than it could be. None for a model of which no
-    candidate has ever passed: its time trigger only proposes.
+    With more data a champion may be as good as before, but worse than a new model could be. None for a model of which
+    no candidate has ever passed: its time trigger only proposes.
     """
     every_s = policy.triggers.every_s
     judged = [each for each in facts.past if each.status in ("passed", "stopped")]
@@ -133,7 +133,7 @@ def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: floa
 
 
 def died(policy: RetrainingPolicy, attempt: Retraining, now: float) -> str:
-    """Why a running attempt has failed without a word of its worker; empty while it may still end well."""
+    """Says why a running attempt counts as failed without a report of its worker; empty while it may still succeed."""
     if attempt.status != "running":
         return ""
     step = f"in step {attempt.step}" if attempt.step else "before its first step"

@@ -1,6 +1,6 @@
 """Why a model was trained again, or was not, in sentences for people.
 
-Decides the words. Refuses to know clocks: times are said as spans.
+Decides the words. Refuses to know clocks: times are given as durations.
 """
 
 from controller.gates.champion import change
@@ -24,7 +24,7 @@ _STANDS = {
 
 
 def explain_decision(decision: Decision) -> list[str]:
-    """The sentences of one decision."""
+    """Returns the sentences of one decision."""
     proposed = "; ".join(f"{each.trigger}: {each.detail}" for each in decision.proposals)
     again = f" It was decided so {decision.times} times in a row." if decision.times > 1 else ""
     found = [f"Proposed by {proposed}.", f"{_WORDS[decision.word]}: {decision.detail}.{again}"]
@@ -32,7 +32,7 @@ def explain_decision(decision: Decision) -> list[str]:
 
 
 def explain(attempt: Retraining) -> list[str]:
-    """The sentences of one attempt: why it began and what became of it."""
+    """Returns the sentences of one attempt: why it began and what came of it."""
     names = {
         "id": attempt.id, "model": attempt.model, "worker": attempt.worker or "-", "step": attempt.step or "-",
         "release": attempt.release, "champion": attempt.champion,

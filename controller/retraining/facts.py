@@ -1,4 +1,4 @@
-"""What a retraining decision may know about one model.
+"""The facts about one model on which a retraining decision depends.
 
 Decides nothing. Refuses to know where facts come from.
 """
@@ -22,21 +22,21 @@ class Facts:
     recent: tuple[Cell, ...]
     """Of the newest blocks."""
     reference: Mean | None
-    """Of the first blocks in which the champion served, or what its held-out rows promised: the better of both."""
+    """Of the first blocks in which the champion served, or of its held-out rows: the better of both."""
     new_labels: int
-    """Since the champion or the newest attempt came."""
+    """Labels since the champion or the newest attempt came."""
     answers_per_s: float
-    """Of the whole fleet."""
+    """Answers per second of the whole fleet."""
     devices: int
     size_bytes: int
-    """Of a version, as a device fetches it."""
+    """Bytes of a version, as a device fetches it."""
     training_s: float
-    """Of the newest training; 0: none has ended."""
+    """Seconds of the newest training; 0: none has ended."""
     past: tuple[Retraining, ...] = ()
     """Every attempt for this model that is kept, oldest first."""
     coming: int = 0
     """A release of an earlier attempt that has passed its gates and whose rollout has not ended; 0: none."""
     moved: str = ""
-    """What has moved most in what devices meet, in words; empty: nothing that its own past does not explain."""
+    """What has moved most in the devices' data, in words; empty: nothing beyond what its past explains."""
     asked: tuple[Proposal, ...] = field(default=())
-    """What people and alerts have proposed since the last decision."""
+    """Proposals of people and alerts since the last decision."""

@@ -1,4 +1,4 @@
-"""What is kept of retraining: proposals, decisions with their numbers, and each attempt from start to end.
+"""The records of retraining: proposals, decisions with their numbers, and each attempt from start to end.
 
 Decides the words. Refuses to know where records are kept.
 """
@@ -13,14 +13,14 @@ from controller.gates.estimate import Estimate
 
 Trigger = Literal["time", "labels", "decay", "alert", "person"]
 Word = Literal["train", "ask", "wait", "no"]
-"""Train; ask a person; not now (cool-down, budget, another attempt); not worth it, or not shown to be."""
+"""Train; ask a person; not now (cool-down, budget, another attempt); not worth it, or not shown to be worth it."""
 Reason = Literal[
     "person_asks", "gain_shown", "won_before", "gain_not_shown", "not_worth_it", "too_few_labels", "under_way",
     "cool_down", "budget_spent",
 ]  # fmt: skip
 Status = Literal["proposed", "approved", "running", "passed", "stopped", "failed", "declined"]
 """Waits for a person; waits for a worker; a worker trains; the candidate passed its gates; a gate stopped it; the
-pipeline failed; a person said no."""
+pipeline failed; a person refused."""
 OPEN: frozenset[Status] = frozenset({"proposed", "approved", "running"})
 FRUITLESS: frozenset[Status] = frozenset({"stopped", "failed"})
 
@@ -33,15 +33,15 @@ class Proposal(Message, frozen=True):
 
 
 class Weighed(Message, frozen=True):
-    """The numbers behind a decision. Worth and costs are in answers that could be right."""
+    """The numbers behind a decision. Gain and costs are in answers that could be right."""
 
     decay: Estimate
     """The drop of labelled quality, as a fraction."""
     recoverable: float
-    """The part of it that retraining is expected to win back, by what it has won before."""
+    """The part of the drop that retraining is expected to recover, judged by earlier attempts."""
     gain: Estimate
     labels: int
-    """On which the drop was measured."""
+    """The labels on which the drop was measured."""
     worth: float
     cost_of_training: float
     cost_of_bytes: float
@@ -49,7 +49,7 @@ class Weighed(Message, frozen=True):
 
     @property
     def cost(self) -> float:
-        """All costs together."""
+        """The sum of all costs."""
         return self.cost_of_training + self.cost_of_bytes + self.cost_of_rollout
 
 
@@ -66,15 +66,15 @@ class Decision(Message, frozen=True):
     detail: str
     weighed: Weighed | None = None
     classifies: bool = True
-    """Whether hundredths of the numbers are of right answers; else they are of the error that the champion had."""
+    """Whether hundredths of the numbers are right answers; otherwise they are fractions of the champion's error."""
     times: int = 1
-    """How often in a row it was decided in the same way for the same reason; `at` is the newest."""
+    """How often in a row the same was decided for the same reason; `at` is the newest time."""
     retraining: str = ""
-    """The attempt to which it has led."""
+    """The attempt that followed."""
 
 
 class Retraining(Message, frozen=True):
-    """One attempt: a training and what became of its candidate. Times are seconds since 1970."""
+    """One attempt: a training and the result of its candidate. Times are seconds since 1970."""
 
     id: str
     model: str
@@ -86,10 +86,10 @@ class Retraining(Message, frozen=True):
     approved_by: str = ""
     worker: str = ""
     step: str = ""
-    """Of the pipeline: the newest that was told."""
+    """The newest reported step of the pipeline."""
     began_at: float = 0.0
     heard_at: float = 0.0
-    """When the worker last said something."""
+    """When the worker last sent a report."""
     ended_at: float = 0.0
     training_s: float = 0.0
     start: str = ""
@@ -101,9 +101,9 @@ class Retraining(Message, frozen=True):
     detail: str = ""
     """How it ended, in words."""
     gain: Estimate | None = None
-    """Over the champion, as its gate has measured it."""
+    """The gain over the champion, as its gate has measured it."""
     log: str = ""
-    """The end of the pipeline's output, where it failed."""
+    """The end of the pipeline's output, if it failed."""
 
 
 class Retrained(Message, frozen=True):

@@ -1,7 +1,7 @@
 """The retraining policy of a model, as people write it in TOML: triggers, limits, costs, and the champion gate.
 
-Decides which knobs there are, and their defaults (configs/retraining/default.toml shows all of them). Refuses to know
-how anything is measured.
+Decides which settings there are, and their defaults (configs/retraining/default.toml shows all of them). Refuses to
+know how anything is measured.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ class Triggers(Message, frozen=True):
     """What proposes a retraining. A proposal decides nothing. 0 turns a trigger off."""
 
     every_s: NotNegative = 30 * DAY_S
-    """So long after the champion, or the newest attempt, came."""
+    """Seconds after the champion, or the newest attempt, came."""
     new_labels: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """Labels that devices have reported since then."""
     decay: bool = True
@@ -34,46 +34,46 @@ class Quality(Message, frozen=True):
     """How labelled quality is measured."""
 
     block_s: Annotated[float, msgspec.Meta(ge=60)] = 7 * DAY_S
-    """Length of one block: long enough that neighbours differ. Telemetry is kept by the minute."""
+    """Seconds of one block: long enough that neighbouring blocks differ. Telemetry is kept by the minute."""
     reference_blocks: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
-    """The first blocks in which the champion served. Its held-out score counts in their place where it is better."""
+    """The first blocks in which the champion served. Its held-out score counts in their place if it is better."""
     recent_blocks: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     """The newest blocks."""
     min_labels: Annotated[int, msgspec.Meta(ge=2)] = 100
-    """In the newest blocks together: with fewer nothing is judged."""
+    """The fewest labels in the newest blocks together: with fewer nothing is judged."""
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.9
-    """Of the two-sided interval of a drop."""
+    """The confidence of the two-sided interval of a drop."""
     tolerated: Ratio = 0.03
-    """A drop within this is what seasons do, and no reason to retrain: accuracy, or the error as a fraction."""
+    """A drop within this is usual over the seasons, and no reason to retrain: accuracy, or the error as a fraction."""
 
 
 class Limits(Message, frozen=True):
-    """What stops a storm of proposals."""
+    """Limits against a flood of proposals."""
 
     cool_down_s: NotNegative = 3 * DAY_S
-    """After an attempt has ended. Twice as long after each further one that brought nothing."""
+    """Seconds after an attempt has ended, doubled for each further failed one."""
     budget: Annotated[int, msgspec.Meta(ge=0)] = 6
-    """Trainings within `budget_s`."""
+    """Trainings allowed within `budget_s`."""
     budget_s: Positive = 90 * DAY_S
     budget_mb: NotNegative = 10_000.0
-    """Sent to devices by retrained versions within `budget_s`."""
+    """Megabytes that retrained versions may send to devices within `budget_s`."""
     run_s: Positive = 3600.0
-    """The longest time for a pipeline: then it counts as hanging."""
+    """The longest time of a pipeline in seconds: after it the pipeline counts as hanging."""
     silent_s: Positive = 120.0
-    """A worker that says nothing for so long has died."""
+    """Seconds without a report after which a worker counts as dead."""
 
 
 class Costs(Message, frozen=True):
     """What a retraining costs, all in one unit: answers that could have been right."""
 
     per_training_s: NotNegative = 1.0
-    """A second of training."""
+    """The cost of a second of training."""
     per_mb: NotNegative = 1.0
-    """A megabyte that is sent to a device."""
+    """The cost of a megabyte that is sent to a device."""
     per_rollout: NotNegative = 100.0
-    """The risk of a change, and the attention of people."""
+    """The cost of a rollout: the risk of a change, and the attention of people."""
     horizon_s: Positive = 60 * DAY_S
-    """The time in which the gain must pay."""
+    """Seconds within which the gain must exceed the costs."""
 
 
 class RetrainingPolicy(Message, frozen=True):
@@ -87,9 +87,9 @@ class RetrainingPolicy(Message, frozen=True):
     """warm: the worker hands the champion's fitted estimator to the pipeline, where it has kept it. The gates are the
     same."""
     look_s: Positive = 3600.0
-    """Between two looks at the facts."""
+    """Seconds between two checks of the facts."""
     recoverable: Ratio = 0.5
-    """The part of a drop that retraining is expected to win back before any has shown it."""
+    """The part of a drop that retraining is expected to recover before any attempt has shown it."""
     triggers: Triggers = Triggers()
     quality: Quality = Quality()
     limits: Limits = Limits()
@@ -98,5 +98,5 @@ class RetrainingPolicy(Message, frozen=True):
 
 
 def span(seconds: float) -> str:
-    """A span in the unit that fits."""
+    """Returns a duration in a suitable unit."""
     return f"{seconds / DAY_S:.3g} days" if seconds >= DAY_S else f"{seconds:.0f} s"

@@ -13,11 +13,11 @@ import msgspec
 from controller.gates.estimate import Estimate, estimate
 
 MIN_GROUPS = 3
-"""Blocks or devices from which a variance between them is estimated."""
+"""The fewest blocks or devices from which a variance between them is estimated."""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
-    """What one device's labels said in one block of time."""
+    """The labels of one device in one block of time, summed."""
 
     block: int
     device: str
@@ -54,7 +54,9 @@ def mean_loss(cells: Sequence[Cell]) -> Mean | None:
 
 
 def _between(groups: Sequence[Sequence[Cell]], loss: float, labelled: int) -> tuple[float, float]:
-    """(variance, degrees of freedom) of a ratio whose units are groups of cells (Cochran 1977, section 2.11)."""
+    """Returns (variance, degrees of freedom) of a ratio whose units are groups of cells (Cochran 1977,
+    section 2.11).
+    """
     count = len(groups)
     away = (sum(cell.lost for cell in group) - loss * sum(cell.labelled for cell in group) for group in groups)
     return sum(each**2 for each in away) * count / (count - 1) / labelled**2, count - 1.0
@@ -75,7 +77,7 @@ def oldest_cells(cells: Iterable[Cell], blocks: int) -> list[Cell]:
 
 
 def decay_of(reference: Mean, recent: Mean, confidence: float, *, relative: bool) -> Estimate:
-    """By how much the loss has grown; `relative`: as a fraction of the reference's."""
+    """Returns how much the loss has grown; `relative`: as a fraction of the reference's."""
     base = max(reference.loss, 1e-12) if relative else 1.0
     variance = reference.variance + recent.variance
     degrees = variance**2 / max(
@@ -85,6 +87,6 @@ def decay_of(reference: Mean, recent: Mean, confidence: float, *, relative: bool
 
 
 def promised(score: float, rows: int, *, classifies: bool, like: Mean) -> Mean:
-    """The loss that held-out rows promised; its variance is as much above that of independent rows as `like`'s is."""
+    """Returns the loss on held-out rows; its variance exceeds that of independent rows as much as `like`'s does."""
     loss = 1 - score if classifies else score
     return Mean(loss, like.variance * like.labelled / max(1, rows), like.degrees, rows)

@@ -1,9 +1,9 @@
 """The expected gain of a retraining with its interval, and its costs, in one unit: answers that could be right.
 
-Decides what retraining is expected to win back: a part of the drop, learnt from what earlier attempts of the model have
-won. An attempt whose candidate was stopped has won nothing, so a model that retraining harms is retrained ever less.
-Refuses to know limits and triggers. Idea: cost-aware retraining, Mahadevan and Mathioudakis, "Cost-aware retraining for
-machine learning" (2024).
+Decides the expected gain: a part of the drop, learnt from earlier attempts of the model. An attempt whose candidate was
+stopped has gained nothing, so a model that retraining harms is retrained less and less often. Refuses to know limits
+and triggers. Idea: cost-aware retraining, Mahadevan and Mathioudakis, "Cost-aware retraining for machine learning"
+(2024).
 """
 
 from controller.gates.estimate import Estimate
@@ -15,7 +15,7 @@ from controller.retraining.quality import decay_of, mean_loss
 PRIOR_ATTEMPTS = 1.0
 """The policy's `recoverable` counts as much as so many attempts."""
 MAX_RECOVERABLE = 1.5
-"""An attempt that won more than was lost counts as this: one lucky one must not decide the next ten."""
+"""An attempt that gained more than was lost counts as this, so that one lucky attempt does not decide the next ten."""
 
 
 def weigh(policy: RetrainingPolicy, facts: Facts) -> Weighed | None:
@@ -40,13 +40,13 @@ def weigh(policy: RetrainingPolicy, facts: Facts) -> Weighed | None:
 
 
 def recoverable(prior: float, past: tuple[Retraining, ...]) -> float:
-    """The mean of the prior and of the parts that earlier attempts have won back."""
+    """Returns the mean of the prior and of the parts that earlier attempts have recovered."""
     parts = [part for each in past if (part := _won(each)) is not None]
     return (prior * PRIOR_ATTEMPTS + sum(parts)) / (PRIOR_ATTEMPTS + len(parts))
 
 
 def _won(past: Retraining) -> float | None:
-    """The part of the drop that an attempt has won back; None where its candidate was never judged."""
+    """Returns the part of the drop that an attempt has recovered; None if its candidate was never judged."""
     weighed = past.decision.weighed
     if weighed is None or weighed.decay.value <= 0 or past.status not in ("passed", "stopped"):
         return None

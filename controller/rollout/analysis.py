@@ -23,7 +23,7 @@ from controller.rollout.words import devices_of
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """The results of devices whose turn has come.
+    """The results of devices that have been offered the release.
 
     Failures that an operator has acknowledged by a resume are not counted.
     """
@@ -41,7 +41,8 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 LARGEST_SHOWN = 100.0
-"""Ends of intervals beyond it, in the unit of the effect, are shown as this: nobody acts on a difference."""
+"""Ends of intervals beyond it, in the unit of the effect, are shown as this: larger values make no difference to
+people."""
 
 
 MIN_FAILING = 2
@@ -58,7 +59,7 @@ class Evidence:
     counts: Counts
     found: Compared
     strata: int = 1
-    """The number of tests between which the chance of a false alarm is divided."""
+    """The number of tests among which the probability of a false alarm is divided."""
 
 
 def judge_all(
@@ -84,7 +85,7 @@ def judge_all(
 
 
 def compared(table: Table, kinds: Mapping[str, str], chosen: Sequence[str], since: float) -> Compared:
-    """Rows of the chosen kinds of devices: of the release those from `since` on, of what ran before all."""
+    """Returns rows of the chosen strata: of the release those from `since` on, of the versions before it all."""
     numbers = evidence.names_of(chosen)
     stratum = np.array([numbers.get(kinds.get(name, ""), -1) for name in table.names], dtype=np.int64)
     first = evidence.first_seen(table)
@@ -126,7 +127,7 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
     }[rule.metric]
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
     figures = _figures_of_devices(rule, hits, decided, counts.pending)
-    if hits and hits > rule.threshold * (decided + counts.pending):  # whatever becomes of the pending ones
+    if hits and hits > rule.threshold * (decided + counts.pending):  # whatever the pending devices do
         return RuleVerdict(rule.title, "fail", detail, figures=figures)
     if decided < rule.min_samples:
         words = f"{decided} decided devices, {rule.min_samples} needed"
@@ -136,7 +137,7 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
 
 
 def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Figures | None:
-    """The numbers of a rule that counts devices; None where no device's turn has come."""
+    """Returns the numbers of a rule that counts devices; None if no device has been offered the release."""
     everyone = decided + pending
     if not everyone:
         return None
@@ -299,7 +300,7 @@ def _figures_of_change(rule: Rule, change: named.Change, strata: int, unit: Unit
 
 
 def _in_direction(figures: Figures) -> tuple[float, tuple[float, float]]:
-    """(size of a change, the ends of its interval as the change points)."""
+    """Returns (size of a change, the ends of its interval in the direction of the change)."""
     if figures.value >= 0:
         return figures.value, (figures.low, figures.high)
     return -figures.value, (-figures.high, -figures.low)
@@ -322,8 +323,9 @@ def _figures(
     sides: tuple[float | None, float | None] = (None, None),
     scale: float = 1.0,
 ) -> Figures:
-    """The numbers of an effect in the unit of the rule; `sides` are the levels of the release and of what it is
-    compared with; `scale`: the unit of the rule's threshold in that of the effect."""
+    """Returns the numbers of an effect in the unit of the rule; `sides` are the levels of the release and of what it is
+    compared with; `scale`: the unit of the rule's threshold in that of the effect.
+    """
     low, high = evidence.interval_of(effect, strata)
     finds = evidence.limit_of(rule) / scale + evidence.detectable(effect.variance, effect.degrees, strata)
     ends = sorted((_shown(shown, low), _shown(shown, high)))
@@ -348,7 +350,7 @@ def _shown(shown: Callable[[float], float], value: float) -> float:
 
 
 def _spans(figures: Figures) -> str:
-    """The interval in the unit of the sentence that it stands in."""
+    """Returns the interval in the unit of its sentence."""
     if figures.unit == "times":
         return f"[{figures.low:.2f}, {figures.high:.2f}]"
     return f"[{figures.low:.1%}, {figures.high:.1%}]"

@@ -1,14 +1,14 @@
-"""The effect of a release with the device as the unit: what each device does after it, beside its own past and the
+"""The effect of a release with the device as the unit: each device after it, compared with its own past and with the
 others.
 
-Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent calls noise
-a finding. Here every device is one observation: how far it is from devices of its kind in the same stretches of time,
-after the release and before it (difference in differences). Its past counts as much as it is reliable: past and present
-of a device that noise alone tells apart say nothing of each other. Devices that do not have the release yet give
-placebo differences; they say how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker, "Improving the
-Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past); DerSimonian, Laird,
-"Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935 (randomisation). Decides
-estimates and variances. Refuses to know rules and thresholds.
+Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent takes noise
+for a finding. Here every device is one observation: how far it is from devices of its stratum in the same intervals,
+after the release and before it (difference in differences). Its past counts as much as it is reliable: if past and
+present of devices differ by noise alone, they say nothing about each other. Devices that do not have the release yet
+give placebo differences, which show how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker,
+"Improving the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past);
+DerSimonian, Laird, "Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935
+(randomisation). Decides estimates and variances. Refuses to know rules and thresholds.
 """
 
 import math
@@ -21,14 +21,14 @@ from controller.rollout.noise import PRIOR_DEGREES, hit_noise, number_noise, rel
 from controller.rollout.rows import Flags, Numbers, Places, sums_by
 
 RANDOMISED_UP_TO = 30
-"""Devices with the release up to which their place among random choices of devices is looked at as well; beyond it the
-mean of so many is normal."""
+"""The number of devices with the release up to which their rank among random choices of devices is also tested; beyond
+it the mean of so many is normal."""
 RANDOM_CHOICES = 1_999
-"""Random choices of as many devices: the smallest probability that can be told is 1 in 2,000."""
+"""Random choices of as many devices: the smallest probability that they can show is 1 in 2,000."""
 MAX_NOISE_TIMES = 4.0
 """A placebo difference with more than so many times the variance by noise of the noisiest device with the release is
-not drawn among random choices: they take all devices for alike. A device that took the release minutes after the others
-has a placebo of some twenty samples, and one of those among a hundred devices kept five points of accuracy from being
+not used in random choices, which treat all devices as alike. A device that took the release minutes after the others
+has a placebo of about twenty samples, and one of those among a hundred devices kept five points of accuracy from being
 found for hours."""
 _SMALLEST = 1e-12
 _LARGEST_LOG = 20.0
@@ -36,18 +36,19 @@ _LARGEST_LOG = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What is assumed of a fleet before it has shown more, in the unit of the estimate."""
+    """What is assumed about a fleet until its data show more, in the unit of the estimate."""
 
     levels: float
     """Standard deviation between devices."""
     differences: float
-    """Standard deviation between devices of how far each has moved, without noise."""
+    """Standard deviation between devices of how much each has moved, without noise."""
 
 
 def own_rows(treated: Flags, start: Numbers, first: Numbers) -> Flags:
-    """Which rows are of another version before the device changed, with those of the minute in which it did.
+    """Returns which rows are of another version before the device changed, including the minute of the change.
 
-    `first`: when the release was first seen on the row's device. What another version did later, it did beside it.
+    `first`: when the release was first seen on the row's device. Later rows of another version are from beside the
+    release.
     """
     return ~treated & (start <= first)
 
@@ -58,7 +59,7 @@ class Sample:
 
     device: Places
     stratum: Places
-    """Shape (D,): the number of the device's kind."""
+    """Shape (D,): the number of the device's stratum."""
     start: Numbers
     treated: Flags
     total: Numbers
@@ -76,7 +77,7 @@ class Sample:
 
     @property
     def is_own(self) -> Flags:
-        """Rows of devices that have not had the release yet, with those of the minute in which they change."""
+        """Returns rows of devices that have not had the release yet, including the minute of the change."""
         return own_rows(self.treated, self.start, self.first[self.device])
 
     @property
@@ -93,11 +94,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Devices of one side, arrays of one length. `before` is 0 and its variance infinite where a device has no past."""
+    """Devices of one side, arrays of one length. `before` is 0 and its variance infinite if a device has no past."""
 
     after: Numbers
     after_variance: Numbers
-    """Of noise alone: the floor below which no variance is believed."""
+    """The variance by noise alone: no estimated variance may be lower."""
     before: Numbers
     before_variance: Numbers
     samples: Numbers
@@ -106,7 +107,7 @@ class Group:
 
     @property
     def devices(self) -> int:
-        """How many."""
+        """The number of devices."""
         return len(self.after)
 
     def without(self, place: int) -> "Group":
@@ -124,11 +125,11 @@ class Effect:
     variance: float
     degrees: float
     moved: Numbers
-    """By device with the release: how far it has moved."""
+    """By device with the release: how much it has moved."""
     placebo: Numbers
     """The same of devices without it that show about as much."""
     spread: float
-    """Standard deviation between devices of how far each has moved, beyond noise."""
+    """Standard deviation between devices of how much each has moved, beyond noise."""
     devices: int
     devices_beside: int
     samples: int
@@ -151,7 +152,9 @@ def surest(*effects: Effect | None) -> Effect | None:
 
 
 def differences(sample: Sample, assumed: Assumed) -> Effect | None:
-    """Difference in differences over devices; None where no device without the release was there at the same time."""
+    """Returns the difference in differences over devices; None if no device without the release existed at the same
+    time.
+    """
     own, beginning = sample.is_own, np.min(sample.start[sample.treated], initial=math.inf)
     if math.isinf(beginning):
         return None
@@ -171,7 +174,7 @@ def differences(sample: Sample, assumed: Assumed) -> Effect | None:
 
 
 def paired(sample: Sample, assumed: Assumed) -> Effect | None:
-    """Both versions on the same devices in the same stretches of time; None where none ran beside the release."""
+    """Compares both versions on the same devices in the same intervals; None if no version ran beside the release."""
     if not sample.is_beside.any():
         return None
     starts, inverse = np.unique(sample.start, return_inverse=True)
@@ -188,9 +191,10 @@ def paired(sample: Sample, assumed: Assumed) -> Effect | None:
 
 
 def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int]:
-    """(standard deviation between devices of how far each has moved since a moment, beyond noise; devices seen).
+    """Returns (standard deviation between devices of how much each has moved since a moment, beyond noise; devices
+    seen).
 
-    Of devices without any release: what they do by themselves.
+    Of devices without any release: their movement by themselves.
     """
     key, keys = _times(sample)
     usual = _usual(sample, sample.is_own, key, keys, np.zeros(len(sample.first)))
@@ -202,7 +206,7 @@ def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int
 
 
 def combined(treated: Group, beside: Group, assumed: Assumed, set_aside: int | None = None) -> Effect:
-    """The effect from both sides: how far treated devices have moved, less how far the others have."""
+    """Returns the effect from both sides: how much treated devices have moved, minus how much the others have."""
     persistence = _persistence(treated, beside, assumed)
     moved, placebo = (group.after - _reliance(group, persistence) * group.before for group in (treated, beside))
     noise, quiet = (
@@ -233,9 +237,10 @@ def combined(treated: Group, beside: Group, assumed: Assumed, set_aside: int | N
 
 
 def could_be_chance(effect: Effect, limit: float, level_of: float) -> bool:
-    """Whether a random choice of as many devices would show as much beyond `limit` with more than `level_of`.
+    """Whether a random choice of as many devices would exceed `limit` as much with a probability above `level_of`.
 
-    Of fewer choices than 1 / `level_of` the release's own must be the most extreme one. With many devices always False.
+    With fewer choices than 1 / `level_of` the release's own must be the most extreme one. With many devices always
+    False.
     """
     count, others = len(effect.moved), len(effect.placebo)
     if not others or count > RANDOMISED_UP_TO:
@@ -251,15 +256,16 @@ def could_be_chance(effect: Effect, limit: float, level_of: float) -> bool:
 
 
 def _times(sample: Sample) -> tuple[Places, int]:
-    """(a number for the kind and the stretch of time of each row, how many there are)."""
+    """Returns (a number for the stratum and the interval of each row, how many there are)."""
     starts, inverse = np.unique(sample.start, return_inverse=True)
     kinds = sample.stratum[sample.device]
     return kinds * len(starts) + inverse.reshape(-1), (int(kinds.max(initial=0)) + 1) * len(starts)
 
 
 def _usual(sample: Sample, own: Flags, key: Places, keys: int, offset: Numbers) -> Numbers:
-    """By stretch of time, what devices without the release do, each freed of its own `offset`; -inf where there is
-    none."""
+    """Returns by interval the level of devices without the release, each minus its own `offset`; -inf if
+    there is none.
+    """
     of_row, part = offset[sample.device], bounded(sample.total)
     total = part * (sample.total * np.exp(of_row) if sample.relative else sample.total)
     plain = bounded_errors(sample.total, sample.value) if sample.relative else sample.value - sample.total * of_row
@@ -283,8 +289,9 @@ def _group(sample: Sample, after: Flags, before: Flags, usual: Numbers, *, keep_
 
 
 def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """By device, shapes (D,): how far it is from what is usual, the variance of that by noise alone, and its
-    samples."""
+    """Returns by device, shapes (D,): how far it is from the usual level, the variance of that by noise alone, and its
+    samples.
+    """
     devices = len(sample.first)
     total, value, square, expected = (
         sums_by(sample.device[rows], each[rows], devices)
@@ -307,7 +314,7 @@ def _log_ratio(value: Numbers, expected: Numbers) -> Numbers:
 
 
 def _persistence(treated: Group, beside: Group, assumed: Assumed) -> tuple[float, float]:
-    """(variance between devices that lasts, variance of their pasts that neither lasts nor is noise)."""
+    """Returns (lasting variance between devices, variance of their pasts that neither lasts nor is noise)."""
     lasting = passing = 0.0
     degrees = 0
     for group in (treated, beside):
@@ -324,7 +331,7 @@ def _persistence(treated: Group, beside: Group, assumed: Assumed) -> tuple[float
 
 
 def _reliance(group: Group, persistence: tuple[float, float]) -> Numbers:
-    """By device, how much of its past is expected to go on: 0 for none, 1 for all of it."""
+    """Returns by device how much of its past is expected to continue: 0 for nothing, 1 for all of it."""
     lasts, passes = persistence
     return np.asarray(lasts / (lasts + passes + group.before_variance + _SMALLEST))
 
@@ -335,7 +342,7 @@ def _squared_past(group: Group, reliance: Numbers) -> Numbers:
 
 
 def _excess(values: tuple[Numbers, ...], noises: tuple[Numbers, ...], degrees: int, assumed: float) -> float:
-    """Variance between devices beyond noise, the assumed one mixed in."""
+    """Returns the variance between devices beyond noise, combined with the assumed one."""
     squares = sum(float(((each - each.mean()) ** 2).sum()) for each in values if len(each))
     expected = sum(float(each.mean()) * (len(each) - 1) for each in noises if len(each) > 1)
     return max(0.0, (squares - expected + PRIOR_DEGREES * assumed**2) / (degrees + PRIOR_DEGREES))
@@ -349,7 +356,7 @@ def _mean(values: Numbers, variances: Numbers) -> tuple[float, float]:
 
 
 def level(group: Group, assumed: Assumed, samples_beside: int = 0, set_aside: int | None = None) -> Effect:
-    """The mean of devices: alone, or of differences from so many samples beside them on the same devices."""
+    """Returns the mean of devices: alone, or of differences from so many samples beside them on the same devices."""
     far = None if set_aside is not None else farthest((group.after,), (group.after_variance,), assumed.differences)
     if far is not None:
         return level(group.without(far[1]), assumed, samples_beside, set_aside=int(group.places[far[1]]))

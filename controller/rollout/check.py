@@ -1,6 +1,6 @@
 """Checks before the start whether a strategy can work, in itself and with the devices of this fleet.
 
-Decides what is refused, with the arithmetic and the change that would help. Refuses to know how devices are told.
+Decides what is refused, with the arithmetic and the change that would help. Refuses to know how devices get orders.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ def check_strategy(strategy: Strategy) -> None:
 
 
 def _check_name(rule: Rule) -> None:
-    """BadInput `strategy_invalid` for a rule whose name is missing or read by nobody, or that could never fail."""
+    """Raises BadInput `strategy_invalid` for a rule whose name is missing or unused, or that could never fail."""
     if (rule.metric in NAMED_METRICS) != bool(rule.name):
         what = "the answer" if rule.metric == "class_share" else "the number that applications report"
         needs = f'needs name = "...", {what}' if rule.metric in NAMED_METRICS else "has no name"
@@ -62,7 +62,7 @@ def _check_name(rule: Rule) -> None:
 
 
 def check_task(strategy: Strategy, task: str) -> None:
-    """BadInput `strategy_invalid` where labels would be judged by a rule that the model's answers do not allow."""
+    """Raises BadInput `strategy_invalid` if labels would be judged by a rule that the model's answers do not allow."""
     metrics = {rule.metric for rule in strategy.rules}
     of_task: dict[str, tuple[Metric, Metric]] = {
         "classification": ("accuracy_drop", "error_increase"),

@@ -48,13 +48,13 @@ class Decision(msgspec.Struct, frozen=True):
     quarantined: tuple[str, ...] = ()
     """Devices on which the release has failed for good: no other rollout offers it to them."""
     endings: Mapping[str, Ending] = {}
-    """By device, what is to be kept of how it stands: of those alone for which that is new."""
+    """By device, the outcome to store, only where it is new."""
 
 
 def decide(rollout: Rollout, facts: Facts, rows: Rows, now: float, endings: Endings = NO_ENDINGS) -> Decision:
-    """One pass over one rollout. `facts` holds every member; once it has completed, the late ones are enough.
+    """Makes one pass over one rollout. `facts` holds every member; for a completed rollout, late members are enough.
 
-    `endings` are those that are kept.
+    `endings` are those that are stored.
     """
     if rollout.status in ("proposed", "aborted", "rolled_back"):
         return Decision(rollout)
@@ -98,7 +98,7 @@ def _with(decision: Decision, **changes: object) -> Decision:
 
 
 def _outcomes(rollout: Rollout, facts: Facts, now: float) -> Outcomes:
-    """How each member stands of which there are facts."""
+    """Returns the outcome of each member for which there are facts."""
     return {
         member.device: outcome_of(rollout, member, facts[member.device], now)
         for member in rollout.members
@@ -107,7 +107,9 @@ def _outcomes(rollout: Rollout, facts: Facts, now: float) -> Outcomes:
 
 
 def _new_endings(rollout: Rollout, facts: Facts, outcomes: Outcomes, known: Endings) -> dict[str, Ending]:
-    """The endings that differ from those that are kept. While it goes on, what is undecided is not looked at twice."""
+    """Returns the endings that differ from the stored ones. During a rollout, undecided members are not
+    checked twice.
+    """
     looked_at = DECIDED | {"stopped"} if rollout.status not in RETURNING else None
     found = {}
     for member in rollout.members:
@@ -121,7 +123,7 @@ def _new_endings(rollout: Rollout, facts: Facts, outcomes: Outcomes, known: Endi
 
 
 def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], endings: Endings) -> Rollout | None:
-    """The rollout after the first rule that failed and that has anything left to do."""
+    """Returns the rollout after the first failed rule that still has something to do."""
     for verdict in verdicts:
         if verdict.word == "fail":
             after = _after_trip(rollout, verdict, named_failures(rollout, endings, verdict.stratum))
@@ -168,19 +170,21 @@ def _advance(found: Decision, facts: Facts, outcomes: Outcomes, now: float) -> D
 
 
 def after_wave(rollout: Rollout, now: float) -> Rollout:
-    """The rollout once its wave has ended: in the next wave, or completed."""
+    """Returns the rollout after the end of its wave: in the next wave, or completed."""
     if rollout.wave >= rollout.final_wave:
         return msgspec.structs.replace(rollout, status="completed")
     return msgspec.structs.replace(rollout, wave=rollout.wave + 1, wave_began_at=now, wave_done_at=None)
 
 
 def waits_for_proof(rollout: Rollout, facts: Facts) -> list[str]:
-    """Devices that must show that their way back is whole before the second wave; none where nothing asks for that."""
+    """Returns devices that must show that their way back is complete before the second wave; none if that is not
+    required.
+    """
     return unproven(rollout, facts) if rollout.strategy.preflight and rollout.wave == 0 else []
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
-    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and no rule holds it up."""
+    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and not delayed by a rule."""
     if rollout.promoted >= rollout.wave:
         return True
     wave = rollout.strategy.waves[rollout.wave]
@@ -222,7 +226,7 @@ def _due_offers(
         else:
             under_way += 1
     if not allows(rollout.schedule, now):
-        return tuple(offer for offer in offers if offer.attempt == 1)  # what has begun goes on, nobody new begins
+        return tuple(offer for offer in offers if offer.attempt == 1)  # no new update begins
     first = due(rollout, untold, told=told, under_way=under_way + len(offers), now=now)
     return (*offers, *(Offer(device, rollout.model, rollout.release, mode) for device in first))
 
@@ -233,7 +237,7 @@ def _stopped_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
 
 
 def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
-    """Returns offers for devices that joined after a rollout was planned and have been told nothing yet."""
+    """Returns offers for devices that joined after a rollout was planned and have no order yet."""
     return tuple(
         Offer(member.device, rollout.model, rollout.release)
         for member in rollout.members
@@ -270,7 +274,7 @@ def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
 
 
 def waits_for_absentees_only(rollout: Rollout, facts: Facts, now: float) -> bool:
-    """Tells whether every device was told to go back, and no device that is still to do it is online."""
+    """Tells whether every device was ordered back, and every device that has not returned yet is offline."""
     told = rollout.returning_since is not None and not _back(rollout, _returning(rollout, facts), facts)
     return told and all(facts[device].presence != "online" for device in awaited(rollout, facts, now))
 
@@ -289,7 +293,7 @@ def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
 def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
     """Returns the members of all waves that have begun; for an aborted rollout only those that have not confirmed.
 
-    What a device had before may be lost: it is left as it is.
+    If the version before is lost, the device is left as it is.
     """
     keeps = rollout.status == "aborting"
     return [
@@ -302,7 +306,9 @@ def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
 
 
 def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirmed: bool) -> bool:
-    """Whether a way back would change the device: it was told the release, and is not to keep what it has confirmed."""
+    """Whether a way back would change the device: it was offered the release, and does not keep what it
+    has confirmed.
+    """
     if member.lost_digest or (keeps_confirmed and _has_confirmed(rollout, fact)):
         return False
     return _release_of(fact) == rollout.release and not _keeps_its_own(rollout, member, fact)
@@ -317,7 +323,9 @@ def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer,
 
 
 def _keeps_its_own(rollout: Rollout, member: Member, fact: DeviceFact) -> bool:
-    """Whether a device without a way back has confirmed something else than the release: withdrawing ends that, too."""
+    """Whether a device without a way back has confirmed another version than the release: withdrawing would end that as
+    well.
+    """
     stable = fact.state.stable if fact.state is not None else None
     return not member.previous_release and stable is not None and not rollout.carries(stable.digest)
 

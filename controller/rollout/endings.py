@@ -1,7 +1,6 @@
-"""How each member of a rollout ended there: its outcome, code and detail, kept when the device has moved on.
+"""The final outcome of a rollout on each member, with code and detail, kept after the device has moved on.
 
-Decides from when on an outcome counts as an ending, and which one replaces which. Refuses to know where endings are
-kept.
+Decides from when on an outcome is final, and which one replaces which. Refuses to know where endings are stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,11 @@ from controller.rollout.model import FINAL, RETURNING, Member, Rollout
 from controller.rollout.outcome import DECIDED, FAILURES, MemberOutcome, ended_in
 
 MAX_NAMED = 3
-"""Devices that a sentence names: enough to go and look at, few enough to read."""
+"""The most devices that a sentence names: enough to examine, few enough to read."""
 
 
 class Ending(Message, frozen=True):
-    """How a rollout ended for one device, in the device's own words where it has said any."""
+    """How a rollout ended for one device, in the device's own words if it has sent any."""
 
     outcome: MemberOutcome
     code: str = ""
@@ -25,7 +24,7 @@ class Ending(Message, frozen=True):
 
     @property
     def label(self) -> str:
-        """The code, or where there is none the outcome, and the detail."""
+        """The code, or the outcome if there is none, and the detail."""
         return f"{self.code or self.outcome} {self.detail}".rstrip()
 
 
@@ -36,7 +35,9 @@ Endings = Mapping[str, Ending]
 def ending_of(
     rollout: Rollout, member: Member, fact: DeviceFact, word: MemberOutcome, known: Ending | None
 ) -> Ending | None:
-    """The ending of a member whose outcome is `word` now; None while it has none, or where `known` stays as it is."""
+    """Returns the ending of a member whose outcome is `word` now; None while it has none, or if `known` stays
+    unchanged.
+    """
     if rollout.status in RETURNING or word == "stopped":
         return _sent_back(rollout, member, fact, word, known)
     if word not in DECIDED or (known is not None and known.outcome == word):
@@ -47,7 +48,9 @@ def ending_of(
 
 
 def shown(rollout: Rollout, word: MemberOutcome, known: Ending | None) -> MemberOutcome:
-    """The outcome to show: of a rollout that has ended what was kept, and `waiting` for devices it never reached."""
+    """Returns the outcome to show: for an ended rollout the stored one, and `waiting` for devices that it never
+    reached.
+    """
     if known is not None and (rollout.status in FINAL or rollout.status in RETURNING):
         return known.outcome
     return "waiting" if rollout.status in FINAL else word
@@ -60,7 +63,7 @@ def named(devices: Sequence[str]) -> str:
 
 
 def named_failures(rollout: Rollout, endings: Endings, stratum: str = "") -> str:
-    """Up to `MAX_NAMED` devices that have failed and were not resumed over, each with its code; empty for none."""
+    """Returns up to `MAX_NAMED` failed devices that were not resumed over, each with its code; empty for none."""
     failed = [
         f"{member.device} ({ending.code or ending.outcome})"
         for member in rollout.members
@@ -75,7 +78,9 @@ def named_failures(rollout: Rollout, endings: Endings, stratum: str = "") -> str
 def _sent_back(
     rollout: Rollout, member: Member, fact: DeviceFact, word: MemberOutcome, known: Ending | None
 ) -> Ending | None:
-    """A failure stays what it was, whoever it took back with it; what had it or was at it was sent back."""
+    """Keeps a failure as it was, even if the device was sent back; devices that had or fetched the release were sent
+    back.
+    """
     if known is not None and known.outcome != "succeeded":
         return None
     keeps = rollout.status == "aborting" and word == "succeeded"

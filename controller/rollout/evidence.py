@@ -1,7 +1,7 @@
-"""Each metric of a rule as an effect by device, and the interval that holds the truth at every look.
+"""Each metric of a rule as an effect by device, with an interval that contains the true effect at every look.
 
-Decides which counts a metric compares, and what is assumed of a fleet that has not shown how much its devices differ.
-`by_device` estimates, `contract.sequential` bounds. Refuses to know what follows from it.
+Decides which counts a metric compares, and what is assumed about a fleet that has not shown how much its devices
+differ. `by_device` estimates, `contract.sequential` bounds. Refuses to know what follows from it.
 """
 
 import math
@@ -29,11 +29,11 @@ from controller.rollout.noise import hit_noise
 from controller.rollout.rows import Flags, Numbers, Places, Table, sums_by
 
 FALSE_ALARM = 0.01
-"""The chance that a rule ever stops a rollout whose release is as good as required."""
+"""The probability that a rule ever stops a rollout whose release is as good as required."""
 POWER = 0.8
 SMALLEST_TIMES = 1e-9
 _POWER_DISTANCE = 0.8416
-"""Standard deviations that a normal estimate stays above with a chance of `POWER`."""
+"""Standard deviations above which a normal estimate stays with a probability of `POWER`."""
 QUANTILE = 0.95
 _QUANTILE_NOISE = 0.0009
 """Variance of the logarithm of an interpolated quantile by the width of its bucket alone."""
@@ -47,16 +47,16 @@ ASSUMED = {
     "latency_ratio_p95": Assumed(levels=0.3, differences=0.05),
     "agreement": Assumed(levels=0.05, differences=0.015),
 }
-"""Accuracies of a fleet's devices lie 5 points apart and move by 1.5 by themselves; errors and times 20 to 30 %."""
+"""Accuracies of a fleet's devices differ by 5 points and move by 1.5 by themselves; errors and times by 20 to 30 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Rows that a rule looks at, and of each of D devices its kind and when it first had the release."""
+    """Rows for a rule, and for each of D devices its stratum and when it first had the release."""
 
     table: Table
     stratum: Places
-    """Shape (D,): the number of its kind."""
+    """Shape (D,): the number of its stratum."""
     first: Numbers
     """Shape (D,): seconds since 1970; infinity for never."""
 
@@ -69,21 +69,24 @@ def first_seen(table: Table) -> Numbers:
 
 
 def interval_of(effect: Effect, tests: int = 1) -> tuple[float, float]:
-    """(low, high): holds the true effect at every look, and lies above it, or below it, with `FALSE_ALARM` at most.
+    """Returns (low, high), which contain the true effect at every look; each end is wrong with probability
+    `FALSE_ALARM` at most.
 
-    `tests`: between so many tests the chance of a false alarm is divided, one for each stratum.
+    `tests`: the probability of a false alarm is divided among so many tests, one for each stratum.
     """
     half = radius(effect.variance, 2 * FALSE_ALARM / tests, effect.degrees)
     return effect.value - half, effect.value + half
 
 
 def detectable(variance: float, degrees: float, tests: int = 1) -> float:
-    """How far beyond its limit an effect must lie to be found with a chance of `POWER`."""
+    """Returns how far beyond its limit an effect must lie to be found with a probability of `POWER`."""
     return radius(variance, 2 * FALSE_ALARM / tests, degrees) + _POWER_DISTANCE * math.sqrt(variance)
 
 
 def ratio_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
-    """Whether a fraction of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
+    """Whether a fraction of samples is significantly above the allowed one, at any number of looks; also for few
+    samples.
+    """
     return ratio_beyond(hits, samples, allowed, FALSE_ALARM / tests)
 
 
@@ -101,29 +104,29 @@ def limit_of(rule: Rule) -> float:
 
 
 def accuracy_drop(found: Compared) -> Effect | None:
-    """How much less often the release is right; None without labels on both sides at the same time."""
+    """Returns how much less often the release is right; None without labels on both sides at the same time."""
     return effect_of(accuracy_sample(found), ASSUMED["accuracy_drop"])
 
 
 def accuracy_sample(found: Compared) -> Sample:
-    """Wrong answers among those of a classifier that have a label."""
+    """Returns wrong answers among those of a classifier that have a label."""
     table = found.table
     labelled = np.where(table.column("measured") > 0, 0.0, table.column("labelled"))
     return _hits(found, labelled, labelled - table.column("correct"))
 
 
 def errors(found: Compared) -> Effect | None:
-    """How much more of the inferences fail than before and beside it; None where nothing runs beside it."""
+    """Returns how much more of the inferences fail than before and beside it; None if no version runs beside it."""
     return effect_of(failure_sample(found), ASSUMED["error_ratio"])
 
 
 def failure_sample(found: Compared) -> Sample:
-    """Failed inferences among all."""
+    """Returns failed inferences among all."""
     return _hits(found, found.table.column("inferences"), found.table.column("errors"))
 
 
 def bounded_failures(found: Compared) -> tuple[int, int]:
-    """(inferences of the release, failed ones), of which no device counts beyond all others: see `far_device`."""
+    """Returns (inferences of the release, failed ones), with the weight of each device bounded: see `far_device`."""
     table, devices = found.table, len(found.first)
     totals, failed = (
         sums_by(table.device[table.treated], table.column(name)[table.treated], devices)
@@ -134,24 +137,26 @@ def bounded_failures(found: Compared) -> tuple[int, int]:
 
 
 def error_level(found: Compared) -> Effect:
-    """How much of the inferences of the release fails, where there is nothing to compare it with."""
+    """Returns the fraction of failed inferences of the release, if there is nothing to compare it with."""
     return level(_level_of(found, found.table.treated, "inferences", "errors"), ASSUMED["error_ratio"])
 
 
 def error_increase(found: Compared) -> Effect | None:
-    """The logarithm of how many times larger a regression's mean absolute error is; None as for `accuracy_drop`."""
+    """Returns the logarithm of how many times larger a regression's mean absolute error is; None as for
+    `accuracy_drop`.
+    """
     return effect_of(error_sample(found), ASSUMED["error_increase"])
 
 
 def error_sample(found: Compared) -> Sample:
-    """Absolute errors of a regression's numbers that have a label."""
+    """Returns absolute errors of a regression's numbers that have a label."""
     table = found.table
     sums = [table.column(name) for name in ("measured", "absolute_error_sum", "squared_error_sum")]
     return rows_as_sample(found, sums[0], sums[1], sums[2], relative=True)
 
 
 def disagreement(found: Compared) -> Effect | None:
-    """The fraction of compared answers that are not the other version's; None where nothing was compared."""
+    """Returns the fraction of compared answers that differ from the other version's; None if none was compared."""
     compared = found.table.column("compared") > 0
     if not compared.any():
         return None
@@ -160,7 +165,9 @@ def disagreement(found: Compared) -> Effect | None:
 
 
 def latency_ratio(found: Compared) -> Effect | None:
-    """The logarithm of how many times longer the 95th percentile of the time for a row is; None without both sides."""
+    """Returns the logarithm of how many times longer the 95th percentile of the time for a row is; None without both
+    sides.
+    """
     table = found.table
     own = own_rows(table.treated, table.start, found.first[table.device])
     assumed = ASSUMED["latency_ratio_p95"]
@@ -172,7 +179,7 @@ def latency_ratio(found: Compared) -> Effect | None:
 
 
 def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect | None:
-    """The release beside the other version on the same devices; None where none ran beside it."""
+    """Compares the release with the other version on the same devices; None if none ran beside it."""
     both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
     if not both.any():
         return None
@@ -191,7 +198,7 @@ def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect |
 def _latency_differences(
     found: Compared, treated: tuple[Numbers, Numbers], others: tuple[Numbers, Numbers], assumed: Assumed
 ) -> Effect | None:
-    """As `by_device.differences`, of quantiles: each less the mean of its kind's devices without the release."""
+    """As `by_device.differences`, for quantiles: each minus the mean of its stratum's devices without the release."""
     has_now, has_others = treated[0].sum(axis=1) > 0, others[0].sum(axis=1) > 0
     kinds = np.isin(found.stratum, found.stratum[has_others])
     has_now &= kinds
@@ -220,7 +227,7 @@ def _latency_differences(
 
 
 def _mean_of_kind(stratum: Places, values: Numbers, chosen: Flags) -> Numbers:
-    """By device, the mean of chosen devices of its kind; 0 where there are none. Shape (D,)."""
+    """Returns by device the mean of chosen devices of its stratum; 0 if there are none. Shape (D,)."""
     kinds = int(stratum.max(initial=0)) + 1
     count = np.bincount(stratum[chosen], minlength=kinds).astype(float)
     total = sums_by(stratum[chosen], values[chosen], kinds)
@@ -270,7 +277,9 @@ def _hits(found: Compared, total: Numbers, hits: Numbers) -> Sample:
 
 
 def rows_as_sample(found: Compared, total: Numbers, value: Numbers, square: Numbers, *, relative: bool) -> Sample:
-    """The rows in which something was counted; the arrays have a place for each row of the table, shape (n,)."""
+    """Returns the rows in which something was counted; the arrays have a place for each row of the table,
+    shape (n,).
+    """
     table, known = found.table, total > 0
     return Sample(
         device=table.device[known],
@@ -286,7 +295,9 @@ def rows_as_sample(found: Compared, total: Numbers, value: Numbers, square: Numb
 
 
 def levels(sample: Sample) -> tuple[float | None, float | None]:
-    """(the release's own ratio, that of others since the release was first seen), both plain sums; None without any."""
+    """Returns (the release's ratio, that of other versions since the release was first seen), both plain sums; None
+    without any.
+    """
     since = sample.start >= float(np.min(sample.start[sample.treated], initial=math.inf))
     return _ratio(sample, sample.treated), _ratio(sample, since & ~sample.treated)
 
@@ -297,5 +308,5 @@ def _ratio(sample: Sample, rows: Flags) -> float | None:
 
 
 def names_of(strata: Sequence[str]) -> dict[str, int]:
-    """A number for each name of a kind, in their order."""
+    """Returns a number for each name of a stratum, in their order."""
     return {name: number for number, name in enumerate(strata)}

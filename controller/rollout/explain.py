@@ -1,6 +1,6 @@
-"""A rollout in sentences: where it stands, what it waits for, and each rule's verdict with its numbers.
+"""A rollout in sentences: its state, what it waits for, and each rule's verdict with its numbers.
 
-Decides words. Everything in them comes from the same facts and verdicts that `decide` goes by.
+Decides words. Everything in them comes from the same facts and verdicts that `decide` uses.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _ENDS = {
     "rolling_back": "It is being rolled back: devices are sent to their last confirmed release",
 }
 Quiet = Mapping[str, float]
-"""By device that nobody asks for the model: the seconds of its newest telemetry, in which nobody did."""
+"""By device without requests for the model: the seconds of its newest telemetry, in which there were none."""
 NOBODY_QUIET: Quiet = MappingProxyType({})
 
 
@@ -36,8 +36,8 @@ def explain(
     *,
     quiet: Quiet = NOBODY_QUIET,
 ) -> list[str]:
-    """Sentences, the most important first; `endings` are those that are kept of its members, `quiet` are the devices
-    that nobody asks.
+    """Returns sentences, the most important first; `endings` are the stored ones of its members, `quiet` the devices
+    without requests.
     """
     what = f"{rollout.id} brings {rollout.model} v{rollout.release} by {rollout.strategy.name}."
     if rollout.status == "proposed":
@@ -61,7 +61,7 @@ def explain(
 
 
 def whom_it_waits_for(rollout: Rollout, facts: Facts, now: float, quiet: Quiet = NOBODY_QUIET) -> str:
-    """The devices that have not decided, with what each is at, in a sentence; empty where it waits for none."""
+    """Says in a sentence which devices have not decided, with the phase of each; empty if it waits for none."""
     pending = _undecided(rollout, facts, now, quiet) if rollout.status == "running" else {}
     if not pending:
         return ""
@@ -77,14 +77,14 @@ def whom_it_waits_for(rollout: Rollout, facts: Facts, now: float, quiet: Quiet =
 
 
 def _ended(rollout: Rollout, endings: Endings) -> list[str]:
-    """How many members ended in which way."""
+    """Says how many members ended in which way."""
     words = Counter(endings[member.device].outcome for member in rollout.members if member.device in endings)
     counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in words.most_common())
     return [f"Of {len(rollout.members)} devices: {counts}."] if words else []
 
 
 def _failed(rollout: Rollout, endings: Endings) -> list[str]:
-    """The first devices that have failed, a sentence each, and how many more there are."""
+    """Names the first failed devices, a sentence each, and how many more there are."""
     failed = [
         (member.device, ending)
         for member in rollout.members
@@ -100,7 +100,7 @@ def _how(ending: Ending) -> str:
 
 
 def _left(rollout: Rollout, facts: Facts) -> list[str]:
-    """Which devices keep the release after a roll back, because what they had before is lost."""
+    """Says which devices keep the release after a roll back, because their version before is lost."""
     if rollout.status not in (*RETURNING, "rolled_back"):
         return []
     left = [
@@ -114,7 +114,7 @@ def _left(rollout: Rollout, facts: Facts) -> list[str]:
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:
-    """Which devices the way back waits for, at most `MAX_NAMED` of them by name."""
+    """Says for which devices the way back waits, at most `MAX_NAMED` of them by name."""
     if rollout.status not in RETURNING or not (devices := awaited(rollout, facts, now)):
         return []
     waited = named([f"{device} ({facts[device].presence})" for device in devices])
@@ -149,7 +149,7 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
 
 
 def _undecided(rollout: Rollout, facts: Facts, now: float, quiet: Quiet) -> dict[str, str]:
-    """Devices of which the wave is not over, each with what it is at; those that nobody asks first."""
+    """Lists devices for which the wave is not over, each with its phase; those without requests first."""
     pending = {
         member.device: f"{member.device} ({at_now(rollout, facts[member.device])})"
         for member in rollout.members

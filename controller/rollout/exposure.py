@@ -1,6 +1,6 @@
-"""What devices have done with a release so far: for how long it answered on them, and how often.
+"""How much devices have used a release so far: for how long it answered on them, and how often.
 
-Decides how hours are counted from what was measured. Refuses to know where that is kept.
+Decides how hours are counted from what was measured. Refuses to know where that is stored.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ class Exposure(Message, frozen=True):
     """How much of the fleet's work a release has done."""
 
     device_hours: float
-    """Hours from the first to the newest measurement of the release on each device, added up."""
+    """Hours from the first to the newest measurement of the release on each device, summed."""
     predictions: int
     predictions_ratio: float
     """Of all predictions of the rollout's devices since the release was first seen; 0 to 1."""
@@ -42,7 +42,7 @@ def exposure_of(rollout: Rollout, table: Table, waves: tuple[WaveProgress, ...])
 
 
 def _hours(table: Table) -> float:
-    """Hours between the first and the newest row of the release on each device, added up."""
+    """Returns hours between the first and the newest row of the release on each device, summed."""
     devices, ours = len(table.names), table.treated
     first, last = np.full(devices, np.inf), np.full(devices, -np.inf)
     np.minimum.at(first, table.device[ours], table.start[ours])

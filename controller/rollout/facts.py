@@ -1,4 +1,4 @@
-"""What `decide` may know: about each device, and what devices measured since the rollout began."""
+"""The facts of `decide`: about each device, and what devices measured since the rollout began."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,13 +9,13 @@ from contract.messages import MAX_METRICS, MetricSums, ModelInterval, ModelState
 from controller.fleet.twin import Assigned, PresenceWord
 
 BUCKET_S = 60.0
-"""Two sides are compared within such stretches of time: what happens to the world then happens to both."""
+"""Two sides are compared within intervals of so many seconds: an event of the world then affects both."""
 MAX_CODES = 16
 """Codes of refused rows that are counted by name for one release on one device; a device may invent any number."""
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """Inferences of one release, on one device or on several added up."""
+    """Inferences of one release, on one device or summed over several."""
 
     inferences: int = 0
     errors: int = 0
@@ -28,7 +28,7 @@ class Sums(msgspec.Struct, frozen=True):
     """By the time for one row; empty while every inference has had one row."""
     rows: int = 0
     refused: Mapping[str, int] = {}
-    """Requests that were not what the release takes, by code."""
+    """Requests that the release cannot accept, by code."""
     refused_alone: int = 0
     labels_unusable: int = 0
     measured: int = 0
@@ -38,7 +38,7 @@ class Sums(msgspec.Struct, frozen=True):
     label_sum: float = 0.0
     squared_label_sum: float = 0.0
     metrics: Mapping[str, MetricSums] = {}
-    """Numbers of the application's own, by name."""
+    """Numbers that the application measures, by name."""
     labels_unknown: int = 0
     """Labels of no known class."""
 
@@ -84,7 +84,7 @@ class Sums(msgspec.Struct, frozen=True):
 
     @property
     def r2(self) -> float | None:
-        """The share of the labels' variance that a regression explains; None where the labels do not vary."""
+        """Returns the fraction of the labels' variance that a regression explains; None if the labels do not vary."""
         if self.measured < 2:
             return None
         spread = self.squared_label_sum - self.label_sum**2 / self.measured
@@ -129,7 +129,7 @@ def total(sums: Iterable[Sums]) -> Sums:
 
 
 class DeviceFact(msgspec.Struct, frozen=True):
-    """One device, as far as one rollout is concerned."""
+    """The facts about one device that matter for one rollout."""
 
     device: str
     presence: PresenceWord

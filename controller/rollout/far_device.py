@@ -1,10 +1,11 @@
-"""What one device can do to an estimate over devices: whatever it says, no more than any other.
+"""Bounds the effect of one device on an estimate over devices, whatever it reports.
 
-A device that lies, or whose sensor broke at that moment, is further from all others than they ever are apart. With it a
-mean has an interval so wide that nothing is shown any more, neither harm nor good. One such device is set aside, never
-two: two may be what the release does to a part of the fleet. Sources: Huber, "Robust Estimation of a Location
-Parameter", 1964 (bounded influence); Hampel, "The Influence Curve and its Role in Robust Estimation", 1974 (median of
-deviations as scale). Decides who is set aside, and how much a device may count in what is usual. Refuses to know rules.
+A device with false reports, or whose sensor broke at that moment, is further from all others than they ever are apart.
+With it a mean has an interval so wide that it shows nothing any more, neither harm nor benefit. One such device is set
+aside, never two: two may be what the release does to a part of the fleet. Sources: Huber, "Robust Estimation of a
+Location Parameter", 1964 (bounded influence); Hampel, "The Influence Curve and its Role in Robust Estimation", 1974
+(median of deviations as scale). Decides which device is set aside, and the largest weight of a device in the usual
+level. Refuses to know rules.
 """
 
 from collections.abc import Sequence
@@ -14,23 +15,23 @@ import numpy as np
 from controller.rollout.rows import Numbers
 
 FAR = 8.0
-"""Robust standard deviations beyond which a device is set aside: of 10,000 normal devices none ever is."""
+"""Robust standard deviations beyond which a device is set aside: practically none of 10,000 normal devices is."""
 MIN_DEVICES = 5
 """Of a side, from which on one can be told from the others: three say too little of how far devices lie apart. One of
 four is also a quarter of what the release does: below this nobody is set aside, and the interval stays wide."""
 MOST_TIMES = 5.0
-"""So many times the median count is the most that a row counts in what is usual."""
+"""A row counts in the usual level at most as so many times the median count."""
 LARGEST_RATIO = 1e3
-"""So many times the median error is the most that a row's mean error counts in what is usual."""
+"""A row's mean error counts in the usual level at most as so many times the median error."""
 _NORMAL = 1.4826
 """The standard deviation of a normal variable in units of its median deviation."""
 
 
 def farthest(values: Sequence[Numbers], noises: Sequence[Numbers], assumed: float) -> tuple[int, int] | None:
-    """(side, place) of the device that lies too far from the others of its side; None where all lie near.
+    """Returns (side, place) of the device that lies too far from the others of its side; None if there is none.
 
-    `values` and `noises` by side, arrays of one length for each side: how far each has moved, and the variance of that
-    by noise alone. `assumed`: the standard deviation between devices that counts at least.
+    `values` and `noises` by side, arrays of one length for each side: how much each has moved, and the variance of that
+    by noise alone. `assumed`: the smallest standard deviation between devices.
     """
     away = [np.abs(side - np.median(side)) if len(side) >= MIN_DEVICES else np.zeros(len(side)) for side in values]
     known = np.concatenate([each for each in away if len(each) >= MIN_DEVICES] or [np.zeros(0)])
@@ -44,14 +45,16 @@ def farthest(values: Sequence[Numbers], noises: Sequence[Numbers], assumed: floa
 
 
 def bounded(totals: Numbers) -> Numbers:
-    """By row, the part of it that counts in a sum over devices, at most 1: a count far above the median counts less."""
+    """Returns by row the part of it that counts in a sum over devices, at most 1: a count far above the median counts
+    less.
+    """
     there = totals[totals > 0]
     most = MOST_TIMES * float(np.median(there)) if len(there) else np.inf
     return np.asarray(np.minimum(1.0, most / np.maximum(totals, 1e-12)))
 
 
 def bounded_errors(totals: Numbers, values: Numbers) -> Numbers:
-    """By row, a sum of errors in which no mean error lies absurdly far above the median one."""
+    """Returns by row a sum of errors in which no mean error lies absurdly far above the median one."""
     means = values / np.maximum(totals, 1e-12)
     there = means[(totals > 0) & (means > 0)]
     most = LARGEST_RATIO * float(np.median(there)) if len(there) else np.inf

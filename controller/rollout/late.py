@@ -20,16 +20,16 @@ from controller.rollout.verdict import RuleVerdict
 LABEL_METRICS: frozenset[Metric] = frozenset({"accuracy_drop", "error_increase"})
 
 STRETCH_S = 3600.0
-"""Length in seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
+"""Seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
 
 
 def judge_late(
     rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]], classes: Collection[Answer] = ()
 ) -> tuple[RuleVerdict, ...]:
-    """What the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out.
+    """Returns what the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out.
 
-    `classes`: the plain labels that versions of the model answer. Rows with another label say nothing of a version.
-    Empty: nobody knows, and all count.
+    `classes`: the plain labels that versions of the model answer. Rows with another label say nothing about a version.
+    Empty: classes are unknown, and all rows count.
     """
     members = {member.device for member in rollout.members}
     known = ((device, row) for device, row in rows if not classes or _is_of(classes, row))
@@ -41,13 +41,14 @@ def _is_of(classes: Collection[Answer], row: CapturedRow) -> bool:
 
 
 def judge_named(rollout: Rollout, rows: Rows) -> tuple[RuleVerdict, ...]:
-    """What the rules with a name say of all that the rollout's members have sent, also after its end: an application
-    may know its numbers days later."""
+    """Returns what the rules with a name say of all numbers from the rollout's members, also after its end, because an
+    application may send its numbers days later.
+    """
     return _judge_again(rollout, NAMED_METRICS, rows)
 
 
 def _judge_again(rollout: Rollout, metrics: Collection[Metric], rows: Rows) -> tuple[RuleVerdict, ...]:
-    """Verdicts of the rules about these metrics alone, over everything since the rollout began."""
+    """Returns verdicts of only the rules about these metrics, over everything since the rollout began."""
     rules = tuple(replace(rule, judged_s=0.0) for rule in rollout.strategy.rules if rule.metric in metrics)
     if not rules:
         return ()
@@ -67,7 +68,7 @@ def _rows(rollout: Rollout, members: Collection[str], found: Iterable[tuple[str,
 
 
 def _one(value: Answer, label: Answer) -> Sums | None:
-    """One row: right or wrong, and where both are numbers, how far apart; None where the label is missing or none."""
+    """Returns one row: right or wrong, and for two numbers their distance; None if the label is missing or invalid."""
     if settle_label(label, regression=False) in (None, Unusable.LABEL):
         return None
     correct = same_label(value, label)

@@ -1,8 +1,9 @@
-"""Rules with a name: an application's own number, and one class's part of a classifier's answers, as effects by device.
+"""Rules with a name as effects by device: a number that the application measures, or the fraction of one class in a
+classifier's answers.
 
-Decides which columns a rule reads, in which unit its effect is estimated, and how two directions are one rule. A number
-has a unit of its own, so it is divided by what devices without the release report: their mean where a rule is relative,
-else the root of their mean square. Refuses to know sentences and where rows come from.
+Decides which columns a rule reads, the unit in which its effect is estimated, and how two directions are one rule. A
+number has a unit of its own, so it is divided by what devices without the release report: their mean if a rule is
+relative, else the root of their mean square. Refuses to know sentences and where rows come from.
 """
 
 import math
@@ -18,28 +19,28 @@ from controller.rollout.model import NAMED_METRICS, NUMBER_METRICS, Rule
 from controller.rollout.rows import ANSWERS, Flags, Numbers, Rows, class_column, metric_columns, sums_by
 
 OF_A_CLASS = Assumed(levels=0.1, differences=0.02)
-"""Shares of a class lie 10 points apart between devices and move by 2 by themselves."""
+"""Fractions of a class differ by 10 points between devices and move by 2 by themselves."""
 LEVELS = 0.2
-"""Of a number whose spread between devices is not known: their standard deviation, as a part of its size."""
+"""The standard deviation between devices of a number whose spread is unknown, as a fraction of its size."""
 MOVES = 0.2
-"""How far devices move by themselves, as a part of how far they lie apart: 15 to 30 % for the other metrics."""
+"""How much devices move by themselves, as a fraction of how far they are apart: 15 to 30 % for the other metrics."""
 DEVICES_FOR_LEVELS = 5
-"""Devices from which on a fleet's own spread is gone by."""
+"""The number of devices from which on a fleet's own spread is used."""
 _SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How far what a rule asks for has changed."""
+    """How much the number or fraction of a rule has changed."""
 
     effect: Effect
-    """Of a share in the direction in which it moved; else above 0 for the harm that the rule is about."""
+    """For a fraction in the direction in which it moved; otherwise above 0 for the harm in the rule."""
     scale: float
-    """What the effect is multiplied by for the unit of the rule's threshold."""
+    """The factor from the effect to the unit of the rule's threshold."""
     is_up: bool
-    """Whether there is more of it than without the release."""
+    """Whether it is larger than without the release."""
     release: float | None
-    """The mean of the release's numbers, or its share of answers."""
+    """The mean of the release's numbers, or its fraction of answers."""
     beside: float | None
     """The same without the release, since it was first seen."""
 
@@ -54,19 +55,19 @@ class Scaled:
     """The number's own unit in that of the effect."""
 
     def in_unit(self, rule: Rule) -> float:
-        """What an effect is multiplied by for the unit of the rule's threshold."""
+        """Returns the factor from an effect to the unit of the rule's threshold."""
         return self.scale if is_absolute(rule) else 1.0
 
 
 def rows_for(rules: Iterable[Rule]) -> Rows:
-    """Rows that hold what these rules ask for by name, and nothing else by name."""
+    """Returns rows with the names that these rules ask for, and no other names."""
     named = [rule for rule in rules if rule.metric in NAMED_METRICS]
     metrics = dict.fromkeys(rule.name for rule in named if rule.metric in NUMBER_METRICS)
     return Rows(metrics, dict.fromkeys(rule.name for rule in named if rule.metric == "class_share"))
 
 
 def asks_for_answers(rules: Iterable[Rule]) -> bool:
-    """Whether a rule reads a classifier's answers, which lie apart from the sums."""
+    """Whether a rule reads a classifier's answers, which are stored apart from the sums."""
     return any(rule.metric == "class_share" for rule in rules)
 
 
@@ -76,12 +77,12 @@ def is_absolute(rule: Rule) -> bool:
 
 
 def directions(rule: Rule) -> int:
-    """Tests that one rule makes: both ways for a share."""
+    """Returns the number of tests in one rule: two directions for a fraction."""
     return 2 if rule.metric == "class_share" else 1
 
 
 def count_in(rule: Rule, interval: ModelInterval) -> int:
-    """How many numbers or answers one message holds for a rule."""
+    """Returns how many numbers or answers one message holds for a rule."""
     if rule.metric == "class_share":
         return sum(interval.predictions.values())
     one = interval.metrics.get(rule.name)
@@ -94,7 +95,7 @@ def total_of(rule: Rule, found: Compared) -> Numbers:
 
 
 def change_of(rule: Rule, found: Compared) -> Change | None:
-    """What has changed; None without both sides at the same time, or where a relative rule has no mean above 0."""
+    """Returns what has changed; None without both sides at the same time, or if a relative rule has no mean above 0."""
     scaled = sample_of(rule, found)
     effect = effect_of(scaled.sample, scaled.assumed) if scaled is not None else None
     if scaled is None or effect is None:
@@ -110,7 +111,7 @@ def change_of(rule: Rule, found: Compared) -> Change | None:
 
 
 def sample_of(rule: Rule, found: Compared) -> Scaled | None:
-    """What a rule looks at; None where a relative rule has no mean above 0 to be relative to."""
+    """Returns the sample of a rule; None if a relative rule has no mean above 0 to compare with."""
     if rule.metric == "class_share":
         part = found.table.column(class_column(rule.name))
         return Scaled(rows_as_sample(found, total_of(rule, found), part, part, relative=False), OF_A_CLASS, 1.0)
@@ -125,13 +126,13 @@ def sample_of(rule: Rule, found: Compared) -> Scaled | None:
 
 
 def has_no_mean(rule: Rule, found: Compared) -> bool:
-    """Whether a relative rule's numbers without the release have no mean above 0 to be relative to."""
+    """Whether a relative rule's numbers without the release have no mean above 0 to compare with."""
     beside = total_of(rule, found)[~found.table.treated]
     return bool(beside.sum()) and sample_of(rule, found) is None
 
 
 def _scale(rule: Rule, beside: Flags, total: Numbers, value: Numbers, square: Numbers) -> float | None:
-    """What numbers are divided by, from those without the release; None where that is no size to compare with."""
+    """Returns the divisor of numbers, from those without the release; None if it is no usable size."""
     count = float(total[beside].sum())
     if not count:
         return None
@@ -142,14 +143,14 @@ def _scale(rule: Rule, beside: Flags, total: Numbers, value: Numbers, square: Nu
 
 
 def _usual_variance(sample: Sample) -> float:
-    """Variance of one number within a device and a stretch of time, of all rows."""
+    """Returns the variance of one number within a device and an interval, of all rows."""
     own = np.maximum(0.0, sample.square - sample.value**2 / np.maximum(sample.total, 1))
     degrees = float((sample.total - 1).sum())
     return float(own.sum()) / degrees if degrees > 0 else 1.0
 
 
 def _assumed(sample: Sample) -> Assumed:
-    """How far devices lie apart without the release, and from that how far they are taken to move."""
+    """Returns how far devices are apart without the release, and how much they are therefore assumed to move."""
     own = ~sample.treated
     totals, values = (
         sums_by(sample.device[own], each[own], len(sample.first)) for each in (sample.total, sample.value)

@@ -9,13 +9,15 @@ from contract.sequential import VARIATION
 from controller.rollout.rows import Numbers
 
 PRIOR_DEGREES = 10.0
-"""Devices, or numbers, whose assumed spread is mixed into the measured one: with a handful nobody can measure a
+"""Devices, or numbers, whose assumed spread is combined with the measured one: from a few nobody can measure a
 spread."""
 _SMALLEST = 1e-12
 
 
 def hit_noise(total: Numbers, hits: Numbers) -> Numbers:
-    """Variance of ratios of samples, each of one with a hit and a miss more: few samples never look certain."""
+    """Returns the variance of ratios of samples, with one hit and one miss added, so that few samples never look
+    certain.
+    """
     smooth = (hits + 1) / (total + 2)
     return np.asarray(smooth * (1 - smooth) / np.maximum(total, 1))
 

@@ -1,6 +1,7 @@
-"""Where one device stands in a rollout, from what it says itself.
+"""The state of one device in a rollout, from its own reports.
 
-Decides what is success, what is a failure and of which kind, what counts neither way. Refuses to know other devices.
+Decides what is success, what is a failure and of which kind, and what counts neither way. Refuses to know other
+devices.
 """
 
 from typing import Literal
@@ -26,14 +27,14 @@ MemberOutcome = Literal[
     "retired",
 ]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
-refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
-absent: offline before it could begin, or so sick that its stable version fails as much; counts neither way. stopped:
-taken out with its stratum or wave. sent_back: had it or was at it when the rollout was ended; an ending only. retired:
-it has left the fleet; counts neither way."""
+refused the release. silent: it got the offer and never answered. regressed: it had confirmed and runs another version
+now. absent: offline before it could begin, or so sick that its stable version fails as much; counts neither way.
+stopped: taken out with its stratum or wave. sent_back: had or fetched the release when the rollout was ended; an ending
+only. retired: it has left the fleet; counts neither way."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
 DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent"}
-"""Outcomes that stand until the device says otherwise."""
+"""Outcomes that hold until the device reports otherwise."""
 
 RETRYABLE = frozenset(
     {
@@ -50,9 +51,9 @@ RETRYABLE = frozenset(
 
 
 def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> MemberOutcome:
-    """How a member stands at `now`.
+    """Returns the state of a member at `now`.
 
-    Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed.
+    Success: the device reports the rollout's digest as stable; in a shadow wave, that the shadow has passed.
     """
     if fact.retired or member.wave > rollout.wave:
         return "retired" if fact.retired else "waiting"
@@ -75,10 +76,10 @@ def mode_of(rollout: Rollout) -> str:
 
 
 def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
-    """When a device that has failed for a reason that may pass is offered the release again; None for never.
+    """Returns when a device that has failed for a reason that may pass gets the offer again; None for never.
 
-    Twice as long each time, and up to half of that more by the device's own hash: what failed at once (a store that
-    was full, a site's link) is not all tried again at once.
+    Doubled each time, plus up to half of that by the device's own hash: devices that failed at once (a full store, a
+    site's link) do not all retry at once.
     """
     assigned = fact.assigned
     if assigned is None or assigned.release != rollout.release or assigned.attempt >= rollout.strategy.attempts:
@@ -91,9 +92,10 @@ def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
 
 
 def ended_in(fact: DeviceFact) -> UpdateOutcome | None:
-    """How the device's update to this generation or a later one, and to this very artifact, ended; else None.
+    """Returns how the device's update to this generation or a later one, and to exactly this artifact, ended; else
+    None.
 
-    A controller that was restored may give a number anew that the one before it had given to another version.
+    A restored controller may use a number again that it had given to another version before.
     """
     assigned, ended = fact.assigned, fact.state.outcome if fact.state is not None else None
     if ended is None or assigned is None or ended.generation < assigned.generation:
@@ -103,13 +105,13 @@ def ended_in(fact: DeviceFact) -> UpdateOutcome | None:
 
 def _decided(rollout: Rollout, assigned: Assigned, ended: UpdateOutcome) -> MemberOutcome:
     if ended.result == "confirmed":
-        return "regressed"  # it runs something else by now
+        return "regressed"  # it runs another version by now
     if ended.result == "shadowed":
         return "succeeded" if mode_of(rollout) == "shadow" else "pending"
     if ended.code in RETRYABLE and assigned.attempt < rollout.strategy.attempts:
         return "pending"
     if ended.code == Code.DEVICE_SICK:
-        return "absent"  # its stable version fails as much: that says nothing about the release
+        return "absent"  # its stable version fails as much, which says nothing about the release
     return "rejected" if ended.result == "rejected" else "failed"
 
 
@@ -126,7 +128,7 @@ def _undecided(rollout: Rollout, fact: DeviceFact, assigned: Assigned, now: floa
 
 
 def at_now(rollout: Rollout, fact: DeviceFact) -> str:
-    """What a device is at, in its own words where it has said any."""
+    """Returns the phase of a device, in its own words if it has sent any."""
     state = fact.state
     if fact.assigned is None or fact.assigned.rollout != rollout.id:
         return "not offered yet"

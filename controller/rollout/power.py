@@ -1,7 +1,7 @@
-"""What a rule can find with the devices of the first wave, from how much this fleet's own devices differ.
+"""What a rule can find with the devices of the first wave, by how much this fleet's own devices differ.
 
-Decides the smallest harm that is found with a chance of 80 %, in devices and hours, and which rule could never trip.
-Refuses to know where the fleet's past is kept.
+Decides the smallest harm that is found with a probability of 80 %, in devices and hours, and which rule could never
+trip. Refuses to know where the fleet's past is stored.
 """
 
 import math
@@ -21,7 +21,7 @@ from controller.rollout.rows import Numbers, Table
 from controller.rollout.words import devices_of, span
 
 USUAL_ACCURACY = 0.9
-"""Of a fleet whose labels are not known yet."""
+"""The accuracy of a fleet whose labels are not known yet."""
 COUNTED: dict[Metric, str] = {
     "accuracy_drop": "labelled",
     "error_increase": "measured",
@@ -32,12 +32,12 @@ COUNTED: dict[Metric, str] = {
 
 
 class Shown(Struct, frozen=True):
-    """What a fleet has shown of one metric."""
+    """What a fleet's data show about one metric."""
 
     spread: float
-    """Standard deviation between devices of how far each moves by itself, in the unit of the effect."""
+    """Standard deviation between devices of how much each moves by itself, in the unit of the effect."""
     devices: int = 0
-    """Devices that have shown it; 0: it is assumed."""
+    """Devices with data; 0: it is assumed."""
     per_hour: float = 0.0
     """Samples of one device in an hour; 0: not known."""
     noise_of_one: float = USUAL_ACCURACY * (1 - USUAL_ACCURACY)
@@ -45,20 +45,20 @@ class Shown(Struct, frozen=True):
     scale: float = 1.0
     """The unit of the rule's threshold in that of the effect."""
     largest: float | None = None
-    """The largest change that there can be, where the fleet has shown that."""
+    """The largest possible change, if the fleet's data show it."""
     lacks: Literal["", "name", "mean"] = ""
-    """What a rule with a name has not got in this fleet: a device that reports the number or answers the class; a mean
-    above 0 that a change could be relative to."""
+    """What a rule with a name lacks in this fleet: a device that reports the number or answers the class; a mean above
+    0 for a relative change."""
 
 
 def assumed(metric: Metric) -> Shown:
-    """What is taken of a fleet that has shown nothing yet."""
+    """Returns what is assumed about a fleet without data."""
     noise = 0.57 if metric == "error_increase" else 1.1 if metric == "latency_ratio_p95" else Shown(0.0).noise_of_one
     return Shown(ASSUMED[metric].differences, noise_of_one=noise)
 
 
 def shown_of(rule: Rule, past: Compared, soak_s: float) -> Shown:
-    """What the fleet's own past shows of what a rule measures."""
+    """Returns what the fleet's own past shows about the measure of a rule."""
     if rule.metric not in NAMED_METRICS:
         return shown_by(rule.metric, past, soak_s)
     total, scaled = named.total_of(rule, past), named.sample_of(rule, past)
@@ -72,14 +72,16 @@ def shown_of(rule: Rule, past: Compared, soak_s: float) -> Shown:
 
 
 def count_in(rule: Rule, interval: ModelInterval) -> int:
-    """How many samples of what a rule measures one message holds."""
+    """Returns how many samples for a rule one message holds."""
     if rule.metric in NAMED_METRICS:
         return named.count_in(rule, interval)
     return int(getattr(interval, COUNTED[rule.metric]))
 
 
 def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
-    """What the fleet's own past shows: how far its devices moved in the newest `soak_s`, without any release."""
+    """Returns what the fleet's own past shows: how much its devices moved in the newest `soak_s`, without
+    any release.
+    """
     total, sample = past.table.column(COUNTED[metric]), _sample_of(metric, past)
     return _shown(past, soak_s, total, sample, usual=assumed(metric), spreads=ASSUMED[metric])
 
@@ -87,7 +89,7 @@ def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
 def _shown(
     past: Compared, soak_s: float, total: Numbers, sample: Sample | None, *, usual: Shown, spreads: Assumed
 ) -> Shown:
-    """`usual` with what rows with a `total` show in its place."""
+    """Returns `usual`, replaced by the data of rows with a `total`."""
     table = past.table
     hours = (float(table.start.max()) - float(table.start.min())) / 3600.0 if len(table.start) else 0.0
     devices = len(np.unique(table.device[total > 0]))
@@ -106,7 +108,7 @@ def _shown(
 
 
 def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
-    """In a sentence, what a rule finds with `first` devices against `beside` others in `soak_s`."""
+    """Says in a sentence what a rule finds with `first` devices compared with `beside` others in `soak_s`."""
     per_device = shown.per_hour * soak_s / 3600.0
     samples = int(first * per_device)
     if samples < rule.min_samples:
@@ -125,7 +127,7 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown
 
 
 def _too_few(rule: Rule, first: int, samples: int, soak_s: float, *, per_hour: float) -> str:
-    """In a sentence, that too little comes in `soak_s`, and where that is known, when enough will have come."""
+    """Says in a sentence that `soak_s` brings too little data, and when there will be enough, if that is known."""
     words = _words(rule)
     if not per_hour:
         return f"no {words} have come from these devices so far, {rule.min_samples} needed: it cannot say anything"
@@ -138,12 +140,12 @@ def _too_few(rule: Rule, first: int, samples: int, soak_s: float, *, per_hour: f
 
 
 def judged_for_s(rule: Rule, soak_s: float) -> float:
-    """For how long a rule collects: the wave's time, or its own `judged_s` where that is shorter."""
+    """Returns for how long a rule collects data: the wave's time, or its own `judged_s` if that is shorter."""
     return min(soak_s, rule.judged_s) if rule.judged_s else soak_s
 
 
 def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
-    """Why not even the worst release could trip a rule, in devices and hours; empty where one could."""
+    """Says why not even the worst release could trip a rule, in devices and hours; empty if one could."""
     falls = rule.metric == "metric_decrease" and rule.change == "relative"
     worst = 1.0 if falls else {"accuracy_drop": 1.0, "agreement": 1.0}.get(rule.metric, shown.largest)
     if worst is None:
@@ -160,7 +162,7 @@ def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, sh
 
 
 def smallest_found(rule: Rule, first: int, beside: int, samples: int, *, shown: Shown, tests: int = 1) -> float:
-    """The smallest harm that is found with a chance of 80 %, in the unit of the effect."""
+    """Returns the smallest harm that is found with a probability of 80 %, in the unit of the effect."""
     noise = shown.noise_of_one * first / max(samples, 1)
     others = 1.0 / beside if beside and rule.metric != "agreement" else 0.0
     variance = (shown.spread**2 + noise) * (1.0 / max(first, 1) + others)
@@ -182,7 +184,7 @@ def _sample_of(metric: Metric, past: Compared) -> Sample | None:
 
 
 def past_of(table: Table, kinds: dict[str, str]) -> Compared:
-    """A fleet's past as if no device had had the release."""
+    """Returns a fleet's past as if no device had had the release."""
     names = evidence.names_of(sorted(set(kinds.values())))
     stratum = np.array([names.get(kinds.get(name, ""), -1) for name in table.names], dtype=np.int64)
     known = stratum[table.device] >= 0 if len(stratum) else np.zeros(0, dtype=bool)

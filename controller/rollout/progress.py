@@ -1,7 +1,7 @@
-"""How far a rollout is: each wave by kind of device and outcome, what it has been exposed to, and the time left.
+"""The progress of a rollout: each wave by stratum and outcome, its use so far, and the time left.
 
-Decides what is counted into the time left: offers at their pace, the devices' own trial, soaks, maintenance hours, and
-devices that are not there. Refuses to know where facts come from and how they are shown.
+Decides what is included in the time left: offers at their pace, the devices' own trial, soaks, maintenance hours, and
+devices that are offline. Refuses to know where facts come from and how they are shown.
 """
 
 from collections import Counter
@@ -23,33 +23,33 @@ WaveState = Literal["done", "now", "waiting"]
 
 
 class WaveProgress(Message, frozen=True):
-    """How one wave stands."""
+    """The state of one wave."""
 
     wave: int
     """From 0 on; people count from 1."""
     mode: str
     percent: float | None
-    """Of each kind of device, with the waves before; None where it is given otherwise."""
+    """Of each stratum, with the waves before; None if it is given otherwise."""
     state: WaveState
     devices: int
     counts: dict[str, int]
     """Members by outcome."""
     strata: dict[str, dict[str, int]]
-    """The same by kind of device."""
+    """The same by stratum."""
     soak_s: float
     hold: bool
-    """Whether it ends only when somebody promotes it."""
+    """Whether it ends only when an operator promotes it."""
     left_s: float
-    """The seconds that it takes at least from now on; 0 once it is done."""
+    """The smallest number of seconds that it still takes; 0 once it is done."""
 
 
 class Left(msgspec.Struct, frozen=True):
-    """How long a rollout takes from now on."""
+    """How much longer a rollout takes."""
 
     seconds: float
-    """At the least."""
+    """The smallest possible number."""
     words: str
-    """A sentence: what it is made of, and what may make it longer. Empty for a rollout that has ended."""
+    """A sentence: the parts of the time, and what may make it longer. Empty for a rollout that has ended."""
 
 
 def waves_of(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], now: float) -> tuple[WaveProgress, ...]:
@@ -80,7 +80,7 @@ def _wave(rollout: Rollout, number: int, strata: Mapping[str, Counter[str]], now
 
 
 def wave_left_s(rollout: Rollout, number: int, counts: Mapping[str, int], now: float) -> float:
-    """The seconds that a wave takes at least from `now` on. `counts`: its members by outcome."""
+    """Returns the smallest number of seconds that a wave takes from `now` on. `counts`: its members by outcome."""
     strategy = rollout.strategy
     soak_s, trial_s = strategy.waves[number].soak_s, float(strategy.trial.soak_s)
     if number > rollout.wave or rollout.status == "proposed":
@@ -102,9 +102,9 @@ def offering_s(rollout: Rollout, number: int) -> float:
 
 
 def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, *, absent: int, undecided: int) -> Left:
-    """The time left. `absent`: devices that have not decided and are not online. `undecided`: rules that hold it up.
-    `clock`: date and time in UTC, by
-    which maintenance hours are reckoned for all devices."""
+    """Returns the time left. `absent`: devices that have not decided and are not online. `undecided`: rules that delay
+    it. `clock`: date and time in UTC, by which maintenance hours are computed for all devices.
+    """
     if rollout.status not in JUDGED and rollout.status != "proposed":
         return Left(0.0, "")
     opens_s = wait_s(rollout.strategy.trial.maintenance, clock)
@@ -120,7 +120,7 @@ def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, 
 
 
 def _longer(rollout: Rollout, absent: int, undecided: int) -> str:
-    """What may make it longer, in words."""
+    """Says what may make it longer."""
     may: list[str] = []
     if rollout.status == "proposed":
         may.append("it starts only once somebody approves it")

@@ -1,7 +1,7 @@
-"""The end of a wave by an operator's word: whether it can end now, and if not, why not.
+"""The end of a wave by an operator's order: whether it can end now, and if not, why not.
 
-Decides that devices which have not decided hold up no wave but the last one: there nothing would judge them afterwards.
-Refuses to know the operator.
+Decides that undecided devices delay no wave but the last one, because nothing would judge them afterwards. Refuses to
+know the operator.
 """
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from controller.rollout.words import devices_have, devices_of
 
 
 def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
-    """What a wave that an operator wants to end waits for, in words; empty if it can end."""
+    """Says what a wave that an operator wants to end waits for; empty if it can end."""
     if rollout.wave < rollout.final_wave:
         missing = waits_for_proof(rollout, facts)
         return (
@@ -41,9 +41,9 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
 
 
 def why_not_unseen(rollout: Rollout, facts: Facts, now: float) -> str:
-    """Why a wave is not ended for somebody who does not say which one they mean; empty if it may be.
+    """Says why a wave is not ended for somebody who does not name it; empty if it may be.
 
-    A wave of which no device has decided has just begun: whoever promotes twice, or late, means the one before.
+    A wave without any decided device has just begun: somebody who promotes twice, or late, means the one before.
     """
     words = {
         outcome_of(rollout, member, facts[member.device], now)
@@ -57,5 +57,5 @@ def why_not_unseen(rollout: Rollout, facts: Facts, now: float) -> str:
 
 
 def promoted(rollout: Rollout, now: float) -> Rollout:
-    """The rollout with its wave ended: neither its soak nor a rule that cannot say yet holds it up."""
+    """Returns the rollout with its wave ended: neither its soak nor an inconclusive rule delays it."""
     return replace(after_wave(rollout, now), promoted=rollout.wave)

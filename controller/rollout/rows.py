@@ -1,7 +1,7 @@
-"""What devices measured about one rollout, a row for each device, side and stretch of time.
+"""What devices measured in one rollout, a row for each device, side and interval.
 
-Decides how counts are added up, and that older rows are merged by the hour. Rows of a device can be taken out again:
-what is left equals rows of a fleet that never had it. Refuses to know what follows from counts.
+Decides how counts are summed, and that older rows are merged by the hour. Rows of a device can be removed: the rest
+equals rows of a fleet that never had it. Refuses to know what follows from counts.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -33,7 +33,7 @@ RECENT_S = 2 * HOUR_S
 """Rows younger than this keep their minute, older ones are merged by the hour: a day of 1,000 devices is 150,000
 rows."""
 MAX_ROWS = 2_000_000
-"""Rows of one rollout in memory, 600 MB; beyond it the oldest half of the hours is let go."""
+"""Rows of one rollout in memory, 600 MB; beyond it the older half of the hours is dropped."""
 _FIRST_ROWS = 64
 
 Numbers = NDArray[np.float64]
@@ -50,13 +50,13 @@ class Table:
     device: Places
     """Shape (n,): the device's number."""
     start: Numbers
-    """Shape (n,): when the stretch of time began, in seconds since 1970."""
+    """Shape (n,): when the interval began, in seconds since 1970."""
     treated: Flags
-    """Shape (n,): whether the release answered, or whatever else ran there."""
+    """Shape (n,): True if the release answered, False for any other version."""
     counts: Numbers
     """Shape (n, len(columns))."""
     row: Places
-    """Shape (n,): where a row's histogram lies in `latency`."""
+    """Shape (n,): the row of `latency` with its histogram."""
     latency: Numbers
     """Shape (N, LATENCY_BUCKETS), N >= n: inferences by their time for one row."""
     columns: tuple[str, ...] = COUNTS
@@ -67,7 +67,7 @@ class Table:
         return self.counts[:, self.columns.index(name)]
 
     def where(self, wanted: Flags) -> "Table":
-        """The rows that are wanted; devices keep their numbers."""
+        """Returns the selected rows; devices keep their numbers."""
         return replace(
             self,
             device=self.device[wanted],
@@ -78,7 +78,7 @@ class Table:
         )
 
     def histograms(self, wanted: Flags) -> Numbers:
-        """The wanted rows' inferences by their time, by device; shape (D, LATENCY_BUCKETS)."""
+        """Returns the selected rows' inferences by their time, by device; shape (D, LATENCY_BUCKETS)."""
         found = np.zeros((len(self.names), LATENCY_BUCKETS))
         device = self.device[wanted]
         if len(device):
@@ -89,16 +89,16 @@ class Table:
         return found
 
     def of_devices(self, is_wanted: Callable[[str], bool]) -> Flags:
-        """Shape (n,): whether a row's device is wanted."""
+        """Returns whether a row's device is selected; shape (n,)."""
         chosen = np.array([is_wanted(name) for name in self.names], dtype=bool)
         return chosen[self.device] if len(chosen) else np.zeros(0, dtype=bool)
 
 
 class Rows:
-    """Rows that grow. `table` is a view of them; what is added later may change it.
+    """Rows that grow. `table` is a view of them; later rows may change it.
 
-    `metrics`, `classes`: numbers of applications and answers of a classifier that are counted by name; of others
-    nothing is kept.
+    `metrics`, `classes`: numbers of applications and answers of a classifier that are counted by name; others are not
+    stored.
     """
 
     def __init__(self, metrics: Collection[str] = (), classes: Collection[str] = ()) -> None:
@@ -113,7 +113,7 @@ class Rows:
         self._merge_at = 0.0
 
     def __eq__(self, other: object) -> bool:
-        """Whether both hold the same counts, in whatever order they came."""
+        """Whether both hold the same counts, in any order."""
         return isinstance(other, Rows) and self._content() == other._content()
 
     __hash__ = None  # type: ignore[assignment]
@@ -122,7 +122,7 @@ class Rows:
         return self._used
 
     def add(self, device: str, at: float, sums: Sums | ModelInterval, *, treated: bool) -> None:
-        """Adds what a device measured in the stretch of time that holds `at` (seconds since 1970)."""
+        """Adds what a device measured in the interval that contains `at` (seconds since 1970)."""
         self.add_row(device, at // BUCKET_S * BUCKET_S, sums, treated=treated)
 
     def add_row(self, device: str, start: float, sums: Sums | ModelInterval, *, treated: bool) -> None:
@@ -165,18 +165,18 @@ class Rows:
         )
 
     def drop(self, devices: Collection[str]) -> None:
-        """Takes out all that these devices have measured."""
+        """Removes everything that these devices have measured."""
         table = self.table()
         self._take(table.where(~table.of_devices(lambda name: name in devices)))
 
     def tend(self, now: float, marks: Collection[float] = ()) -> None:
-        """Merges what has become old, once an hour; as `merge_hours`."""
+        """Merges old rows, once an hour; as `merge_hours`."""
         if now >= self._merge_at:
             self._merge_at = (now // HOUR_S + 1) * HOUR_S
             self.merge_hours(now, marks)
 
     def merge_hours(self, now: float, marks: Collection[float] = ()) -> None:
-        """Merges minutes by the hour that are older than `RECENT_S`. No row then reaches across one of the `marks`."""
+        """Merges minutes that are older than `RECENT_S` by the hour. No row then spans one of the `marks`."""
         table = self.table()
         hours = np.floor(table.start / HOUR_S) * HOUR_S
         for mark in sorted(marks):
@@ -241,7 +241,7 @@ def sums_by(place: Places, values: Numbers, length: int) -> Numbers:
 
 
 def _merged(table: Table) -> Table:
-    """Rows of the same device, side and start added up, in the order of their keys."""
+    """Returns rows of the same device, side and start summed, in the order of their keys."""
     if not len(table.start):
         return table
     keys = np.stack([table.device.astype(np.float64), table.start, table.treated.astype(np.float64)], axis=1)

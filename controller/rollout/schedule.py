@@ -1,7 +1,7 @@
-"""When a rollout may offer its release: from a moment, until a moment, and in hours of the week, all in UTC.
+"""When a rollout may offer its release: from a time, until a time, and in hours of the week, all in UTC.
 
-Decides whether offers may be made now and when they may be next. What devices have begun goes on by itself. Refuses to
-know a device's own maintenance hours: devices keep those.
+Decides whether offers may be made now and when they may be next. Updates that have begun continue. Refuses to know a
+device's own maintenance hours, which devices keep themselves.
 """
 
 from datetime import UTC, datetime
@@ -12,16 +12,16 @@ from contract.wire import Message
 from controller.rollout.words import span
 
 MAX_HOURS = 14
-"""Stretches of hours in one schedule: two for each day of the week."""
+"""The most entries of hours in one schedule: two for each day of the week."""
 
 
 class Schedule(Message, frozen=True):
-    """When offers may be made. What is left out limits nothing."""
+    """When offers may be made. An omitted field limits nothing."""
 
     not_before: float = 0.0
     """Seconds since 1970."""
     not_after: float = 0.0
-    """Seconds since 1970; from then on nobody new is offered anything. 0: no end."""
+    """Seconds since 1970; from then on no further device gets an offer. 0: no end."""
     hours: tuple[str, ...] = ()
     """Hours in UTC in which offers are made: `mon-fri 08:00-16:00`."""
 
@@ -30,7 +30,7 @@ ALWAYS = Schedule()
 
 
 def check_schedule(schedule: Schedule, now: float) -> None:
-    """BadInput `strategy_invalid` for hours that make no sense, or an end that comes before its begin or has passed."""
+    """Raises BadInput `strategy_invalid` for invalid hours, or an end that comes before its beginning or has passed."""
     if len(schedule.hours) > MAX_HOURS:
         raise _wrong(f"{len(schedule.hours)} stretches of hours, at most {MAX_HOURS}")
     for hours in schedule.hours:

@@ -7,7 +7,7 @@ _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def span(seconds: float) -> str:
-    """A stretch of time in the unit that fits: `30 s`, `12 min`, `1.5 h`, `3 d`."""
+    """Returns a duration in a suitable unit: `30 s`, `12 min`, `1.5 h`, `3 d`."""
     for unit, length_s in _UNITS:
         if seconds >= 1.5 * length_s:
             return f"{seconds / length_s:.2g} {unit}" if seconds < 10 * length_s else f"{seconds / length_s:.0f} {unit}"
@@ -20,5 +20,5 @@ def devices_of(count: int) -> str:
 
 
 def devices_have(count: int) -> str:
-    """A number of devices with `has` or `have` behind it."""
+    """Returns a number of devices followed by `has` or `have`."""
     return f"{devices_of(count)} {'has' if count == 1 else 'have'}"

@@ -1,1 +1,1 @@
-"""People who sign in with an OpenID provider: what is asked of it, and what its answers are worth."""
+"""Sign-in of people with an OpenID provider: its requests, and the checks of its answers."""

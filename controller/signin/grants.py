@@ -1,7 +1,7 @@
-"""What a person whom a provider vouches for may do here, and under which name the audit knows them. Pure.
+"""What a person whom a provider has identified may do here, and their name in the audit. Pure.
 
-Decides that the first grant that fits counts, so that the scope of one never goes with the roles of another. Refuses to
-know whether claims are true: `signin.id_token` does.
+Decides that the first grant that fits counts, so that the scope of one never combines with the roles of another.
+Refuses to know whether claims are true: `signin.id_token` does.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from controller.config import OidcGrant
 
 MAX_NAME_CHARS = 63
 MARK_CHARS = 8
-"""Of the digest that tells two people apart whose names had to be rewritten."""
+"""Characters of the digest that distinguishes two people whose names were rewritten."""
 
 
 def grant_of(grants: Iterable[OidcGrant], claims: Mapping[str, Any]) -> OidcGrant:
-    """The first grant whose claim has its value. BadInput `sign_in_refused` where none fits."""
+    """Returns the first grant whose claim has its value. BadInput `sign_in_refused` if none fits."""
     for grant in grants:
         said = _found(claims, grant.claim)
         values = said if isinstance(said, list) else [said]
@@ -31,7 +31,7 @@ def grant_of(grants: Iterable[OidcGrant], claims: Mapping[str, Any]) -> OidcGran
 
 
 def name_of(claims: Mapping[str, Any], claim: str) -> str:
-    """The name of a person, as tokens have them: the claim's text if it is such a name already.
+    """Returns the name of a person, in the form of token names: the claim's text if it is such a name already.
 
     Other texts are rewritten, and end with a digest of the provider's own id, so that no two people become one.
     BadInput `sign_in_refused` without the claim.
@@ -47,7 +47,7 @@ def name_of(claims: Mapping[str, Any], claim: str) -> str:
 
 
 def _found(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its name, or by names with dots between where claims lie in others, as `realm_access.roles`."""
+    """Returns a claim by its name, or by names with dots if claims lie inside others, as `realm_access.roles`."""
     if path in claims:
         return claims[path]
     inner: Any = claims

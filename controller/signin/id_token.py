@@ -1,7 +1,7 @@
 """Verification of an ID token, by OpenID Connect Core 1.0, section 3.1.3.7. Pure: keys and time are handed in.
 
-Decides which algorithms count: signatures by a provider's public key alone, so that neither `none` nor a MAC with a
-public key as its secret does. Refuses to know where tokens and keys come from.
+Decides which algorithms count: only signatures by a provider's public key, so that neither `none` nor a MAC with a
+public key as its secret is accepted. Refuses to know where tokens and keys come from.
 """
 
 import hmac
@@ -13,17 +13,17 @@ from contract.errors import BadInput, Code
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
 LEEWAY_S = 60
-"""Between the clocks of provider and controller."""
+"""Seconds by which the clocks of provider and controller may differ."""
 MAX_AGE_S = 600
-"""Of a token that comes: it was made for this sign-in, a moment ago."""
+"""The largest age of a token in seconds: it was made for this sign-in, a moment ago."""
 MAX_TOKEN_CHARS = 32_768
-"""Groups of a person of a large company fill some kB."""
+"""The longest token: the groups of a person in a large company fill some kB."""
 MAX_KEYS = 50
-"""Of a provider: two are usual, and each costs a try where a token names none."""
+"""The most keys of a provider: two are usual, and each costs an attempt if a token names none."""
 
 
 class UnknownKeyError(Exception):
-    """No key of those that are known is the one that the token names: the provider may have changed its keys."""
+    """The token names a key that is not known: the provider may have changed its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Expected:
 
 
 def checked(token: str, keys: Sequence[Mapping[str, Any]], expected: Expected, now: float) -> dict[str, Any]:
-    """The claims of a token that is signed by one of `keys` (JWKs) and made for this sign-in; `now` in seconds since
-    1970.
+    """Returns the claims of a token that is signed by one of `keys` (JWKs) and made for this sign-in; `now` in seconds
+    since 1970.
 
-    BadInput `sign_in_refused` for any other; UnknownKeyError where it names a key that is not among them.
+    BadInput `sign_in_refused` for any other; UnknownKeyError if it names an unknown key.
     """
     claims = _signed(token, keys)
     _check_audience(claims, expected)
@@ -53,7 +53,7 @@ def checked(token: str, keys: Sequence[Mapping[str, Any]], expected: Expected, n
 
 
 def refused(words: str) -> BadInput:
-    """What is wrong with a provider's answer."""
+    """Returns the error for a wrong answer of a provider."""
     return BadInput(Code.SIGN_IN_REFUSED, f"the provider's ID token does not hold: {words}")
 
 
@@ -78,7 +78,7 @@ def _signed(token: str, keys: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         try:
             return dict(jwt.decode(token, import_key(dict(key)), algorithms=list(ALGORITHMS)).claims)
         except (JoseError, ValueError, TypeError, UnicodeError):
-            continue  # of another kind, or of another token
+            continue  # a key of another kind, or for another token
     raise refused("no key of the provider has signed it")
 
 

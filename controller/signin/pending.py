@@ -1,7 +1,7 @@
-"""Sign-ins under way: what this controller has asked a provider, and which browser asked.
+"""Sign-ins in progress: what this controller has asked a provider, and which browser asked.
 
-Decides that a state counts once, for ten minutes, and in the browser that began. Time and randomness are handed in.
-Refuses to know HTTP and providers.
+Decides that a state counts once, for ten minutes, and only in the browser that began. Time and randomness are handed
+in. Refuses to know HTTP and providers.
 """
 
 import base64
@@ -14,40 +14,40 @@ from dataclasses import dataclass
 from contract.errors import BadInput, Code
 
 PENDING_S = 600.0
-"""For a person who has to find their second factor first."""
+"""Seconds of a sign-in: enough for a person who has to find their second factor first."""
 MAX_PENDING = 1_000
-"""Beyond it the oldest is forgotten, and that person begins again."""
+"""The most sign-ins in progress. Beyond it the oldest is dropped, and that person begins again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """One sign-in under way. None of it leaves this controller but `state`, `nonce` and the verifier's digest."""
+    """One sign-in in progress. Only `state`, `nonce` and the verifier's digest leave this controller."""
 
     state: str
     nonce: str
     verifier: str
     browser: str
-    """What a cookie of the browser that began says."""
+    """The value of a cookie of the browser that began."""
     back_to: str
     """The address of the page to show afterwards."""
     until: float
 
     @property
     def challenge(self) -> str:
-        """The verifier's digest, by RFC 7636 (S256)."""
+        """Returns the verifier's digest, by RFC 7636 (S256)."""
         digest = hashlib.sha256(self.verifier.encode()).digest()
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class Pending:
-    """All sign-ins under way. `draw` gives a new text that nobody can guess."""
+    """All sign-ins in progress. `draw` returns a new text that nobody can guess."""
 
     def __init__(self, draw: Callable[[], str]) -> None:
         self._draw = draw
         self._begun: OrderedDict[str, Begun] = OrderedDict()
 
     def begin(self, back_to: str, now: float) -> Begun:
-        """Keeps a new sign-in."""
+        """Begins a sign-in and keeps it."""
         state, nonce, verifier, browser = (self._draw() for _ in range(4))
         made = Begun(state, nonce, verifier, browser, back_to, now + PENDING_S)
         self._begun[made.state] = made
@@ -56,8 +56,9 @@ class Pending:
         return made
 
     def end(self, state: str, browser: str, now: float) -> Begun:
-        """Takes the sign-in with this state out. BadInput `sign_in_refused` for one that is not, no longer, or not in
-        this browser under way."""
+        """Removes and returns the sign-in with this state. BadInput `sign_in_refused` if it is unknown, too old, or of
+        another browser.
+        """
         begun = self._begun.pop(state, None)
         if begun is None:
             raise BadInput(Code.SIGN_IN_REFUSED, "this state is of no sign-in under way here, or was used before")

@@ -1,7 +1,7 @@
 """One OpenID provider: its discovery document, its keys, and the exchange of a code for an ID token.
 
-Decides how long its answers are kept, and that nothing is sent but over TLS or to this machine. Refuses to know what a
-token is worth (`signin.id_token`) and what its holder may do (`signin.grants`).
+Decides how long its answers are kept, and that requests go only over TLS or to this machine. Refuses to know whether a
+token is valid (`signin.id_token`) and what its holder may do (`signin.grants`).
 """
 
 import base64
@@ -20,15 +20,15 @@ from controller.signin.pending import Begun
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 512 * 1024
 KEPT_S = 3600.0
-"""For which discovery and keys are not asked again."""
+"""Seconds for which discovery and keys are not requested again."""
 ASKED_AGAIN_S = 60.0
-"""Between two looks for a key that is not known: tokens with made-up names of keys cost the provider no more."""
+"""Seconds between two requests for an unknown key, so that tokens with invented key names cost the provider no more."""
 _NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class Provider:
-    """The provider of the configuration. `clock` gives seconds since 1970."""
+    """The provider of the configuration. `clock` returns seconds since 1970."""
 
     def __init__(self, config: OidcConfig, secret: str, clock: Callable[[], float]) -> None:
         self._config = config
@@ -39,9 +39,10 @@ class Provider:
         self._asked_at = self._keys_at = float("-inf")
 
     async def address(self, begun: Begun, back: str) -> str:
-        """Where to send a browser that begins to sign in. `back` is where the provider sends it to afterwards.
+        """Returns the address to which a browser that begins to sign in is sent. `back` is the address to which the
+        provider sends it afterwards.
 
-        WorldError `provider_unreachable`; BadInput `sign_in_refused` for a provider that is not the one of the file.
+        WorldError `provider_unreachable`; BadInput `sign_in_refused` if the provider is not the configured one.
         """
         document = await self._discovered()
         asked = {
@@ -58,7 +59,7 @@ class Provider:
         return f"{document['authorization_endpoint']}{joint}{urlencode(asked)}"
 
     async def claims(self, code: str, begun: Begun, back: str) -> dict[str, Any]:
-        """What the provider says of the person for whom it has made `code`. Errors as `address`."""
+        """Returns the claims about the person for whom the provider has made `code`. Errors as in `address`."""
         token = await self._exchanged(code, begun, back)
         expected = Expected(self._config.issuer, self._config.client_id, begun.nonce)
         try:
@@ -71,7 +72,7 @@ class Provider:
             raise refused("no key of the provider has the name that it gives") from None
 
     def check_issuer(self, said: str | None) -> None:
-        """BadInput `sign_in_refused` for an answer that names another issuer (RFC 9207)."""
+        """Raises BadInput `sign_in_refused` for an answer that names another issuer (RFC 9207)."""
         if said is not None and said != self._config.issuer:
             raise BadInput(Code.SIGN_IN_REFUSED, f"the answer is of another issuer: {said[:100]!r}")
 
@@ -119,7 +120,9 @@ class Provider:
         return self._keys
 
     async def _ask(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        """(status, JSON object) of an answer. Redirects are not followed: a secret would go with them."""
+        """Returns (status, JSON object) of an answer. Redirects are not followed, because a secret would
+        be sent along.
+        """
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
@@ -136,7 +139,7 @@ class Provider:
 
 
 def check_address(url: str, what: str) -> None:
-    """BadInput `config_invalid` for an address that is neither https nor on this machine."""
+    """Raises BadInput `config_invalid` for an address that is neither https nor on this machine."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _HERE):
         raise BadInput(

@@ -1,1 +1,1 @@
-"""Counts of what devices measured, on disk: kept before anybody judges by them, rolled up as they age."""
+"""Counts of what devices measured, on disk: stored before anything is judged by them, merged as they age."""

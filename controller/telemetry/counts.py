@@ -1,4 +1,4 @@
-"""One row of the store: what one device measured of one version in one interval, as few bytes.
+"""One row of the store: what one device measured of one version in one interval, in few bytes.
 
 Decides the bytes. Refuses to know files.
 """
@@ -15,14 +15,14 @@ _fields = attrgetter(*Sums.__struct_fields__)
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What one telemetry message says of one version."""
+    """What one telemetry message reports about one version."""
 
     device: str
     boot: int
     seq: int
     at: float
-    """When it was measured, as far as the controller can tell: when it came, less the age of late labels. In seconds
-    since 1970."""
+    """When it was measured, as far as the controller can tell: the time of arrival minus the age of late labels. In
+    seconds since 1970."""
     interval: ModelInterval
 
     @property
@@ -32,19 +32,19 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 def encoded(sums: Sums | ModelInterval) -> bytes:
-    """The counts as bytes, for `decoded`."""
+    """Returns the counts as bytes, for `decoded`."""
     return msgspec.msgpack.encode(_fields(sums))
 
 
 def decoded(counts: bytes) -> Sums:
-    """The counts in a row. Fields that a later version has added are left out, and missing ones are 0."""
+    """Returns the counts in a row. Fields of a later version are left out, and missing ones are 0."""
     values = msgspec.msgpack.decode(counts)
     known = zip(Sums.__struct_fields__, values, strict=False)
     return msgspec.convert(dict(known), Sums)
 
 
 def added(rows: Iterable[bytes]) -> bytes:
-    """The sum of rows. Of a single one its own bytes."""
+    """Returns the sum of rows; for a single row its own bytes."""
     first, *others = rows
     if not others:
         return first

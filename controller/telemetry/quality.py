@@ -1,7 +1,7 @@
-"""How good each version of a model was over time, with an interval that takes the device as the unit.
+"""The quality of each version of a model over time, with an interval that treats the device as the unit.
 
 Decides the interval: devices' own means, their spread beyond noise, and Student's t. Refuses to know where telemetry is
-kept, and what is good enough.
+stored, and which quality is enough.
 """
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from controller.rollout.facts import Sums, total
 from controller.rollout.noise import hit_noise
 
 CHANCE = 0.05
-"""How often an interval misses the level that it is about, at most: one of twenty."""
+"""The probability that an interval misses its level: at most one in twenty."""
 ACCURACIES = Assumed(levels=0.05, differences=0.05)
-"""Accuracies of a fleet's devices lie 5 points apart, until they have shown otherwise."""
+"""Accuracies of a fleet's devices differ by 5 points, unless data show otherwise."""
 
 
 class QualityPoint(Message, frozen=True):
-    """How good one version was in one stretch of time."""
+    """The quality of one version in one interval of time."""
 
     start: float
     """Seconds since 1970."""
@@ -42,7 +42,7 @@ class QualityPoint(Message, frozen=True):
 
 
 def quality(past: Iterable[tuple[str, int, float, Sums]], span_s: float) -> list[QualityPoint]:
-    """Points by time and release, oldest first. `past` is (device, release, start, sums)."""
+    """Returns points by time and release, oldest first. `past` is (device, release, start, sums)."""
     cells: dict[tuple[float, int], dict[str, list[Sums]]] = {}
     for device, release, start, sums in past:
         cells.setdefault((start // span_s * span_s, release), {}).setdefault(device, []).append(sums)
@@ -68,7 +68,7 @@ def _point(key: tuple[float, int], span_s: float, sums: list[Sums]) -> QualityPo
 
 
 def _level_of(sums: list[Sums]) -> tuple[str, Effect | None]:
-    """(metric, the mean over devices); of numbers where any are measured, else of classes."""
+    """Returns (metric, the mean over devices); of numbers if any are measured, else of classes."""
     measured = [each for each in sums if each.measured]
     if measured:
         return "mean_absolute_error", _of_errors(measured)

@@ -1,6 +1,6 @@
-"""Rows of telemetry as people ask for them: by hour or day, of the fleet, of kinds of devices, or of each device.
+"""Rows of telemetry as people ask for them: by hour or day, of the fleet, of strata, or of each device.
 
-Decides which rows are added up. Refuses to know where they are kept.
+Decides which rows are summed. Refuses to know where they are stored.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,18 +14,18 @@ Every = Literal["minute", "ten_minutes", "hour", "day"]
 By = Literal["fleet", "stratum", "device"]
 SPANS_S: dict[Every, float] = {"minute": 60.0, "ten_minutes": 600.0, "hour": 3600.0, "day": 86_400.0}
 MAX_ROWS = 10_000
-"""Rows of one answer: 2 MB."""
+"""The most rows of one answer: 2 MB."""
 
 
 class TelemetryRow(Message, frozen=True):
-    """What one release did in one stretch of time."""
+    """The counts of one release in one interval of time."""
 
     start: float
     """Seconds since 1970."""
     span_s: float
     release: int
     of: str
-    """The device or the kind of devices; empty: the fleet."""
+    """The device or the stratum; empty: the fleet."""
     devices: int
     inferences: int
     errors: int
@@ -41,7 +41,9 @@ class TelemetryRow(Message, frozen=True):
 def rows_by(
     past: Iterable[tuple[str, int, float, Sums]], every: Every, named: Callable[[str], str | None]
 ) -> list[TelemetryRow]:
-    """Rows by time, release and what `named` calls a device; of devices that it calls None nothing. Oldest first."""
+    """Returns rows by time, release and the text that `named` gives a device; devices with None are left out. Oldest
+    first.
+    """
     span_s = SPANS_S[every]
     sums: dict[tuple[float, int, str], Sums] = {}
     seen: dict[tuple[float, int, str], set[str]] = {}

@@ -1,6 +1,6 @@
-"""Shapes in the store: one row as few bytes, and the rows of a model read beside whoever writes.
+"""Shapes in the store: one row in few bytes, and reading the rows of a model while others write.
 
-Decides the bytes, and how many devices are read. Refuses to know what shapes say.
+Decides the bytes, and how many devices are read. Refuses to know what shapes mean.
 """
 
 import sqlite3
@@ -19,17 +19,17 @@ _decode = msgspec.msgpack.Decoder(Shape).decode
 
 
 def encoded_shape(shape: Shape) -> bytes:
-    """The counts as bytes, for `decoded_shape`."""
+    """Returns the counts as bytes, for `decoded_shape`."""
     return msgspec.msgpack.encode(shape)
 
 
 def decoded_shape(counts: bytes) -> Shape:
-    """The counts in a row; what an earlier version did not count is empty."""
+    """Returns the counts in a row; what an earlier version did not count is empty."""
     return _decode(counts)
 
 
 def added_shapes(rows: Iterable[bytes]) -> bytes:
-    """The sum of rows. Of a single one its own bytes."""
+    """Returns the sum of rows; for a single row its own bytes."""
     first, *others = rows
     if not others:
         return first
@@ -40,10 +40,10 @@ def added_shapes(rows: Iterable[bytes]) -> bytes:
 
 
 def read_shapes(path: Path, model: str, since: float, newest: float, most_devices: int) -> tuple[list[Row], int]:
-    """(rows of a model from `since` on, how many devices have rows after `newest`), by a connection of its own.
+    """Returns (rows of a model from `since` on, how many devices have rows after `newest`), by a connection of its own.
 
-    Of more devices than `most_devices` as many are read, chosen by a stable hash of their names: shapes of a fleet are
-    alike, and a thread reads 100,000 rows in a second.
+    Of more devices than `most_devices` only so many are read, chosen by a stable hash of their names: shapes of a fleet
+    are alike, and a thread reads 100,000 rows in a second.
     """
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:

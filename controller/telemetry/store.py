@@ -1,8 +1,8 @@
 """The telemetry of a fleet in one SQLite file: a row of sums and a row of shapes for each device, version and interval.
 
-Decides that a row is there once, whatever comes twice, and how rows age: minutes become hours after two hours, hours
-become days after five weeks, days go after a year. Rows of a device can be taken out again, and what is left equals
-that of a fleet which never had it. Refuses to know what rows say about a release.
+Decides that a repeated row is stored once, and how rows age: minutes become hours after two hours, hours become days
+after five weeks, days are deleted after a year. Rows of a device can be removed; the rest equals that of a fleet which
+never had it. Refuses to know what rows say about a release.
 """
 
 import json
@@ -21,14 +21,15 @@ from controller.telemetry.shapes import MERGED, RECENT, added_shapes, decoded_sh
 
 DAY_S = 86_400.0
 KEEP_HOURS_S = 35 * DAY_S
-"""Hours show the phase of a week; five of each are enough to compare with."""
+"""Hours show the phase of a week; five of each are enough for a comparison."""
 DEVICES_AT_ONCE = 50
-"""Devices whose minutes become hours in one pass: some 6,000 rows, 30 ms."""
+"""Devices whose minutes become hours in one pass: about 6,000 rows, 30 ms."""
 ROWS_AT_ONCE = 2_000
-"""Hours that become days, and days that go, in one pass."""
+"""Hours that become days, and days that are deleted, in one pass."""
 
 CACHE_KB = 65_536
-"""Pages of the newest two hours of 5,000 devices: rows come in the order of time and lie in the order of devices."""
+"""Pages of the newest two hours of 5,000 devices: rows arrive in the order of time and are stored in the order of
+devices."""
 CHECKPOINT_PAGES = 16_000
 """Pages of 4 kB that are written before they are moved into the file: 64 MB, so each moves once for many rows."""
 
@@ -57,7 +58,7 @@ MessageKey = tuple[str, int, int, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What is kept of one sort: as it came, and merged into hours and days."""
+    """What is stored of one kind: as it came, and merged into hours and days."""
 
     recent: str
     merged: str
@@ -80,11 +81,11 @@ class TelemetryStore:
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._keep_s, self._max_bytes = keep_days * DAY_S, max_mb * 1_000_000
         self._after = ""
-        """The device after which minutes are rolled up next."""
+        """The device after which minutes are merged next."""
         self._rolled_to = 0.0
 
     def keep(self, measured: Sequence[Counted]) -> None:
-        """Makes rows durable in one transaction; a row that is there already stays. WorldError `disk_full`."""
+        """Makes rows durable in one transaction; an existing row stays. WorldError `disk_full`."""
         sums: dict[MessageKey, bytes] = {}
         shapes: dict[MessageKey, bytes] = {}
         for each in measured:
@@ -103,12 +104,12 @@ class TelemetryStore:
     def past(
         self, model: str, since: float, devices: Collection[str] | None = None
     ) -> Iterator[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model from a moment on, merged rows first; None: of all devices."""
+        """Returns (device, release, start, sums) of a model from a time on, merged rows first; None: of all devices."""
         for device, release, start, counts in self._rows(_SUMS, model, since, devices):
             yield device, release, start, decoded(counts)
 
     def shapes(self, model: str, since: float) -> Iterator[tuple[str, int, float, Shape]]:
-        """(device, release, start, shape) of a model from a moment on, merged rows first."""
+        """Returns (device, release, start, shape) of a model from a time on, merged rows first."""
         for device, release, start, counts in self._rows(_SHAPES, model, since):
             yield device, release, start, decoded_shape(counts)
 
@@ -127,9 +128,10 @@ class TelemetryStore:
     def past_of_device(
         self, device: str, model: str, since: float, until: float, marks: Collection[float] = ()
     ) -> list[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
+        """Returns (device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
 
-        `marks`: moments within hours at which rows begin as well. It costs a look an hour, however large the fleet is.
+        `marks`: times within hours at which rows begin as well. It costs one lookup per hour, however large the fleet
+        is.
         """
         first = int(since // HOUR_S * HOUR_S)
         starts = sorted({*range(first, int(until) + 1, int(HOUR_S)), *(int(mark) for mark in marks if mark >= since)})
@@ -143,7 +145,7 @@ class TelemetryStore:
         return [(name, release, float(start), decoded(counts)) for name, release, start, counts in rows]
 
     def heard(self) -> dict[str, Heard]:
-        """By device, the messages that are in the store: a message that comes again is counted by nobody."""
+        """Returns by device the messages in the store, so that a repeated message is not counted."""
         found: dict[str, Heard] = {}
         for device, boot, seq in self._db.execute("SELECT device, boot, seq FROM heard ORDER BY rowid"):
             found[device] = found.get(device, Heard()).up_to(boot, seq)
@@ -153,7 +155,9 @@ class TelemetryStore:
         return found
 
     def drop(self, device: str) -> None:
-        """Takes out all that a device has measured. What it sent counts as heard: nothing of it comes back."""
+        """Removes everything that a device has measured. Its messages still count as received, so that none of it
+        returns.
+        """
         with transaction(self._db):
             for boot, seq in self._db.execute(
                 "SELECT boot, max(seq) FROM recent WHERE device = ? GROUP BY boot", (device,)
@@ -163,9 +167,9 @@ class TelemetryStore:
                 self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
 
     def tend(self, now: float, marks: Collection[float] = ()) -> None:
-        """A little of what ageing asks for: a pass calls it, and what is left waits for the next one.
+        """Merges or deletes a few old rows: a pass calls it, and the rest waits for the next one.
 
-        No row then reaches across one of the `marks`: the begins of open rollouts.
+        No row then spans one of the `marks`: the beginnings of open rollouts.
         """
         before = (now - RECENT_S) // HOUR_S * HOUR_S
         if before > self._rolled_to:
@@ -177,7 +181,7 @@ class TelemetryStore:
                 self._shrink()
 
     def size_bytes(self) -> int:
-        """What the rows take up."""
+        """Returns the bytes that the rows take."""
         pages, free, page = (
             int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_count", "freelist_count", "page_size")
@@ -185,7 +189,7 @@ class TelemetryStore:
         return (pages - free) * page
 
     def oldest(self) -> float | None:
-        """When the oldest row begins, in seconds since 1970; None without any."""
+        """Returns when the oldest row begins, in seconds since 1970; None without any."""
         starts = (self._db.execute(f"SELECT min(start) FROM {table}").fetchone()[0] for table in ("merged", "recent"))
         return min((float(start) for start in starts if start is not None), default=None)
 
@@ -196,7 +200,7 @@ class TelemetryStore:
             self._db.executemany("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)", points)
 
     def verdicts(self, rollout: str) -> list[tuple[float, bytes]]:
-        """(when, verdict as JSON) of a rollout, oldest first."""
+        """Returns (when, verdict as JSON) of a rollout, oldest first."""
         return self._db.execute("SELECT at, body FROM verdicts WHERE rollout = ? ORDER BY at", (rollout,)).fetchall()
 
     def close(self) -> None:
@@ -204,7 +208,9 @@ class TelemetryStore:
         self._db.close()
 
     def _roll_up(self, before: float, marks: Collection[float]) -> str:
-        """Minutes of the next few devices become hours; returns the last of them, or "" after the last one there is."""
+        """Merges minutes of the next few devices into hours; returns the last of them, or "" after the last one there
+        is.
+        """
         wanted = "SELECT DISTINCT device FROM recent WHERE device > ? ORDER BY device LIMIT ?"
         devices = [device for (device,) in self._db.execute(wanted, (self._after, DEVICES_AT_ONCE))]
         for device in devices:
@@ -240,7 +246,7 @@ class TelemetryStore:
             self._db.execute(f"INSERT OR REPLACE INTO {kind.merged} VALUES (?, ?, ?, ?, ?, ?)", (*key, counts))
 
     def _age(self, now: float) -> None:
-        """Old hours become days, and the oldest days go."""
+        """Merges old hours into days, and deletes the oldest days."""
         with transaction(self._db):
             for model in self.models():
                 for kind in _KINDS:
@@ -269,7 +275,7 @@ class TelemetryStore:
         self._db.execute(f"DELETE {wanted}", (model, int(DAY_S), now - self._keep_s))
 
     def _shrink(self) -> None:
-        """Deletes the oldest merged rows where the file is larger than it may be."""
+        """Deletes the oldest merged rows if the file is too large."""
         if self.size_bytes() > self._max_bytes:
             with transaction(self._db):
                 edge = self._db.execute(
@@ -286,6 +292,6 @@ class TelemetryStore:
 
 
 def hour_of(start: int, marks: Collection[float]) -> int:
-    """The hour in which a minute lies, or the last of the marks in it that does not come after the minute."""
+    """Returns the hour of a minute, or the last of the marks in that hour that does not come after the minute."""
     passed = [int(mark) for mark in marks if mark <= start]
     return max([int(start // HOUR_S * HOUR_S), *passed])

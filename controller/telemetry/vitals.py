@@ -1,9 +1,9 @@
 """The vitals of a fleet in one SQLite file: a row for each device and five minutes, by the hour where they are older.
 
-Decides how rows age: five minutes become hours after 26 hours, hours go after five weeks, or sooner where the file is
-too large. A row is there once, whatever comes twice. Refuses to know what a figure means.
+Decides how rows age: five minutes become hours after 26 hours, hours are deleted after five weeks, or sooner if the
+file is too large. A repeated row is stored once. Refuses to know what a figure means.
 
-Commits are not synced one by one: nobody is told that vitals are durable, and a power cut costs seconds of them.
+Commits are not synced one by one: vitals are not promised to be durable, and a power cut loses seconds of them.
 """
 
 import sqlite3
@@ -19,16 +19,16 @@ from controller.registry.database import open_database, transaction
 from controller.rollout.rows import HOUR_S
 
 FINE_S = 26 * HOUR_S
-"""A day is shown by five minutes, and the hour that is open at its begin."""
+"""A day is shown by five minutes, including the hour that was open at its beginning."""
 KEEP_S = 35 * 24 * HOUR_S
-"""Five weeks: what is usual for a device at an hour of its week, with one week to spare."""
+"""Five weeks: enough to know what is usual for a device at an hour of its week, with one spare week."""
 MAX_MB = 4096
-"""Beyond it hours go sooner: a row takes 117 bytes, so 26 hours of 100,000 devices by five minutes take 3,700 MB, and
-five weeks of hours of 10,000 devices 1,000 MB."""
+"""Beyond it hours are deleted sooner: a row takes 117 bytes, so 26 hours of 100,000 devices by five minutes take 3,700
+MB, and five weeks of hours of 10,000 devices 1,000 MB."""
 DEVICES_AT_ONCE = 50
-"""Devices whose rows age in one pass: some 600 rows, 10 ms; 100,000 devices in half an hour."""
+"""Devices whose rows age in one pass: about 600 rows, 10 ms; 100,000 devices in half an hour."""
 SHORTER = 0.8
-"""A file that is too large keeps four fifths of the time that it kept, and is looked at again an hour later."""
+"""A file that is too large keeps four fifths of the time that it kept, and is checked again an hour later."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vitals (device TEXT NOT NULL, span INTEGER NOT NULL, start INTEGER NOT NULL,
@@ -53,21 +53,21 @@ class VitalsStore:
         self._after, self._aged_to = "", 0.0
 
     def keep(self, rows: Iterable[tuple[str, Vitals]]) -> None:
-        """Stores (device, vitals); of two rows for one stretch the one of more messages. WorldError `disk_full`."""
+        """Stores (device, vitals); of two rows for one interval the one with more messages. WorldError `disk_full`."""
         with transaction(self._db):
             self._db.executemany(_PUT, (_row(device, vitals) for device, vitals in rows))
 
     def series(self, device: str, since: float) -> list[Vitals]:
-        """The vitals of a device from a moment on, oldest first."""
+        """Returns the vitals of a device from a time on, oldest first."""
         return [vitals for _, vitals in map(_read, self._db.execute(_READ, (device, since)))]
 
     def drop(self, device: str) -> None:
-        """Takes out all vitals of a device."""
+        """Removes all vitals of a device."""
         with transaction(self._db):
             self._db.execute("DELETE FROM vitals WHERE device = ?", (device,))
 
     def tend(self, now: float) -> None:
-        """A little of what ageing asks for: a pass calls it, and what is left waits for the next one."""
+        """Merges or deletes a few old rows: a pass calls it, and the rest waits for the next one."""
         before = (now - FINE_S) // HOUR_S * HOUR_S
         if before <= self._aged_to:
             return
@@ -83,7 +83,7 @@ class VitalsStore:
             self._keep_s = max(FINE_S, self._keep_s * SHORTER) if too_large else self._keep_s
 
     def size_bytes(self) -> int:
-        """What the rows take up."""
+        """Returns the bytes that the rows take."""
         names = ("page_count", "freelist_count", "page_size")
         pages, free, page = (int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
         return (pages - free) * page
@@ -93,7 +93,7 @@ class VitalsStore:
         self._db.close()
 
     def _age(self, device: str, before: float, now: float) -> None:
-        """Five minutes before `before` become hours, and the oldest hours go."""
+        """Merges five minutes before `before` into hours, and deletes the oldest hours."""
         fine = "FROM vitals WHERE device = ? AND span = ? AND start < ?"
         found = self._db.execute(f"SELECT device, span, start, messages, figures {fine}", (device, SPAN_S, before))
         rows = [vitals for _, vitals in map(_read, found)]
@@ -104,7 +104,7 @@ class VitalsStore:
 
 
 def read_vitals(path: Path, devices: Iterable[str], since: float) -> Iterator[VitalsRows]:
-    """The vitals of each device from a moment on, oldest first, by a connection of its own beside whoever writes."""
+    """Returns the vitals of each device from a time on, oldest first, by a connection of its own while others write."""
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         for device in devices:

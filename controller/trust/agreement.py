@@ -1,7 +1,7 @@
-"""The controller's half of the secrets that telemetry is authenticated with (contract/macs.py).
+"""The controller's half of the secrets that authenticate telemetry (contract/macs.py).
 
-Decides which key that is: one file for good, since a device that still uses another one loses an interval of telemetry.
-Refuses to know devices.
+Decides which key that is: one permanent file, because a device that still uses another key loses an interval of
+telemetry. Refuses to know devices.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from controller.trust.keys import load_private_key, private_pem, write_secret
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What devices are told, and what it makes of a device's public key."""
+    """The key that devices are told, and the codes that follow from a device's public key."""
 
     public: str
     """The controller's public key in PEM."""
     code: Callable[[str, str], Sign | None]
-    """Of a device's public key (PEM) and its name; as `contract.macs.agreed_code`."""
+    """Returns codes for a device's public key (PEM) and its name; as `contract.macs.agreed_code`."""
 
 
 def load_or_make_agreement(path: Path) -> Agreement:
-    """The key in `path`, made there if missing. BadInput `config_invalid` for a file that is no key."""
+    """Returns the key in `path`, made there if missing. BadInput `config_invalid` for a file that is no key."""
     if not path.exists():
         write_secret(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
     key = load_private_key(path)

@@ -1,8 +1,8 @@
-"""The audit's seal: its newest checkpoint in a file of its own, signed, renewed with each entry from the first one on.
+"""The audit's seal: its newest checkpoint in a separate file, signed, renewed with each entry from the first one on.
 
 A chain of hashes does not show that its end was cut off. Signed metadata carries a checkpoint to every device, twice a
 day; the seal shows at the next start what was cut off since. Decides what is a fault of a seal, and keeps the first one
-for people. Refuses to know what entries say.
+for people. Refuses to know what entries mean.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from controller.registry.atomic_file import replace_file
 from controller.trust.metadata import TrustMetadata
 
 _PREFIX = b"edgeward audit seal v1 "
-"""In front of what is signed: no signature on metadata is one on a seal."""
+"""A prefix of the signed bytes, so that no signature on metadata is one on a seal."""
 
 
 class Seal(Message, frozen=True):
@@ -31,40 +31,42 @@ class Seal(Message, frozen=True):
 
 
 class AuditSeal:
-    """The seal in `path`, and beside it what was found wrong with it, until somebody removes that file."""
+    """The seal in `path`, and beside it a file with the fault that was found, until somebody removes that file."""
 
     def __init__(self, path: Path, trust_metadata: TrustMetadata) -> None:
         self._path = path
         self._trust_metadata = trust_metadata
         self.fault_path = path.with_name(f"{path.name}-broken")
         self._unwritten = ""
-        """A fault that the disk did not take."""
+        """A fault that the disk did not store."""
 
     def renew(self, checkpoint: str) -> None:
-        """Signs and keeps the newest checkpoint. WorldError `disk_full`: the old one stays."""
+        """Signs and stores the newest checkpoint. WorldError `disk_full`: the old one stays."""
         signed = self._trust_metadata.timestamp_signer.sign(_PREFIX + checkpoint.encode())
         seal = Seal(checkpoint=checkpoint, keyid=signed.keyid, signature=signed.signature)
         replace_file(self._path, encode(seal))
 
     @property
     def checkpoint(self) -> str:
-        """The checkpoint that is kept; empty if there is none that this fleet's keys have signed."""
+        """Returns the stored checkpoint; empty if there is none that this fleet's keys have signed."""
         seal = self._read()
         return seal.checkpoint if seal is not None else ""
 
     @property
     def fault(self) -> str:
-        """What was wrong with the audit at some start, in words; empty if nothing was, or once its file is removed."""
+        """Returns in words what was wrong with the audit at any start; empty if nothing was, or once its file is
+        removed.
+        """
         try:
             return self.fault_path.read_text(encoding="utf-8").strip()
         except OSError:
             return self._unwritten
 
     def examine(self, hash_of: Callable[[int], str | None], *, sealed: bool) -> str:
-        """What the seal says against the audit whose hash of entry n is `hash_of(n)`; empty if nothing.
+        """Compares the seal with the audit whose hash of entry n is `hash_of(n)`; returns the fault, empty for none.
 
-        `sealed`: the audit has entries of a controller that seals, so that a seal must be there. What is found is kept
-        in `fault_path`, the first time.
+        `sealed`: the audit has entries of a controller that seals, so a seal must exist. The first fault is stored in
+        `fault_path`.
         """
         words = self._compare(hash_of, sealed=sealed)
         if words and not self.fault:
@@ -89,7 +91,7 @@ class AuditSeal:
         return "" if found == newest else f"the seal knows another entry {count}: the audit was written anew"
 
     def _read(self) -> Seal | None:
-        """The seal, if it is one that a key of this fleet's `timestamp`, of now or of before, has signed."""
+        """Returns the seal, if a present or former key of this fleet's `timestamp` role has signed it."""
         try:
             seal = decode(self._path.read_bytes(), Seal)
             key = repository.timestamp_keys(self._trust_metadata.files)[seal.keyid]

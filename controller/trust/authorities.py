@@ -1,7 +1,7 @@
-"""The authorities that vouch for devices, services and the broker: one at first, others beside it, old ones retired.
+"""The authorities for devices, services and the broker: one at first, later ones beside it, old ones retired.
 
-Decides which authority issues what. Devices and services get theirs from the newest one. The broker keeps a certificate
-of the oldest that is not retired, which every device knows. A retired one is relied on by nobody; its key still
+Decides which authority issues what. Devices and services get certificates from the newest one. The broker keeps a
+certificate of the oldest that is not retired, which every device knows. Nothing trusts a retired one; its key still
 introduces the others to a device that was away. Refuses to know who has a certificate.
 """
 
@@ -19,7 +19,7 @@ from controller.trust.keys import private_pem
 
 FIRST = "ca"
 MAX_AUTHORITIES = 4
-"""Relied on at a time: a device's file of authorities, and its handshakes, stay small."""
+"""The most trusted authorities at a time, so that a device's file of authorities, and its handshakes, stay small."""
 _NUMBERED = re.compile(r"ca(-[1-9][0-9]{0,3})?\Z")
 
 
@@ -33,17 +33,17 @@ class Authorities:
 
     @property
     def trusted(self) -> Mapping[str, CertificateAuthority]:
-        """Those that devices and the broker rely on, by name, oldest first; never none."""
+        """Returns those that devices and the broker trust, by name, oldest first; never none."""
         return {name: each for name, each in self._all.items() if not self._mark(name).exists()}
 
     @property
     def retired(self) -> Mapping[str, CertificateAuthority]:
-        """Those that nobody relies on any more."""
+        """Returns those that are not trusted any more."""
         return {name: each for name, each in self._all.items() if self._mark(name).exists()}
 
     @property
     def issuing(self) -> CertificateAuthority:
-        """The newest one: it issues what devices and services get."""
+        """Returns the newest one, which issues certificates for devices and services."""
         return self.trusted[self.issuing_name]
 
     @property
@@ -53,21 +53,25 @@ class Authorities:
 
     @property
     def oldest(self) -> CertificateAuthority:
-        """The oldest one, which every device relies on: it issues the broker's certificate."""
+        """Returns the oldest one, which every device trusts: it issues the broker's certificate."""
         return next(iter(self.trusted.values()))
 
     @property
     def pem(self) -> str:
-        """The certificates of all that are trusted, one after the other."""
+        """Returns the certificates of all trusted ones, one after the other."""
         return "".join(each.pem for each in self.trusted.values())
 
     def introductions(self, request: str) -> tuple[str, ...]:
-        """Signatures of every authority, old ones too, by which a device that knows one of them takes the others."""
+        """Returns signatures of every authority, including old ones, by which a device that knows one of them accepts
+        the others.
+        """
         signed = introduction(self.pem, request)
         return tuple(signer_of(private_pem(each.key))(signed) for each in self._all.values())
 
     def add(self, now: datetime) -> str:
-        """Makes one more authority, which issues from now on; its name. BadInput `request_invalid` beyond the limit."""
+        """Makes one more authority, which issues from now on; returns its name. BadInput `request_invalid` beyond the
+        limit.
+        """
         if len(self.trusted) >= MAX_AUTHORITIES:
             raise BadInput(Code.REQUEST_INVALID, f"{MAX_AUTHORITIES} authorities are trusted: retire one first")
         name = f"{FIRST}-{max(map(_number, self._all)) + 1}"
@@ -75,7 +79,7 @@ class Authorities:
         return name
 
     def retire(self, name: str) -> None:
-        """Ends trust in an authority. BadInput `request_invalid` for the one that issues, or one that is not there."""
+        """Ends trust in an authority. BadInput `request_invalid` for the one that issues, or an unknown one."""
         if name not in self.trusted:
             raise BadInput(Code.REQUEST_INVALID, f"no trusted authority {name[:20]!r}: `edgeward certificate list`")
         if name == self.issuing_name:

@@ -22,14 +22,14 @@ from controller.trust.keys import load_private_key, private_pem, write_secret
 
 AUTHORITY_DAYS, DEVICE_DAYS, SERVICE_DAYS, CRL_DAYS = 3650, 90, 365, 7
 CRL_RENEW_DAYS = 1
-"""A broker that holds a list past its date refuses every new connection."""
+"""A broker with a list that is past its date refuses every new connection."""
 BACKDATE = timedelta(minutes=5)
 MAX_CSR_BYTES = 8192
 Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Life = tuple[datetime, float]
-"""From when, and for how many days."""
+"""Its beginning, and its number of days."""
 RENEW_AT = 2 / 3
-"""Of a certificate's life. The last third is for mending whatever keeps it from being renewed."""
+"""A fraction of a certificate's life. The last third leaves time to repair whatever prevents its renewal."""
 _DEVICE_URL = "urn:edgeward:device:"
 _CURVES = ("secp256r1", "secp384r1")
 
@@ -47,7 +47,7 @@ class CertificateAuthority:
         return pem(self.certificate)
 
     def issued_device(self, certificate: x509.Certificate) -> str:
-        """The device that this authority has issued a certificate for; empty for any other certificate."""
+        """Returns the device for which this authority has issued a certificate; empty for any other certificate."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -88,7 +88,7 @@ class CertificateAuthority:
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def check_revocations(self, raw: bytes, now: datetime) -> None:
-        """ValueError unless a broker can rely on the list: a broken one lets revoked devices in."""
+        """Raises ValueError unless a broker can use the list: a broken one admits revoked devices."""
         found = x509.load_pem_x509_crl(raw)
         if not found.is_signature_valid(self.key.public_key()) or (found.next_update_utc or now) <= now:
             raise ValueError("not signed by this authority, or out of date")
@@ -116,14 +116,14 @@ class CertificateAuthority:
 
 
 def open_pki(directory: Path, now: datetime, name: str = "ca") -> CertificateAuthority:
-    """The authority called `name` in `directory`, made there if missing."""
+    """Returns the authority called `name` in `directory`, made there if missing."""
     key_file, certificate_file = directory / f"{name}.key", directory / f"{name}.pem"
     if not key_file.exists():
         write_secret(key_file, private_pem(new_key()))
     key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
-    if not certificate_file.exists():  # killed in between, or lost: the same name and key, so chains still hold
+    if not certificate_file.exists():  # killed in between, or lost: with the same name and key, chains stay valid
         words = f"edgeward devices{name.removeprefix('ca').replace('-', ' ')}"  # lists are found by their issuer's name
         replace_file(certificate_file, pem(_self_signed(words, key, now)).encode())
     return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
@@ -135,7 +135,7 @@ def certificate_end(path: Path) -> datetime:
 
 
 def is_young(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether less than two thirds of its life are over."""
+    """Whether less than two thirds of its life have passed."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return begins <= now < begins + (ends - begins) * RENEW_AT
 
@@ -152,7 +152,7 @@ def names_hosts(certificate: x509.Certificate, hosts: Sequence[str]) -> bool:
 
 
 def read_request(text: str) -> Public:
-    """The public key of a certificate request whose signature proves that the sender has the private one.
+    """Returns the public key of a certificate request whose signature proves that the sender has the private one.
 
     BadInput `request_invalid`. Names and extensions in the request are ignored.
     """

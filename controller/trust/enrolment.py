@@ -1,6 +1,6 @@
-"""How a device gets its certificate, keeps it and loses it: claim, enrol, renew, revoke.
+"""How a device gets, keeps and loses its certificate: claim, enrol, renew, revoke.
 
-Decides who may have one. A refusal tells the caller nothing, and the audit everything. Refuses to know HTTP.
+Decides who may have one. A refusal tells the caller no reason; the audit has it. Refuses to know HTTP.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ from controller.trust.certificates import BACKDATE, CertificateAuthority, Public
 
 CLAIM_LIFE_S = 3600.0
 RENEWAL_GRACE_DAYS = 180.0
-"""After a certificate's end its key may still renew it: a device that lay in a store for a season comes back by itself.
-Its key proves who it is as well as before; what ends is the time in which nobody looked at the device."""
+"""Days after a certificate's end in which its key may still renew it: a device that was stored for a season returns by
+itself. Its key still proves which device it is."""
 DAY_S = 86_400.0
 MAX_CERTIFICATE_BYTES = 8192
 
 
 MAX_GOOD = 24
-"""Good certificates of one device: one every two months, and some whose answer was lost. Each is a key by which its
-messages are verified, a row, and an entry of the audit that is kept for good: no key may ask for them without end."""
+"""The most valid certificates of one device: one every two months, and some whose answer was lost. Each is a key that
+is tried for its messages, a row, and a permanent entry of the audit, so no key may request them without end."""
 
 
 class ClaimRefused(BadInput):
-    """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
+    """A refusal; `words` give the reason and are for the audit alone, `detail` is for the caller."""
 
     def __init__(self, detail: str, words: str, known: Credential | None = None) -> None:
         super().__init__(Code.CLAIM_REFUSED, detail)
@@ -53,11 +53,11 @@ class Enrolment:
 
     @property
     def authority(self) -> CertificateAuthority:
-        """The one that issues certificates for devices and services."""
+        """The authority that issues certificates for devices and services."""
         return self.authorities.issuing
 
     def claim(self, device: str, now: datetime) -> str:
-        """A secret with which the device may enrol once, within an hour; only its hash is kept."""
+        """Returns a secret with which the device may enrol once, within an hour; only its hash is stored."""
         check_device_name(device)
         token = f"edc_{secrets.token_urlsafe(32)}"
         self.credentials.add_claim(_hash(token), device, now.timestamp() + CLAIM_LIFE_S)
@@ -68,7 +68,7 @@ class Enrolment:
         return self.credentials.held(device, now.timestamp() - RENEWAL_GRACE_DAYS * DAY_S)
 
     def enrol(self, token: str, request: str, now: datetime) -> x509.Certificate:
-        """A certificate for the claim's device; a request that is off does not use the claim up.
+        """Returns a certificate for the claim's device; an invalid request does not use up the claim.
 
         BadInput `request_invalid`, `claim_refused`.
         """
@@ -80,16 +80,16 @@ class Enrolment:
         return self._issue(device, public, now)
 
     def knows(self, certificate: str) -> bool:
-        """Whether a certificate (PEM) is one of those that were issued, as far as this controller remembers."""
+        """Returns whether a certificate (PEM) is one that this controller has on record."""
         return self._known(certificate) is not None
 
     def renew(
         self, certificate: str, request: str, signature: str, now: datetime, *, gone: Container[str] = ()
     ) -> x509.Certificate:
-        """The next certificate, for a new key, of a device that signs its request with the old key.
+        """Returns the next certificate, for a new key, of a device that signs its request with the old key.
 
-        A certificate that this controller has issued and does not remember, because it was restored from a backup, is
-        as good, unless its device has been revoked since or is `gone`.
+        A certificate that this controller has issued but not on record, because it was restored from a backup, also
+        counts, unless its device has been revoked since or is `gone`.
 
         BadInput `request_invalid`, `claim_refused`.
         """
@@ -109,11 +109,11 @@ class Enrolment:
         return self._issue(known.device, public, now, parent=known.serial)
 
     def register(self, certificate: x509.Certificate, subject: str, now: datetime) -> None:
-        """Keeps what is known of a certificate that was issued for a service."""
+        """Records a certificate that was issued for a service."""
         self.credentials.add_certificate(self._credential(certificate, subject, now))
 
     def revocations(self, now: datetime) -> bytes:
-        """A new revocation list of each authority, checked. The canary is always on one."""
+        """Returns a new revocation list of each authority, checked. The canary is always on one."""
         number = self.credentials.next_list(now.timestamp())
         return b"".join(self._list(name, each, number, now) for name, each in self.authorities.trusted.items())
 
@@ -132,10 +132,10 @@ class Enrolment:
         return self.credentials.certificate(serial)
 
     def _left_behind(self, text: str, now: datetime, gone: Container[str]) -> Credential | None:
-        """What a certificate says of itself that no row is known of and that an authority of this controller issued.
+        """Returns what an unrecorded certificate that an authority of this controller issued says about itself.
 
-        It was issued after the backup that this controller was restored from. A device whose keys were revoked since
-        then has no part in that: revocations win.
+        It was issued after the backup from which this controller was restored. This does not help a device whose keys
+        were revoked since then.
         """
         try:
             certificate = x509.load_pem_x509_certificate(text[:MAX_CERTIFICATE_BYTES].encode())
@@ -154,7 +154,7 @@ class Enrolment:
         return verifies(known.public_key, signature, renewal(request))
 
     def _why_not(self, known: Credential, now: datetime) -> str:
-        """Why a certificate cannot be renewed, for the audit; empty if it can."""
+        """Returns why a certificate cannot be renewed, for the audit; empty if it can."""
         late_s = now.timestamp() - known.expires
         if known.revoked is not None:
             return f"certificate of {known.device}: revoked"
@@ -187,7 +187,7 @@ def credential_of(
     issued: float = 0.0,
     parent: int | None = None,
 ) -> Credential:
-    """What is remembered of a certificate."""
+    """Returns the record of a certificate."""
     public = certificate.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

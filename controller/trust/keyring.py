@@ -10,7 +10,7 @@ from contract.trust.repository import Files, Online
 
 
 class Keyring:
-    """Signers by key id."""
+    """The signers by key id."""
 
     def __init__(self, signers: Iterable[Signer], release: Signer | None = None) -> None:
         self._by_id = {signer.public_key.keyid: signer for signer in signers}
@@ -18,20 +18,22 @@ class Keyring:
         """Signs for models that have no signer yet. In production it is kept elsewhere."""
 
     def add(self, signer: Signer) -> None:
-        """Adds a key, for a rotation that is about to come."""
+        """Adds a key for a coming rotation."""
         self._by_id[signer.public_key.keyid] = signer
 
     def among(self, keyids: Iterable[str]) -> Signer | None:
-        """A key that is here and among these."""
+        """Returns a key that is here and among these."""
         return next((self._by_id[keyid] for keyid in keyids if keyid in self._by_id), None)
 
     def enough(self, keyids: Iterable[str], threshold: int) -> list[Signer] | None:
-        """As many of these keys as must sign together; None if fewer are here."""
+        """Returns as many of these keys as must sign together; None if fewer are here."""
         found = [self._by_id[keyid] for keyid in keyids if keyid in self._by_id]
         return found if len(found) >= threshold else None
 
     def online(self, files: Files) -> Online:
-        """The keys that root and targets name for the controller; BadInput `signature_invalid` if one is not here."""
+        """Returns the keys that root and targets name for the controller; BadInput `signature_invalid` if one is not
+        here.
+        """
         found = {name: self.among(keyids) for name, keyids in repository.online_keyids(files).items()}
         missing = [name for name, signer in found.items() if signer is None]
         if missing:

@@ -1,6 +1,6 @@
 """Keys on the controller's disk, mode 0600: signing keys and secrets. Missing ones are made.
 
-A new controller makes every key itself and says so: root, targets and release keys belong elsewhere in production
+A new controller makes every key itself and says so: in production, root, targets and release keys belong elsewhere
 (docs/guides/go-to-production.md). Refuses to know what is signed.
 """
 
@@ -24,14 +24,14 @@ from controller.trust.keyring import Keyring
 from controller.trust.metadata import TrustMetadata
 
 BEGUN = "first-start"
-"""A file beside the keys while a new fleet's are being made: some of them are there, and no metadata names them yet."""
+"""A file beside the keys while those of a new fleet are being made: some exist, and no metadata names them yet."""
 
 _log = logging.getLogger("edgeward.trust")
 
 
 def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, now: datetime) -> TrustMetadata:
-    """The fleet's metadata and the keys in `directory`. At first start: what `edgeward trust init` wrote to `metadata`,
-    or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
+    """Returns the fleet's metadata and the keys in `directory`. At first start: what `edgeward trust init` wrote to
+    `metadata`, or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
     """
     new = not store.all("trust")
     begun = directory / BEGUN
@@ -49,15 +49,17 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
 
 
 def make_next(directory: Path, role: str, now: datetime) -> Signer:
-    """A new key for an online role. It is valid once offline keys have signed metadata that name it."""
+    """Makes a new key for an online role. It is valid once offline keys have signed metadata that name it."""
     path = directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem"
-    while path.exists():  # another one of this second
+    while path.exists():  # another key was made in this second
         path = path.with_name(f"{path.stem}x.pem")
     return load_or_make_signer(path)
 
 
 def load_or_make_signer(path: Path) -> Signer:
-    """The signer in `path`, made there if missing; BadInput `config_invalid` for a file that is no Ed25519 key."""
+    """Returns the signer in `path`, made there if missing; BadInput `config_invalid` for a file that is
+    no Ed25519 key.
+    """
     if not path.exists():
         write_secret(path, private_pem(Ed25519PrivateKey.generate()))
     return load_signer(path)
@@ -80,7 +82,7 @@ def load_private_key(path: Path) -> PrivateKeyTypes:
 
 
 def load_or_make_secret(path: Path, make: bytes) -> str:
-    """The text in `path`; `make` is written there first if it is missing."""
+    """Returns the text in `path`; `make` is written there first if it is missing."""
     if not path.exists():
         write_secret(path, make)
     return path.read_text(encoding="ascii").strip()
@@ -110,9 +112,9 @@ def private_pem(key: PrivateKeyTypes) -> bytes:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Writes a new file that only its owner may read, durably; FileExistsError if it is there.
+    """Writes a new file that only its owner may read, durably; FileExistsError if it exists.
 
-    Killed at any moment, it leaves the whole file or none: it is written beside its name, then linked to it.
+    After a kill at any moment there is the complete file or none: it is written beside its name, then linked to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = path.with_name(f"{path.name}.new")

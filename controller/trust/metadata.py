@@ -1,9 +1,9 @@
-"""The fleet's metadata: durable, kept current, and signed with whatever keys this controller was given.
+"""The fleet's metadata: durable, kept current, and signed with the keys that this controller was given.
 
-Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and which device runs what
-(director). What a model is needs the release signer's key, and naming signers needs the targets key: where those are
-not here, it takes documents that were signed elsewhere, after following them as a device would. Refuses to know files
-and sockets.
+Decides what the controller may sign by itself: what is current (snapshot, timestamp) and which device runs what
+(director). The versions of a model need the release signer's key, and naming signers needs the targets key. If those
+are not here, it accepts documents that were signed elsewhere, after following them as a device would. Refuses to know
+files and sockets.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,25 +24,25 @@ from controller.trust.keyring import Keyring
 
 _TABLE = "trust"
 ROOTS_AFTER_RESTORE = 4
-"""Roots in a row that a restored fleet signs: devices that have followed up to three which the backup has not seen, by
-the same root keys, go on from there. Each is 2 kB of a trust bundle."""
+"""Roots in a row that a restored fleet signs, so that devices that have followed up to three roots which the backup
+does not have, by the same root keys, can continue from there. Each is 2 kB of a trust bundle."""
 
 
 class TrustMetadata:
-    """Metadata of one fleet on a Store."""
+    """Metadata of one fleet, in a Store."""
 
     def __init__(self, store: Store, keys: Keyring) -> None:
         self._store = store
         self.keys = keys
         self.witness: Callable[[], str] = lambda: ""
-        """The audit's newest checkpoint. Timestamps carry it, so every device holds it: a fleet's first one says that
+        """The audit's newest checkpoint. Timestamps contain it, so every device has it: a fleet's first one says that
         there is no entry yet, the next one follows with the first entry.
         """
         self._director: tuple[str, Signer] | None = None
 
     @property
     def director(self) -> Signer:
-        """Signs desired documents."""
+        """The signer of desired documents."""
         targets = self._store.all(_TABLE)["targets.json"]["text"]
         if self._director is None or self._director[0] != targets:
             self._director = (targets, self.keys.online(self.files).director)
@@ -50,7 +50,7 @@ class TrustMetadata:
 
     @property
     def timestamp_signer(self) -> Signer:
-        """Signs what is current, and the audit's seal."""
+        """The signer of what is current, and of the audit's seal."""
         return self.keys.online(self.files).timestamp
 
     @property
@@ -64,11 +64,11 @@ class TrustMetadata:
         return {name: doc["text"] for name, doc in self._store.all(_TABLE).items()}
 
     def begin(self, files: Files, now: datetime) -> None:
-        """Takes a new fleet's root and targets, and signs what is current."""
+        """Takes a new fleet's root and targets, and signs snapshot and timestamp."""
         self._keep(self._signed(files, now))
 
     def root(self) -> str:
-        """What a device is given at enrolment: the newest root."""
+        """Returns what a device gets at enrolment: the newest root."""
         files = self.files
         return files[f"{repository.newest_root(files)}.root.json"]
 
@@ -77,12 +77,12 @@ class TrustMetadata:
         return encode(repository.trust_bundle(self.files))
 
     def role(self, model: str) -> bytes | None:
-        """The role document of a model; None while nobody has signed one."""
+        """Returns the role document of a model; None if nobody has signed one."""
         text = self.files.get(f"{role_name(model)}.json")
         return text.encode() if text is not None else None
 
     def messages(self, models: Iterable[str]) -> dict[str, bytes]:
-        """What the broker must hold, by topic: roles, then the bundle, then every root."""
+        """Returns what the broker must hold, by topic: roles, then the bundle, then every root."""
         found = {topics.model_role(model): role for model in sorted(models) if (role := self.role(model)) is not None}
         found[topics.trust()] = self.trust_bundle()
         files = self.files
@@ -91,11 +91,11 @@ class TrustMetadata:
         return found
 
     def audit_witness(self) -> str:
-        """The audit's checkpoint in the timestamp that is published."""
+        """Returns the audit's checkpoint in the published timestamp."""
         return repository.audit_witness(self.files)
 
     def signed(self, model: str) -> frozenset[int]:
-        """Releases that a release signer vouches for."""
+        """Returns the releases that a release signer has signed."""
         return repository.signed_releases(self.files, model)[0]
 
     def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
@@ -116,7 +116,7 @@ class TrustMetadata:
         return True
 
     def accept(self, offered: Files, now: datetime) -> list[str]:
-        """Takes documents that were signed elsewhere; returns the names of those that are new.
+        """Accepts documents that were signed elsewhere; returns the names of those that are new.
 
         BadInput with the kind of fault, and then nothing has changed: a device with this fleet's root must be able to
         follow.
@@ -133,9 +133,10 @@ class TrustMetadata:
         return sorted(changed)
 
     def rotate(self, role: rotation.Role, make: Callable[[str], Signer], now: datetime) -> Key:
-        """Replaces the key of a role with one that `make` makes, with the keys that are here; the new public key.
+        """Replaces the key of a role with one that `make` makes, with the keys that are here; returns the new public
+        key.
 
-        BadInput `signature_invalid` if those that must agree are elsewhere; then nothing has changed.
+        BadInput `signature_invalid` if the keys that must sign are elsewhere; then nothing has changed.
         """
         before = self.files
         files, key = rotation.rotated(before, role, self.keys, make, now)
@@ -145,11 +146,11 @@ class TrustMetadata:
         return key
 
     def after_restore(self, make: Callable[[str], Signer], now: datetime) -> list[str]:
-        """Signs anew what is here to sign with, so that devices which know more than the backup follow; names of the
-        documents that people must sign again. `make` makes a key for a role.
+        """Signs again what the keys here can sign, so that devices which know more than the backup can follow; returns
+        the names of the documents that people must sign again. `make` makes a key for a role.
 
-        A device never goes back behind a snapshot that it has seen. A snapshot's memory ends with its key, so both
-        keys that say what is current are replaced, where root keys are here.
+        A device never accepts an older snapshot than it has seen. That memory ends with the snapshot's key, so both
+        keys that say what is current are replaced, if root keys are here.
         """
         files, waiting = self._signed_again(now)
         if (roots := self.keys.enough(*repository.signers_wanted(files, "root"))) is None:
@@ -167,7 +168,7 @@ class TrustMetadata:
         return waiting
 
     def _signed_again(self, now: datetime) -> tuple[dict[str, str], list[str]]:
-        """(documents with newer versions of roles and targets, names of those whose keys are elsewhere)."""
+        """Returns (documents with newer versions of roles and targets, names of those whose keys are elsewhere)."""
         files, waiting = self.files, []
         for role in [*map(role_name, repository.models_of(files)), "targets"]:
             if signers := self.keys.enough(*repository.signers_wanted(files, role)):
@@ -177,7 +178,7 @@ class TrustMetadata:
         return files, waiting
 
     def refresh(self, now: datetime) -> bool:
-        """Keeps the timestamp young, and with it what else this controller has the keys for: root, targets, models.
+        """Keeps the timestamp young, and also root, targets and models if this controller has their keys.
 
         Returns whether there is something new to publish.
         """
@@ -203,7 +204,7 @@ def _may_be_offered(name: str) -> bool:
 
 
 def _check_followable(before: Files, files: Files, now: datetime) -> None:
-    """Follows the documents as a device that trusts the first root, then as one that trusts what was published."""
+    """Follows the documents as a device that trusts the first root, then as one that trusts the published metadata."""
     steps = [{name: before[name] for name in before if name.endswith(".root.json")} | dict(files)]
     first = chain.trust_root(before["1.root.json"])
     for version in range(2, repository.newest_root(files) + 1):

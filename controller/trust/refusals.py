@@ -1,7 +1,7 @@
-"""Refused attempts as the audit keeps them: the first of a kind at once, the rest as a count a minute.
+"""Refused attempts in the audit: the first of a kind at once, the rest as a count per minute.
 
-Decides how many entries a flood of attempts can cause. Refuses to know what was refused, and where entries go. Time is
-handed in.
+Decides how many entries a flood of attempts can cause. Refuses to know what was refused, and where entries are written.
+Time is handed in.
 """
 
 from collections import deque
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 MINUTE_S = 60.0
 MAX_UNWRITTEN = 1_000
-"""Entries that wait for a disk that takes them: half an hour of the worst flood; the oldest go first."""
+"""Entries that wait for a disk that accepts them: half an hour of the worst flood; the oldest are dropped first."""
 MAX_KINDS = 20
-"""Told apart within one minute; what is beyond them is counted together: 29,000 entries a day at the very most."""
+"""Kinds that are counted separately within one minute; the others share one count: at most 29,000 entries a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ OTHERS = Refusal("unknown", "refused", "others", "more than can be told apart")
 
 @dataclass
 class Refusals:
-    """What was refused in this minute."""
+    """Refused attempts of the current minute."""
 
     _counts: dict[Refusal, int] = field(default_factory=dict)
     _ends_at: float = 0.0
     unwritten: deque[Refusal] = field(default_factory=lambda: deque(maxlen=MAX_UNWRITTEN))
-    """Entries that were due and that the disk has not taken yet."""
+    """Entries that were due and that the disk has not stored yet."""
 
     def note(self, refusal: Refusal, now: float) -> list[Refusal]:
-        """Count one attempt; the entries to write now."""
+        """Counts one attempt; returns the entries to write now."""
         due = self.due(now)
         if not self._counts:
             self._ends_at = now + MINUTE_S
@@ -48,11 +48,11 @@ class Refusals:
         return [*due, key] if first else due
 
     def due(self, now: float) -> list[Refusal]:
-        """The counts of a minute that is over."""
+        """Returns the counts of a minute that is over."""
         return self.rest() if now >= self._ends_at else []
 
     def rest(self) -> list[Refusal]:
-        """All counts, at the end."""
+        """Returns all counts, at the end."""
         told = [
             replace(refusal, detail=f"{count - 1} more within a minute: {refusal.detail}")
             for refusal, count in self._counts.items()

@@ -1,6 +1,8 @@
-"""Replacing a key in a fleet whose keys are on its controller: what `edgeward trust rotate` does with files elsewhere.
+"""Replaces a key in a fleet whose keys are on its controller; with keys elsewhere `edgeward trust rotate` does it with
+files.
 
-Decides which keys must agree. Pure but for the maker of keys, which is handed in. Refuses to know where keys lie.
+Decides which keys must sign. Pure except for the maker of keys, which is handed in. Refuses to know where keys are
+stored.
 """
 
 from collections.abc import Callable
@@ -22,7 +24,7 @@ Make = Callable[[str], Signer]
 
 
 def rotated(files: Files, role: Role, keys: Keyring, make: Make, now: datetime) -> tuple[dict[str, str], Key]:
-    """(the documents with another key for `role`, that key). BadInput `signature_invalid`."""
+    """Returns (the documents with another key for `role`, that key). BadInput `signature_invalid`."""
     if role == "director":
         targets, old = _targets(files, keys), repository.online_keyids(files)[role][0]
         made = _made(role, keys, make)
@@ -48,7 +50,7 @@ def _rotated_in_root(files: Files, role: Role, keys: Keyring, make: Make, now: d
 
 
 def _rotated_release(files: Files, keys: Keyring, make: Make, now: datetime) -> tuple[dict[str, str], Key]:
-    """Every model whose versions the release key that is here has signed is signed by the next one."""
+    """Signs every model whose versions the present release key has signed with the next key."""
     targets, old = _targets(files, keys), keys.release
     if old is None:
         raise BadInput(Code.SIGNATURE_INVALID, f"the release key {ELSEWHERE}")

@@ -1,7 +1,7 @@
-"""Whether a message is the device's own: the broker says who sent it, the device's signature proves it.
+"""Decides whether a message is the device's own: the broker says who sent it, the device's signature proves it.
 
-Decides what is authentic. A device that ever had a certificate must sign from then on, so
-removing signatures gains nothing. Presence comes from the broker and is not signed. Refuses to know where keys lie.
+A device that ever had a certificate must sign from then on, so removing signatures gains nothing. Presence comes from
+the broker and is not signed. Refuses to know where keys are stored.
 """
 
 from collections.abc import Callable, Container
@@ -36,17 +36,17 @@ class Senders:
     ) -> None:
         self._keys = keys
         self._code = code
-        """Of a device's public key and its name: what makes the codes that its telemetry may carry."""
+        """Makes the codes of telemetry from a device's public key and its name."""
         self._codes: dict[str, list[Sign]] = {}
         self._require_signed = require_signed
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
         self._signed_last: dict[str, str] = {}
-        """By device, the key that its newest message was signed with."""
+        """By device, the key that signed its newest message."""
         self.retired: Container[str] = ()
-        """Devices that have left the fleet: nothing is theirs any more, presence neither."""
+        """Retired devices: no message is theirs any more, not even presence."""
 
     def is_authentic(self, device: str, message: Any, now: float, raw: bytes = b"") -> bool:
-        """Whether `message`, which came as `raw` on a topic of `device`, is from that device."""
+        """Returns whether `message`, which came as `raw` on a topic of `device`, is from that device."""
         if message.device != device or device in self.retired:
             return False
         if isinstance(message, Presence):
@@ -59,16 +59,16 @@ class Senders:
         return self._is_signed(device, message, keys, raw)
 
     def can_agree(self, device: str) -> bool:
-        """Whether the key that signed the device's newest message can make codes in the place of signatures."""
+        """Returns whether the key that signed the device's newest message can make codes in place of signatures."""
         last = self._signed_last.get(device)
         return last is not None and self._code(last, device) is not None
 
     def has_keys(self, device: str, now: float) -> bool:
-        """Whether a key is known by which the device may sign now."""
+        """Returns whether any key with which the device may sign is known."""
         return bool(self._keys_of(device, now)[1])
 
     def _is_signed(self, device: str, message: Any, keys: list[str], raw: bytes) -> bool:
-        """Tries the key that signed last before all others: each one that is tried takes 0.1 ms."""
+        """Tries the key that signed last before all others: each attempt takes 0.1 ms."""
         last = self._signed_last.get(device, "")
         for key in sorted(keys, key=lambda each: each != last):
             if is_signed_by(message, [key], raw):
@@ -83,7 +83,7 @@ class Senders:
         self._codes.pop(device, None)
 
     def _codes_of(self, device: str, keys: list[str]) -> list[Sign]:
-        """What makes codes by each of the device's keys; to agree on one takes 0.1 ms."""
+        """Returns what makes codes by each of the device's keys; agreeing on one takes 0.1 ms."""
         if device not in self._codes:
             made = (self._code(key, device) for key in keys)
             self._codes[device] = [code for code in made if code is not None]

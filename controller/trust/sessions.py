@@ -1,8 +1,8 @@
-"""Sessions of the page: what a browser holds in a cookie in place of a token.
+"""Sessions of the page: what a browser has in a cookie in place of a token.
 
-Decides what a cookie says (whose token, until when) and whether it is one of this controller's. A session is no record
-of its own: it names a token, and ends with it. So it outlives a restart of the controller, and nothing has to be kept.
-Refuses to know HTTP, and what the holder may do.
+Decides the content of a cookie (whose token, until when) and whether it is one of this controller's. A session is no
+record of its own: it names a token, and ends with it. So it survives a restart of the controller, and nothing is
+stored. Refuses to know HTTP, and what the holder may do.
 """
 
 import base64
@@ -15,14 +15,14 @@ from contract.errors import BadInput
 from contract.wire import Message, decode, encode
 
 MAX_SESSION_S = 12 * 3600.0
-"""The longest session: a working day. After that the token is asked for again."""
+"""Seconds of the longest session: a working day. After that the token is needed again."""
 MAX_COOKIE_CHARS = 512
 LOCAL = "local"
 """Stands for the token in the controller's data directory, in place of a token's id."""
 
 
 class Session(Message, frozen=True):
-    """What a cookie says."""
+    """The content of a cookie."""
 
     token: str
     """The id of a token, or `local`."""
@@ -33,20 +33,21 @@ class Session(Message, frozen=True):
 
 
 class Sessions:
-    """Makes and reads cookies of one controller. `secret` is its local token, of which nothing can be learned here."""
+    """Makes and reads cookies of one controller. `secret` is its local token, which a cookie does not reveal."""
 
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), b"edgeward page session", "sha256")
         self.cookie = f"edgeward_{hashlib.sha256(self._key).hexdigest()[:8]}"
-        """The name of the cookie: two controllers on one host have two, as browsers do not tell their ports apart."""
+        """The name of the cookie. Two controllers on one host have two, because browsers do not separate cookies by
+        port."""
 
     def seal(self, session: Session) -> str:
-        """The value of the cookie."""
+        """Returns the value of the cookie."""
         body = encode(session)
         return f"{_text(body)}.{_text(self._sign(body))}"
 
     def read(self, cookie: str, now: float) -> Session | None:
-        """What a cookie says; None for one that this controller did not make, or past its end."""
+        """Returns the content of a cookie; None for one that this controller did not make, or that has expired."""
         body_text, _, sign_text = cookie.partition(".")
         if not sign_text or len(cookie) > MAX_COOKIE_CHARS:
             return None

@@ -1,6 +1,6 @@
-"""API tokens: made once, shown once, kept as hashes, with roles and an end.
+"""API tokens: made once, shown once, stored as hashes, with roles and an end.
 
-Decides which token is good now. Refuses to know what roles may do.
+Decides which token is valid now. Refuses to know what roles may do.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _TABLE = "tokens"
 
 
 class ApiToken(Message, frozen=True):
-    """What is kept of a token."""
+    """The record of a token."""
 
     id: str
     name: str
@@ -33,11 +33,11 @@ class ApiToken(Message, frozen=True):
     revoked: bool = False
     scope: Scope = EVERYWHERE
     signed_in: bool = False
-    """Whether a provider vouched for its holder: then it ends with their session, and nobody has ever seen it."""
+    """Whether a provider has identified its holder: then it ends with their session, and nobody has ever seen it."""
 
 
 class Tokens:
-    """Tokens on a Store."""
+    """The tokens, in a Store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Tokens:
         scope: Scope = EVERYWHERE,
         signed_in: bool = False,
     ) -> tuple[ApiToken, str]:
-        """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
+        """Returns (the record, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
         identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
         token = f"edg_{identifier}_{secret}"
@@ -70,14 +70,14 @@ class Tokens:
         return kept, token
 
     def valid(self, token: str, now: float) -> tuple[str, Subject, float] | None:
-        """(id, holder, end in seconds since 1970) of a token; None for one that is wrong, revoked or past its end."""
+        """Returns (id, holder, end in seconds since 1970) of a token; None for a wrong, revoked or expired one."""
         kept = self._kept(token[4:12]) if token.startswith("edg_") else None
         if kept is None or not hmac.compare_digest(kept.sha256, _hash(token)) or not _is_good(kept, now):
             return None
         return kept.id, _holder_of(kept), kept.expires_at
 
     def holder(self, identifier: str, now: float) -> tuple[Subject, float] | None:
-        """(holder, end in seconds since 1970) of the token with this id; None once it is revoked or past its end."""
+        """Returns (holder, end in seconds since 1970) of the token with this id; None once it is revoked or expired."""
         kept = self._kept(identifier)
         return (_holder_of(kept), kept.expires_at) if kept is not None and _is_good(kept, now) else None
 
@@ -86,7 +86,7 @@ class Tokens:
         return [convert_kept(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
 
     def forget_sign_ins(self, now: float) -> None:
-        """Drops tokens of sign-ins that have ended: the audit has them, and there is one for each day and person."""
+        """Deletes tokens of ended sign-ins: the audit has them, and there is one for each day and person."""
         for kept in self.all():
             if kept.signed_in and not _is_good(kept, now):
                 self._store.delete(_TABLE, kept.id)

@@ -1,6 +1,6 @@
-"""What is done about alerts: rules are judged, receivers told, silences made. Each silence is in the audit.
+"""Judges rules of alerts, sends messages to receivers, makes silences. Each silence is in the audit.
 
-Decides when rules are judged. Refuses to know what a rule means (`controller.alerts`), and how messages travel.
+Decides when rules are judged. Refuses to know what a rule means (`controller.alerts`), and how messages are sent.
 """
 
 import asyncio
@@ -27,16 +27,17 @@ from controller.state import State
 from controller.verbs.health import facts_of, own_expiries
 
 MAX_COST = 0.05
-"""Of one core that looks may take: a look at a fleet so large that it takes 1 s is followed by 20 s of rest."""
+"""The fraction of one core that looks may use: a look at a fleet so large that it takes 1 s is followed by a pause of
+20 s."""
 MAX_TOLD = 100
-"""Changed alerts of one look that are logged and become events. A reader of events waits for 1,000 at most, and an
-outage of a whole site must not push its other events out. The list of alerts has all."""
+"""Changed alerts of one look that are logged and become events. At most 1,000 events wait for a reader, and an outage
+of a whole site must not displace its other events. The list of alerts has all."""
 MANY_DEVICES = 2_000
-"""Above it rules are judged in a thread: 100,000 devices take seconds, in which the API must answer."""
+"""With more devices rules are judged in a thread: 100,000 devices take seconds, in which the API must answer."""
 MAX_TEXT_BYTES = 256 * 1024
-"""Of a file of alerts that is tried out."""
+"""The largest file of alert rules that can be tried."""
 TRIED = "EdgewardTest"
-"""The name of the alert by which a receiver is tried out."""
+"""The name of the alert in the test message of a receiver."""
 
 _log = logging.getLogger("edgeward.alerts")
 
@@ -66,13 +67,13 @@ async def look_again(state: State, notifier: Notifier) -> None:
 
 
 def _judged(alerts: AlertState, facts: Facts, before: dict[str, Alert]) -> Look:
-    """What one look comes to. Its facts are values of one moment, so that it may run in a thread."""
+    """Returns the result of one look. Its facts are values of one moment, so that it may run in a thread."""
     idle = idle_words(alerts.text, alerts.file, alerts.source, facts)
     return look(alerts.file.rule, facts, before, idle)
 
 
 def _tell(state: State, result: Look) -> None:
-    """Logs and makes events of what has changed, and of rules that have failed or cannot trip."""
+    """Logs changes, failed rules and rules that cannot trip, and makes events of them."""
     alerts = state.alerts
     for alert in result.changed[:MAX_TOLD]:
         view = alert_view(alert, alerts.muted.get(alert.fingerprint, NOTHING))
@@ -91,9 +92,9 @@ def _tell(state: State, result: Look) -> None:
 
 
 def _colour(state: State) -> None:
-    """Gives each device the words of the worst alert that is told of it: its health is `attention` then.
+    """Gives each device the words of the worst alert about it that is not muted: its health is `attention` then.
 
-    A silence is a person's word that this is known, so a silenced alert colours no device.
+    A silence says that people know the alert, so a silenced alert affects no device's health.
     """
     words: dict[str, str] = {}
     for alert in sorted(state.alerts.told(), key=lambda each: SEVERITIES.index(each.labels["severity"])):
@@ -103,7 +104,7 @@ def _colour(state: State) -> None:
 
 
 def _propose_soon(state: State, result: Look) -> None:
-    """Lets the retraining policy of a model look in the next pass when an alert about its quality has begun to fire."""
+    """Makes the next pass check the retraining policy of a model when an alert about its quality has begun to fire."""
     for alert in result.changed:
         if alert.state == "firing" and state.alerts.measure_of(alert) in QUALITY:
             state.retraining_look_at.pop(alert.labels.get("model", ""), None)
@@ -111,7 +112,7 @@ def _propose_soon(state: State, result: Look) -> None:
 
 
 def alert_facts(state: State) -> Facts:
-    """The facts of now."""
+    """Returns the present facts."""
     world = state.world
     return Facts(
         now=time.time(),
@@ -130,7 +131,7 @@ def alert_facts(state: State) -> Facts:
 
 
 def test_rules(state: State, text: str, source: str) -> tuple[AlertFile, list[Alert]]:
-    """Tries a file on this fleet: its rules, and what would be an alert now.
+    """Tries a file on this fleet: returns its rules, and what would be an alert now.
 
     BadInput `alert_rule_invalid` for a malformed file, and for a rule that cannot trip on this fleet.
     """
@@ -149,7 +150,7 @@ def test_rules(state: State, text: str, source: str) -> tuple[AlertFile, list[Al
 def silence(
     state: State, matchers: tuple[Matcher, ...], starts_at: float, ends_at: float, reason: str, *, actor: str
 ) -> Silence:
-    """Makes alerts that match quiet until `ends_at`. BadInput `request_invalid`."""
+    """Silences matching alerts until `ends_at`. BadInput `request_invalid`."""
     now, records = time.time(), state.alerts.records
     if not reason.strip() or len(reason) > 1_000:
         raise BadInput(Code.REQUEST_INVALID, "say why, in 1 to 1,000 characters: the next shift reads it")
@@ -220,6 +221,6 @@ def _test_message(receiver: str, now: float) -> Due:
 
 
 def fares_of(state: State) -> Mapping[str, Fare]:
-    """How every receiver of alerts and of events fares, by name."""
+    """Returns the state of every receiver of alerts and of events, by name."""
     notifier = {} if state.notifier is None else state.notifier.fares
     return {**notifier, **{fare.name: fare for fare in state.event_fares}}

@@ -1,4 +1,5 @@
-"""The fleet's statement about golden sets: pages of devices with their signed words, signed by the newest authority.
+"""The fleet's statement about golden sets: pages of devices with their signed heartbeats, signed by the newest
+authority.
 
 Decides which devices and versions a page names. Refuses to know who checks it.
 """
@@ -20,7 +21,7 @@ from controller.trust.keys import private_pem
 
 
 def attestation_page(state: State, after: str = "") -> AttestationPage:
-    """The page of the devices whose names follow `after`."""
+    """Returns the page of the devices whose names follow `after`."""
     now = time.time()
     heartbeats = state.journal.last_words_after(after, MAX_DEVICES_OF_A_PAGE)
     devices = tuple(
@@ -44,7 +45,7 @@ def attestation_page(state: State, after: str = "") -> AttestationPage:
 
 
 def _versions(state: State) -> tuple[AttestedVersion, ...]:
-    """The versions that some device says is its stable one, each in the form that it has."""
+    """Returns the versions that any device reports as its stable one, each in the form that it has."""
     said = {
         (model, each.stable.release, each.stable.digest)
         for twin in state.world.durable.twins.values()

@@ -1,4 +1,4 @@
-"""The audit itself: what the controller did of its own accord, entries that are asked for, and whether all is whole.
+"""The audit itself: what the controller did by itself, requested entries, and whether the audit is complete.
 
 Decides under which name the controller acts. Refuses to know what an action means.
 """
@@ -13,23 +13,23 @@ from controller.registry.journal import AuditFilter
 from controller.state import STARTED, State
 
 CONTROLLER = "controller"
-"""The actor of what nobody has asked for at that moment: no token may have this name."""
+"""The actor of what nobody requested at that moment: no token may have this name."""
 
 
 def note(state: State, *deeds: Deed) -> None:
-    """Appends what the controller did by itself; WorldError `disk_full`: then nothing of it is there."""
+    """Appends what the controller did by itself; WorldError `disk_full`: then nothing was added."""
     if deeds:
         state.journal.audit_all(stamp(), CONTROLLER, [(each.action, each.subject, each.detail) for each in deeds])
 
 
 def begin(state: State) -> None:
-    """The first entries of a controller that starts: that it has, and what was wrong with the audit it found."""
+    """Appends the first entries of a starting controller: that it has started, and what was wrong with the audit."""
     found = [Deed("audit broken", "audit", state.audit_fault)] if state.audit_fault else []
     note(state, *found, Deed(STARTED, "controller", f"edgeward {version('edgeward')}"))
 
 
 def tell_new_root(state: State) -> None:
-    """Appends, once for each, that a root was handed to the broker."""
+    """Appends, once for each, that a root was given to the broker."""
     subject = f"root {state.trust_metadata.newest_root}"
     if state.told_root == subject:
         return
@@ -40,13 +40,15 @@ def tell_new_root(state: State) -> None:
 
 
 def tell_broker(state: State, kind: str, fault: str) -> None:
-    """Appends that a started broker ended by itself, or that it was started again."""
+    """Appends that a started broker ended by itself, or that it was restarted."""
     action = "broker lost" if fault else "broker restart"
     note(state, Deed(action, kind, fault or "it had ended by itself"))
 
 
 def whole(state: State) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every entry, oldest first, and what is wrong with them, by their chain and by all checkpoints that are here."""
+    """Returns every entry, oldest first, and what is wrong with them, by their chain and by all checkpoints that are
+    here.
+    """
     entries = state.journal.whole_audit()
     known = [each for each in (state.trust_metadata.audit_witness(), state.audit_seal.checkpoint) if each]
     faults = chain.faults(entries, known)

@@ -1,7 +1,8 @@
-"""Certificates: what was issued, the end of one, a second authority beside the first, and the controller's own ones.
+"""Certificates: the issued ones, revocation, a second authority beside the first, and the controller's own
+certificates.
 
-Decides when the controller renews what it has itself, who is told of what expires, and what a change of authorities
-takes. Refuses to know HTTP, and how certificates are made.
+Decides when the controller renews its own certificates, who is warned of what expires, and what a change of authorities
+requires. Refuses to know HTTP, and how certificates are made.
 """
 
 import asyncio
@@ -21,15 +22,17 @@ from controller.verbs.devices import end_session, enforce_revocations
 from controller.verbs.health import own_expiries
 
 LOOK_S = 10.0
-"""Between two looks at the controller's own certificates: a look reads eight small files."""
+"""Seconds between two checks of the controller's own certificates: a check reads eight small files."""
 WARN_S = 300.0
-"""Between two looks at what expires in the whole fleet: warnings are days ahead."""
+"""Seconds between two checks of what expires in the whole fleet: warnings come days before."""
 
 _log = logging.getLogger("edgeward.controller")
 
 
 async def keep_young(state: State) -> bool:
-    """Renews the controller's own certificates and warns of what expires; whether its connections must be made anew."""
+    """Renews the controller's own certificates and warns of what expires; returns whether its connections must be made
+    again.
+    """
     now = time.monotonic()
     if now >= state.warn_look_at:
         state.warn_look_at = now + WARN_S
@@ -55,7 +58,7 @@ async def _renew_own(state: State, broker: RunningBroker, files: BrokerFiles) ->
 
 
 def warn(state: State) -> None:
-    """Tells of everything that is past a mark: in the log and as an event, once for each mark, also over restarts."""
+    """Warns of everything that is past a mark: in the log and as an event, once for each mark, also over restarts."""
     now = time.time()
     own = {what: end.timestamp() for what, end in own_expiries(state).items()}
     certificates = state.credentials.newest_expiries(now)
@@ -75,7 +78,7 @@ def warn(state: State) -> None:
 
 
 async def revoke(state: State, serial: int, *, actor: str) -> Credential:
-    """Takes one certificate away, of a service or a device. A service of this controller gets a new one at once.
+    """Revokes one certificate, of a service or a device. A service of this controller gets a new one at once.
 
     BadInput `unknown_certificate`.
     """
@@ -94,7 +97,7 @@ async def revoke(state: State, serial: int, *, actor: str) -> Credential:
 
 
 def add_authority(state: State, *, actor: str) -> str:
-    """Makes an authority beside the others; it issues from now on. BadInput `request_invalid` for too many."""
+    """Makes one more authority, which issues from now on. BadInput `request_invalid` for too many."""
     name = state.enrolment.authorities.add(today())
     state.journal.audit(stamp(), actor, "authority add", name)
     state.broker_outdated = True
@@ -103,8 +106,8 @@ def add_authority(state: State, *, actor: str) -> str:
 
 
 def retire_authority(state: State, name: str, *, force: bool, actor: str) -> str:
-    """Ends trust in an authority. BadInput `authority_in_use` names devices that have nothing else; `force` leaves them
-    to new claims.
+    """Ends trust in an authority. BadInput `authority_in_use` names devices that have no certificate of another; with
+    `force` those need new claims.
     """
     relying = relying_on(state, name)
     if relying and not force:
@@ -118,12 +121,12 @@ def retire_authority(state: State, name: str, *, force: bool, actor: str) -> str
 
 
 def relying_on(state: State, name: str) -> list[str]:
-    """Devices that have no good certificate but from this authority."""
+    """Returns devices whose only valid certificates come from this authority."""
     found = state.credentials.rely_on(name, time.time())
     return [subject for subject in found if not subject.startswith(SERVICE_PREFIX)]
 
 
 def look_soon(state: State) -> None:
-    """Lets the next pass look at the controller's own certificates."""
+    """Makes the next pass check the controller's own certificates."""
     state.own_look_at = 0.0
     state.poke()

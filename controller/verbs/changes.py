@@ -1,4 +1,5 @@
-"""What has changed in the last hours, in sentences: what people and the controller did, and what devices undid.
+"""What has changed in the last hours, in sentences: actions of people and of the controller, and what devices rolled
+back.
 
 Decides which entries of the audit a person wants to read first, and in which words. Refuses to know how they are shown.
 """
@@ -19,7 +20,7 @@ from controller.verbs.audit import CONTROLLER
 
 MAX_CHANGES = 200
 MAX_ENTRIES = 2_000
-"""Newest entries of the audit, and of what devices reported, that are read for one answer."""
+"""The newest entries of the audit, and reports of devices, that are read for one answer."""
 MAX_HOURS = 24 * 31
 
 Look = Literal["good", "busy", "warn", "bad", "ask", "off"]
@@ -63,11 +64,11 @@ _SAID: dict[str, tuple[Look, str]] = {
     "enrol refused": ("warn", "an enrolment was refused: {detail}"),
 }
 _DULL = ("trust publish", "trust sign", "certificates renewed", "certificate renewed")
-"""What the controller does every day of its own accord: the audit has it."""
+"""What the controller does by itself every day: the audit has it."""
 
 
 class Change(Message, frozen=True):
-    """One sentence of what has changed."""
+    """One change, as a sentence."""
 
     at: str
     look: Look
@@ -75,13 +76,13 @@ class Change(Message, frozen=True):
     actor: str
     """Empty for what devices did by themselves."""
     kind: str
-    """What it is about: rollout | device | model | audit."""
+    """The subject's kind: rollout | device | model | audit."""
     subject: str
     """Its id or name."""
 
 
 def recent_changes(state: State, hours: float, now: datetime | None = None) -> list[Change]:
-    """The newest changes of so many hours, newest first."""
+    """Returns the newest changes of so many hours, newest first."""
     since = ((now or datetime.now(UTC)) - timedelta(hours=min(hours, MAX_HOURS))).replace(microsecond=0).isoformat()
     entries = state.journal.audit_entries(MAX_ENTRIES, wanted=AuditFilter(since=since))
     told = [change for entry in entries if (change := change_of(entry)) is not None]
@@ -90,7 +91,7 @@ def recent_changes(state: State, hours: float, now: datetime | None = None) -> l
 
 
 def change_of(entry: dict[str, str]) -> Change | None:
-    """The sentence of an entry of the audit; None for what is no news."""
+    """Returns the sentence of an entry of the audit; None if it is not worth showing."""
     action, subject = entry["action"], entry["subject"]
     if action in _DULL:
         return None
@@ -102,7 +103,9 @@ def change_of(entry: dict[str, str]) -> Change | None:
 
 
 def undone_by_devices(history: Iterable[tuple[str, str, str]]) -> list[Change]:
-    """(at, device, report) -> what devices rolled back or rejected by themselves: one sentence a version and result."""
+    """Returns from (at, device, report) what devices rolled back or rejected by themselves: one sentence per version
+    and result.
+    """
     found: dict[tuple[str, int, str], dict[str, tuple[str, str]]] = {}
     for at, device, body in history:
         try:
@@ -129,7 +132,7 @@ def _undone(model: str, release: int, result: str, devices: dict[str, tuple[str,
 
 
 def _joined(changes: Iterable[Change]) -> list[Change]:
-    """Devices that enrolled, one after another, are one sentence."""
+    """Joins devices that enrolled one after another into one sentence."""
     joined: list[Change] = []
     run: list[Change] = []
     for change in [*changes, None]:

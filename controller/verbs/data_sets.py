@@ -1,4 +1,4 @@
-"""Data sets of captured rows: made, compared, deleted, and kept only as long as was said.
+"""Data sets of captured rows: made, compared, deleted, and kept only as long as requested.
 
 Decides which captured rows go into a version and what is audited. Refuses to know HTTP, and how rows are stored.
 """
@@ -20,13 +20,13 @@ from controller.verbs.audit import CONTROLLER
 
 DAY_S = 86_400.0
 LOOK_S = 60.0
-"""Between two looks at what has been kept long enough."""
+"""Seconds between two checks of what has been kept long enough."""
 MAX_LABELS = 20
 """Labels that a comparison counts by name."""
 
 
 class RowsWanted(msgspec.Struct, frozen=True):
-    """Which captured rows of a model a version is made of."""
+    """The captured rows of a model from which a version is made."""
 
     model: str
     since: float = 0.0
@@ -38,7 +38,7 @@ class RowsWanted(msgspec.Struct, frozen=True):
     remove: tuple[str, ...] = ()
     """Columns to leave out, for privacy: inputs, or `_key`, `_answer`."""
     keep_days: float = 0.0
-    """After so many days the version is deleted by itself; 0: never."""
+    """Days after which the version is deleted automatically; 0: never."""
 
 
 class DataComparison(msgspec.Struct, frozen=True):
@@ -55,13 +55,13 @@ class DataComparison(msgspec.Struct, frozen=True):
     columns_gone: tuple[str, ...]
     types_changed: dict[str, str]
     labels: dict[str, tuple[int, int]]
-    """Rows by label in the first and in the second."""
+    """The number of rows by label in the first and in the second."""
     means: dict[str, tuple[float, float]]
-    """Of numeric columns whose mean differs."""
+    """The means of numeric columns whose means differ."""
 
 
 def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[DataSet, bool]:
-    """Makes the next version of a data set; (the version, whether it is new). BadInput for no rows."""
+    """Makes the next version of a data set; returns (the version, whether it is new). BadInput for no rows."""
     state.registry.versions(wanted.model)
     rows = [
         columns_of(number, device, row, wanted.remove)
@@ -118,10 +118,11 @@ def keep_retention(state: State) -> None:
 
 
 def lost_rows(state: State, references: Iterable[str], since: float | None) -> dict[str, str]:
-    """By data set, which rows it lost although somebody who read it at `since` or later may have had them, in words.
+    """Returns by data set, in words, which rows it lost although a training that read it at `since` or later may have
+    used them.
 
-    `since` None: nobody knows when it was read; then only a version of which no row is left counts. Names that this
-    controller does not know say nothing.
+    `since` None: it is unknown when it was read; then only a version without any row left counts. Names that this
+    controller does not know are ignored.
     """
     known = {each.reference: each for each in state.data_sets.all()}
     asked = [each for each in state.erasures.all() if since is not None and each.asked_at >= since]
@@ -136,7 +137,7 @@ def lost_rows(state: State, references: Iterable[str], since: float | None) -> d
 
 
 def compare(state: State, before: str, after: str) -> DataComparison:
-    """What differs between two versions. BadInput `unknown_data_set` where rows are deleted."""
+    """Returns what differs between two versions. BadInput `unknown_data_set` if rows are deleted."""
     first, second = (state.data_sets.find(each) for each in (before, after))
     old, new = ({row["_id"]: row for row in state.data_sets.rows_of(each)} for each in (first, second))
     types = {

@@ -1,6 +1,6 @@
-"""What people write about devices: labels that selectors look at, and a note. Each step is durable and in the audit.
+"""What people write about devices: labels, which selectors use, and a note. Each step is durable and in the audit.
 
-Decides which labels a device may be given, and that one that cannot be served costs no other one. Refuses to know HTTP.
+Decides which labels a device may be given. A device that is refused does not affect the others. Refuses to know HTTP.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,17 @@ from controller.verbs.device_lives import MAX_DEVICES, DeviceAnswer, refused
 from controller.written import Written
 
 Changes = Mapping[str, str | None]
-"""label -> value; None: it is given no longer, and the device's own label of that key counts again."""
+"""label -> value; None: the given label is removed, and the device's own label of that key counts again."""
 MAX_KEY_CHARS, MAX_VALUE_CHARS = 64, 128
 MAX_NOTE_CHARS = 2_000
-"""Of a note: a page is read, a book is not."""
+"""The longest note: people read a page, but not a book."""
 MAX_AUDIT_CHARS = 500
 
 
 def label(state: State, changes: Mapping[str, Changes], *, actor: str) -> list[DeviceAnswer]:
-    """Gives devices labels, and takes some back; what became of each. BadInput `request_invalid` for a bad label."""
+    """Gives labels to devices, and removes some; returns the result for each. BadInput `request_invalid` for a bad
+    label.
+    """
     if not 0 < len(changes) <= MAX_DEVICES:
         raise BadInput(Code.REQUEST_INVALID, f"{len(changes)} devices: label 1 to {MAX_DEVICES} at once")
     for each in {tuple(sorted(asked.items(), key=str)) for asked in changes.values()}:
@@ -76,7 +78,7 @@ def _labelled(state: State, device: str, asked: Changes) -> Twin:
 
 
 def _keep(state: State, twins: list[Twin]) -> None:
-    """Makes twins durable, then lets passes see them: a rollout may have become about a device."""
+    """Makes twins durable, then shows them to passes: a rollout may match a device now."""
     if not twins:
         return
     state.records.save_twins(twins)
@@ -95,7 +97,7 @@ def _check(asked: Changes) -> None:
 
 
 def check_label(key: str, value: str) -> None:
-    """BadInput `request_invalid` for what cannot be a label."""
+    """Raises BadInput `request_invalid` for what cannot be a label."""
     plain = key.isprintable() and value.isprintable() and not set(key) & set("=, ") and not key.endswith("-")
     if not plain or not 0 < len(key) <= MAX_KEY_CHARS or len(value) > MAX_VALUE_CHARS:
         limits = f"a key has 1 to {MAX_KEY_CHARS} characters without spaces, commas and =, a value {MAX_VALUE_CHARS}"

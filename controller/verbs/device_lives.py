@@ -1,6 +1,6 @@
-"""What an operator can do with the life of devices: retire, put new hardware under an old name, take one over.
+"""What an operator can do with the life of devices: retire, put new hardware under an old name, adopt.
 
-Decides what each of them ends and what it keeps. One device that cannot be served costs no other one: each has its own
+Decides what each of them ends and what it keeps. A device that is refused does not affect the others: each has its own
 answer. Refuses to know HTTP, and how certificates are made.
 """
 
@@ -23,25 +23,26 @@ from controller.state import State
 from controller.verbs import devices
 
 MAX_DEVICES = 10_000
-"""In one call: a region of a large fleet. Each costs a certificate's row and a look for its session."""
+"""The most devices in one call: a region of a large fleet. Each costs a certificate's row and a check of its
+session."""
 
 
 class DeviceAnswer(Message, frozen=True):
-    """What became of one device in a call about many."""
+    """The result for one device in a call about many."""
 
     device: str
     certificates: int = 0
-    """How many were revoked."""
+    """The number of revoked certificates."""
     claim: Claim | None = None
-    """A password for an hour, where the device is to enrol."""
+    """A password for an hour, if the device must enrol."""
     code: str = ""
-    """Why nothing was done; empty where it was."""
+    """Why nothing was done; empty if it was."""
     detail: str = ""
 
 
 def chosen(state: State, names: Iterable[str], selector: Mapping[str, str]) -> list[str]:
-    """Devices by name and by their labels, each once. BadInput `request_invalid` for none or too many,
-    `selector_empty`: no call is about the whole fleet because somebody left something out.
+    """Returns devices by name and by their labels, each once. BadInput `request_invalid` for none or too many,
+    `selector_empty`: an omitted field never selects the whole fleet.
     """
     found = dict.fromkeys(names)
     if selector:
@@ -52,9 +53,9 @@ def chosen(state: State, names: Iterable[str], selector: Mapping[str, str]) -> l
 
 
 async def retire(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
-    """Takes devices out of the fleet: certificates and sessions end, retained documents go, history stays.
+    """Takes devices out of the fleet: certificates and sessions end, retained documents are deleted, history stays.
 
-    They count neither way in rollouts, and what is said in their names is not heard until they are adopted again.
+    They count neither way in rollouts, and messages in their names are ignored until they are adopted again.
     """
     at = stamp()
     known, answers = _known(state, names)
@@ -74,7 +75,8 @@ async def retire(state: State, names: Iterable[str], *, actor: str) -> list[Devi
 
 
 async def replace(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
-    """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each.
+    """Prepares new hardware under known names: old keys end, labels and desired versions stay; returns a claim for
+    each.
 
     What failed on the old hardware may be offered to the new one.
     """
@@ -92,9 +94,9 @@ async def replace(state: State, names: Iterable[str], *, actor: str) -> list[Dev
 
 
 def adopt(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
-    """Takes over devices from another controller, and those that were retired here: a claim for each.
+    """Adopts devices of another controller, and devices that were retired here: returns a claim for each.
 
-    What a device serves it goes on serving: `edgeward-agent adopt` changes whom it trusts, and nothing else.
+    A device still serves what it served: `edgeward-agent adopt` changes whom it trusts, and nothing else.
     """
     answers = []
     for device in names:
@@ -115,7 +117,7 @@ def _adopted(state: State, device: str, actor: str) -> Claim:
 
 
 def _known(state: State, names: Iterable[str]) -> tuple[list[str], list[DeviceAnswer]]:
-    """(devices of this fleet, answers for names that are none)."""
+    """Returns (devices of this fleet, answers for unknown names)."""
     durable, known, left_out = state.world.durable, [], []
     for device in names:
         if device in durable.retired:
@@ -133,7 +135,9 @@ def refused(device: str, error: BadInput) -> DeviceAnswer:
 
 
 async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str, int]:
-    """Revokes certificates and claims and ends sessions, with one new list for all; how many certificates each had."""
+    """Revokes certificates and claims and ends sessions, with one new list for all; returns how many certificates each
+    had.
+    """
     counts = {device: state.credentials.revoke(device, now.timestamp()) for device in names}
     for device in names:
         state.senders.forget(device)
@@ -146,7 +150,7 @@ async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str,
 
 
 def _without_hardware(twin: Twin) -> Twin:
-    """The twin as it was told, with its labels, and without a word of the hardware that is gone."""
+    """Returns the twin with its labels and what it was told, but without reports of the former hardware."""
     bare = Twin(twin.device, labels=twin.labels, own_labels=twin.own_labels, connected=False)
     return changed(
         bare,

@@ -26,7 +26,7 @@ from controller.trust.refusals import Refusal
 from controller.verbs import refusals
 
 REFUSED_MARK = -1
-"""Beside the marks of `fleet.expiry`: a device asked for renewal with its own key, and it was too late."""
+"""A value beside the marks of `fleet.expiry`: a device asked for renewal with its own key, but too late."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -34,7 +34,7 @@ _log = logging.getLogger("edgeward.controller")
 def claim(state: State, device: str, *, actor: str, action: str = "device claim") -> Claim:
     """A secret with which the device may enrol once, and what else it needs.
 
-    A device whose own labels are known gets them with it: new hardware has none. Those given here stay here.
+    The known own labels of a device come with it, because new hardware has none. Labels that were given here stay here.
     BadInput `name_invalid`, `device_retired`, `device_enrolled`.
     """
     if device in state.world.durable.retired:
@@ -123,7 +123,9 @@ async def end_session(state: State, device: str, now: datetime) -> None:
 
 
 async def keep_revocations_young(state: State) -> None:
-    """Makes a new revocation list when it is CRL_RENEW_DAYS old, because an expired list locks every device out."""
+    """Makes a new revocation list when it is CRL_RENEW_DAYS old, because with an expired list the broker refuses every
+    device.
+    """
     if state.broker is None or state.broker.files is None:
         return
     if time.time() - state.credentials.newest_list_at() > CRL_RENEW_DAYS * 86_400:
@@ -131,9 +133,9 @@ async def keep_revocations_young(state: State) -> None:
 
 
 def unquarantine(state: State, *devices: str, actor: str) -> int:
-    """Lifts every quarantine of devices; returns the number of versions that were quarantined, on all together.
+    """Lifts every quarantine of devices; returns the number of quarantined versions on all of them together.
 
-    BadInput `unknown_device` names those that are not there, once the quarantines of all others are lifted.
+    BadInput `unknown_device` names unknown ones, after the quarantines of all others are lifted.
     """
     unknown = [device for device in devices if not _is_known(state, device)]
     known = [device for device in devices if device not in unknown]
@@ -168,7 +170,7 @@ def explain(state: State, device: str) -> list[str]:
 
 
 def explain_items(state: State, device: str) -> list[WhyItem]:
-    """The same as items, each with its kind and its rollout. BadInput `unknown_device`."""
+    """Returns the same as items, each with its kind and its rollout. BadInput `unknown_device`."""
     durable = state.world.durable
     twin, retired = durable.twins.get(device), durable.retired.get(device)
     if twin is None and retired is None:
@@ -203,7 +205,7 @@ def _refused(state: State, error: ClaimRefused) -> None:
 
 
 async def enforce_revocations(state: State, now: datetime) -> None:
-    """Gives a broker under mutual TLS a new list of revoked certificates, and makes sure that it goes by it."""
+    """Gives a broker under mutual TLS a new list of revoked certificates, and makes sure that the broker uses it."""
     assert state.broker is not None
     assert state.broker.files is not None
     state.broker.files.write_access(state.enrolment, now)

@@ -1,4 +1,4 @@
-"""What people write beside rollouts and models. Each step is in the audit; who is mentioned is told by an event.
+"""What people write beside rollouts and models. Each step is in the audit; mentioned people are told by an event.
 
 Decides that a rollout or a model must exist before anybody writes beside it. Refuses to know HTTP.
 """
@@ -10,11 +10,11 @@ from controller.verbs.rollouts import find
 from controller.written import Written
 
 MAX_AUDITED_CHARS = 500
-"""Of a text that the audit keeps; the whole text stands beside its rollout or model."""
+"""Characters of a text in the audit; the whole text is stored with its rollout or model."""
 
 
 def of(state: State, about: About, name: str) -> Discussion:
-    """What was written. BadInput `unknown_rollout`, `unknown_model`."""
+    """Returns what was written. BadInput `unknown_rollout`, `unknown_model`."""
     if about == "rollout":
         find(state, name)
     else:
@@ -47,7 +47,7 @@ def comment(state: State, about: About, name: str, text: str, *, actor: str) -> 
 
 
 def ask_review(state: State, about: About, name: str, who: str, text: str, *, actor: str) -> Discussion:
-    """Asks somebody to look at it; their next comment or approval ends that. BadInput as `of`, `request_invalid`."""
+    """Asks a person to look; their next comment or approval ends that. BadInput as `of`, `request_invalid`."""
     of(state, about, name)
     found = state.discussions.ask(about, name, Review(who=who, by=actor, at=stamp(), text=text))
     _tell(state, about, name, "review", f"@{who}: {text or 'please look at it'}", actor=actor)
@@ -55,7 +55,7 @@ def ask_review(state: State, about: About, name: str, who: str, text: str, *, ac
 
 
 def _tell(state: State, about: About, name: str, what: str, text: str, *, actor: str) -> None:
-    """One entry in the audit, and an event for each name in the text."""
+    """Writes one entry in the audit, and makes an event for each name in the text."""
     state.journal.audit(stamp(), actor, f"{about} {what}", name, text[:MAX_AUDITED_CHARS])
     for who in mentioned(text):
         state.events.tell_mention(about, name, who, by=actor, text=text[:MAX_AUDITED_CHARS])

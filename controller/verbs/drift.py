@@ -1,6 +1,7 @@
-"""A look at how one version's world has moved: collects what `drift.report` needs, and reads shapes beside the writer.
+"""Examines how the data of one version have moved: collects what `drift.report` needs, and reads shapes while others
+write.
 
-Decides which version is meant and which releases count by the same bins. Refuses to know what a difference means.
+Decides which version is meant and which releases count with the same bins. Refuses to know what a difference means.
 """
 
 import asyncio
@@ -27,9 +28,9 @@ from controller.verbs.versions import devices_by_release
 DAY_S = 86_400.0
 MAX_DAYS = 28.0
 MAX_DEVICES = 100
-"""Devices whose shapes are read for one look: five weeks of hours are 84,000 rows, 2 s of a thread."""
+"""The most devices whose shapes are read for one look: five weeks of hours are 84,000 rows, 2 s of a thread."""
 MAX_ALIKE = 8
-"""Newest releases that are held against the one that is looked at: most have bins of their own."""
+"""The most newest releases that are compared with the examined one: most have bins of their own."""
 MAX_LABELLED = 20_000
 """Newest rows with a label: two years of the label budget."""
 
@@ -37,7 +38,7 @@ _log = logging.getLogger("edgeward.drift")
 
 
 async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> DriftReport:
-    """What has moved since the weeks before, of one release; None: the one that most devices run.
+    """Returns what has moved since the weeks before, for one release; None: the one that most devices run.
 
     BadInput `unknown_model`, `unknown_version`, `request_invalid`, `store_corrupt`.
     """
@@ -50,15 +51,15 @@ async def look(state: State, model: str, release: int | None, now: float, days: 
 
 
 async def look_at_all(state: State, now: float) -> None:
-    """Looks at the data of every model, one after the other, and keeps what there is to say for alerts and retraining.
+    """Examines the data of every model, one after the other, and keeps the results for alerts and retraining.
 
-    It reads weeks of the store: it is for the background, never for a pass.
+    It reads weeks of the store, so it runs in the background and never in a pass.
     """
     for model in state.registry.models():
         found = None
         try:
             found = await look(state, model, None, now)
-        except Exception:  # one model's data must not hide the others'
+        except Exception:  # one model's data must not hide those of others
             _log.exception("the data of %s could not be looked at", model)
         state.data_looks[model] = found
 
@@ -90,7 +91,7 @@ def _facts(state: State, model: str, release: int, now: float, span_s: float) ->
 
 
 def _most_run(state: State, model: str) -> int:
-    """The release that most devices have; of none the newest version."""
+    """Returns the release that most devices have; if none has any, the newest version."""
     running = devices_by_release(state, model)
     newest = state.registry.newest(model)
     assert newest is not None  # a model without versions is unknown
@@ -98,7 +99,7 @@ def _most_run(state: State, model: str) -> int:
 
 
 def _alike(state: State, model: str, release: int, reference: Reference) -> Iterator[int]:
-    """The newest other releases whose inputs are counted by the very same bins."""
+    """Returns the newest other releases whose inputs are counted with exactly the same bins."""
     known = sorted(state.registry.registered.get(model, {}), reverse=True)[:MAX_ALIKE]
     for other in known:
         if other != release and state.registry.removal(model, other) is None:
@@ -110,7 +111,7 @@ def _alike(state: State, model: str, release: int, reference: Reference) -> Iter
 
 
 def _reference(state: State, manifest: Manifest) -> Reference:
-    """The reference in the golden set of a version. BadInput `store_corrupt` where it is gone."""
+    """Returns the reference in the golden set of a version. BadInput `store_corrupt` if it is missing."""
     return _read(state.blobs.get(manifest.golden.blob.sha256), manifest)
 
 
@@ -120,7 +121,7 @@ def _read(golden: bytes, manifest: Manifest) -> Reference:
 
 
 def _trial(state: State, model: str, comparable: frozenset[int]) -> Trial | None:
-    """The rollout of a release with the same bins that runs now."""
+    """Returns the running rollout of a release with the same bins."""
     for rollout in state.world.durable.rollouts.values():
         if rollout.model == model and rollout.status in JUDGED and rollout.release in comparable:
             return Trial(rollout.id, rollout.release, _having(state, rollout), rollout.began_at)
@@ -128,6 +129,6 @@ def _trial(state: State, model: str, comparable: frozenset[int]) -> Trial | None
 
 
 def _having(state: State, rollout: Rollout) -> frozenset[str]:
-    """Members that have the release, by what they say."""
+    """Returns members that report the release."""
     running = devices_by_release(state, rollout.model).get(rollout.release, ())
     return frozenset(running) & members_of(state.world, rollout).keys()

@@ -1,7 +1,8 @@
-"""Deletion of captured rows everywhere: here, in data sets, on devices; and the models that were trained on them.
+"""Deletes captured rows everywhere: here, in data sets, on devices; and names the models that were trained on them.
 
-Decides the order: the request is durable first, then rows go here, then devices are told by their signed documents, and
-the request is done when the last of them has said so. Each step may be repeated. Refuses to know HTTP.
+Decides the order: the request is durable first, then rows are deleted here, then devices are ordered by their signed
+documents, and the request is done when the last of them has reported it. Each step may be repeated. Refuses to know
+HTTP.
 """
 
 import asyncio
@@ -41,11 +42,11 @@ class ErasureWanted(msgspec.Struct, frozen=True):
 
 
 async def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
-    """Deletes rows here, orders every device concerned to do the same, and names the models trained on them.
+    """Deletes rows here, orders every affected device to do the same, and names the models trained on them.
 
     Files are read and written in a thread, so that the controller answers others meanwhile.
 
-    BadInput `request_invalid` for a request about everything, or without a reason; `unknown_device`.
+    BadInput `request_invalid` for a request for all rows, or without a reason; `unknown_device`.
     """
     made = Request(
         order=_order(wanted),
@@ -151,7 +152,9 @@ def note_version(state: State, version: Version) -> None:
 
 
 async def resume(state: State) -> None:
-    """Goes on with requests that were open when the controller ended. One that fails stays open: devices are served."""
+    """Continues requests that were open when the controller ended. A request that fails stays open, and the controller
+    starts.
+    """
     for each in state.erasures.all():
         if not each.done_at:
             known = {device: rows for device, rows in each.devices.items() if device in state.world.durable.twins}
@@ -164,7 +167,7 @@ async def resume(state: State) -> None:
 
 
 def follow(state: State) -> None:
-    """Takes in what devices say of open requests, and ends those that all have answered."""
+    """Takes over the devices' reports about open requests, and ends those that all have answered."""
     if not state.open_erasures:
         return
     still_open = False
@@ -186,7 +189,7 @@ def follow(state: State) -> None:
 
 
 def _answered(state: State, made: Request) -> Request:
-    """The request with what devices have said meanwhile. A device that has left the fleet is waited for no longer."""
+    """Returns the request with the devices' reports since. It does not wait for a device that has left the fleet."""
     devices, changed = dict(made.devices), []
     for device in made.waiting:
         twin = state.world.durable.twins.get(device)

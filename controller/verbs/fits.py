@@ -1,7 +1,7 @@
 """Which devices of the fleet can run a version, in which of its forms, and why the others cannot. Changes nothing.
 
-Decides that a gate which has failed or a withdrawal plays no part: this is about hardware, runtimes, pins and
-quarantine. Refuses to know rollouts, and HTTP.
+Decides that a failed gate or a withdrawal plays no part: this is about hardware, runtimes, pins and quarantine. Refuses
+to know rollouts, and HTTP.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from controller.fleet.fit import choose_form, forms_of
 from controller.state import State
 
 FULL = "full"
-"""The name of the first form, where a form is named."""
+"""The name of the first form, if a form is named."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Fit:
     forms: Counter[str] = field(default_factory=Counter)
     unfit: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
-    """Devices that have not told their hardware yet: their probe decides."""
+    """Devices that have not reported their hardware yet: their probe decides."""
 
 
 def fit(state: State, model: str, release: int) -> Fit:

@@ -1,4 +1,4 @@
-"""Before a version is registered: what its gates judge is gathered, and the policy of its model is applied.
+"""Before a version is registered: collects what its gates judge, and applies the policy of its model.
 
 Decides who is the champion (the alias, else the newest version that passed), and when a child has to measure. Refuses
 to know how a gate judges, and HTTP.
@@ -48,7 +48,7 @@ class OwnVerdict(Message, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What comes with a push for the gates: held-out rows as a file, verdicts of the user's own gates, who pushes."""
+    """What a push brings for the gates: held-out rows as a file, verdicts of the user's own gates, who pushes."""
 
     held_out: Path | None = None
     own: tuple[OwnVerdict, ...] = ()
@@ -57,11 +57,11 @@ class Brought:
     champion: int = 0
     """The release that it must beat; 0: the alias champion, or the newest that passed."""
     trained_since: float | None = None
-    """When a retraining began to read its rows, in seconds since 1970; None: nobody knows."""
+    """When a retraining began to read its rows, in seconds since 1970; None: unknown."""
 
 
 def policy_of(state: State, model: str) -> GatePolicy:
-    """The policy of a model; one without limits where nobody has set one."""
+    """Returns the policy of a model; one without limits if nobody has set one."""
     doc = state.store.get(_TABLE, model)
     return GatePolicy() if doc is None else convert_kept(doc, GatePolicy)
 
@@ -82,7 +82,7 @@ def set_gates(state: State, model: str, policy: GatePolicy, *, actor: str) -> Ga
 
 
 def check_brought(brought: Brought) -> None:
-    """BadInput before minutes of conversion: `tensors_invalid`, `sample_missing`, `request_invalid`."""
+    """Raises BadInput before minutes of conversion: `tensors_invalid`, `sample_missing`, `request_invalid`."""
     if len(brought.own) > MAX_OWN_GATES:
         raise BadInput(Code.REQUEST_INVALID, f"{len(brought.own)} gates of your own, limit {MAX_OWN_GATES}")
     if brought.held_out is not None:
@@ -92,7 +92,7 @@ def check_brought(brought: Brought) -> None:
 async def judge(
     state: State, model: str, manifest: Manifest, converted: Converted, *, brought: Brought, told: Told, actor: str
 ) -> tuple[GateVerdict, ...]:
-    """The verdicts of all gates. BadInput `sample_missing`, `tensors_invalid`, `conversion_limit`."""
+    """Returns the verdicts of all gates. BadInput `sample_missing`, `tensors_invalid`, `conversion_limit`."""
     policy = policy_of(state, model)
     measures = brought.held_out is not None or policy.max_latency_us_p95 is not None or bool(policy.operators)
     measured = await _measured(state, model, manifest, converted, brought) if measures else None
@@ -121,7 +121,7 @@ async def judge(
 async def _measured(
     state: State, model: str, manifest: Manifest, converted: Converted, brought: Brought
 ) -> tuple[Version | None, Evaluation]:
-    """(the champion, what a child has measured)."""
+    """Returns (the champion, what a child has measured)."""
     champion = _champion(state, model, brought.champion) if brought.held_out is not None else None
     held_out = None if brought.held_out is None else await asyncio.to_thread(brought.held_out.read_bytes)
     settings = state.config.convert
@@ -150,7 +150,7 @@ def _champion(state: State, model: str, named: int) -> Version | None:
 
 
 def _form(state: State, manifest: Manifest) -> Form:
-    """A version as the store has it. BadInput `store_corrupt`."""
+    """Returns a stored version as the child needs it. BadInput `store_corrupt`."""
     digests = manifest.artifact.sha256, manifest.golden.blob.sha256
     for digest in digests:
         with state.blobs.opened(digest):
@@ -161,7 +161,9 @@ def _form(state: State, manifest: Manifest) -> Form:
 def _held_out(
     manifest: Manifest, brought: Brought, champion: Version | None, evaluation: Evaluation
 ) -> tuple[HeldOut | None, HeldOut | None, str]:
-    """(the newest rows, the fixed rows that no version may forget, the digest of these); None where there are none."""
+    """Returns (the newest rows, the fixed rows that no version may forget, the digest of these); None for those that
+    are missing.
+    """
     if brought.held_out is None or evaluation.answers is None:
         return None, None, ""
     rows = read_rows(brought.held_out.read_bytes())
@@ -174,7 +176,7 @@ def _held_out(
 
 
 def _refuse_foreign(manifest: Manifest, rows: Rows) -> None:
-    """BadInput `label_unknown` for held-out rows of which no label is a class of the version."""
+    """Raises BadInput `label_unknown` for held-out rows of which no label is a class of the version."""
     if manifest.task != "classification":
         return
     unknown = unknown_labels(rows.labels, manifest.classes)
@@ -191,7 +193,7 @@ def _refuse_foreign(manifest: Manifest, rows: Rows) -> None:
 def _answered(
     manifest: Manifest, rows: Rows, champion: Version | None, evaluation: Evaluation, wanted: Array
 ) -> HeldOut:
-    """The `wanted` (rows,) of the held-out rows with both versions' answers."""
+    """Returns the `wanted` (rows,) of the held-out rows with both versions' answers."""
     assert evaluation.answers is not None
     comparable = champion is not None and champion.manifest.task == manifest.task
     before = evaluation.champion if comparable else None

@@ -1,6 +1,6 @@
-"""The health of this controller: gathers the facts, and tells of findings that come and go.
+"""The health of this controller: collects the facts, and reports findings that begin and end.
 
-Decides where facts are read. What they amount to is decided by `controller.health`.
+Decides where facts are read. `controller.health` judges them.
 """
 
 import json
@@ -25,7 +25,9 @@ _log = logging.getLogger("edgeward.controller")
 
 
 def facts_of(state: State) -> Facts:
-    """What is known now. WorldError and OSError do not arise: a disk that cannot be asked has no free space."""
+    """Returns the present facts. Raises no WorldError or OSError: a disk that cannot be read counts as having no free
+    space.
+    """
     now, date, passes, broker = time.monotonic(), time.time(), state.passes, state.broker
     return Facts(
         pass_age_s=now - passes.good_at,
@@ -53,7 +55,7 @@ def facts_of(state: State) -> Facts:
 
 
 def tell_changes(state: State, before: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Logs what has changed since `before`, and makes an event of it; returns the findings of now."""
+    """Logs what has changed since `before`, and makes an event of it; returns the present findings."""
     found = findings_of(facts_of(state))
     codes, known = {each.code for each in found}, {each.code for each in before}
     for each in found:
@@ -79,13 +81,13 @@ def _free_bytes(state: State) -> int:
 
 
 def own_expiries(state: State) -> dict[str, datetime]:
-    """When the controller's certificates, those of its broker, and the roles expire that no pass keeps young."""
+    """Returns when the controller's certificates, those of its broker, and the roles expire that no pass renews."""
     authorities = state.enrolment.authorities.trusted
     ends = {f"authority {name}": each.certificate.not_valid_after_utc for name, each in authorities.items()}
     if state.broker is not None and state.broker.files is not None:
         ends |= state.broker.files.ends
     if cert_file := state.config.broker.cert_file:
-        with suppress(OSError, ValueError):  # connecting names what is wrong with the file
+        with suppress(OSError, ValueError):  # a connection attempt names what is wrong with the file
             ends["broker.cert_file"] = certificate_end(Path(cert_file))
     for name, text in _newest_roles(state.trust_metadata.files).items():
         ends[f"role {name}"] = datetime.fromisoformat(json.loads(text)["signed"]["expires"])
@@ -97,7 +99,7 @@ def _expiry_days(state: State, now: datetime) -> Mapping[str, float]:
 
 
 def _newest_roles(files: Mapping[str, str]) -> dict[str, str]:
-    """Documents by role: of roots the newest alone, since the older ones are only read on the way to it."""
+    """Returns documents by role: of roots only the newest, because older ones are only steps on the way to it."""
     roots = sorted((name for name in files if name.endswith(".root.json")), key=lambda name: int(name.split(".")[0]))
     others = {name.removesuffix(".json"): name for name in files if not name.endswith(".root.json")}
     named = {"root": roots[-1]} if roots else {}

@@ -1,6 +1,6 @@
 """Asks one device for its newest log lines or its doctor's findings, over MQTT, and waits a bounded time.
 
-Decides what is said where a device is not there or does not answer. Every question is in the audit before it is sent.
+Decides the error for a device that is offline or does not answer. Every question is in the audit before it is sent.
 Refuses to know HTTP and roles.
 """
 
@@ -21,7 +21,7 @@ from controller.state import State
 from controller.verbs.device_labels import known_twin
 
 WAIT_S = 10.0
-"""For an answer: a doctor's checks take a second or two on a slow disk, and a person waits."""
+"""Seconds to wait for an answer: a doctor's checks take a second or two on a slow disk, and a person waits."""
 
 
 async def ask(

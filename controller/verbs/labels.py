@@ -1,6 +1,6 @@
-"""Late labels: the true answers for rows that devices have captured, and which rows people are asked about.
+"""Late labels: the true answers for rows that devices have captured, and the rows that people are asked to label.
 
-Decides nothing about rollouts: `rollouts.judge_again` does that. Which rows are asked for decides `drift.wanted`.
+Decides nothing about rollouts: `rollouts.judge_again` does that. `drift.wanted` decides which rows are asked for.
 """
 
 import time
@@ -17,26 +17,26 @@ from controller.rollout.model import Strategy, Wave
 from controller.state import State
 
 MAX_LOOKED_AT = 5_000
-"""Newest captured rows among which the day's rows are chosen: 50 ms."""
+"""The newest captured rows from which the day's rows are chosen: 50 ms."""
 KINDS = Strategy(name="", waves=(Wave(percent=100),)).strata
-"""What makes devices alike where nobody has said otherwise: the default of a strategy."""
+"""What makes devices alike unless a strategy says otherwise: its default."""
 
 
 class LabelsWanted(msgspec.Struct, frozen=True):
-    """What is left of the day's label budget of one model."""
+    """The rest of the day's label budget of one model."""
 
     model: str
     per_day: int
     given_today: int
     captured: int
-    """Rows that devices have kept in the newest two days: 0 means that no device may send any."""
+    """Rows that devices have captured in the newest two days: 0 means that no device may send any."""
     rows: tuple[Wanted, ...]
 
 
 def label_rows(state: State, model: str, labels: Mapping[int, str | float], *, actor: str) -> int:
     """Sets the labels of a model's captured rows, by id. Returns how many of these rows exist.
 
-    BadInput `unknown_model`; `label_invalid` names the first row whose label is none, and none is set then.
+    BadInput `unknown_model`; `label_invalid` names the first row with an invalid label, and then none is set.
     """
     state.registry.versions(model)
     for number, label in labels.items():
@@ -48,7 +48,7 @@ def label_rows(state: State, model: str, labels: Mapping[int, str | float], *, a
 
 
 def known_classes(state: State, model: str, release: int) -> frozenset[Answer]:
-    """The plain labels that any version of the model answers; empty where those of this release are not known.
+    """Returns the plain labels that any version of the model answers; empty if those of this release are not known.
 
     BadInput `unknown_model`, `unknown_version`.
     """
@@ -59,7 +59,7 @@ def known_classes(state: State, model: str, release: int) -> frozenset[Answer]:
 
 
 def labels_wanted(state: State, model: str, now: float) -> LabelsWanted:
-    """Rows that people are asked about today. BadInput `unknown_model`."""
+    """Returns rows that people are asked to label today. BadInput `unknown_model`."""
     state.registry.versions(model)
     began = now // DAY_S * DAY_S
     given = state.captures.given_since(model, began)
@@ -73,6 +73,6 @@ def labels_wanted(state: State, model: str, now: float) -> LabelsWanted:
 
 
 def kind_of(state: State, device: str) -> str:
-    """The kind of a device; "" for one that has not reported."""
+    """Returns the stratum of a device; "" for one that has not reported."""
     twin = state.world.durable.twins.get(device)
     return "" if twin is None else stratum_of(twin, KINDS)

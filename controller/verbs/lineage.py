@@ -1,6 +1,6 @@
 """The lineage of a model as a graph: data and code, version, rollouts, devices.
 
-Decides which versions are shown and what stands in each node. Refuses to know how it is drawn.
+Decides which versions are shown and the text of each node. Refuses to know how it is drawn.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from controller.state import State
 from controller.verbs.versions import devices_by_release
 
 MAX_VERSIONS = 6
-"""Newest versions of a graph, and older ones that devices have: a graph is for reading."""
+"""The newest versions of a graph, besides older ones that devices have: a graph must be readable."""
 NodeKind = Literal["data", "run", "version", "rollout", "devices"]
 
 
@@ -26,9 +26,9 @@ class Node(Message, frozen=True):
     kind: NodeKind
     title: str
     lines: tuple[str, ...]
-    """What else is known of it."""
+    """Further facts about it."""
     release: int | None
-    """Of the version that it belongs to; None for data that several share."""
+    """The version to which it belongs; None for data that several share."""
     key: str
     """The digest, the number, the id of the rollout: what a link needs."""
 
@@ -64,7 +64,7 @@ def lineage_of(state: State, model: str) -> Lineage:
 
 
 def _chain(state: State, version: Version, devices: list[str]) -> Iterable[Node]:
-    """What one version comes from and went to, in this order."""
+    """Yields what one version comes from and went to, in this order."""
     lineage, release = version.lineage, version.release
     if lineage.data is not None:
         digest = lineage.data.sha256

@@ -1,7 +1,6 @@
-"""Continuous deployment: a model's policy that rolls out whatever passes its gates, with no further hand.
+"""Continuous deployment: a model's policy that rolls out every version which passes its gates, without a person.
 
-Decides which version is due for which model. A policy names a strategy, which devices it is for, and whether a person
-approves.
+Decides which version is due for which model. A policy names a strategy, the devices, and whether a person approves.
 """
 
 import msgspec
@@ -30,7 +29,7 @@ class DeploymentPolicy(Message, frozen=True):
     set_by: str = ""
     set_at: str = ""
     after_release: int = 0
-    """Only newer versions are due: set where a controller was restored and cannot know what devices had since."""
+    """Only newer versions are due: set if a controller was restored and cannot know what devices had since."""
 
 
 def all_policies(state: State) -> dict[str, DeploymentPolicy]:
@@ -43,7 +42,7 @@ def all_policies(state: State) -> dict[str, DeploymentPolicy]:
 def set_policy(
     state: State, model: str, strategy: Strategy, selector: dict[str, str], *, approval: bool, actor: str
 ) -> DeploymentPolicy:
-    """Lets a policy hold from now on. BadInput `unknown_model`, `strategy_invalid`."""
+    """Sets a policy from now on. BadInput `unknown_model`, `strategy_invalid`."""
     state.registry.versions(model)
     check_strategy(strategy)
     at = stamp()
@@ -57,7 +56,7 @@ def set_policy(
 
 
 def remove_policy(state: State, model: str, *, actor: str) -> None:
-    """Ends a policy: versions wait for a person again. BadInput `unknown_model` where no policy holds."""
+    """Removes a policy: versions wait for a person again. BadInput `unknown_model` if there is no policy."""
     if state.store.get(_TABLE, model) is None:
         raise BadInput(Code.UNKNOWN_MODEL, f"no deployment policy holds for {model[:64]!r}")
     state.store.delete(_TABLE, model)
@@ -65,7 +64,7 @@ def remove_policy(state: State, model: str, *, actor: str) -> None:
 
 
 def hold_back(state: State) -> list[str]:
-    """Lets no policy start a version that is there already; models whose policies had one to start."""
+    """Keeps every policy from starting an existing version; returns models whose policies had one to start."""
     held = []
     for model, policy in all_policies(state).items():
         newest = state.registry.versions(model)[-1].release
@@ -77,7 +76,9 @@ def hold_back(state: State) -> list[str]:
 
 
 def start_due(state: State) -> None:
-    """Starts what is due. What cannot start is audited once, and tried again with the next version or policy."""
+    """Starts what is due. A version that cannot start is audited once, and tried again with the next
+    version or policy.
+    """
     if state.deliveries.busy:
         return  # what is being encoded for a version that has just come
     for model, policy in all_policies(state).items():
@@ -101,7 +102,7 @@ def start_due(state: State) -> None:
 
 
 def _due(state: State, model: str, policy: DeploymentPolicy) -> int | None:
-    """The newest version that is released and signed and that no rollout was ever about; None while one is open."""
+    """Returns the newest version that has passed, is signed, and was in no rollout; None while a rollout is open."""
     known = [rollout for rollout in state.world.durable.rollouts.values() if rollout.model == model]
     if any(rollout.status not in FINAL for rollout in known):
         return None

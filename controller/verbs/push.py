@@ -1,7 +1,7 @@
 """Pushes a version: converts, judges, registers, audits.
 
-Decides whether a request is allowed now, and that bytes which are a version already make no other one. What is
-registered is whole: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
+Decides whether a request is allowed now, and that bytes which are a version already make no second one. A registered
+version is complete: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
 """
 
 import asyncio
@@ -39,7 +39,8 @@ HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
 """The fraction of golden rows that a device may answer differently: processors round differently, and votes may tie."""
 MAX_GROUP_COLUMNS = 4
-"""Group columns whose values devices count apart; the gate on fairness judges further ones on held-out rows alone."""
+"""Group columns whose values devices count separately; the gate on fairness judges further ones on held-out rows
+alone."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 NOTHING = Told()
@@ -48,7 +49,7 @@ NO_MORE = Brought()
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push has led to: a new version, or the one whose bytes it has brought again."""
+    """The result of a push: a new version, or the existing one with the same bytes."""
 
     version: Version
     new: bool
@@ -129,7 +130,7 @@ def _tell_of(state: State, pushed: Pushed, *, at: str, actor: str) -> None:
 
 
 def finish_interrupted(state: State) -> list[str]:
-    """Finishes pushes whose version was durable when the controller was killed; `MODEL vN` of each."""
+    """Finishes pushes whose version was durable when the controller was killed; returns `MODEL vN` of each."""
     found = []
     for model in state.registry.models():
         version = state.registry.newest(model)
@@ -169,7 +170,7 @@ def _refusal(version: Version) -> BadInput:
 
 
 def _parent(state: State, model: str, named: str) -> int | None:
-    """The release from which the new version follows: the one that was named, else the newest."""
+    """Returns the release from which the new version is derived: the named one, else the newest."""
     if named:
         return state.aliases.resolve(model, named)
     newest = state.registry.newest(model)
@@ -229,7 +230,7 @@ def _register(
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:
-    """Keeps the version, or finds the one that has these bytes; then its blobs are brought again if they were gone."""
+    """Stores the version, or finds the one with these bytes; then its blobs are restored if they were deleted."""
     version = Version(
         model=model,
         release=state.registry.next_release(model),

@@ -1,6 +1,6 @@
 """Refused attempts in the audit: the first of a kind is written at once, the others as a count.
 
-Decides that a disk which takes no entry changes no answer, and that such entries wait for a better one. Refuses to know
+Decides that a disk which stores no entry changes no answer, and that such entries wait until it does. Refuses to know
 what was refused, and how entries are counted: that is `trust.refusals`.
 """
 
@@ -22,7 +22,7 @@ def refuse(state: State, refusal: Refusal) -> None:
 
 
 def audit(state: State, due: Iterable[Refusal]) -> None:
-    """Appends entries that are due, behind those that an earlier fault of the disk has kept back."""
+    """Appends entries that are due, after those that an earlier fault of the disk has delayed."""
     waiting = state.refusals.unwritten
     waiting.extend(due)
     try:

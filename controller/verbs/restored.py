@@ -1,7 +1,7 @@
 """What a controller does once, at its first start after a restore: documents, rollouts, policies and trust.
 
-Decides the order: everything is durable before the mark is taken away, so that a kill repeats it. What a rollout, a
-document and a key mean is decided elsewhere. Refuses to know how the backup came here.
+Decides the order: everything is durable before the mark is removed, so that a kill repeats it. Others decide about
+rollouts, documents and keys. Refuses to know how the backup came here.
 """
 
 import logging
@@ -18,9 +18,9 @@ _log = logging.getLogger("edgeward.controller")
 
 
 def take_up(state: State) -> None:
-    """Takes up that this controller was restored, if it was. WorldError `disk_full`; then it is done at the next start.
+    """Handles a restore of this controller, if there was one. WorldError `disk_full`; then the next start does it.
 
-    BadInput where a key that root names is not in the backup.
+    BadInput if a key that root names is not in the backup.
     """
     data_dir = state.config.data_dir
     mark = read_mark(data_dir)

@@ -1,7 +1,7 @@
-"""Retraining as people and workers ask for it: policies, proposals, decisions, and each attempt from claim to end.
+"""Retraining as people and workers use it: policies, proposals, decisions, and each attempt from claim to end.
 
-Decides nothing about when to retrain: that is `controller.retraining.decide`. Whatever happens to an attempt is durable
-and in the audit before anybody is told. Refuses to know how a pipeline runs, and HTTP.
+Decides nothing about when to retrain: that is `controller.retraining.decide`. Every change of an attempt is durable and
+in the audit before anybody is told. Refuses to know how a pipeline runs, and HTTP.
 """
 
 import logging
@@ -29,7 +29,7 @@ from controller.verbs.retraining_facts import alarms, facts_of
 
 _TABLE = "retraining"
 MAX_LOG_CHARS = 4_000
-"""Of the end of a pipeline's output that is kept: the worker has all of it."""
+"""Characters of the end of a pipeline's output that are kept: the worker has all of it."""
 
 _log = logging.getLogger("edgeward.retraining")
 
@@ -40,7 +40,7 @@ def policies_of(state: State) -> dict[str, RetrainingPolicy]:
 
 
 def policy_of(state: State, model: str) -> RetrainingPolicy:
-    """The policy of one model. BadInput `unknown_retraining` where none holds."""
+    """Returns the policy of one model. BadInput `unknown_retraining` if there is none."""
     found = policies_of(state).get(model)
     if found is None:
         words = f"no retraining policy holds for {model[:64]!r}: edgeward retrain policy {model[:64]} --set FILE"
@@ -49,7 +49,7 @@ def policy_of(state: State, model: str) -> RetrainingPolicy:
 
 
 def set_policy(state: State, model: str, policy: RetrainingPolicy, *, actor: str) -> RetrainingPolicy:
-    """Lets a policy hold from now on. BadInput `unknown_model`."""
+    """Sets a policy from now on. BadInput `unknown_model`."""
     state.registry.versions(model)
     state.store.put(_TABLE, {model: msgspec.to_builtins(policy)})
     state.journal.audit(stamp(), actor, "retraining set", model, msgspec.json.encode(policy).decode()[:500])
@@ -59,14 +59,14 @@ def set_policy(state: State, model: str, policy: RetrainingPolicy, *, actor: str
 
 
 def remove_policy(state: State, model: str, *, actor: str) -> None:
-    """Ends a policy: nothing proposes any more. BadInput `unknown_retraining`."""
+    """Removes a policy: nothing proposes any more. BadInput `unknown_retraining`."""
     policy_of(state, model)
     state.store.delete(_TABLE, model)
     state.journal.audit(stamp(), actor, "retraining remove", model)
 
 
 def look(state: State, now: float) -> None:
-    """Decides for every model whose policy is due to look, and ends attempts whose worker died or hangs."""
+    """Decides for every model whose policy is due, and ends attempts whose worker died or hangs."""
     for model, policy in policies_of(state).items():
         for attempt in state.retrainings.attempts(model):
             if why := died(policy, attempt, now):
@@ -118,7 +118,7 @@ def _begin(state: State, decision: Decision, *, actor: str) -> Decision:
 
 
 def find(state: State, name: str) -> Retraining:
-    """One attempt. BadInput `unknown_retraining`."""
+    """Returns one attempt. BadInput `unknown_retraining`."""
     found = state.retrainings.find(name)
     if found is None:
         raise BadInput(Code.UNKNOWN_RETRAINING, f"no retraining {name[:64]!r}: `edgeward retrain list` shows all")
@@ -126,7 +126,9 @@ def find(state: State, name: str) -> Retraining:
 
 
 def approve(state: State, name: str, *, subject: Subject) -> Retraining:
-    """Lets a proposed training begin. BadInput `retraining_conflict`; `four_eyes` for whoever asked for it."""
+    """Approves a proposed training, so that it may begin. BadInput `retraining_conflict`; `four_eyes` for the person
+    who proposed it.
+    """
     attempt = _standing(state, name, "proposed")
     asked = any(each.trigger == "person" for each in attempt.decision.proposals)
     if asked and subject.local:
@@ -143,7 +145,7 @@ def decline(state: State, name: str, reason: str, *, actor: str) -> Retraining:
 
 
 def claim(state: State, worker: str, models: Sequence[str], *, actor: str) -> Retraining | None:
-    """Hands the oldest approved attempt for one of the models to a worker; None if there is none."""
+    """Gives the oldest approved attempt for one of the models to a worker; None if there is none."""
     waiting = [each for each in state.retrainings.attempts() if each.status == "approved" and each.model in models]
     if not waiting:
         return None
@@ -153,7 +155,7 @@ def claim(state: State, worker: str, models: Sequence[str], *, actor: str) -> Re
 
 
 def hear(state: State, name: str, worker: str, step: str) -> Retraining:
-    """Notes that a worker is alive and in which step. BadInput `retraining_conflict` where the attempt has ended."""
+    """Notes that a worker is alive and in which step. BadInput `retraining_conflict` if the attempt has ended."""
     attempt = _of_worker(state, name, worker)
     heard = replace(attempt, heard_at=time.time(), step=step or attempt.step)
     state.retrainings.save(heard)
@@ -167,7 +169,7 @@ def fail(state: State, name: str, worker: str, *, step: str, detail: str, log: s
 
 
 def begin_push(state: State, name: str, model: str) -> tuple[Retraining, ChampionRule]:
-    """(the attempt that runs, what its candidate must show). BadInput `retraining_conflict`."""
+    """Returns (the running attempt, what its candidate must show). BadInput `retraining_conflict`."""
     attempt = _standing(state, name, "running")
     if attempt.model != model:
         raise BadInput(Code.RETRAINING_CONFLICT, f"{name} is about {attempt.model}, not {model[:64]!r}")
@@ -175,7 +177,7 @@ def begin_push(state: State, name: str, model: str) -> tuple[Retraining, Champio
 
 
 def end_push(state: State, told: Retrained, version: Version, *, is_new: bool) -> Retraining:
-    """Ends an attempt by what the gates say of its candidate."""
+    """Ends an attempt by the gates' verdicts on its candidate."""
     verdict = next((each for each in version.gates if each.gate == GATE), None)
     passed = version.passed and is_new
     said = [f"{each.gate}: {each.detail}" for each in version.gates if not each.passed] if is_new else []

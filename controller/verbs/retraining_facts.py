@@ -1,4 +1,4 @@
-"""The facts about one model that its retraining policy decides by, from telemetry, registry and twins.
+"""The facts about one model for its retraining policy, from telemetry, registry and twins.
 
 Decides which release is the champion: the one that most devices have confirmed. Refuses to know what is decided.
 """
@@ -20,14 +20,16 @@ from controller.rollout.model import FINAL
 from controller.state import State
 
 MAX_JUDGED_DEVICES = 1_000
-"""Devices whose rows are read for one look: their labels tell as much as those of 100,000, in a second."""
+"""The most devices whose rows are read for one look: their labels tell as much as those of 100,000, in a second."""
 
 MAX_CAUSES = 3
-"""Distributions that a decision names as its cause: the drift report has all of them."""
+"""The most distributions that a decision names as its cause: the drift report has all of them."""
 
 
 def champion_of(state: State, model: str) -> Version:
-    """The version that most devices have confirmed, of several the newest. BadInput `not_serving` if none has."""
+    """Returns the version that most devices have confirmed, of several the newest. BadInput `not_serving`
+    if none has.
+    """
     state.registry.versions(model)
     said = (twin.reported.get(model) for twin in state.world.durable.twins.values())
     counts = Counter(each.stable.release for each in said if each is not None and each.stable is not None)
@@ -38,7 +40,7 @@ def champion_of(state: State, model: str) -> Version:
 
 
 def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Proposal, ...], now: float) -> Facts:
-    """What is known of a model now. BadInput `unknown_model`, `not_serving`."""
+    """Returns the present facts about a model. BadInput `unknown_model`, `not_serving`."""
     champion = champion_of(state, model)
     past = tuple(state.retrainings.attempts(model))
     came_at = _came_at(state, champion)
@@ -78,7 +80,7 @@ def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Pr
 
 
 def alarms(state: State, model: str) -> tuple[Proposal, ...]:
-    """What alerts about the quality of a model propose while they fire and nobody has silenced them."""
+    """Returns the proposals of firing alerts about the quality of a model that are not silenced."""
     return tuple(
         Proposal(trigger="alert", detail=f"{each.name}: {each.reading.detail}"[:MAX_DETAIL_CHARS])
         for each in state.alerts.told()
@@ -87,7 +89,7 @@ def alarms(state: State, model: str) -> tuple[Proposal, ...]:
 
 
 def _moved(state: State, model: str) -> str:
-    """The distributions that have moved furthest beyond what their own past explains."""
+    """Returns the distributions that have moved furthest beyond what their own past explains."""
     found = state.data_looks.get(model)
     beyond = [each for each in found.moved if each.moved.is_beyond] if found is not None else []
     return ", ".join(
@@ -96,7 +98,7 @@ def _moved(state: State, model: str) -> str:
 
 
 def _coming(state: State, champion: Version, past: tuple[Retraining, ...]) -> int:
-    """The release of the newest attempt, if it passed and waits for its rollout, or for its end."""
+    """Returns the release of the newest attempt, if it passed and waits for its rollout, or for its end."""
     release = past[-1].release if past and past[-1].status == "passed" else 0
     known = state.world.durable.rollouts.values()
     ended = any(each.release == release and each.status in FINAL for each in known if each.model == champion.model)
@@ -105,14 +107,14 @@ def _coming(state: State, champion: Version, past: tuple[Retraining, ...]) -> in
 
 
 def _came_at(state: State, champion: Version) -> float:
-    """When its newest rollout began; without one, when it was registered."""
+    """Returns when its newest rollout began; without one, when it was registered."""
     known = state.world.durable.rollouts.values()
     began = [each.began_at for each in known if (each.model, each.release) == (champion.model, champion.release)]
     return max(began, default=datetime.fromisoformat(champion.lineage.created_at).timestamp())
 
 
 def _cells(rows: Iterable[tuple[str, float, Sums]], block_s: float, *, classifies: bool) -> list[Cell]:
-    """What labels said, by block and device."""
+    """Returns what labels say, by block and device."""
     found: dict[tuple[int, str], list[float]] = {}
     for device, start, sums in rows:
         count, lost, squared = _losses(sums, classifies=classifies)
@@ -123,7 +125,7 @@ def _cells(rows: Iterable[tuple[str, float, Sums]], block_s: float, *, classifie
 
 
 def _losses(sums: Sums, *, classifies: bool) -> tuple[int, float, float]:
-    """(labels, sum of losses, sum of their squares)."""
+    """Returns (labels, sum of losses, sum of their squares)."""
     if classifies:
         judged = sums.labelled - sums.measured
         wrong = float(judged - sums.correct)
@@ -134,7 +136,7 @@ def _losses(sums: Sums, *, classifies: bool) -> tuple[int, float, float]:
 def _reference(
     state: State, champion: Version, policy: RetrainingPolicy, cells: list[Cell], recent: list[Cell]
 ) -> Mean | None:
-    """The better of what the champion's held-out rows promised and what it did in its first blocks."""
+    """Returns the better of the champion's scores: on its held-out rows, and in its first blocks."""
     model, release, wanted = champion.model, champion.release, policy.quality.reference_blocks
     first = state.retrainings.first_mean(model, release)
     if first is None:
@@ -159,7 +161,7 @@ def _promised(champion: Version, recent: list[Cell]) -> Mean | None:
 
 
 def _answers_per_s(rows: Iterable[tuple[str, float, Sums]], since: float, now: float) -> float:
-    """Inferences a second of those devices, since the later of `since` and their first row."""
+    """Returns inferences per second of those devices, since the later of `since` and their first row."""
     found = [(start, sums.inferences) for _, start, sums in rows if start >= since]
     if not found:
         return 0.0

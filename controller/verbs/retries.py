@@ -1,7 +1,7 @@
-"""Another try on the devices on which a rollout failed, and on no other.
+"""Tries the release again only on the devices on which a rollout failed.
 
-Decides who is tried again: members that ended failed, rejected, silent or regressed and still belong to the fleet.
-Their quarantine from this release is lifted, because a person asks for it. Refuses to know HTTP.
+Decides which devices: members that ended failed, rejected, silent or regressed and still belong to the fleet. Their
+quarantine from this release is lifted, because a person asks for it. Refuses to know HTTP.
 """
 
 import msgspec
@@ -19,7 +19,7 @@ from controller.verbs.rollouts import Retried, find, may_start, refuse_overlap, 
 def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
     """Starts a rollout of the same release to the devices that failed: one wave, with the same rules and trial.
 
-    BadInput `unknown_rollout`, `rollout_conflict` where it has not ended or nobody has failed, and as `start`.
+    BadInput `unknown_rollout`, `rollout_conflict` if it has not ended or no device has failed, and as `start`.
     """
     before = find(state, name)
     if before.status not in FINAL:
@@ -48,7 +48,7 @@ def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
 
 
 def _failed(state: State, rollout: Rollout) -> list[str]:
-    """Members that failed, that still are in the fleet and do not run the release by now."""
+    """Returns members that failed, are still in the fleet and do not run the release now."""
     endings, durable = state.world.durable.endings.get(rollout.id, {}), state.world.durable
     found = []
     for member in rollout.members:
@@ -63,7 +63,7 @@ def _failed(state: State, rollout: Rollout) -> list[str]:
 
 
 def _unquarantine(state: State, rollout: Rollout, devices: list[str], *, actor: str) -> None:
-    """Lets the release be offered to these devices again; what else is kept from them stays so."""
+    """Allows the release on these devices again; their other quarantines stay."""
     quarantine = state.world.durable.quarantine
     lifted = []
     for device in devices:

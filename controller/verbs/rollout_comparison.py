@@ -1,4 +1,5 @@
-"""Two rollouts side by side: what they brought, how they ended, what their rules said, which devices failed in which.
+"""Compares two rollouts: what they brought, how they ended, the verdicts of their rules, and the failed devices of
+each.
 
 Decides what is compared. Refuses to say which of them was better.
 """
@@ -19,11 +20,11 @@ from controller.state import State
 from controller.verbs.rollouts import find
 
 MAX_DEVICES = 100
-"""Devices named in each list."""
+"""The most devices in each list."""
 
 
 class ComparedRow(Message, frozen=True):
-    """One thing of both rollouts, in words."""
+    """One fact about both rollouts, in words."""
 
     what: str
     left: str
@@ -35,12 +36,12 @@ class FailedInOne(Message, frozen=True):
 
     device: str
     left: str
-    """Its code there; the outcome where there is none; empty: it was no member."""
+    """Its code there, or the outcome if it has no code; empty: it was no member."""
     right: str
 
 
 class RolloutComparison(Message, frozen=True):
-    """Two rollouts side by side."""
+    """The comparison of two rollouts."""
 
     left: str
     right: str
@@ -51,7 +52,7 @@ class RolloutComparison(Message, frozen=True):
 
 
 def compare(state: State, left: str, right: str) -> RolloutComparison:
-    """BadInput `unknown_rollout`."""
+    """Compares two rollouts. BadInput `unknown_rollout`."""
     pair = find(state, left), find(state, right)
     words = [_words(state, each) for each in pair]
     verdicts = [_newest_verdicts(state, each) for each in pair]
@@ -100,7 +101,7 @@ def _outcomes(state: State, rollout: Rollout) -> dict[str, MemberOutcome]:
 
 
 def _newest_verdicts(state: State, rollout: Rollout) -> dict[str, str]:
-    """By rule and kind, the newest word and its sentence: of a rollout that has ended too."""
+    """Returns by rule and stratum the newest verdict and its sentence, also of an ended rollout."""
     found: dict[str, str] = {}
     for _, body in state.telemetry.verdicts(rollout.id):
         verdict = msgspec.json.decode(body, type=RuleVerdict)

@@ -1,7 +1,7 @@
-"""What has happened to a rollout, oldest first: what people and the controller did, devices that failed, new verdicts.
+"""The history of a rollout, oldest first: actions of people and the controller, failed devices, new verdicts.
 
-Decides which of it is told and how much. Every entry comes from the audit or from the series of verdicts, both of which
-outlive a restart; the audit is kept for good. Refuses to keep anything of its own.
+Decides which events are shown and how many. Every entry comes from the audit or from the series of verdicts, which both
+survive a restart; the audit is permanent. Refuses to store anything of its own.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,8 @@ from controller.state import State
 from controller.verbs.rollouts import find
 
 MAX_EVENTS = 500
-"""Newest events of one rollout that are told: a rollout has tens; one that flaps has more than anybody reads."""
+"""The newest events of one rollout that are shown: a rollout has tens; one with verdicts that change often has more
+than anybody reads."""
 EventKind = Literal["proposed", "running", "wave", "paused", "ended", "failed", "verdict", "written", "other"]
 _KINDS: dict[str, EventKind] = {
     "rollout start": "proposed",
@@ -38,7 +39,7 @@ _KINDS: dict[str, EventKind] = {
     "rollout ticket": "written",
 }
 _NO_WORD = {"no_data": "inconclusive"}
-"""Whether a rule is skipped or waits, it has said nothing: one after the other is no news."""
+"""Skipped or waiting, a rule has no verdict: a change between these is not shown."""
 _SAYS = {"pass": "passes", "fail": "has failed", "inconclusive": "cannot say yet", "no_data": "has no data"}
 
 
@@ -48,16 +49,16 @@ class RolloutEvent(Message, frozen=True):
     at: str
     kind: EventKind
     action: str
-    """As in the audit; `verdict` where a rule says another word."""
+    """As in the audit; `verdict` if the verdict of a rule has changed."""
     by: str
-    """Who did it; `controller` for what nobody asked for."""
+    """Who did it; `controller` for what nobody requested."""
     device: str
-    """The device that it is about; empty: the rollout."""
+    """The device of the event; empty: the rollout."""
     text: str
 
 
 def story(state: State, name: str) -> list[RolloutEvent]:
-    """The newest 500 events, oldest first. BadInput `unknown_rollout`."""
+    """Returns the newest 500 events, oldest first. BadInput `unknown_rollout`."""
     find(state, name)
     told = [*_deeds(state, name), *_verdicts(state, name)]
     return sorted(told, key=lambda each: each.at)[-MAX_EVENTS:]
@@ -77,7 +78,7 @@ def _deeds(state: State, name: str) -> Iterable[RolloutEvent]:
 
 
 def _verdicts(state: State, name: str) -> Iterable[RolloutEvent]:
-    """A rule's word where it differs from the one before; that it cannot say yet at first is no news."""
+    """Yields a rule's verdict if it differs from the one before; an inconclusive first one is not shown."""
     said: dict[tuple[int, str], str] = {}
     for at, body in state.telemetry.verdicts(name):
         verdict = msgspec.json.decode(body, type=RuleVerdict)

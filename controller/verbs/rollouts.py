@@ -1,6 +1,6 @@
 """What an operator can do with rollouts: preview, start, approve, ask why. Checks, records, audits.
 
-Decides whether a request is legal now. Refuses to know HTTP.
+Decides whether a request is allowed now. Refuses to know HTTP.
 """
 
 import secrets
@@ -33,7 +33,7 @@ from controller.verbs import audit
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What a retry is about: devices that failed in a rollout that has ended."""
+    """What a retry needs: the failed devices of an ended rollout."""
 
     rollout: str
     devices: tuple[str, ...]
@@ -89,13 +89,12 @@ def start(
     schedule: Schedule = ALWAYS,
     retried: Retried | None = None,
 ) -> Rollout:
-    """Plans and starts; the first devices are told within one reconcile interval.
+    """Plans and starts; the first devices get their offers within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
     `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`,
-    `rollout_conflict`,
-    `plan_changed` where `plan_digest` names another plan. With four eyes, or with `approval`, it waits for somebody
-    else to approve it. `policy_of`: whose policy has started it, where no person did.
+    `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or with `approval`, it waits
+    for another person's approval. `policy_of`: whose policy has started it, if no person did.
     """
     version = may_start(state, model, release, again=again)
     _end_if_only_absent(state, model)
@@ -137,7 +136,7 @@ def start(
 
 
 def _running(state: State, model: str) -> dict[int, Manifest]:
-    """The manifests of the releases that devices say they have confirmed and that the registry has."""
+    """Returns the manifests of the releases that devices report as confirmed and that the registry has."""
     said = (twin.reported.get(model) for twin in state.world.durable.twins.values())
     releases = {each.stable.release for each in said if each is not None and each.stable is not None}
     known = releases & set(state.registry.registered.get(model, {}))
@@ -156,7 +155,7 @@ async def prepare_and_start(
     actor: str,
     schedule: Schedule = ALWAYS,
 ) -> Rollout:
-    """As `start`, once the version's encodings are there, or after `encode.deliveries.WAIT_S` without them."""
+    """As `start`, once the version's encodings exist, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
     await state.deliveries.ready(model, version.manifest)
     return start(
@@ -173,10 +172,10 @@ async def prepare_and_start(
 
 
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
-    """Lets a proposed rollout start.
+    """Approves a proposed rollout, so that it starts.
 
     BadInput `four_eyes` for everybody behind it (who started it, who wrote the policy that did, who pushed the version)
-    and for the local token, which cannot tell people apart; `plan_changed` for the digest of another plan;
+    and for the local token, which does not identify a person; `plan_changed` for the digest of another plan;
     `rollout_conflict`.
     """
     rollout = approvable(state, name, subject)
@@ -203,7 +202,7 @@ def approvable(state: State, name: str, subject: Subject) -> Rollout:
 
 
 def find(state: State, name: str) -> Rollout:
-    """One rollout; BadInput `unknown_rollout`."""
+    """Returns one rollout; BadInput `unknown_rollout`."""
     found = state.world.durable.rollouts.get(name)
     if found is None:
         raise BadInput(Code.UNKNOWN_ROLLOUT, f"no rollout {name[:64]!r}; `edgeward rollout list` shows all")
@@ -211,7 +210,7 @@ def find(state: State, name: str) -> Rollout:
 
 
 def explain(state: State, name: str) -> list[str]:
-    """Where it stands and what it waits for, in sentences."""
+    """Says in sentences where the rollout stands and what it waits for."""
     rollout, world, now = find(state, name), state.world, time.time()
     verdicts, endings = world.measured.verdicts.get(name, ()), world.durable.endings.get(name, {})
     quiet = quiet_of(world, rollout, wave=rollout.wave)
@@ -219,7 +218,7 @@ def explain(state: State, name: str) -> list[str]:
 
 
 def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
-    """A strategy by name or by fields; BadInput `strategy_invalid` names the field."""
+    """Returns a strategy by name or by fields; BadInput `strategy_invalid` names the field."""
     if isinstance(given, str):
         if given not in STRATEGIES:
             raise BadInput(Code.STRATEGY_INVALID, f"no strategy {given[:64]!r}; there are {', '.join(STRATEGIES)}")
@@ -231,7 +230,7 @@ def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
 
 
 def passed_and_signed(state: State, model: str, release: int | None) -> Version:
-    """A version that may be rolled out, the newest if none is named.
+    """Returns a version that may be rolled out, the newest if none is named.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`.
     """
@@ -245,9 +244,9 @@ def passed_and_signed(state: State, model: str, release: int | None) -> Version:
 
 
 def _newest_wanted(state: State, model: str) -> Version:
-    """The newest version that has passed its gates.
+    """Returns the newest version that has passed its gates.
 
-    BadInput `version_withdrawn` or `version_removed` where that is no longer free: an older one must be named.
+    BadInput `version_withdrawn` or `version_removed` if that one may not be rolled out: an older one must be named.
     """
     free = state.registry.newest_passed(model)
     later = [each for each in state.registry.versions(model) if each.passed and each.release > free.release]
@@ -257,7 +256,7 @@ def _newest_wanted(state: State, model: str) -> Version:
 
 
 def _refuse_kept_back(state: State, version: Version, advice: str = "") -> None:
-    """BadInput `version_withdrawn` or `version_removed` for a version that may not go out any more."""
+    """Raises BadInput `version_withdrawn` or `version_removed` for a version that may not be rolled out any more."""
     model, release = version.model, version.release
     if (withdrawn := state.registry.withdrawal(model, release)) is not None:
         who = f"{withdrawn.by} at {withdrawn.at}: {withdrawn.reason}"
@@ -269,10 +268,10 @@ def _refuse_kept_back(state: State, version: Version, advice: str = "") -> None:
 
 
 def may_start(state: State, model: str, release: int | None, *, again: bool) -> Version:
-    """A version that a rollout may bring now.
+    """Returns a version that a rollout may bring now.
 
     BadInput as `passed_and_signed`, and `version_withdrawn`; `version_rolled_back` for one whose newest rollout was
-    rolled back, unless it is wanted `again`.
+    rolled back, unless `again` is set.
     """
     version = passed_and_signed(state, model, release)
     _refuse_kept_back(state, version)
@@ -287,13 +286,13 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
 
 
 def rolled_back(state: State, model: str) -> dict[int, Rollout]:
-    """By release, the newest rollout of each version of a model whose newest rollout was rolled back."""
+    """Returns by release the newest rollout of each version of a model if that was rolled back."""
     newest = {each.release: each for each in state.world.durable.rollouts.values() if each.model == model}
     return {release: each for release, each in newest.items() if _is_rolled_back(state, each)}
 
 
 def _is_rolled_back(state: State, rollout: Rollout) -> bool:
-    """Whether a rollout was rolled back: also where only absent devices keep that open."""
+    """Whether a rollout was rolled back, even if absent devices still keep it open."""
     if rollout.status != "rolling_back":
         return rollout.status == "rolled_back"
     return _only_absent(state, rollout)
@@ -306,7 +305,9 @@ def _only_absent(state: State, rollout: Rollout) -> bool:
 
 
 def _end_if_only_absent(state: State, model: str) -> None:
-    """Ends a way back of `model` that only absent devices keep open: a newer rollout need not wait for them."""
+    """Ends a roll back of `model` that only absent devices keep open, so that a newer rollout need not
+    wait for them.
+    """
     known = state.world.durable.rollouts.values()
     for other in [each for each in known if each.model == model]:
         if _only_absent(state, other):

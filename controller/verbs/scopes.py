@@ -1,7 +1,7 @@
-"""What a deed reaches, held against the scope of whoever does it.
+"""Compares what a change reaches with the scope of its caller.
 
-Decides the words of a refusal: what lies outside, and what would be inside. Refuses to know HTTP, and which route does
-what: `api.scopes` has that table.
+Decides the words of a refusal: what lies outside, and what would be inside. Refuses to know HTTP, and the routes:
+`api.scopes` has that table.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,11 @@ from controller.verbs.rollouts import find
 
 MAX_AUDITED_CHARS = 500
 MAX_NAMED = 3
-"""Devices outside a scope that a refusal names."""
+"""The most devices outside a scope that a refusal names."""
 
 
 def whole_model(scope: Scope, model: str) -> str:
-    """Why a deed about a model everywhere is outside; empty where it is inside."""
+    """Returns why a change of a model everywhere is outside; empty if it is inside."""
     if scope.has_whole_model(model):
         return ""
     if not scope.has_model(model):
@@ -29,7 +29,7 @@ def whole_model(scope: Scope, model: str) -> str:
 
 
 def selection(scope: Scope, model: str, selector: Mapping[str, str]) -> str:
-    """Why a deed about a model on selected devices is outside; empty where it is inside."""
+    """Returns why a change of a model on selected devices is outside; empty if it is inside."""
     if scope.has_selection(model, selector):
         return ""
     if not scope.has_model(model):
@@ -39,7 +39,7 @@ def selection(scope: Scope, model: str, selector: Mapping[str, str]) -> str:
 
 
 def rollout(state: State, scope: Scope, name: str) -> str:
-    """Why a deed about a rollout is outside; empty where it is inside. BadInput `unknown_rollout`."""
+    """Returns why a change of a rollout is outside; empty if it is inside. BadInput `unknown_rollout`."""
     found = find(state, name)
     if not found.retry_of or not scope.has_model(found.model):
         return _of_rollout(scope, found)
@@ -58,16 +58,16 @@ def refusal(scope: Scope, words: str) -> str:
 
 
 def deployment(state: State, scope: Scope, model: str, selector: Mapping[str, str] | None) -> str:
-    """Why a change of a model's policy is outside: what it was about, and what it is to be about (None: nothing)."""
+    """Returns why a change of a model's policy is outside: the old policy, or the new one (None: none)."""
     known = policies.all_policies(state).get(model)
     about = [each for each in (known.selector if known is not None else None, selector) if each is not None]
     return next((words for each in about if (words := selection(scope, model, each))), "")
 
 
 def devices(state: State, scope: Scope, names: Iterable[str]) -> str:
-    """Why a deed about whole devices is outside; empty where every one of them is inside.
+    """Returns why a change of whole devices is outside; empty if every one of them is inside.
 
-    A device that nobody knows has no labels yet, and so is outside of every scope with labels.
+    An unknown device has no labels yet, so it is outside every scope with labels.
     """
     known = state.world.durable.twins
     chosen = dict.fromkeys(names)
@@ -76,7 +76,7 @@ def devices(state: State, scope: Scope, names: Iterable[str]) -> str:
 
 
 def labels_of_devices(state: State, scope: Scope, changes: Mapping[str, Mapping[str, str | None]]) -> str:
-    """Why changes of labels are outside: other devices, or the very labels by which a device is inside."""
+    """Returns why changes of labels are outside: other devices, or exactly the labels by which a device is inside."""
     moved = {key for asked in changes.values() for key in asked if key in scope.labels}
     if moved:
         return f"the label {', '.join(sorted(moved))} decides what is inside: somebody without that limit changes it"
@@ -84,7 +84,7 @@ def labels_of_devices(state: State, scope: Scope, changes: Mapping[str, Mapping[
 
 
 def note(state: State, scope: Scope, deed: str, *, actor: str) -> None:
-    """Names the scope in which a deed was done, beside the entry of the deed itself."""
+    """Records the scope of a change, beside the entry of the change itself."""
     state.journal.audit(stamp(), actor, "scope", scope.words, deed[:MAX_AUDITED_CHARS])
 
 

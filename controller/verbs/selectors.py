@@ -1,7 +1,7 @@
 """Saved selectors: labels under a name, so that a rollout and a list of devices mean the same part of the fleet.
 
-Decides what a selector may say. A rollout keeps the labels themselves: what its name says later changes nothing for it.
-Refuses to know HTTP.
+Decides what a selector may contain. A rollout keeps the labels themselves, so a later change of the selector does not
+affect it. Refuses to know HTTP.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Selector(Message, frozen=True):
 
 
 def save(state: State, name: str, labels: Mapping[str, str], *, actor: str) -> Selector:
-    """Lets a name stand for labels from now on. BadInput `name_invalid`, `request_invalid`."""
+    """Saves labels under a name. BadInput `name_invalid`, `request_invalid`."""
     check_name(name, "selector")
     if not 0 < len(labels) <= MAX_LABELS:
         raise BadInput(Code.REQUEST_INVALID, f"{len(labels)} labels: a selector has 1 to {MAX_LABELS}")
@@ -48,7 +48,7 @@ def save(state: State, name: str, labels: Mapping[str, str], *, actor: str) -> S
 
 
 def delete(state: State, name: str, *, actor: str) -> Selector:
-    """Ends a selector; what it said. BadInput `request_invalid` if there is none."""
+    """Deletes a selector; returns what it was. BadInput `request_invalid` if there is none."""
     found = saved(state.store, name)
     state.store.delete(_TABLE, name)
     state.journal.audit(stamp(), actor, "selector delete", name, f"it was {_words(found.labels)}")
@@ -56,7 +56,7 @@ def delete(state: State, name: str, *, actor: str) -> Selector:
 
 
 def saved(store: Store, name: str) -> Selector:
-    """Returns a selector by its name. BadInput `request_invalid` names those that there are."""
+    """Returns a selector by its name. BadInput `request_invalid` names those that exist."""
     found = store.get(_TABLE, name)
     if found is None:
         known = ", ".join(sorted(store.all(_TABLE))[:20]) or "none"

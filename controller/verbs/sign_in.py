@@ -1,7 +1,7 @@
-"""People who sign in with a provider: each gets a token of their own that ends with their session.
+"""Sign-in of people with a provider: each gets a token of their own that ends with their session.
 
-Decides what a configuration must say before anybody can sign in, and what the audit keeps. Refuses to know HTTP, and
-how a provider is asked.
+Decides what a configuration must contain before anybody can sign in, and what the audit records. Refuses to know HTTP,
+and how a provider is asked.
 """
 
 import importlib.util
@@ -24,7 +24,9 @@ MAX_SECRET_BYTES = 4096
 
 
 def open_provider(config: OidcConfig) -> Provider | None:
-    """The provider of the configuration; None where there is none. BadInput `config_invalid` says what is missing."""
+    """Returns the provider of the configuration; None if there is none. BadInput `config_invalid` says
+    what is missing.
+    """
     if not config.issuer:
         return None
     if importlib.util.find_spec("joserfc") is None:
@@ -42,7 +44,7 @@ def open_provider(config: OidcConfig) -> Provider | None:
 
 
 def sign_in(state: State, claims: Mapping[str, Any]) -> ApiToken:
-    """Makes the token of a person whom the provider vouches for. BadInput `sign_in_refused` where no grant fits."""
+    """Makes the token of a person whom the provider has identified. BadInput `sign_in_refused` if no grant fits."""
     config, now, at = state.config.oidc, time.time(), stamp()
     grant, name = grant_of(config.grant, claims), name_of(claims, config.name_claim)
     check_holder(name)
@@ -58,7 +60,7 @@ def sign_in(state: State, claims: Mapping[str, Any]) -> ApiToken:
 
 
 def sign_out(state: State, identifier: str) -> None:
-    """Ends the token of a sign-in with its session; a token that somebody was given goes on."""
+    """Ends the token of a sign-in with its session; a token that a person was given stays valid."""
     if any(each.id == identifier and each.signed_in for each in state.tokens.all()):
         state.tokens.revoke(identifier)
 

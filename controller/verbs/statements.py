@@ -1,4 +1,4 @@
-"""The director's statement about where a version comes from, for whoever checks it without this controller.
+"""The director's statement about the origin of a version, which can be checked without this controller.
 
 Decides what is stated: what the registry keeps, and one captured row if it is asked for. Refuses to know who checks it.
 """
@@ -19,10 +19,10 @@ from controller.verbs import trust
 
 
 def lineage_statement(state: State, model: str, release: int, prediction: str = "") -> SignedLineage:
-    """Signs what is known of a version. `prediction`: the id of a captured row, or the name of an answer.
+    """Signs what is known about a version. `prediction`: the id of a captured row, or the name of an answer.
 
-    BadInput `unknown_version`, `signature_invalid` for a version that no release signer vouches for,
-    `request_invalid` for a prediction that is not there or that another version made.
+    BadInput `unknown_version`, `signature_invalid` for a version that no release signer has signed, `request_invalid`
+    for a prediction that does not exist or that another version made.
     """
     version = state.registry.version(model, release)
     if release not in state.trust_metadata.signed(model):

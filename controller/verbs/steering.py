@@ -1,6 +1,6 @@
-"""What an operator can do with a rollout that is there: pause, resume, promote, abort, roll back, judge again.
+"""What an operator can do with an existing rollout: pause, resume, promote, abort, roll back, judge again.
 
-Decides whether a step is legal now, and binds it to what the operator has seen. Refuses to know HTTP.
+Decides whether a step is allowed now, and binds it to what the operator has seen. Refuses to know HTTP.
 """
 
 import time
@@ -24,9 +24,9 @@ from controller.verbs.labels import known_classes
 from controller.verbs.rollouts import find, refuse_overlap
 
 MAX_LATE_ROWS = 100_000
-"""Newest captured rows that a rollout is judged by again."""
+"""The newest captured rows with which a rollout is judged again."""
 MAX_REASON_CHARS = 500
-"""Of a person's reason: it stands in lists and in the audit."""
+"""The longest reason of a person, which appears in lists and in the audit."""
 
 Verb = Literal["pause", "resume", "promote", "abort", "rollback"]
 _LEGAL_FROM: dict[Verb, frozenset[Status]] = {
@@ -53,27 +53,27 @@ _FIRST: dict[Status, str] = {
     "aborted": "it has ended; it can still be rolled back",
     "rolled_back": "it has ended; start another one",
 }
-"""What to do about a step that does not fit the status."""
+"""What to do if a step does not fit the status."""
 
 
 class Seen(Message, frozen=True):
-    """What an operator has seen before a step, and why they take it. What is left out is not compared."""
+    """What an operator has seen before a step, and why they take it. Omitted fields are not compared."""
 
     status: str = ""
     """The status that was shown."""
     wave: int | None = None
     """The wave that was shown, from 0 on."""
     reason: str = ""
-    """Why: it stands beside the rollout and in the audit."""
+    """The reason, which is stored with the rollout and in the audit."""
 
 
 NOTHING_SEEN = Seen()
 
 
 def steer(state: State, name: str, verb: Verb, *, seen: Seen = NOTHING_SEEN, actor: str) -> Rollout:
-    """Changes where a rollout stands.
+    """Changes the status or the wave of a rollout.
 
-    BadInput `unknown_rollout`, `rollout_conflict` (also where it no longer stands as was seen), `no_way_back`,
+    BadInput `unknown_rollout`, `rollout_conflict` (also if it differs from what was seen), `no_way_back`,
     `request_invalid`.
     """
     rollout = find(state, name)
@@ -89,7 +89,7 @@ def steer(state: State, name: str, verb: Verb, *, seen: Seen = NOTHING_SEEN, act
 
 
 def reason_of(state: State, rollout: Rollout, verb: Verb, actor: str, reason: str) -> str:
-    """What a rollout says of the step: who took it and why, and which devices have failed."""
+    """Returns the rollout's reason after a step: who took it and why, and which devices have failed."""
     if len(reason) > MAX_REASON_CHARS:
         raise BadInput(Code.REQUEST_INVALID, f"a reason of {len(reason)} characters, at most {MAX_REASON_CHARS}")
     failures = named_failures(rollout, state.world.durable.endings.get(rollout.id, {}))
@@ -98,7 +98,7 @@ def reason_of(state: State, rollout: Rollout, verb: Verb, actor: str, reason: st
 
 
 def _refuse_unseen(rollout: Rollout, seen: Seen) -> None:
-    """BadInput `rollout_conflict` where a rollout has moved on since the operator looked at it."""
+    """Raises BadInput `rollout_conflict` if a rollout has moved on since the operator looked at it."""
     now = f"it is {rollout.status}, wave {rollout.wave + 1}"
     if seen.status not in ("", rollout.status) or seen.wave not in (None, rollout.wave):
         was = seen.status or rollout.status
@@ -110,14 +110,14 @@ def _refuse_unseen(rollout: Rollout, seen: Seen) -> None:
 
 
 def _refuse_blind(state: State, rollout: Rollout) -> None:
-    """BadInput `rollout_conflict` where nobody has named the wave, and no device of it has decided."""
+    """Raises BadInput `rollout_conflict` if no wave was named, and no device of the present one has decided."""
     now = time.time()
     if words := why_not_unseen(rollout, facts_of(state.world, rollout, now), now):
         raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}, wave {rollout.wave + 1}: {words}")
 
 
 def steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:
-    """The rollout after a step, which changes nothing yet. BadInput as `steer`."""
+    """Returns the rollout after a step, without changing anything yet. BadInput as `steer`."""
     if rollout.status not in _LEGAL_FROM[verb]:
         raise BadInput(
             Code.ROLLOUT_CONFLICT,
@@ -127,7 +127,7 @@ def steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:
 
 
 def _done(before: Rollout, after: Rollout) -> str:
-    """What a step has led to, for the audit."""
+    """Returns the result of a step, for the audit."""
     what = f"{after.model} v{after.release}"
     if after.wave != before.wave:
         return f"{what}: wave {before.wave + 1} has ended, wave {after.wave + 1} of {after.final_wave + 1} begins"
@@ -173,9 +173,9 @@ def _refuse_rollback(state: State, rollout: Rollout) -> None:
 
 
 def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[RuleVerdict, ...]:
-    """What rules about labels, numbers and classes say now that more has come.
+    """Returns what rules about labels, numbers and classes say now that more data have come.
 
-    With `revert` a rule that fails rolls it back. BadInput as `steer`.
+    With `revert` a failed rule rolls the rollout back. BadInput as `steer`.
     """
     rollout = find(state, name)
     rows = state.captures.newest_of(rollout.model, rollout.began_at, MAX_LATE_ROWS)
@@ -188,7 +188,7 @@ def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[R
 
 
 def failed_now(state: State, rollout: Rollout) -> list[str]:
-    """Devices that have failed, as far as is known now."""
+    """Returns devices that have failed, as far as is known now."""
     now = time.time()
     facts = facts_of(state.world, rollout, now)
     members = rollout.members

@@ -1,7 +1,7 @@
 """The documents and blobs that a stick carries to devices without a broker, and the messages that it brings back.
 
-Decides which documents and blobs a device needs, and that a fault costs the device whose it is. Refuses to know how a
-stick is written.
+Decides which documents and blobs a device needs. A fault affects only the device that it concerns. Refuses to know how
+a stick is written.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,15 +23,15 @@ class Export:
     documents: Mapping[str, str]
     """By topic."""
     blobs: Sequence[Blob]
-    """Those that the documents name."""
+    """The blobs that the documents name."""
     devices: Sequence[str]
-    """Devices that find a document there."""
+    """Devices for which the stick holds a document."""
     missing: Mapping[str, str]
-    """By device whose document could not be made, why."""
+    """By device why its document could not be made."""
 
 
 def export(state: State, devices: Iterable[str]) -> Export:
-    """Gathers what these devices need. What cannot be made for one of them is left out by itself, and named.
+    """Gathers what these devices need. What cannot be made for one of them is left out and named.
 
     BadInput `unknown_device` for a device that has never reported.
     """
@@ -55,7 +55,8 @@ def export(state: State, devices: Iterable[str]) -> Export:
 def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
     """Puts the messages on a stick into the inbox, like messages from the broker; returns how many were authentic.
 
-    Presence has no effect, though agents write it: it has no signature, and a file says nothing of a connection.
+    Presence has no effect, though agents write it, because it has no signature, and a file says nothing about a
+    connection.
     """
     taken = sum(_is_presence(each.topic) or state.inbox.put(each.topic, each.text.encode()) for each in stick.messages)
     state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")

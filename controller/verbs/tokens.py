@@ -23,9 +23,9 @@ SCOPED_ROLES: frozenset[Role] = frozenset({"operator", "approver"})
 def create_token(
     state: State, name: str, roles: Iterable[Role], *, days: float, actor: str, scope: Scope = EVERYWHERE
 ) -> tuple[ApiToken, str]:
-    """Returns what is kept, and the token itself, which is never shown again.
+    """Returns the record, and the token itself, which is never shown again.
 
-    BadInput `name_invalid`, `request_invalid` for a scope that would limit nothing or holds what is no label or name.
+    BadInput `name_invalid`, `request_invalid` for a scope that would limit nothing or has invalid labels or names.
     """
     roles = tuple(roles)
     check_holder(name)
@@ -38,15 +38,15 @@ def create_token(
 
 
 def check_holder(name: str) -> None:
-    """BadInput `name_invalid` for the controller's own name in the audit."""
+    """Raises BadInput `name_invalid` for the controller's own name in the audit."""
     if name == CONTROLLER:
         raise BadInput(Code.NAME_INVALID, f"{name!r} is the name of what nobody has asked for: choose another one")
 
 
 def check_scope(scope: Scope, roles: Iterable[Role]) -> None:
-    """BadInput `request_invalid` for a scope beside roles that it cannot limit, or with labels and names that are none.
+    """Raises BadInput `request_invalid` for a scope with roles that it cannot limit, or with invalid labels and names.
 
-    An administrator makes tokens, also such without a scope; a viewer does nothing that could be limited.
+    An administrator makes tokens, including those without a scope; a viewer changes nothing that could be limited.
     """
     if not scope.limits:
         return

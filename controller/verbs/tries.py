@@ -1,6 +1,7 @@
-"""Tries a model out: converts it, judges parity and measures its form as a push does, and registers nothing.
+"""Tries a model: converts it, judges parity and measures its form as a push does, and registers nothing.
 
-Decides that a try waits for its turn among pushes, and that the audit names it. Refuses to know HTTP, and who searches.
+Decides that a try waits for its turn among pushes, and that the audit records it. Refuses to know HTTP, and the search
+that tries models.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from controller.verbs.push import manifest_of
 
 
 class Tried(Message, frozen=True):
-    """What a model would be as a version, measured on the controller's machine with one thread."""
+    """The measurements of a model as if it were a version, made on the controller's machine with one thread."""
 
     task: str
     estimator: str
@@ -31,7 +32,7 @@ class Tried(Message, frozen=True):
     size_bytes: int
     latency_us_p50: float
     latency_us_p95: float
-    """Of one row."""
+    """The latency of one row."""
     load_s: float
     load_mb: float
     operators: tuple[str, ...]
@@ -50,7 +51,7 @@ async def try_out(
     where: Where | None,
     actor: str,
 ) -> Tried:
-    """Converts and measures the model in the file `raw` on the rows in `sample`; nothing is kept but an audit entry.
+    """Converts and measures the model in the file `raw` on the rows in `sample`; stores nothing but an audit entry.
 
     `waive_rows`: few distinct rows of the sample are enough. `where`: a device probes the form as well, if parity has
     passed; other pushes have their turn meanwhile. BadInput as of a push, before its gates, and as `probe_candidate`;

@@ -1,6 +1,7 @@
-"""What people can do with trust metadata: offer what was signed elsewhere, make a key, see what waits for a signature.
+"""What people can do with trust metadata: offer documents that were signed elsewhere, make a key, see what waits for a
+signature.
 
-Decides when the release key that is here may sign. Refuses to know how documents are followed.
+Decides when the release key on this controller may sign. Refuses to know how documents are followed.
 """
 
 from securesystemslib.signer import Key
@@ -16,7 +17,7 @@ from controller.verbs import audit
 
 
 def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[str]:
-    """Takes documents that were signed elsewhere; names of what is new.
+    """Accepts documents that were signed elsewhere; returns the names of new ones.
 
     BadInput with the kind of fault; then nothing has changed.
     """
@@ -37,7 +38,9 @@ def make_key(state: State, role: str, *, actor: str) -> Key:
 
 
 def rotate(state: State, role: Role, *, actor: str) -> Key:
-    """Replaces the key of a role in a fleet whose keys are here; the new public key. BadInput `signature_invalid`."""
+    """Replaces the key of a role in a fleet whose keys are here; returns the new public key. BadInput
+    `signature_invalid`.
+    """
     keys, now = state.config.data_dir / "keys", today()
     made = state.trust_metadata.rotate(role, lambda name: make_next(keys, name, now), now)
     state.trust_changed = True
@@ -47,7 +50,9 @@ def rotate(state: State, role: Role, *, actor: str) -> Key:
 
 
 def sign(state: State, model: str) -> bool:
-    """Lets the release key that is here, if one is, sign what passed its gates; False if a person must sign."""
+    """Signs with the release key on this controller, if there is one, what passed its gates; False if a person must
+    sign.
+    """
     before = state.trust_metadata.signed(model)
     signed = state.publisher.vouch(model, state.in_use(model), today())
     state.trust_changed |= signed
@@ -58,12 +63,12 @@ def sign(state: State, model: str) -> bool:
 
 
 def unsigned(state: State, model: str) -> list[int]:
-    """Releases that passed their gates and that no release signer vouches for."""
+    """Returns releases that passed their gates and that no release signer has signed."""
     return sorted(set(state.publisher.manifests(model, state.in_use(model))) - state.trust_metadata.signed(model))
 
 
 def proposal(state: State, model: str) -> dict[int, Manifest]:
-    """What a release signer is asked to vouch for, by release. BadInput `unknown_model`, `gates_not_passed`."""
+    """Returns what a release signer is asked to sign, by release. BadInput `unknown_model`, `gates_not_passed`."""
     manifests = state.publisher.manifests(model, state.in_use(model))
     if not manifests:
         raise BadInput(Code.GATES_NOT_PASSED, f"no version of {model} has passed its gates")

@@ -1,7 +1,7 @@
-"""Sends devices another configuration: heartbeats, sensors, captured rows, limits of serving. All of it is audited.
+"""Sends devices a remote configuration: heartbeats, sensors, captured rows, limits of serving. All of it is audited.
 
-Decides its version and that it is durable before it is published. What a device allows, and whether it works there, the
-device decides: it tries a configuration and takes back one that breaks it. Refuses to know HTTP.
+Decides its version, and that it is durable before it is published. The device decides what it allows and whether it
+works: it tries a configuration and takes back one that breaks it. Refuses to know HTTP.
 """
 
 import time
@@ -25,8 +25,8 @@ MAX_NAMED_CHARS = 300
 
 
 def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str) -> list[DeviceAnswer]:
-    """Sends devices a configuration, of which the version does not count; what became of each. What it does not name
-    goes back to the device's own file.
+    """Sends devices a configuration, whose version is ignored; returns the result for each. For fields that are not
+    set, the device's own file counts again.
     """
     _refuse_silence(wanted, state.config.fleet.silent_s)
     answers, twins, now = [], [], time.time()
@@ -51,7 +51,9 @@ def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str
 
 
 def _refuse_silence(wanted: RemoteConfig, silent_s: float) -> None:
-    """BadInput `config_invalid` for heartbeats so far apart that a device would count as silent between two of them."""
+    """Raises BadInput `config_invalid` for heartbeats so far apart that a device would count as silent between two of
+    them.
+    """
     if wanted.heartbeat_s is not None and float(wanted.heartbeat_s) > silent_s / 2:
         raise BadInput(
             Code.CONFIG_INVALID,

@@ -1,4 +1,4 @@
-"""What a step would do to a rollout and to which devices, before anybody takes it.
+"""The effects of a step on a rollout and on its devices, before the step is taken.
 
 Decides the sentences. They come from the same functions that take the step, so that preview and step agree. Refuses to
 change anything.
@@ -31,11 +31,11 @@ class VerbPreview(Message, frozen=True):
     verb: str
     allowed: bool
     refusal: str
-    """Why the step is refused, and what to do first; empty where it is allowed."""
+    """Why the step is refused, and what to do first; empty if it is allowed."""
     code: str
     """The code of the refusal; empty where it is allowed."""
     status: str
-    """What the rollout stands at: the step can be bound to it."""
+    """The status of the rollout, to which the step can be bound."""
     wave: int
     """From 0 on; people count from 1."""
     sentences: tuple[str, ...]
@@ -51,7 +51,7 @@ MAX_DEVICES = 50
 
 
 def preview_verb(state: State, name: str, verb: Verb, *, actor: str) -> VerbPreview:
-    """The effects of a step; BadInput `unknown_rollout`."""
+    """Returns the effects of a step; BadInput `unknown_rollout`."""
     rollout, now = find(state, name), time.time()
     try:
         steered(state, rollout, verb, reason_of(state, rollout, verb, actor, ""))
@@ -140,7 +140,7 @@ def _promote(rollout: Rollout, undecided: Sequence[str], now: float) -> Iterable
 
 
 def _going_back(rollout: Rollout, facts: Facts, verb: Verb) -> list[Member]:
-    """Members that would be sent to what they ran before."""
+    """Returns members that would be sent back to what they ran before."""
     return [
         each
         for each in rollout.members

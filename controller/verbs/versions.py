@@ -1,7 +1,7 @@
-"""What an operator can do with a version that is there: withdraw it, reinstate it, waive a gate, let its blobs go.
+"""What an operator can do with an existing version: withdraw it, reinstate it, waive a gate, delete its blobs.
 
-Decides that a version is withdrawn only when no rollout is bringing it: ending that is a step of its own, with words of
-its own. What a device runs already it goes on running, and is shown with it. Refuses to know HTTP.
+Decides that a version is withdrawn only while no rollout brings it: ending that is a separate step. Devices that
+already run it continue, and are listed with it. Refuses to know HTTP.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from controller.verbs import trust
 
 
 def withdraw(state: State, model: str, release: int, *, reason: str, actor: str) -> Version:
-    """Keeps a version from every rollout that starts, and from devices that join one that has completed.
+    """Bars a version from every rollout that starts, and from devices that join a completed one.
 
     BadInput `unknown_model`, `unknown_version`; `request_invalid` without a reason; `rollout_conflict` while a rollout
     brings the version.
@@ -41,7 +41,9 @@ def withdraw(state: State, model: str, release: int, *, reason: str, actor: str)
 
 
 def reinstate(state: State, model: str, release: int, *, actor: str) -> Version:
-    """Lets a withdrawn version be rolled out again. BadInput as `withdraw`; `request_invalid` for one that is not."""
+    """Allows a withdrawn version in rollouts again. BadInput as `withdraw`; `request_invalid` for one that is not
+    withdrawn.
+    """
     version = state.registry.version(model, release)
     known = state.registry.withdrawal(model, release)
     if known is None:
@@ -54,9 +56,9 @@ def reinstate(state: State, model: str, release: int, *, actor: str) -> Version:
 
 
 def devices_by_release(state: State, model: str) -> dict[int, list[str]]:
-    """By release of a model, the devices that have it, confirmed or on trial, as they say themselves.
+    """Returns by release of a model the devices that report it, confirmed or on trial.
 
-    After a restore a device may have another version under the same number: the digest tells them apart.
+    After a restore a device may have another version under the same number: the digest distinguishes them.
     """
     found: dict[int, list[str]] = {}
     for device, twin in sorted(state.world.durable.twins.items()):
@@ -68,10 +70,10 @@ def devices_by_release(state: State, model: str) -> dict[int, list[str]]:
 
 
 def waive(state: State, model: str, release: int, gate: str, *, reason: str, actor: str) -> Version:
-    """Lets a version pass although a gate has failed, with a reason that every later look shows.
+    """Makes a version pass although a gate has failed, with a reason that is shown from then on.
 
-    BadInput `request_invalid` without a reason, or for a gate that has not failed; `four_eyes` for whoever pushed the
-    version, in a fleet with four eyes.
+    BadInput `request_invalid` without a reason, or for a gate that has not failed; `four_eyes` for the person who
+    pushed the version, in a fleet with four eyes.
     """
     version = state.registry.version(model, release)
     if not reason.strip():
@@ -88,13 +90,13 @@ def waive(state: State, model: str, release: int, gate: str, *, reason: str, act
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What a run of the retention rule has led to, or would lead to."""
+    """The result of the retention rule, or what it would be."""
 
     rule: Retention
     marked: Sequence[int]
-    """Releases that nobody may start any more from now on; their blobs go a day later."""
+    """Releases that nobody may start from now on; their blobs are deleted a day later."""
     removed: Sequence[int]
-    """Releases whose blobs are gone."""
+    """Releases whose blobs are deleted."""
     removed_bytes: int
 
 
@@ -129,7 +131,7 @@ def _has_blobs(state: State, model: str, release: int) -> bool:
 
 
 def _going(state: State, model: str, releases: Sequence[int]) -> frozenset[str]:
-    """Digests of blobs that only these releases have, among all models."""
+    """Returns digests of blobs that only these releases have, among all models."""
     if not releases:
         return frozenset()
     going = [state.registry.version(model, release) for release in releases]
@@ -144,7 +146,9 @@ def _going(state: State, model: str, releases: Sequence[int]) -> frozenset[str]:
 
 
 def _needed(state: State, model: str) -> dict[int, str]:
-    """Releases that a device runs, is told to run or may go back to, and those that an alias names, with the reason."""
+    """Returns releases that a device runs, is told to run or may go back to, and those with an alias,
+    with the reason.
+    """
     needed = {alias.release: f"alias {name}" for name, alias in state.aliases.of(model).items()}
     for rollout in state.world.durable.rollouts.values():
         if rollout.model == model and (rollout.status not in FINAL or is_standing(state.world, rollout)):

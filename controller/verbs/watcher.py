@@ -1,7 +1,7 @@
-"""The watcher at work: the fleet's history for who trains it, and looks at the newest hour by its newest version.
+"""Runs the watcher: the fleet's history for its trainer, and looks at the newest hour by its newest version.
 
-Decides which version judges, and how much of the fleet one look is about. Scores come from a confined child: a version
-is a file that somebody has pushed. Refuses to know what is unusual: `controller.watcher` does.
+Decides which version judges, and how much of the fleet one look covers. Scores come from a confined child, because a
+version is a file that somebody has pushed. Refuses to know what is unusual: `controller.watcher` does.
 """
 
 import asyncio
@@ -22,14 +22,15 @@ from controller.watcher.features import DAY_H, PAST_D, Departures, Fleet, depart
 from controller.watcher.hours import HOUR_S, by_hour
 
 LOOK_S = 300.0
-"""Between two looks at parts of a large fleet, and after one that failed."""
+"""Seconds between two looks at parts of a large fleet, and after a failed one."""
 MAX_DEVICES = 1_000
-"""Of one look: 2.5 s of a thread and 300 MB. 12,000 devices are judged each hour, and 100,000 each eight hours."""
+"""The most devices of one look: 2.5 s of a thread and 300 MB. 12,000 devices are judged each hour, and 100,000 every
+eight hours."""
 MAX_HISTORY_ROWS = 30_000
-"""Hours of devices that are handed to who trains: 40 months of a device, 4 MB of JSON."""
+"""The most hours of devices that a trainer gets: 40 months of one device, 4 MB of JSON."""
 MAX_HISTORY_D = 21.0
 PLACE = "site"
-"""The label of places where `publish.neighbours` names none."""
+"""The label of places if `publish.neighbours` names none."""
 PAST_H = PAST_D * DAY_H + 2 * DAY_H
 """Hours that are read to judge the newest one: its past, and a day before it for rises."""
 
@@ -37,7 +38,9 @@ _log = logging.getLogger("edgeward.watcher")
 
 
 def current(state: State) -> Version | None:
-    """The version that judges: the newest one that has passed its gates and brings a threshold. None: there is none."""
+    """Returns the version that judges: the newest one that has passed its gates and has a threshold. None: there is
+    none.
+    """
     try:
         found = state.registry.newest_passed(WATCHER)
     except BadInput:
@@ -46,19 +49,20 @@ def current(state: State) -> Version | None:
 
 
 def threshold_of(version: Version) -> float:
-    """The score beyond which a version says that a device departs; infinite where it brings none."""
+    """Returns the score beyond which a version says that a device departs; infinite if it names none."""
     found = version.lineage.metrics.get(THRESHOLD, math.inf)
     return found if found > 0 else math.inf
 
 
 def kind_and_place(state: State, device: str) -> str:
-    """What a device has in common with others, such as weather, load and releases: its stratum, and its place."""
+    """Returns what a device has in common with others (weather, load, releases): its stratum, and its place."""
     labels = state.world.durable.twins[device].labels
     return f"{kind_of(state, device)}/{labels.get(state.world.neighbours_by or PLACE, '')}"
 
 
 async def history(state: State, now: float, days: float) -> tuple[Fleet, Departures]:
-    """The newest `days` of as many devices as `MAX_HISTORY_ROWS` allow, chosen by a stable hash of their names.
+    """Returns the newest `days` of as many devices as `MAX_HISTORY_ROWS` allows, chosen by a stable hash of their
+    names.
 
     BadInput `request_invalid`.
     """
@@ -71,7 +75,7 @@ async def history(state: State, now: float, days: float) -> tuple[Fleet, Departu
 
 
 def is_due(state: State, now: float) -> bool:
-    """Whether an hour has ended, a version has come, or a part of the fleet waits. A failed look waits `LOOK_S`."""
+    """Whether an hour has ended, a version was added, or a part of the fleet waits. A failed look waits `LOOK_S`."""
     watch, version = state.watch, current(state)
     if version is None:
         state.watch = watch if not watch.release else Watch()
@@ -82,7 +86,7 @@ def is_due(state: State, now: float) -> bool:
 
 
 async def look(state: State, now: float) -> None:
-    """Judges the newest whole hour of the next devices. What goes wrong is told by `edgeward watcher show`."""
+    """Judges the newest whole hour of the next devices. `edgeward watcher show` reports faults."""
     version = current(state)
     if version is None:
         return
@@ -122,7 +126,7 @@ async def _judge(state: State, version: Version, fleet: Fleet, found: Departures
 
 
 def _departures(state: State, kinds: dict[str, str], now: float, hours: int) -> tuple[Fleet, Departures]:
-    """Of the newest hours; runs in a thread, so it reads by a connection of its own."""
+    """Returns the departures of the newest hours; runs in a thread, so it reads by a connection of its own."""
     since = max(now - KEEP_S, now - (hours + PAST_H) * HOUR_S)
     fleet = by_hour(read_vitals(state.vitals.path, kinds, since), kinds, now, hours + PAST_H)
     return fleet, departures(fleet, hours)

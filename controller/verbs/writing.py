@@ -1,6 +1,6 @@
 """What people write about versions: aliases, tags, a note, comments. Each step is in the audit.
 
-Decides nothing more than that. Refuses to know what an alias is used for, and HTTP.
+Decides only that. Refuses to know what an alias is used for, and HTTP.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from controller.written import Written
 
 
 def set_alias(state: State, model: str, name: str, release: int, *, actor: str) -> Alias:
-    """Lets an alias name a version from now on. BadInput `name_invalid`, `unknown_model`, `unknown_version`."""
+    """Makes an alias name a version from now on. BadInput `name_invalid`, `unknown_model`, `unknown_version`."""
     alias = Alias(release=release, by=actor, at=stamp())
     before = state.aliases.set(model, name, alias)
     was = f"; it was v{before.release}" if before is not None else ""
@@ -22,7 +22,7 @@ def set_alias(state: State, model: str, name: str, release: int, *, actor: str) 
 
 
 def remove_alias(state: State, model: str, name: str, *, actor: str) -> None:
-    """Ends an alias. BadInput `unknown_version` if there is none."""
+    """Removes an alias. BadInput `unknown_version` if there is none."""
     before = state.aliases.remove(model, name)
     state.journal.audit(stamp(), actor, "alias remove", model, f"{name} was v{before.release}")
 

@@ -1,1 +1,1 @@
-"""Watches devices by their vitals: what is unusual for a device, beside its own past and its kind."""
+"""Watches devices by their vitals: what is unusual for a device, compared with its own past and its stratum."""

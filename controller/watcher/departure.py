@@ -1,7 +1,7 @@
-"""A device that departs from what is usual: by how much, which figure drives it, and that in a sentence.
+"""A device that departs from what is usual: by how much, which figure is the cause, and a sentence about it.
 
-Decides which figure drives a score: the one without which it is lowest. That holds for any model, because only the
-model is asked. Refuses to know how the model is asked.
+Decides which figure causes a score: the one without which it is lowest. This works for any model, because only its
+answers are used. Refuses to know how the model is asked.
 """
 
 import math
@@ -16,7 +16,7 @@ from controller.fleet.vitals import FIGURES
 from controller.watcher.features import CLIP, DAY_H, FEATURES, FLOORS, LOGGED, PAST_D, RANGE_H, SORTS, Departures, Fleet
 
 WIDE = 2.0
-"""What is said to be usual: so many spreads on either side."""
+"""The range that is called usual: so many spreads on either side."""
 _WORDS = {
     "cpu_ratio": ("CPU", 100.0, "% of a core", 1),
     "rss_mb": ("memory", 1.0, "MB", 1),
@@ -25,7 +25,7 @@ _WORDS = {
     "failure_ratio": ("failures", 100.0, "% of inferences", 2),
     "latency_ms": ("latency", 1.0, "ms", 3),
 }  # fmt: skip
-"""By figure: its name, by how much it is multiplied, its unit, and how many digits behind the point are told."""
+"""By figure: its name, its factor, its unit, and the number of digits after the point."""
 
 
 class Departure(Message, frozen=True):
@@ -38,9 +38,9 @@ class Departure(Message, frozen=True):
     """The score of the model, as a multiple of its threshold: above 1."""
     figure: str
     sort: str
-    """What is unusual of the figure: its level, its rise over a day, or its range."""
+    """What is unusual about the figure: its level, its rise over a day, or its range."""
     spreads: float
-    """How far it departs, in what is usual for the device; negative below."""
+    """How far it departs, in units of what is usual for the device; negative below."""
     past_h: int
     """Hours of its own past with which it was compared."""
     says: str
@@ -48,7 +48,7 @@ class Departure(Message, frozen=True):
 
 @dataclass
 class Watch:
-    """What the newest looks at the fleet have found."""
+    """The findings of the newest looks at the fleet."""
 
     release: int = 0
     """The version of the watcher that judged; 0: there is none."""
@@ -58,11 +58,11 @@ class Watch:
     tried_at: float = 0.0
     """When the newest look began."""
     looked_at: float | None = None
-    """When the newest look that came to something began."""
+    """When the newest successful look began."""
     after: tuple[str, str] | None = None
-    """(kind, device) after which a large fleet is looked at next; None: all were."""
+    """(stratum, device) after which the next look at a large fleet begins; None: all were judged."""
     fault: str = ""
-    """Why the newest look came to nothing."""
+    """Why the newest look failed."""
     judged: dict[str, bool] = field(default_factory=dict)
     """By device, whether its past was long enough."""
     found: dict[str, Departure] = field(default_factory=dict)
@@ -70,7 +70,8 @@ class Watch:
 
 
 def asked_rows(found: Departures) -> NDArray[np.float32]:
-    """Rows for the model about the newest hour: of each device as it is, then without one figure after the other.
+    """Returns rows for the model about the newest hour: of each device unchanged, then without one figure after the
+    other.
 
     Shape (devices x (1 + figures), features).
     """
@@ -82,7 +83,7 @@ def asked_rows(found: Departures) -> NDArray[np.float32]:
 
 
 def departed(fleet: Fleet, found: Departures, scores: Sequence[float], threshold: float, at: float) -> list[Departure]:
-    """The devices whose score is beyond the threshold. `scores` are the model's answers to `asked_rows`."""
+    """Returns the devices whose score is beyond the threshold. `scores` are the model's answers to `asked_rows`."""
     by_device = np.asarray(scores, float).reshape(len(fleet.devices), 1 + len(FIGURES))
     beyond = np.flatnonzero(found.known[:, -1] & (by_device[:, 0] > threshold))
     return [_departure(fleet, found, int(place), by_device[place], threshold, at) for place in beyond]
@@ -110,7 +111,7 @@ def _departure(  # noqa: PLR0917 - a device's place in arrays
 
 
 def _sentence(figure: int, sort: str, told: tuple[float, ...], units: float) -> str:
-    """What is so, what is usual, and how far apart these are. `told` is (now, usual, spread)."""
+    """Says what is measured, what is usual, and how far apart these are. `told` is (now, usual, spread)."""
     now, usual, spread = told
     name, factor, unit, digits = _WORDS[FIGURES[figure]]
     values = [now, usual - WIDE * spread, usual + WIDE * spread]

@@ -1,11 +1,11 @@
-"""How far each device is from its own past and from its kind, hour by hour: what the watcher's model is given.
+"""How far each device is from its own past and from its stratum, hour by hour: the input of the watcher's model.
 
 Decides what a departure is: three numbers for each figure, in units of what is usual for the device. Refuses to know
-how many of them are too many: the model and its threshold do.
+how many of them are too many: the model and its threshold decide.
 
 Vitals of a device depend on its place, its load and the hour of the day, and an hour is like the hour before. So each
-hour is held against the same hours of the days before, and what the devices of a kind have in common (a heat wave, a
-release for all) is taken off.
+hour is compared with the same hours of the days before, and what the devices of a stratum have in common (a heat wave,
+a release for all) is subtracted.
 """
 
 import warnings
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from controller.fleet.vitals import FIGURES
 
 SORTS = ("level", "rise", "range")
-"""Of each figure: the mean of three hours; by how much six hours lie above the same hours of the day before; how far
-it moved within six hours. Each is held against the same hours of the days before."""
+"""For each figure: the mean of three hours; how much six hours lie above the same hours of the day before; how far it
+moved within six hours. Each is compared with the same hours of the days before."""
 FEATURES = tuple(f"{figure}_{sort}" for sort in SORTS for figure in FIGURES)
 LOGGED = np.array([False, True, False, True, False, True])
 """By figure, whether it is compared as a ratio: memory, pace and latency of devices differ by orders of magnitude."""
 FLOORS = np.array([0.01, 0.01, 0.5, 0.05, 0.002, 0.05])
-"""By figure, a spread below which nothing is unusual: 1 % of a core, 1 % of memory, half a degree, 5 % of the pace, 2
-failures in 1,000, 5 % of the latency. Else the first kilobyte of a device whose memory never moved would alarm."""
+"""By figure, the smallest spread: 1 % of a core, 1 % of memory, half a degree, 5 % of the pace, 2 failures in 1,000, 5
+% of the latency. Without it the first kilobyte would alarm on a device whose memory never moved."""
 RANGE_FLOOR = 0.3
 """The same for ranges, which are compared as ratios."""
 DAY_H, PAST_D, MIN_PAST_D = 24, 14, 3
@@ -34,13 +34,13 @@ LEVEL_H, RANGE_H = 3, 6
 AROUND_H = (-1, 0, 1)
 """Hours around the same hour of a day that are like it."""
 MIN_KIND = 5
-"""Fewer devices of a kind have nothing in common that could be told from one of them."""
+"""Devices of a smaller stratum have nothing in common that could be distinguished from a single device."""
 PRIOR = 12.0
-"""The spread of the kind counts as much as so many hours of the device's own: three days have only nine."""
+"""The spread of the stratum counts as much as so many hours of the device's own: three days have only nine."""
 RISE = 2.0
-"""A rise counts for twice the level at most: a device that comes back to what is usual falls, and is well."""
+"""A rise counts at most as twice the level: a device that returns to what is usual falls, and is well."""
 CLIP = 30.0
-"""Beyond it a departure is as good as any other."""
+"""Larger departures count as this."""
 TINY = 1e-4
 
 Numbers = NDArray[np.float64]
@@ -48,8 +48,8 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fleet:
-    """The vitals of devices by the hour, oldest hour first. Arrays of shape (devices, hours, figures); NaN where
-    nothing was measured.
+    """The vitals of devices by the hour, oldest hour first. Arrays of shape (devices, hours, figures); NaN if nothing
+    was measured.
     """
 
     devices: tuple[str, ...]
@@ -65,17 +65,17 @@ class Departures:
     """What is unusual, by device and hour. Arrays of shape (devices, hours, features)."""
 
     features: Numbers
-    """0 where nothing is unusual or nothing can be told."""
+    """0 if nothing is unusual or nothing is known."""
     known: NDArray[np.bool_]
-    """Shape (devices, hours): whether the device has a past that is long enough, and has spoken in this hour."""
+    """Shape (devices, hours): whether the device has a long enough past, and has sent vitals in this hour."""
     now: Numbers
-    """What was held against what is usual: levels as they are or as logarithms, rises, logarithms of ranges."""
+    """What was compared with what is usual: levels as they are or as logarithms, rises, logarithms of ranges."""
     usual: Numbers
     spread: Numbers
 
 
 def departures(fleet: Fleet, newest: int | None = None) -> Departures:
-    """Of every hour, or of the `newest` so many."""
+    """Returns the departures of every hour, or of the `newest` so many."""
     series = _series(fleet)
     devices, hours, width = series.shape
     flat = (series - _median(series, 1)[:, None]).reshape(devices, hours * width)
@@ -87,7 +87,7 @@ def departures(fleet: Fleet, newest: int | None = None) -> Departures:
 
 
 def _at_hour(series: Numbers, kinds: Sequence[str], hour: int) -> tuple[Numbers, NDArray[np.bool_], Numbers, Numbers]:
-    """(features, known, usual, spread) of one hour, of shape (devices, features) and (devices,)."""
+    """Returns (features, known, usual, spread) of one hour, of shape (devices, features) and (devices,)."""
     days = range(1, PAST_D + 1)
     places = [hour - DAY_H * day + around for day in days for around in AROUND_H if hour - DAY_H * day + around >= 0]
     now, past = series[:, hour], series[:, places]
@@ -110,12 +110,12 @@ def _at_hour(series: Numbers, kinds: Sequence[str], hour: int) -> tuple[Numbers,
 
 
 def _series(fleet: Fleet) -> Numbers:
-    """Shape (devices, hours, features): level, rise and logarithm of the range of each figure."""
+    """Returns shape (devices, hours, features): level, rise and logarithm of the range of each figure."""
     means, lows, highs = (
         np.where(LOGGED, np.log(np.maximum(part, TINY)), part) for part in (fleet.means, fleet.lows, fleet.highs)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of hours in which nothing was measured
+        warnings.simplefilter("ignore", RuntimeWarning)  # for hours in which nothing was measured
         level, longer = _trailing(means, LEVEL_H, np.nanmean), _trailing(means, RANGE_H, np.nanmean)
         extent = _trailing(highs, RANGE_H, np.nanmax) - _trailing(lows, RANGE_H, np.nanmin)
     rise = np.full_like(longer, np.nan)
@@ -124,15 +124,17 @@ def _series(fleet: Fleet) -> Numbers:
 
 
 def _trailing(values: Numbers, hours: int, reduce: Callable[..., Numbers]) -> Numbers:
-    """By hour, what `reduce` makes of it and of the hours before it, `hours` in all."""
+    """Returns by hour the result of `reduce` over it and the hours before it, `hours` in all."""
     front = np.full((values.shape[0], hours - 1, values.shape[2]), np.nan)
     longer, length = np.concatenate([front, values], axis=1), values.shape[1]
     made = reduce(np.stack([longer[:, first : first + length] for first in range(hours)]), axis=0)
-    return np.where(np.isfinite(values), made, np.nan)  # an hour in which nothing came is not told of
+    return np.where(np.isfinite(values), made, np.nan)  # an hour without data has no value
 
 
 def _by_kind(values: Numbers, kinds: Sequence[str]) -> Numbers:
-    """For each device the median of its kind, of shape (devices, features); of few devices that of the fleet, or 0."""
+    """Returns for each device the median of its stratum, of shape (devices, features); of few devices that of the
+    fleet, or 0.
+    """
     named, made = np.array(kinds), np.zeros_like(values)
     if len(named) >= MIN_KIND:
         made[:] = _median(values, 0)
@@ -144,7 +146,7 @@ def _by_kind(values: Numbers, kinds: Sequence[str]) -> Numbers:
 
 
 def _median(values: Numbers, axis: int) -> Numbers:
-    """The median of what is there; NaN where nothing is. numpy's own takes ten times as long."""
+    """Returns the median of the present values; NaN if there are none. numpy's own takes ten times as long."""
     ordered = np.sort(values, axis=axis)  # NaN comes last
     count = np.isfinite(ordered).sum(axis=axis, keepdims=True)
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, ordered.shape[axis] - 1)

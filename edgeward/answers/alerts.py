@@ -14,19 +14,19 @@ class Alert(Answer, frozen=True):
     annotations: dict[str, str]
     """Sentences: `summary`, `description`, `test`, `effect`, `clears`, `look`."""
     since: Time
-    """When its rule found it first."""
+    """When its rule first found it."""
     starts_at: Time | None
     """When it fired; None while it is pending."""
     ends_at: Time | None
-    """When it was over; None before."""
+    """When it ended; None before."""
     value: float
     low: float | None
-    """The lower end of the interval of an estimate; None for what is counted or read."""
+    """The lower end of the interval of an estimate; None for a value that is counted or read."""
     high: float | None
     limit: float
     unit: str
     n: int
-    """How many `of` the value rests on."""
+    """The number of `of` from which the value was computed."""
     of: str
     for_s: float
     silenced_by: tuple[str, ...]
@@ -34,7 +34,7 @@ class Alert(Answer, frozen=True):
 
     @property
     def about(self) -> str:
-        """What it is about: its labels without its own name and severity."""
+        """Its labels without its own name and severity."""
         first = ("device", "model", "release", "rollout", "code", "what", "sensor", "sink")
         named = [self.labels[name] for name in first if self.labels.get(name)]
         return " ".join(named) or "the fleet"
@@ -46,7 +46,7 @@ class Alert(Answer, frozen=True):
 
 
 class AlertDetail(Alert, frozen=True, kw_only=True):
-    """One alert, and when it was there before."""
+    """One alert, and its earlier times."""
 
     past: tuple[Alert, ...]
 
@@ -80,16 +80,16 @@ class Silence(Answer, frozen=True):
     created_by: str
     reason: str
     alerts: int
-    """How many alerts that fire it makes quiet now."""
+    """The number of firing alerts that it silences now."""
 
 
 class AlertRule(Answer, frozen=True):
-    """A rule, and how it fared at the newest look."""
+    """A rule, and its result at the newest look."""
 
     rule: Plain
-    """As it stands in the file."""
+    """The rule as it is in the file."""
     alerts: dict[str, int]
-    """How many of its alerts are in which state."""
+    """The number of its alerts by state."""
     left_out: int
     fault: str
     idle: str
@@ -112,7 +112,7 @@ class AlertRules(Answer, frozen=True):
 
 
 class RuleTest(Answer, frozen=True):
-    """What a file of alerts would do on this fleet now."""
+    """The effect that a file of alert rules would have on this fleet now."""
 
     rules: int
     receivers: int
@@ -120,16 +120,16 @@ class RuleTest(Answer, frozen=True):
 
 
 class AlertReceiver(Answer, frozen=True):
-    """A receiver, and how it fares since the controller started."""
+    """A receiver, and its counts since the controller started."""
 
     name: str
     kind: str
     sent: int
     refused: int
-    """Messages with a final answer, which are not tried again."""
+    """Messages that were finally refused, and are not tried again."""
     given_up: int
     dropped: int
     retries: int
     sent_at: Time | None
     error: str
-    """Why the newest message was not taken; empty once one is."""
+    """Why the newest message was not accepted; empty once one is."""

@@ -63,7 +63,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return HIDDEN if name in self._secret else show(getattr(self, name))
 
     def __repr__(self) -> str:
-        """The fields that say something, on a few lines: a large part is only named, `answer.lineage` shows it."""
+        """Returns the fields with content, on a few lines: a large part is only named, `answer.lineage` shows it."""
         said = [(name, text) for name, text in self.shown() if getattr(self, name) not in _NOTHING]
         return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in said)})"
 

@@ -1,4 +1,4 @@
-"""What the controller answers about devices that are to enrol, and about many devices at once."""
+"""Answers of the controller about devices that must enrol, and about many devices at once."""
 
 from typing import ClassVar
 
@@ -18,19 +18,19 @@ class Claim(Answer, frozen=True):
     """The certificate of the authority that signs the broker's and the devices' certificates, in PEM."""
     root: str
     labels: dict[str, str] = {}
-    """Labels that the device of this name has had."""
+    """Labels that the former device of this name had."""
 
 
 class DeviceAnswer(Answer, frozen=True):
-    """What became of one device in a call about many."""
+    """The result for one device in a call about many."""
 
     device: str
     certificates: int = 0
-    """How many were revoked."""
+    """The number of revoked certificates."""
     claim: Claim | None = None
-    """A password for an hour, where the device is to enrol."""
+    """A password for an hour, if the device must enrol."""
     code: str = ""
-    """Why nothing was done; empty where it was."""
+    """Why nothing was done; empty if it was."""
     detail: str = ""
 
     def table_rows(self) -> list[dict[str, object]]:

@@ -66,14 +66,14 @@ class Trained(Answer, frozen=True):
 
 
 class Deletion(Answer, frozen=True):
-    """A request to delete rows, and what became of it."""
+    """A request to delete rows, and its result."""
 
     id: str
     by: str
     reason: str
     asked_at: Time
     done_at: Time | None
-    """None while devices have not answered."""
+    """None until all devices have answered."""
     took_s: float | None
     captured_rows: int
     data_sets: dict[str, int]

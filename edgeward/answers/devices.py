@@ -8,7 +8,7 @@ from edgeward.answers.written import Written
 
 DAY_S = 86_400.0
 OVERDUE_DAYS = {"timestamp": 1.0, "snapshot": 10.0}
-"""Roles that the controller signs anew long before they expire (after half a day of 2 days, 15 of 30). With fewer days
+"""Roles that the controller signs again long before they expire (after half a day of 2 days, 15 of 30). With fewer days
 left a device has missed that."""
 
 
@@ -110,7 +110,7 @@ class Sensor(Answer, frozen=True):
 
 
 class Sink(Answer, frozen=True):
-    """One receiver of predictions on a device. Counts are since the agent started."""
+    """One sink of predictions on a device. Counts are since the agent started."""
 
     name: str
     kind: str
@@ -124,7 +124,7 @@ class Sink(Answer, frozen=True):
 
 
 class Metric(Answer, frozen=True):
-    """A number that applications on devices report of their own."""
+    """A number that applications on devices measure."""
 
     count: int
     mean: float
@@ -146,20 +146,20 @@ class Measured(Answer, frozen=True):
     rows: int = 0
     """Rows in the inferences: a request may hold many."""
     refused: dict[str, int] = {}
-    """Requests that were not what the release takes, by code. They are no inferences."""
+    """Requests that the release cannot accept, by code. They are no inferences."""
     refused_alone: int = 0
-    """Of them, those that the stable version beside the trial would have taken."""
+    """Of those, the ones that the stable version beside the trial would have accepted."""
     faults: dict[str, str] = {}
-    """The newest words about a failing or refused row, by code."""
+    """The newest words about a row that failed or was refused, by code."""
     mean_absolute_error: float | None = None
     """Of a regression, in the unit of its labels."""
     r2: float | None = None
     labels_unusable: int = 0
-    """Labels that were there and no labels."""
+    """Values that were given as labels and are none."""
     labels_unknown: int = 0
     """Labels of no known class: no version of the model on the device can answer them."""
     metrics: dict[str, Metric] = {}
-    """Numbers of the application's own, by name."""
+    """Numbers that the application measures, by name."""
 
 
 class DeviceModel(Answer, frozen=True):
@@ -198,7 +198,7 @@ class CaptureRates(Answer, frozen=True):
 
 
 class RemoteConfig(Answer, frozen=True):
-    """What is to count in place of a device's own file. None or empty: its own file counts."""
+    """What replaces parts of a device's own file. None or empty: its own file counts."""
 
     version: int
     heartbeat_s: int | None = None
@@ -210,7 +210,7 @@ class RemoteConfig(Answer, frozen=True):
 
 
 class ConfigState(Answer, frozen=True):
-    """How a device stands with remote configurations: versions, 0 for none."""
+    """The versions of remote configurations on a device; 0 for none."""
 
     confirmed: int = 0
     trial: int = 0
@@ -227,7 +227,7 @@ class Device(Answer, frozen=True):
     presence: str
     """`online`, `offline`, `silent` or `unknown`."""
     health: str
-    """The worst that holds of `failing`, `attention`, `silent`, `offline`, `updating` and `well`."""
+    """The worst of `failing`, `attention`, `silent`, `offline`, `updating` and `well` that holds."""
     why: str
     """The reason for `health`."""
     faults: tuple[Fault, ...]
@@ -235,12 +235,12 @@ class Device(Answer, frozen=True):
     quarantined: tuple[str, ...]
     """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
-    """Its own, and over them those that it was given by people: what selectors look at."""
+    """The device's own labels, and over them those that people gave it: selectors use these."""
     given_labels: dict[str, str]
     config: RemoteConfig | None
-    """What is to count in place of its own configuration."""
+    """The remote configuration that was sent to it."""
     config_said: ConfigState | None
-    """How it stands with that; None: it has never had one."""
+    """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
     """What somebody wrote about it."""
     hardware: Hardware | None
@@ -262,15 +262,15 @@ class Device(Answer, frozen=True):
     sinks: tuple[Sink, ...]
 
     def __str__(self) -> str:
-        """A sentence, as the command says it; `repr` has the fields."""
+        """A sentence, as the command prints it; `repr` has the fields."""
         runs = ", ".join(f"{each.model} v{each.stable_release}" for each in self.models if each.stable_release)
         why = f" ({self.why})" if self.why else ""
         return f"{self.device}: {self.presence}, {self.health}{why}; runs {runs or 'no confirmed version'}"
 
     def nearest_expiry(self, now: float) -> tuple[str, float] | None:
-        """What expires first and when, in seconds since 1970; `now` likewise.
+        """Returns what expires first and when, in seconds since 1970; `now` likewise.
 
-        A role that the controller signs anew by itself counts from when that is overdue on.
+        A role that the controller signs again by itself counts only from the time when that is overdue.
         """
         told = {
             what: at
@@ -291,7 +291,7 @@ class DevicePage(Answer, frozen=True):
     """A page of a search of devices."""
 
     total: int
-    """How many devices meet the filters."""
+    """The number of devices on all pages."""
     devices: tuple[Device, ...]
 
 
@@ -343,12 +343,12 @@ class Retired(Answer, frozen=True):
 
 
 class DeviceLines(Answer, frozen=True):
-    """What a device has answered: log lines, oldest first, or what its doctor finds. Without secrets."""
+    """A device's answer: log lines, oldest first, or the findings of its doctor. Without secrets."""
 
     device: str
     lines: tuple[str, ...]
     left_out: int
-    """Older lines that it has and did not send."""
+    """The number of older lines that the device has and did not send."""
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

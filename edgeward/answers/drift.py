@@ -12,12 +12,12 @@ class Moved(Answer, frozen=True):
     distance: float
     """The fraction of rows that lie in other bins than the reference's."""
     usual: float | None
-    """The median of what the reference's own blocks moved by."""
+    """The median movement of the reference's own blocks."""
     limit: float | None
-    """What the reference's past explains; None where there is too little of it."""
+    """The limit that the reference's past explains; None if it has too little of it."""
     rows: int
     rows_effective: float
-    """How many independent rows a block is worth, by how much blocks differ."""
+    """The number of independent rows to which a block is equivalent, judged by how much blocks differ."""
     bin: int
     gained: float
 
@@ -37,13 +37,13 @@ class Ranked(Answer, frozen=True):
         return self.moved.limit is not None and self.moved.distance > self.moved.limit
 
     def table_rows(self) -> list[dict[str, object]]:
-        """One row, with the figures beside the name."""
+        """One row, with the figures after the name."""
         (moved,) = self.moved.table_rows()
         return [{"what": self.what, "sort": self.sort} | moved | {"towards": self.towards, "beyond": self.is_beyond}]
 
 
 class DeviceMoved(Answer, frozen=True):
-    """A device, or a kind of devices, and the input that moved most there."""
+    """A device, or a stratum, and its input that moved most."""
 
     device: str
     what: str
@@ -52,18 +52,18 @@ class DeviceMoved(Answer, frozen=True):
 
 
 class Between(Answer, frozen=True):
-    """How far trial and control lie apart in one input."""
+    """The distance between trial and control in one input."""
 
     what: str
     distance: float
     probability: float
-    """That exchanged devices lie as far apart."""
+    """The probability that exchanged devices lie as far apart."""
     trial: int
     control: int
 
 
 class QualityEstimate(Answer, frozen=True):
-    """Accuracy without labels; value, low and high are None where it can't be told."""
+    """Estimated accuracy without labels; value, low and high are None if there is no estimate."""
 
     value: float | None
     low: float | None
@@ -86,11 +86,11 @@ class BreachRate(Answer, frozen=True):
     low: float
     high: float
     devices: dict[str, float]
-    """Rates of the devices with the most."""
+    """The highest rates of devices."""
 
 
 class Rate(Answer, frozen=True):
-    """One rate of one group, with its interval; None where no row is of its kind."""
+    """One rate of one group, with its interval; None if no row of the group counts for it."""
 
     value: float | None
     low: float | None
@@ -99,7 +99,7 @@ class Rate(Answer, frozen=True):
 
 
 class GroupRates(Answer, frozen=True):
-    """What one group got."""
+    """The rates of one group."""
 
     value: str
     rows: int
@@ -122,7 +122,7 @@ class GroupFairness(Answer, frozen=True):
 
 
 class Fairness(Answer, frozen=True):
-    """What groups got from one version."""
+    """How one version treats groups: its rates by group."""
 
     model: str
     release: int
@@ -165,7 +165,7 @@ class Signal(Answer, frozen=True):
 
 
 class Drift(Answer, frozen=True):
-    """What has moved in the world of one version; in a table one row for each distribution, the furthest first."""
+    """What has moved in the data of one version; as a table one row for each distribution, the furthest first."""
 
     model: str
     release: int
@@ -188,7 +188,7 @@ class Drift(Answer, frozen=True):
 
 
 class WantedRow(Answer, frozen=True):
-    """A captured row that somebody is asked about."""
+    """A captured row that people are asked to label."""
 
     id: int
     device: str
@@ -198,7 +198,7 @@ class WantedRow(Answer, frozen=True):
 
 
 class LabelsWanted(Answer, frozen=True):
-    """What is left of the day's label budget of one model."""
+    """The rest of the day's label budget of one model."""
 
     model: str
     per_day: int

@@ -1,4 +1,4 @@
-"""The fleet in counts, as the controller answers it: presence, health, versions, alarms, what is under way."""
+"""The fleet in counts, as the controller answers it: presence, health, versions, alerts, and updates in progress."""
 
 from edgeward.answers.answer import Answer
 from edgeward.answers.rollouts import Finding, RolloutSummary
@@ -41,7 +41,7 @@ class Source(Answer, frozen=True):
 
 
 class Transferring(Answer, frozen=True):
-    """A version on its way to a device."""
+    """A version that a device is fetching."""
 
     device: str
     presence: str

@@ -21,7 +21,7 @@ class Model(Answer, frozen=True):
 
 
 class Waiver(Answer, frozen=True):
-    """Who lets a version pass although a gate has failed, when, and why."""
+    """Who makes a version pass although a gate has failed, when, and why."""
 
     by: str
     at: Time
@@ -29,14 +29,14 @@ class Waiver(Answer, frozen=True):
 
 
 class Gate(Answer, frozen=True):
-    """What one gate says about one version, with the numbers behind it."""
+    """The verdict of one gate on one version, with the numbers behind it."""
 
     gate: str
     passed: bool
     detail: str
     evidence: dict[str, float] = {}
     power: str = ""
-    """What the gate would catch, and how surely."""
+    """What the gate detects, and with which probability."""
     remedy: str = ""
     judged_by: str = "controller"
     waiver: Waiver | None = None
@@ -73,7 +73,7 @@ class RolledBack(Answer, frozen=True):
 
 
 class Removal(Answer, frozen=True):
-    """Who has let the blobs of a version go, and when."""
+    """Who has deleted the blobs of a version, and when."""
 
     by: str
     at: Time
@@ -101,12 +101,12 @@ class FoundVersion(Answer, frozen=True):
     withdrawn: Withdrawal | None
     """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
     removed: Removal | None
-    """By whom and when its blobs were let go; None while they are kept."""
+    """By whom and when its blobs were deleted; None while they are kept."""
     rolled_back: RolledBack | None
-    """How the newest rollout of it was rolled back; None where it was not."""
+    """How its newest rollout was rolled back; None if it was not."""
 
     def __str__(self) -> str:
-        """A sentence, as the command says it; `repr` has the fields."""
+        """A sentence, as the command prints it; `repr` has the fields."""
         stands = "is withdrawn" if self.withdrawn else "passed its gates" if self.passed else "did not pass its gates"
         estimator = f", {self.estimator[:80]}" if self.estimator else ""
         return f"{self.model} v{self.release} ({self.semver}) {stands}, {self.size_bytes / 1000:.1f} kB{estimator}"
@@ -120,12 +120,12 @@ class Version(FoundVersion, frozen=True):
 
 
 class Found(Answer, frozen=True):
-    """A page of a search, and how many versions meet the conditions."""
+    """A page of a search, and the number of all matches."""
 
     total: int
     versions: tuple[FoundVersion, ...]
     unknown: tuple[str, ...] = ()
-    """Where nothing was found: what was named and no version has, in sentences with what there is."""
+    """If nothing was found: the names in the query that no version has, in sentences with those that exist."""
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row for each version."""
@@ -148,7 +148,7 @@ class DataDigest(Answer, frozen=True):
 
 
 class Environment(Answer, frozen=True):
-    """What a version was trained in."""
+    """The environment in which a version was trained."""
 
     python: str
     platform: str
@@ -166,7 +166,7 @@ class Lineage(Answer, frozen=True):
     params: Plain = {}
     libraries: dict[str, str] = {}
     tags: dict[str, str] = {}
-    """As they were at the push."""
+    """The tags at the time of the push."""
     sample_sha256: str = ""
     data: DataDigest | None = None
     code: SourceCode | None = None
@@ -231,29 +231,29 @@ class Fit(Answer, frozen=True):
     unfit: dict[str, str]
     """Why the others cannot, by device."""
     unknown: tuple[str, ...]
-    """Devices that have not told their hardware yet."""
+    """Devices that have not reported their hardware yet."""
 
 
 class Retained(Answer, frozen=True):
-    """Why the blobs of a version stay."""
+    """Why the blobs of a version are kept."""
 
     release: int
     reason: str
 
 
 class Cleaned(Answer, frozen=True):
-    """What the retention rule says of each version of a model."""
+    """What the retention rule decides about each version of a model."""
 
     kept: tuple[Retained, ...]
     marked: tuple[int, ...]
-    """Releases that nobody may start any more; their blobs go a day later."""
+    """Releases that nobody may start any more; their blobs are deleted a day later."""
     removed: tuple[int, ...]
-    """Releases whose blobs are gone, or go now if it is applied."""
+    """Releases whose blobs are deleted, or are deleted now if the rule is applied."""
     removed_bytes: int
 
 
 class VersionDelivery(Answer, frozen=True):
-    """An artifact in fewer bytes: the encoding, and the digest of the artifact that it is a change to, if any."""
+    """An artifact in fewer bytes: the encoding, and the digest of the artifact on which it is based, if any."""
 
     encoding: str
     blob: Blob
@@ -264,7 +264,7 @@ class VersionDetail(Version, frozen=True):
     """One version with everything that is known about it."""
 
     manifest: Plain
-    """What a release signer vouches for, as `contract.manifest.Manifest` describes it."""
+    """What a release signer has signed, as `contract.manifest.Manifest` describes it."""
     deliveries: tuple[VersionDelivery, ...]
     lineage: Lineage
     environment: Environment | None
@@ -276,15 +276,15 @@ class VersionDetail(Version, frozen=True):
 
     @property
     def variants(self) -> tuple["VariantEvidence", ...]:
-        """The smaller forms that were asked for, those that were left out too."""
+        """Returns the requested smaller forms, also those that were left out."""
         return VersionEvidence.read(self.evidence).variants
 
 
 class Pushed(VersionDetail, frozen=True):
-    """The version that a push has led to."""
+    """The result of a push: a version."""
 
     new: bool
-    """False: these bytes were a version already, and no other one was made."""
+    """False: these bytes were a version already, and no new one was made."""
 
     def __str__(self) -> str:
         return super().__str__() if self.new else f"same bytes as {self.model} v{self.release}: no version was made"
@@ -300,9 +300,9 @@ class VersionMeasured(Answer, frozen=True):
     outputs: tuple[int, ...] = ()
     """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
     divergence: tuple[int, ...] = ()
-    """Rows as a shadow, by how far the answers lay from stable's."""
+    """Rows as a shadow, by the distance of the answers from stable's."""
     metrics: dict[str, Metric] = {}
-    """Numbers of applications' own, by name."""
+    """Numbers that applications measure, by name."""
 
 
 class VariantEvidence(Answer, frozen=True):
@@ -333,11 +333,11 @@ class CapturedRow(Answer, frozen=True):
     """The largest probability, in [0, 1]."""
     label: str | float | None = None
     id: str = ""
-    """Names the answer on its device, as the application knows it."""
+    """The id of the answer on its device, as the application knows it."""
     key: str = ""
     """Who or what the row belongs to."""
     file: str = ""
-    """The name of the file that the row came from, of an image."""
+    """The name of the file from which the row came; of images only."""
     signature: str = ""
     """By the device's key, over all but the label; empty for a device without a key."""
 
@@ -347,7 +347,7 @@ _UNSHOWN = ("inputs", "signature")
 
 
 class Capture(Answer, frozen=True):
-    """One inference that a device kept; `id` grows."""
+    """One captured inference of a device; `id` grows."""
 
     id: int
     device: str
@@ -359,7 +359,7 @@ class Capture(Answer, frozen=True):
         return datetime.fromtimestamp(self.row.at, UTC)
 
     def table_rows(self) -> list[dict[str, object]]:
-        """One row: inputs under their own names, what is about the inference with an underscore before it."""
+        """One row: inputs with their own names, facts about the inference with an underscore before the name."""
         (about,) = self.row.table_rows()
         about = {**about, "answer": self.row.id, "id": self.id, "device": self.device, "at": self.at}
         inputs: dict[str, object] = dict(self.row.inputs)

@@ -1,4 +1,4 @@
-"""The controller itself and who may do what there: health, tokens, audit, signed metadata, sticks."""
+"""The controller itself and the permissions of people: health, tokens, audit, signed metadata, sticks."""
 
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ class Health(Answer, frozen=True):
 
 
 class Scope(Answer, frozen=True):
-    """The part of a fleet on which a token's holder may act; what is empty limits nothing."""
+    """The part of a fleet on which a token's holder may act; an empty field limits nothing."""
 
     labels: dict[str, str]
     models: tuple[str, ...]
@@ -48,7 +48,7 @@ class Token(Answer, frozen=True):
 
 
 class NewToken(Answer, frozen=True):
-    """A token that was just made: `token` is the secret, which nobody can ask for again."""
+    """A token that was just made: `token` is the secret, which is never shown again."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"token"})
 
@@ -57,7 +57,7 @@ class NewToken(Answer, frozen=True):
 
 
 class Certificate(Answer, frozen=True):
-    """A certificate that was issued, to a device or to a service of the controller's."""
+    """A certificate that was issued to a device or to a service of the controller."""
 
     serial: str
     subject: str
@@ -67,26 +67,26 @@ class Certificate(Answer, frozen=True):
 
 
 class Authority(Answer, frozen=True):
-    """An authority that vouches for devices, services and the broker."""
+    """An authority that issues certificates of devices, services and the broker."""
 
     name: str
     issues: bool
-    """Whether new certificates are its."""
+    """Whether it issues the new certificates."""
     trusted: bool
     """False once it is retired."""
     expires_at: Time
     devices: int
-    """Devices that have no good certificate but from it."""
+    """Devices whose only valid certificates come from it."""
 
 
 class AuditEntry(Answer, frozen=True):
-    """Who did what to what, and the hash that chains the entry to the one before it."""
+    """Who did what to which subject, and the hash that chains the entry to the one before it."""
 
     number: int
     """Counts up from 1 without a gap."""
     at: Time
     actor: str
-    """`controller` for what nobody had asked for at that moment."""
+    """`controller` for what nobody requested at that moment."""
     action: str
     subject: str
     detail: str
@@ -94,18 +94,18 @@ class AuditEntry(Answer, frozen=True):
 
 
 class AuditExport(Answer, frozen=True):
-    """All of the audit, oldest entry first. `plain` is what hashes are computed over."""
+    """The whole audit, oldest entry first. Hashes are computed over `plain`."""
 
     entries: tuple[AuditEntry, ...]
     witness: str
-    """The checkpoint that signed metadata carries."""
+    """The checkpoint in signed metadata."""
     seal: str
     """The checkpoint in the audit's seal, which is renewed with each entry."""
     faults: tuple[str, ...]
 
 
 class Role(Answer, frozen=True):
-    """One role of the signed metadata: how many of which keys sign, and until when its document is good."""
+    """One role of the signed metadata: how many of which keys must sign, and until when its document is valid."""
 
     role: str
     version: int | None
@@ -115,7 +115,7 @@ class Role(Answer, frozen=True):
 
 
 class Trust(Answer, frozen=True):
-    """Who may say what devices run."""
+    """The keys that decide what devices run."""
 
     roles: tuple[Role, ...]
     files: dict[str, str]
@@ -125,7 +125,7 @@ class Trust(Answer, frozen=True):
 
 
 class RoleProposal(Answer, frozen=True):
-    """What a release signer is asked to vouch for."""
+    """What a release signer is asked to sign."""
 
     model: str
     manifests: dict[str, Plain]
@@ -144,28 +144,28 @@ class PublicKey(Answer, frozen=True):
 
 
 class StickDocuments(Answer, frozen=True):
-    """What a stick carries to devices that no broker connects."""
+    """What a stick carries to devices without a broker."""
 
     documents: dict[str, str]
     """By topic, as they were signed."""
     blobs: tuple[Blob, ...]
     devices: tuple[str, ...]
     missing: dict[str, str]
-    """By device whose document could not be made, why."""
+    """By device why its document could not be made."""
 
 
 class StickWritten(Answer, frozen=True):
-    """What was written to a stick: for which devices, and how many bytes that were not there."""
+    """What was written to a stick: for which devices, and the number of new bytes."""
 
     devices: tuple[str, ...]
     size_bytes: int
     missing: dict[str, str]
-    """By device whose document, and by blob that could not be brought, why. Everything else is there."""
+    """Why a document, by device, or a blob is missing. Everything else is there."""
 
 
 class StickTaken(Answer, frozen=True):
-    """What became of the messages on a stick."""
+    """The result of importing the messages on a stick."""
 
     taken: int
     refused: int
-    """Not believed, or no messages: the controller's log says why."""
+    """Not authentic, or no messages: the controller's log says why."""

@@ -14,7 +14,7 @@ class Estimate(Answer, frozen=True):
     high: float
 
     def __str__(self) -> str:
-        """In hundredths, as the controller says it."""
+        """In hundredths, as the controller prints it."""
         return signed_interval(self.value, self.low, self.high)
 
 
@@ -26,7 +26,7 @@ class Proposal(Answer, frozen=True):
 
 
 class Weighed(Answer, frozen=True):
-    """The numbers of a decision; worth and costs in answers that could be right."""
+    """The numbers of a decision; gain and costs in answers that could be right."""
 
     decay: Estimate
     recoverable: float
@@ -39,7 +39,7 @@ class Weighed(Answer, frozen=True):
 
 
 class Decision(Answer, frozen=True):
-    """What a policy decided: train, ask, wait or no; and why."""
+    """The decision of a policy: train, ask, wait or no; and why."""
 
     at: float
     """Seconds since 1970; `when` is the same as a datetime."""
@@ -51,9 +51,9 @@ class Decision(Answer, frozen=True):
     detail: str
     weighed: Weighed | None = None
     classifies: bool = True
-    """Whether drop and gain are fractions of right answers; else of the champion's error."""
+    """Whether drop and gain are fractions of right answers; otherwise of the champion's error."""
     times: int = 1
-    """How often in a row it was decided so."""
+    """How often in a row the same was decided."""
     retraining: str = ""
 
     @property
@@ -82,7 +82,7 @@ class Retraining(Answer, frozen=True):
     approved_by: str = ""
     worker: str = ""
     step: str = ""
-    """Of the pipeline, the newest that was told: where it failed, if it did."""
+    """The newest reported step of the pipeline: the one that failed, if any did."""
     began_at: float = 0.0
     heard_at: float = 0.0
     ended_at: float = 0.0
@@ -120,7 +120,7 @@ class RetrainingPolicy(Answer, frozen=True):
 
 
 class Claimed(Answer, frozen=True):
-    """What a worker got."""
+    """The attempt that a worker got."""
 
     retraining: Retraining | None
     policy: RetrainingPolicy | None

@@ -1,4 +1,4 @@
-"""What is asked about a rollout besides where it stands: its story, what people wrote, two side by side."""
+"""Answers about a rollout besides its state: its history, what people wrote, comparisons."""
 
 from edgeward.answers.answer import Answer, Time
 from edgeward.answers.written import Written
@@ -13,19 +13,19 @@ class RolloutEvent(Answer, frozen=True):
     action: str
     by: str
     device: str
-    """Empty: it is about the rollout."""
+    """Empty: the event is about the rollout."""
     text: str
 
 
 class Review(Answer, frozen=True):
-    """Somebody who was asked to look at it."""
+    """A person who was asked to look."""
 
     who: str
     by: str
     at: Time
     text: str = ""
     done_at: str = ""
-    """When they looked; empty while that is missing."""
+    """When they looked; empty before that."""
 
 
 class Discussion(Answer, frozen=True):
@@ -38,7 +38,7 @@ class Discussion(Answer, frozen=True):
 
 
 class ComparedRow(Answer, frozen=True):
-    """One thing of both rollouts."""
+    """One fact about both rollouts."""
 
     what: str
     left: str
@@ -55,7 +55,7 @@ class FailedInOne(Answer, frozen=True):
 
 
 class RolloutComparison(Answer, frozen=True):
-    """Two rollouts side by side."""
+    """The comparison of two rollouts."""
 
     left: str
     right: str

@@ -1,4 +1,4 @@
-"""Rollouts: previews, where they stand, what rules say, policies, events."""
+"""Rollouts: previews, states, verdicts of rules, policies, events."""
 
 from edgeward.answers.alerts import Alert
 from edgeward.answers.answer import Answer, Plain, Time
@@ -14,11 +14,11 @@ class WavePreview(Answer, frozen=True):
     strata: dict[str, int]
     soak_s: float
     hold: bool
-    """Whether the wave ends only when somebody promotes it."""
+    """Whether the wave ends only when an operator promotes it."""
 
 
 class Preview(Answer, frozen=True):
-    """What a rollout would do, as things stand."""
+    """What a rollout would do, as of now."""
 
     model: str
     release: int
@@ -38,7 +38,7 @@ class Preview(Answer, frozen=True):
     no_way_back: dict[str, str]
     unproven: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    """What somebody should know who starts it."""
+    """What the person who starts it should know."""
 
 
 class Member(Answer, frozen=True):
@@ -56,33 +56,33 @@ class Member(Answer, frozen=True):
 
 
 class Figures(Answer, frozen=True):
-    """The numbers of a verdict: an estimate, and the interval that holds the truth at every look."""
+    """The numbers of a verdict: an estimate, and the interval that contains the true value at every look."""
 
     value: float
     low: float
     high: float
     limit: float
     unit: str
-    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before. devices: of devices
+    """ratio: of inferences or answers. fraction: of the value before. times: as long as before. devices: of devices
     that have decided."""
     devices: int
     devices_beside: int
     samples: int
     samples_beside: int
     trial: float | None
-    """The level of the release itself: accuracy, error, share of failures, or p95 in microseconds."""
+    """The level of the release itself: accuracy, error, fraction of failures, or p95 in microseconds."""
     control: float | None
     """The same of what it is compared with."""
     finds: float
-    """The value from which on the rule trips with a chance of 80 %."""
+    """The value from which on the rule trips with a probability of 80 %."""
 
 
 class Verdict(Answer, frozen=True):
-    """What a rule says now: `pass`, `fail`, `inconclusive` or `no_data`."""
+    """The verdict of a rule: `pass`, `fail`, `inconclusive` or `no_data`."""
 
     metric: str
     stratum: str
-    """Empty where the rule judges all devices together."""
+    """Empty if the rule judges all devices together."""
     verdict: str
     detail: str
     figures: Figures | None = None
@@ -93,23 +93,23 @@ class Verdict(Answer, frozen=True):
 
 
 class VerdictPoint(Verdict, frozen=True, kw_only=True):
-    """What a rule said at one moment."""
+    """The verdict of a rule at one moment."""
 
     at: Time
 
 
 class Transfer(Answer, frozen=True):
-    """What has come across, as far as devices have told."""
+    """What was transferred, as far as devices have reported."""
 
     total_bytes: int
     done_bytes: int
     bytes_s: float
     eta_s: float | None
-    """At that rate; None while nothing has come across."""
+    """The seconds left at that rate; None while nothing was transferred."""
 
 
 class WaveProgress(Answer, frozen=True):
-    """How one wave stands."""
+    """The state of one wave."""
 
     wave: int
     """From 0 on; people count from 1."""
@@ -121,11 +121,11 @@ class WaveProgress(Answer, frozen=True):
     counts: dict[str, int]
     """Members by outcome."""
     strata: dict[str, dict[str, int]]
-    """The same by kind of device."""
+    """The same by stratum."""
     soak_s: float
     hold: bool
     left_s: float
-    """The seconds that it takes at least from now on."""
+    """The smallest number of seconds that it still takes."""
 
 
 class Exposure(Answer, frozen=True):
@@ -135,7 +135,7 @@ class Exposure(Answer, frozen=True):
     predictions: int
     predictions_ratio: float
     device_hours_at_most: float
-    """By the end of this wave."""
+    """At most, by the end of this wave."""
 
 
 class RolloutSummary(Answer, frozen=True):
@@ -161,13 +161,13 @@ class RolloutSummary(Answer, frozen=True):
     created_by: str
 
     def __str__(self) -> str:
-        """A sentence, as the command says it; `repr` has the fields."""
+        """A sentence, as the command prints it; `repr` has the fields."""
         because = f": {self.reason}" if self.reason else ""
         stands = f"{self.status.replace('_', ' ')}, wave {self.wave + 1} of {self.waves}{because}"
         return f"{self.id} {self.model} v{self.release} by {self.strategy}: {stands}"
 
     def table_rows(self) -> list[dict[str, object]]:
-        """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""
+        """One row, without the parts that are tables themselves: members, verdicts, transfer, excluded devices."""
         (row,) = super().table_rows()
         return [{k: v for k, v in row.items() if k not in _TABLES}]
 
@@ -200,14 +200,14 @@ class VerbPreview(Answer, frozen=True):
 
 
 class Rollout(RolloutSummary, frozen=True):
-    """One rollout as it stands."""
+    """One rollout with its present state."""
 
     progress: tuple[WaveProgress, ...]
     left_s: float
     left: str
-    """How long it takes at least, in a sentence; empty once it has ended."""
+    """The smallest time left, in a sentence; empty once it has ended."""
     waits_for: str
-    """The devices that have not decided, with what each is at and whether nobody asks it; empty where it waits for
+    """The devices that have not decided, with the phase of each and whether it gets no requests; empty if it waits for
     none."""
     exposure: Exposure | None
     devices: int
@@ -220,13 +220,13 @@ class Rollout(RolloutSummary, frozen=True):
     schedule: str
     """When offers are made; empty without a schedule."""
     proposers: tuple[str, ...]
-    """Everybody behind it: none of them may approve it."""
+    """Everybody who proposed it: none of them may approve it."""
     trace_id: str = ""
     """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
 
 
 class DeploymentPolicy(Answer, frozen=True):
-    """How every version of a model that passes its gates goes out by itself."""
+    """The policy by which every version of a model that passes its gates is rolled out automatically."""
 
     strategy: Plain
     """Every field of the strategy, as in configs/rollouts."""
@@ -235,7 +235,7 @@ class DeploymentPolicy(Answer, frozen=True):
     set_by: str
     set_at: Time
     after_release: int = 0
-    """Only newer versions are due: set where the controller was restored from a backup."""
+    """Only newer versions are due: set if the controller was restored from a backup."""
 
     @property
     def strategy_name(self) -> str:
@@ -244,7 +244,7 @@ class DeploymentPolicy(Answer, frozen=True):
 
 
 class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
-    """Where a rollout stood when an event was told."""
+    """The state of a rollout at the time of an event."""
 
     model: str
     release: int
@@ -264,13 +264,15 @@ class Finding(Answer, frozen=True):
 
 
 class HealthData(Answer, frozen=True, tag_field="kind", tag="health"):
-    """What was wrong with the controller; nothing, once all of it was over."""
+    """What was wrong with the controller; empty once all of it was over."""
 
     findings: tuple[Finding, ...]
 
 
 class ExpiryData(Answer, frozen=True, tag_field="kind", tag="expiry"):
-    """Something that expires soon, or has; `what` is `renewal` for a device that came back too late to renew."""
+    """Something that expires soon, or has expired; `what` is `renewal` for a device that came back too
+    late to renew.
+    """
 
     what: str
     expires: float
@@ -287,7 +289,7 @@ class SickData(Answer, frozen=True, tag_field="kind", tag="sick"):
 
 
 class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
-    """A rule that says another word than before, with its numbers."""
+    """A rule whose verdict has changed, with its numbers."""
 
     metric: str
     stratum: str
@@ -315,7 +317,7 @@ class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
 
 
 class AlertData(Answer, frozen=True, tag_field="kind", tag="alert"):
-    """An alert that is in another state than before."""
+    """An alert whose state has changed."""
 
     alert: Alert
 

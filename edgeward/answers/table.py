@@ -79,7 +79,7 @@ class Table(Sequence[T], Generic[T]):
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>{''.join(left_out)}"
 
     def _numbers(self) -> list[str]:
-        """Fields that hold a number or None: pandas takes a column of None alone for one of objects."""
+        """Returns the fields that hold a number or None: pandas takes a column of only None for one of objects."""
         kinds = {type(answer) for answer in self._rows}
         return [field.name for kind in kinds for field in msgspec.structs.fields(kind) if field.type == float | None]
 

@@ -1,4 +1,4 @@
-"""Telemetry: what devices measured of a model over time, and what a device said of itself."""
+"""Telemetry: what devices measured of a model over time, and what a device reported about itself."""
 
 from datetime import UTC, datetime
 
@@ -6,14 +6,14 @@ from edgeward.answers.answer import Answer
 
 
 class TelemetryRow(Answer, frozen=True):
-    """What one release did in one stretch of time."""
+    """The counts of one release in one interval of time."""
 
     start: float
     """Seconds since 1970; `at` is the same as a datetime."""
     span_s: float
     release: int
     of: str
-    """The device or the kind of devices; empty: the fleet."""
+    """The device or the stratum; empty: the fleet."""
     devices: int
     inferences: int
     errors: int
@@ -27,7 +27,7 @@ class TelemetryRow(Answer, frozen=True):
 
     @property
     def at(self) -> datetime:
-        """When the stretch of time began."""
+        """When the interval began."""
         return datetime.fromtimestamp(self.start, UTC)
 
     def table_rows(self) -> list[dict[str, object]]:
@@ -37,7 +37,7 @@ class TelemetryRow(Answer, frozen=True):
 
 
 class Spread(Answer, frozen=True):
-    """One figure in one stretch of time."""
+    """One figure in one interval of time."""
 
     mean: float
     low: float
@@ -45,7 +45,7 @@ class Spread(Answer, frozen=True):
 
 
 class Vitals(Answer, frozen=True):
-    """What a device said of itself in one stretch of time; None for what it did not measure."""
+    """What a device reported about itself in one interval of time; None for what it did not measure."""
 
     start: float
     """Seconds since 1970; `at` is the same as a datetime."""
@@ -60,7 +60,7 @@ class Vitals(Answer, frozen=True):
 
     @property
     def at(self) -> datetime:
-        """When the stretch of time began."""
+        """When the interval began."""
         return datetime.fromtimestamp(self.start, UTC)
 
     def table_rows(self) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What a model would be as a version, measured by the controller without registering it."""
+"""The measurements of a model as if it were a version, made by the controller without registering it."""
 
 from edgeward.answers.answer import Answer
 
@@ -30,7 +30,7 @@ class Tried(Answer, frozen=True):
     size_bytes: int
     latency_us_p50: float
     latency_us_p95: float
-    """Of one row."""
+    """The latency of one row."""
     load_s: float
     load_mb: float
     operators: tuple[str, ...]

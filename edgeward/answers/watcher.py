@@ -25,7 +25,7 @@ class Departure(Answer, frozen=True):
 
 
 class Watcher(Answer, frozen=True):
-    """What the watcher's newest looks at the fleet have found."""
+    """The findings of the watcher's newest looks at the fleet."""
 
     model: str
     release: int
@@ -40,7 +40,7 @@ class Watcher(Answer, frozen=True):
 
 
 class DeviceHistory(Answer, frozen=True):
-    """How far one device was from what was usual for it, hour by hour."""
+    """How far one device departed from what is usual for it, hour by hour."""
 
     device: str
     hours: tuple[float, ...]

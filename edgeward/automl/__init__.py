@@ -1,4 +1,4 @@
-"""A search over pipelines that convert, under a device's limits: score, bytes, latency and memory."""
+"""A search for pipelines that convert, under a device's limits: score, bytes, latency and memory."""
 
 from edgeward.automl.distil import Teacher
 from edgeward.automl.front import Limits

@@ -1,7 +1,8 @@
-"""A teacher that the user brings: its answers on each fold, by which students are fitted and compared.
+"""A teacher from the user: its answers on each fold, with which students are fitted and compared.
 
-Decides that the teacher is fitted anew on the rows of each fold, so that no score knows the rows that it is taken on.
-Source: Bucila, Caruana, Niculescu-Mizil, "Model compression", KDD 2006. Refuses to know how students are searched.
+Decides that the teacher is fitted again on the rows of each fold, so that no score is computed on rows that the teacher
+has seen. Source: Bucila, Caruana, Niculescu-Mizil, "Model compression", KDD 2006. Refuses to know how students are
+searched.
 """
 
 import warnings
@@ -41,12 +42,12 @@ class Teacher:
         self.score = float(np.mean(scores))
 
     def answers(self, fold: int) -> tuple[Any, Any]:
-        """(answers to the rows that are fitted, to those that are scored) of a fold."""
+        """Returns (answers to the rows for fitting, to those for scoring) of a fold."""
         return self._folds[fold]
 
     @property
     def answers_to_all(self) -> Any:
-        """Answers to all rows, by which the student is fitted that is kept."""
+        """Returns the answers to all rows, with which the final student is fitted."""
         return self._all
 
     def _fitted(self, rows: Rows, positions: Any) -> Any:
@@ -56,7 +57,7 @@ class Teacher:
             warnings.simplefilter("ignore")
             try:
                 return clone(self.estimator).fit(rows.features.iloc[positions], rows.target[positions])
-            except Exception as error:  # an estimator raises whatever it likes
+            except Exception as error:  # an estimator may raise anything
                 words = f"the teacher cannot be fitted on these rows: {type(error).__name__}: {error}"
                 raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 

@@ -1,4 +1,4 @@
-"""Rows of a frame as features and target, and how they are split: by time where rows have one, else stratified.
+"""Rows of a frame as features and target, and how they are split: by time if rows have one, else stratified.
 
 Decides the task, the order and the folds. Refuses to know pipelines.
 """
@@ -12,11 +12,11 @@ from contract.errors import BadInput, Code
 
 Task = Literal["classification", "regression"]
 FOLDS = 3
-"""Three thirds tell models a point apart from 300 rows on, and cost three fits."""
+"""Three folds distinguish models that differ by a point from 300 rows on, and cost three fits."""
 MAX_CLASSES = 20
-"""Whole numbers with at most so many values are labels; with more they are a quantity."""
+"""Whole numbers with at most so many distinct values are labels; with more they are a quantity."""
 MIN_ROWS = 60
-"""Fewer rows make a score whose error is larger than what is searched for."""
+"""With fewer rows the error of a score is larger than the differences that are searched for."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Rows:
     folds: tuple[tuple[Any, Any], ...]
     """(rows to fit, rows to score) as positions."""
     split: str
-    """How they were made, in words."""
+    """How the folds were made, in words."""
 
     @property
     def text_columns(self) -> list[str]:
-        """Columns that are no numbers."""
+        """Returns the columns that are no numbers."""
         return [str(name) for name in self.features.columns if self.features[name].dtype.kind not in "fiub"]
 
     @property
     def has_gaps(self) -> bool:
-        """Whether a number is missing."""
+        """Returns whether any number is missing."""
         numbers = self.features.select_dtypes(include="number")
         return bool(numbers.isna().to_numpy().any())
 
@@ -70,7 +70,7 @@ def read_rows(frame: Any, target: str, *, task: Task | None = None, time: str = 
 
 
 def task_of(labels: Any) -> Task:
-    """What a target asks for: texts, truth values and few whole numbers are labels."""
+    """Returns the task for a target: texts, truth values and few distinct whole numbers are labels."""
     if labels.dtype.kind in "fiu":
         values = np.unique(labels[np.isfinite(labels)] if labels.dtype.kind == "f" else labels)
         whole = bool((values == np.round(values)).all())
@@ -79,7 +79,7 @@ def task_of(labels: Any) -> Task:
 
 
 def _labels(labels: Any) -> Any:
-    """Labels as whole numbers where they are numbers, else as texts; truth values become 0 and 1."""
+    """Returns labels as whole numbers if they are numbers, else as texts; truth values become 0 and 1."""
     if labels.dtype.kind in "fiub":
         return labels.astype(np.int64)
     return labels.astype(np.str_)

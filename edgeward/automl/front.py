@@ -1,6 +1,7 @@
-"""The Pareto front of measured trials, and which of them keeps to the limits.
+"""The Pareto front of measured trials, and which of them are within the limits.
 
-Decides by numbers alone: score up, bytes, latency and memory down. Refuses to know how they were measured.
+Decides by numbers alone: a higher score, and fewer bytes, less latency and memory are better. Refuses to know how they
+were measured.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,17 +12,19 @@ from edgeward.automl.trial import Trial
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a device has room and time for; None: no limit."""
+    """The limits of a device; None: no limit."""
 
     max_bytes: int | None = 1_000_000
     """Of the ONNX form."""
     max_latency_us_p50: float | None = 50.0
     """The median of one row on one thread."""
     max_memory_mb: float | None = None
-    """That loading it takes."""
+    """The memory that loading it takes."""
 
     def excess(self, trial: Trial) -> dict[str, float]:
-        """By which part of a limit a trial exceeds it, by the limit's name; at most zero where it keeps to it."""
+        """Returns how far a trial exceeds each limit, as a fraction of it, by the limit's name; at most zero if it does
+        not.
+        """
         measured = (
             ("bytes", trial.size_bytes, self.max_bytes),
             ("latency", trial.latency_us_p50, self.max_latency_us_p50),
@@ -35,7 +38,7 @@ class Limits:
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
-    """Measured trials that no other beats in one measure without being worse in another, best score first.
+    """Returns measured trials that no other beats in one measure without being worse in another, best score first.
 
     Of trials with equal measures the first one stays.
     """
@@ -45,7 +48,7 @@ def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def best_within(front: Sequence[Trial], limits: Limits) -> Trial | None:
-    """The best score that keeps to all limits; the smaller one of equals. None if nothing fits."""
+    """Returns the best score within all limits; the smaller one of equals. None if nothing fits."""
     return next((each for each in front if not limits.beyond(each)), None)
 
 

@@ -1,6 +1,6 @@
 """Scores of a pipeline over folds: accuracy of a classification, R2 of a regression.
 
-Decides what is fitted on what. Refuses to know measures of a device.
+Decides which rows are used for fitting and for scoring. Refuses to know measures of a device.
 """
 
 import time
@@ -17,7 +17,7 @@ class Teaches(Protocol):
     """A teacher's answers by fold."""
 
     def answers(self, fold: int) -> tuple[Any, Any]:
-        """(answers to the rows that are fitted, to those that are scored)."""
+        """Returns (answers to the rows for fitting, to those for scoring)."""
         ...
 
     @property
@@ -27,7 +27,7 @@ class Teaches(Protocol):
 
 
 def score_of(task: Task, truth: Any, answers: Any) -> float:
-    """Accuracy, or R2; both 1.0 for answers without a fault."""
+    """Returns accuracy, or R2; both are 1.0 if all answers are right."""
     if task == "classification":
         return float(np.mean(np.asarray(truth) == np.asarray(answers)))
     from sklearn.metrics import r2_score
@@ -38,7 +38,7 @@ def score_of(task: Task, truth: Any, answers: Any) -> float:
 def score_folds(
     pipeline: Any, rows: Rows, teacher: Teaches | None = None, *, until: float | None = None
 ) -> tuple[tuple[float, ...], float | None]:
-    """(score of each fold, agreement with the teacher), both without the folds that have not begun at `until`.
+    """Returns (score of each fold, agreement with the teacher), both without the folds that have not begun at `until`.
 
     `until` is in seconds of `time.monotonic`; None: all folds are scored.
     """
@@ -55,7 +55,7 @@ def score_folds(
 
 
 def fitted(pipeline: Any, features: Any, target: Any) -> Any:
-    """A fitted copy. Warnings are left out: an optimiser that has not converged shows in the score."""
+    """Returns a fitted copy. Warnings are suppressed: an optimiser that has not converged shows in the score."""
     from sklearn.base import clone
 
     with warnings.catch_warnings():

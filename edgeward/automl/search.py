@@ -1,8 +1,8 @@
-"""`edgeward.automl.search`: draws pipelines, scores them by folds, has their ONNX form measured, and records each.
+"""`edgeward.automl.search`: draws pipelines, scores them by folds, measures their ONNX form, and records each.
 
-Decides the order: a score first, a measurement only where the score is worth a conversion. Draws with Optuna's
-multi-objective TPE; every family comes once before it chooses. Refuses to know what a device is asked, and how results
-look.
+Decides the order: a score first, a measurement only if the score is worth a conversion. Draws with Optuna's
+multi-objective TPE, which chooses after every family was tried once. Refuses to know how a device is measured, and how
+results look.
 """
 
 import re
@@ -23,20 +23,21 @@ from edgeward.automl.space import draw_pipeline, families_of
 from edgeward.automl.trial import Trial
 
 Measure = Callable[[Any, Any], Tried]
-"""(fitted pipeline, sample rows) -> what its ONNX form measures."""
+"""(fitted pipeline, sample rows) -> the measures of its ONNX form."""
 SAMPLE_ROWS = 300
-"""Rows by which parity is judged and the form measured. A version that is pushed is judged by the same rows."""
+"""Rows for the parity check and the measurement. A pushed version is judged with the same rows."""
 SKIP_BEYOND = 0.02
-"""A score that lies further below the best is not measured: a conversion takes as long as five fits of small trees."""
+"""A trial with a score further below the best is not measured: a conversion takes as long as five fits of small
+trees."""
 MAX_TRIALS = 2_000
-"""Records of runs of one search: 40 MB."""
+"""The most trials of one search: the records of their runs take 40 MB."""
 FINISHING_PART = 0.1
-"""Of the time, kept for the fit and the measurement of the trial that is under way at its end."""
+"""The fraction of the time that is kept for fitting and measuring the last trial."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search has found."""
+    """The result of a search."""
 
     id: str
     rows: Rows
@@ -53,12 +54,12 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The best score within the limits; None where no trial keeps to them."""
+        """The best score within the limits; None if no trial is within them."""
         return best_within(self.front, self.limits)
 
     @property
     def sample(self) -> Any:
-        """The rows by which forms were measured, for a push."""
+        """The rows with which forms were measured, for a push."""
         return self.rows.features.iloc[:SAMPLE_ROWS]
 
     def error_of(self, trial: Trial) -> float:
@@ -96,7 +97,7 @@ def search(
     """
     rows = read_rows(frame, target, task=task, time=time_column, seed=seed)
     taught = _teacher(teacher, rows)
-    optuna = _optuna()  # what the caller has mistaken is said before what is not installed
+    optuna = _optuna()  # wrong arguments are reported before a missing package
     began = time.monotonic()
     limits = limits or Limits()
     study = _study(optuna, rows, seed)
@@ -119,7 +120,7 @@ def search(
             found.append(trial)
             if tell is not None:
                 tell(trial)
-    except KeyboardInterrupt:  # what was found until then is an answer
+    except KeyboardInterrupt:  # the trials until then are the result
         if not found:
             raise
     took_s = time.monotonic() - began
@@ -128,7 +129,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Searching:
-    """What all trials of a search share."""
+    """The state that all trials of a search share."""
 
     rows: Rows
     teacher: Teacher | None
@@ -159,10 +160,10 @@ class _Searching:
         return trial
 
     def _scored(self, trial: Trial, pipeline: Any, best: float | None) -> Trial:
-        until = None if best is None else self.until  # without any result yet, a search takes longer than it was given
+        until = None if best is None else self.until  # without any result yet, a search may take longer than its limit
         try:
             scores, agreement = score_folds(pipeline, self.rows, self.teacher, until=until)
-        except Exception as error:  # an estimator raises whatever it likes
+        except Exception as error:  # an estimator may raise anything
             return replace(trial, state="failed", reason=f"{type(error).__name__}: {error}"[:300])
         scored = replace(trial, score=sum(scores) / len(scores), fold_scores=scores, agreement=agreement)
         if len(scores) < len(self.rows.folds):

@@ -1,6 +1,6 @@
-"""A search for people: the front as rows of a table, a plot of characters, and a picture.
+"""A search for people: the front as rows of a table, a plot in characters, and a picture.
 
-Decides which measures are axes: score up, bytes to the right on a logarithmic scale. Refuses to know what was searched.
+Decides the axes: the score upwards, bytes to the right on a logarithmic scale. Refuses to know what was searched.
 """
 
 import math
@@ -45,7 +45,7 @@ def front_rows(found: Search) -> list[tuple[object, ...]]:
 
 
 def sentences(found: Search) -> list[str]:
-    """What came of it, in words."""
+    """Says in words what the search has found."""
     states = [each.state for each in found.trials]
     counts = ", ".join(
         f"{states.count(state)} {state}" for state in ("measured", "skipped", "failed") if state in states
@@ -93,7 +93,7 @@ def plot_lines(found: Search) -> list[str]:
     front = {each.number for each in found.front}
     best = found.best
     marks = [_mark(each, front, best) for each in measured]
-    for mark in (_OTHER, _FRONT, _BEST):  # what matters more is drawn over the rest
+    for mark in (_OTHER, _FRONT, _BEST):  # more important marks are drawn over others
         for each, x, y in zip(marks, xs, ys, strict=True):
             if each == mark:
                 cells[_place(max(ys) - y, max(ys) - min(ys), ROWS)][_place(x - min(xs), max(xs) - min(xs), COLUMNS)] = (

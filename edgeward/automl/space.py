@@ -1,7 +1,7 @@
 """The pipelines that a search draws from. Each converts to ONNX by construction.
 
-Decides families, their parameters and ranges, and which preparation the columns need. Ranges end where a device of the
-smallest class ends: what is drawn is at most a few MB. Refuses to know scores and measures.
+Decides families, their parameters and ranges, and which preparation the columns need. Ranges are limited by the
+smallest class of devices: a drawn pipeline has at most a few MB. Refuses to know scores and measures.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from edgeward.automl.folds import Rows, Task
 
 MAX_NEIGHBOUR_ROWS = 2_000
-"""A neighbour's model carries its rows: above so many it is neither small nor fast."""
+"""A neighbours model contains its rows: with more rows it is neither small nor fast."""
 MAX_TEXTS = 50
-"""Different texts of a column up to which it is learnt from: each is an input of its own. Columns with more are left
-out; they are names and free texts."""
+"""Distinct texts up to which a column is used: each is an input of its own. Columns with more are left out; they are
+names and free texts."""
 
 
 class Draw(Protocol):
-    """A trial of Optuna, as far as it is used here."""
+    """The part of Optuna's trial that is used here."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Draws a whole number."""
@@ -46,7 +46,9 @@ def draw_pipeline(draw: Draw, rows: Rows, seed: int) -> tuple[str, Any]:
 
 
 def prepared(estimator: Any, rows: Rows, *, scaled: bool, gaps: bool) -> Any:
-    """The estimator behind what its columns need. Without texts one matrix goes in, which a device answers fastest."""
+    """Returns the estimator, with the preparation that its columns need. Without texts the input is one matrix, which a
+    device answers fastest.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
@@ -172,4 +174,4 @@ _SCALED = frozenset({"linear", "network", "neighbours"})
 """Families that need columns of one scale. Trees do not, and a scaler before them moves rows across their thresholds in
 float32."""
 _NO_GAPS = frozenset(_FAMILIES) - {"histogram"}
-"""Families that take no missing numbers."""
+"""Families that accept no missing numbers."""

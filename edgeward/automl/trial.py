@@ -1,4 +1,4 @@
-"""One trial of a search: which pipeline, what it scored, what it measures. Values only."""
+"""One trial of a search: its pipeline, its score, its measures. Values only."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,7 +14,7 @@ class Trial:
     family: str
     params: dict[str, Any]
     state: State = "measured"
-    """`skipped`: its score lay too far below the best to be worth a conversion. `failed`: see `reason`."""
+    """`skipped`: its score was too far below the best to be worth a conversion. `failed`: see `reason`."""
     reason: str = ""
     score: float = 0.0
     """Mean over the folds: accuracy of a classification, R2 of a regression."""
@@ -34,4 +34,4 @@ class Trial:
     run: str = ""
     """The id of the run that recorded it."""
     pipeline: Any = field(default=None, repr=False, compare=False)
-    """Fitted on all rows; None where the trial was not measured."""
+    """Fitted on all rows; None if the trial was not measured."""

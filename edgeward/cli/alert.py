@@ -17,7 +17,7 @@ _FINGERPRINT = re.compile(r"^[0-9a-f]{16}\Z")
 
 @click.group()
 def alert() -> None:
-    """Show alerts, make them quiet, and try rules out."""
+    """Show alerts, silence them, and try rules."""
 
 
 @alert.command(name="list")
@@ -55,7 +55,7 @@ def show(fingerprint: str, *, as_json: bool) -> None:
 
 
 def alert_lines(one: Alert) -> list[str]:
-    """What is known of an alert, for people."""
+    """Yields what is known about an alert, for people."""
     said = one.annotations
     muted = [f"silence {name}" for name in one.silenced_by] + [f"alert {name}" for name in one.inhibited_by]
     fires = when(one.starts_at) if one.starts_at else f"after {duration(one.for_s)} of {one.state}"
@@ -80,7 +80,7 @@ def alert_lines(one: Alert) -> list[str]:
 @click.option("--reason", required=True, help="Why: the next shift reads it.")
 @json_option
 def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -> None:
-    """Make alerts quiet: by id, or by labels such as device=cam-1 site=north*.
+    """Silence alerts: by id, or by labels such as device=cam-1 site=north*.
 
     Several labels must all match. An id stands for all labels of that alert.
     """
@@ -100,7 +100,9 @@ def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -
 
 
 def _own_labels(one: Alert) -> dict[str, str]:
-    """Labels that name an alert: its name, and what its rule is about, without labels that a device may change."""
+    """Returns labels that identify an alert: its name, and the subject of its rule, without labels that a device may
+    change.
+    """
     names = ("alertname", "device", "model", "release", "rollout", "code", "what", "subject", "sensor", "sink")
     return {name: one.labels[name] for name in names if name in one.labels}
 
@@ -169,7 +171,7 @@ def _condition(rule: dict[str, object]) -> str:
 @alert.command()
 @json_option
 def receivers(*, as_json: bool) -> None:
-    """List receivers of alerts and of events, and how each fares since the controller started."""
+    """List receivers of alerts and of events, with their counts since the controller started."""
     found = Client().alert_receivers()
     if as_json:
         print_json(found.plain)

@@ -1,4 +1,4 @@
-"""What a command line names: the model and the device of it, for the command that an error recommends.
+"""The model and the device in a command line, for the command that an error recommends.
 
 Decides which argument is a model and which a device. Refuses to know errors, and runs nothing of the command.
 """
@@ -10,19 +10,19 @@ from typing import Any
 import click
 
 NAME_IS_MODEL = frozenset({"model", "lineage", "automl"})
-"""Commands whose NAME is that of a model; that of `device` is a device's."""
+"""Commands whose NAME is a model; that of `device` is a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The names in a command line; empty where it names none."""
+    """The names in a command line; empty if it has none."""
 
     model: str = ""
     device: str = ""
 
 
 def asked_by(root: click.Group, arguments: Sequence[str]) -> Asked:
-    """Returns what `arguments` name. The values of options are told from names as the command itself tells them."""
+    """Returns the names in `arguments`. Values of options are distinguished from names by the command's own parser."""
     at, rest, path = _leaf(root, arguments)
     try:
         given: dict[str, Any] = at.make_parser(click.Context(at, resilient_parsing=True)).parse_args(rest)[0]
@@ -34,7 +34,7 @@ def asked_by(root: click.Group, arguments: Sequence[str]) -> Asked:
 
 
 def _leaf(root: click.Group, arguments: Sequence[str]) -> tuple[click.Command, list[str], list[str]]:
-    """(the command, what stands behind its words, its words)."""
+    """Returns (the command, the arguments after its words, its words)."""
     at: click.Command = root
     rest, path = [*arguments], []
     while isinstance(at, click.Group) and rest:

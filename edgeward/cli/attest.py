@@ -13,18 +13,18 @@ from edgeward.client import Client
 from edgeward.files import write_whole
 
 MAX_NAMED = 10
-"""Devices that are named for each reason."""
+"""The most devices that are named for each reason."""
 
 
 @click.group()
 def attest() -> None:
-    """State which devices answered their versions' golden sets, for anybody to check offline."""
+    """State which devices answered their versions' golden sets; anybody can check it offline."""
 
 
 @attest.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path) -> None:
-    """Write the statement of the whole fleet to FILE, with every device's signed words."""
+    """Write the statement of the whole fleet to FILE, with every device's signed heartbeat."""
     found = Client().attestation()
     write_whole(file, msgspec.json.encode(found))
     tell(f"wrote {file}; check it, with or without a controller: edgeward attest verify {file}")
@@ -38,7 +38,7 @@ def export(file: Path) -> None:
 )  # fmt: skip
 @json_option
 def verify_(file: Path, authority: Path | None, *, as_json: bool) -> None:
-    """Check FILE without a controller. Ends with 1 if some device has not proven itself, with 2 if it is forged."""
+    """Check FILE without a controller. Exit code 1 if some device has not proven itself, 2 if it is forged."""
     attestation = read_attestation(file)
     found = verify(attestation, authority.read_bytes() if authority is not None else b"")
     if as_json:

@@ -21,7 +21,8 @@ from edgeward.files import write_whole
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLUMNS = ("number", "at", "actor", "action", "subject", "detail", "hash")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would run. Source: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""The beginning of a cell that a spreadsheet would run. Source:
+https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 @click.group()
@@ -50,7 +51,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @csv_option
 @json_option
 def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
-    """Entries, newest first."""
+    """List entries, newest first."""
     found = Client().audit_entries(limit=limit, **_asked(wanted))
     if as_json:
         print_json(found.plain)
@@ -98,8 +99,8 @@ def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_filters
 def export(file: Path, **wanted: str) -> None:
-    """Write the audit to FILE: as .csv the entries that are asked for, oldest first; else all of it as JSON, with what
-    proves it whole.
+    """Write the audit to FILE: as .csv the selected entries, oldest first; else all of it as JSON, with what proves it
+    complete.
     """
     if file.suffix == ".csv":
         entries = Client().audit_entries(limit=None, **_asked(wanted))
@@ -114,7 +115,9 @@ def export(file: Path, **wanted: str) -> None:
 
 
 def as_csv(entries: Iterable[AuditEntry]) -> str:
-    """Entries as CSV with a line of names. A text that a spreadsheet would run as a formula has a quote before it."""
+    """Returns entries as CSV with a line of names. A text that a spreadsheet would run as a formula has a quote before
+    it.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
@@ -124,8 +127,9 @@ def as_csv(entries: Iterable[AuditEntry]) -> str:
 
 
 def moment(text: str, now: datetime) -> str:
-    """A moment as the controller takes it: `2h` is two hours before `now`, a time without a zone is one of this
-    machine's; anything else is left as it is."""
+    """Returns a time in the form for the controller: `2h` is two hours before `now`, a time without a zone is in this
+    machine's; anything else stays unchanged.
+    """
     ago = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     if ago is None:
         return _with_zone(text)

@@ -109,7 +109,7 @@ def _place(places: tuple[str, ...]) -> str | dict[str, str]:
 
 
 def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, quiet: bool) -> None:
-    """Writes and pushes the chosen pipeline, as asked."""
+    """Writes and pushes the chosen pipeline, if requested."""
     said = []
     if out is not None:
         import skops.io
@@ -124,7 +124,7 @@ def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, 
 
 
 def _push(found: Any, best: Trial, model: str) -> Any:
-    """Pushes from a run of its own, so that the version carries run, data digest and seed."""
+    """Pushes from a separate run, so that the version has run, data digest and seed."""
     from edgeward.client import Client
     from edgeward.runs.run import run
 

@@ -1,6 +1,6 @@
 """`edgeward backup | restore`: on the controller's own machine, since a backup holds its keys.
 
-Decides which directory is meant. `edgeward-controller` does the work: no token opens a way to the keys.
+Decides which directory is meant. `edgeward-controller` does the work: no token gives access to the keys.
 """
 
 import os
@@ -21,7 +21,7 @@ _data_dir = click.option("--data-dir", help="Of the controller; else EDGEWARD_DA
 @click.argument("file", type=_FILE)
 @_data_dir
 def backup(file: Path, data_dir: str | None) -> None:
-    """Write all that a controller must find again to FILE, also while it runs. FILE holds keys: guard it as them."""
+    """Write all that a controller needs to FILE, also while it runs. FILE holds keys: protect it."""
     _controller("backup", str(file), data_dir)
 
 
@@ -30,7 +30,7 @@ def backup(file: Path, data_dir: str | None) -> None:
 @click.option("--replace", is_flag=True, help="Move what is in the directory aside first.")
 @_data_dir
 def restore(file: Path, data_dir: str | None, *, replace: bool) -> None:
-    """Put what FILE holds into the directory of a controller that does not run."""
+    """Restore FILE into the directory of a controller that does not run."""
     _controller("restore", str(file), data_dir, *(["--replace"] if replace else []))
 
 

@@ -10,12 +10,12 @@ from edgeward.client import Client
 MAX_LISTED = 1000
 """Certificates that one answer of the controller holds."""
 SOON_DAYS = 30
-"""What has fewer days left is listed unasked: the controller warns at the same mark for the first time."""
+"""Certificates with fewer days left are listed by default: the controller's first warning has the same mark."""
 
 
 @click.group()
 def certificate() -> None:
-    """What was issued to devices and services, and the authorities behind it."""
+    """Show certificates of devices and services, and the authorities behind them."""
 
 
 @certificate.command(name="list")
@@ -45,7 +45,7 @@ def list_(subject: str | None, *, as_json: bool) -> None:
 
 
 def _count(client: Client) -> str:
-    """How many certificates there are; one answer holds no more than MAX_LISTED."""
+    """Returns the number of certificates; one answer holds no more than MAX_LISTED."""
     count = len(client.certificates(""))
     return f"{count} certificates" if count < MAX_LISTED else f"{count} certificates or more"
 
@@ -53,7 +53,7 @@ def _count(client: Client) -> str:
 @certificate.command()
 @click.argument("serial")
 def revoke(serial: str) -> None:
-    """Take one certificate away. A service of the controller's gets a new one at once."""
+    """Revoke one certificate. A service of the controller gets a new one at once."""
     ended = Client().revoke_certificate(serial)
     console.print(f"revoked {ended.serial} of {ended.subject}", highlight=False)
 
@@ -61,14 +61,14 @@ def revoke(serial: str) -> None:
 @certificate.command()
 @json_option
 def authorities(*, as_json: bool) -> None:
-    """Who vouches for devices and for the broker."""
+    """List the authorities of devices and of the broker."""
     _show(Client().authorities(), as_json=as_json)
 
 
 @certificate.command(name="add-authority")
 @json_option
 def add_authority(*, as_json: bool) -> None:
-    """Make an authority beside the others. It issues from now on; devices take it when they renew."""
+    """Make one more authority. It issues from now on; devices accept it when they renew."""
     _show(Client().add_authority(), as_json=as_json)
 
 

@@ -1,7 +1,7 @@
 """Names that a shell completes: models with their versions, devices, rollouts.
 
-Decides which argument is which kind of name. Refuses to know how a shell asks; a controller that does not answer
-completes nothing, without a word.
+Decides which argument is which kind of name. Refuses to know how a shell asks; if the controller does not answer,
+nothing is completed and nothing is printed.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ MAX_NAMES = 200
 
 
 class _Named(click.types.StringParamType):
-    """A text that a shell completes from the names that `found` gives for what was typed."""
+    """A text that a shell completes from the names that `found` returns for the typed beginning."""
 
     def __init__(self, found: Callable[[Client, str], list[str]]) -> None:
         self._found = found
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin with what was typed (called by click)."""
+        """Returns the names with the typed beginning (called by click)."""
         try:
             names = self._found(Client(), incomplete)
         except (EdgewardError, OSError):

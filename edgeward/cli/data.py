@@ -55,7 +55,7 @@ def make(
 @data.command(name="list")
 @json_option
 def list_(*, as_json: bool) -> None:
-    """All versions of all data sets."""
+    """List all versions of all data sets."""
     found = Client().data_sets()
     if as_json:
         print_json(found.plain)
@@ -74,7 +74,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("reference", metavar="NAME[@VERSION]")
 @json_option
 def show(reference: str, *, as_json: bool) -> None:
-    """One version with its schema; without @VERSION the newest."""
+    """Show one version with its schema; without @VERSION the newest."""
     found = Client().data_set(reference)
     if as_json:
         print_json(found.plain)
@@ -98,7 +98,7 @@ def show(reference: str, *, as_json: bool) -> None:
 @click.argument("after", type=int)
 @json_option
 def diff(name: str, before: int, after: int, *, as_json: bool) -> None:
-    """What differs between two versions of NAME."""
+    """Show what differs between two versions of NAME."""
     found = Client().compare_data_sets(name, before, after)
     if as_json:
         print_json(found.plain)
@@ -179,7 +179,7 @@ def delete(
 @click.argument("identifier", metavar="[ID]", required=False)
 @json_option
 def deletions(identifier: str | None, *, as_json: bool) -> None:
-    """All deletions of rows, or one of them."""
+    """List all deletions of rows, or show one of them."""
     client = Client()
     if identifier is not None:
         found = client.deletion(identifier)

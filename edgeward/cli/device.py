@@ -126,7 +126,7 @@ def show(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def why(name: str, *, as_json: bool) -> None:
-    """Tell in order why a device runs what it runs."""
+    """Explain in order why a device runs what it runs."""
     sentences = Client().why(name)
     if as_json:
         print_json(list(sentences.sentences))
@@ -146,7 +146,7 @@ def why(name: str, *, as_json: bool) -> None:
 def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
     """Write agent.toml and root.json for a new device called NAME.
 
-    Where the broker asks for certificates, a claim goes with them: the agent's first start within an hour uses it up.
+    If the broker requires certificates, a claim is added: the agent's first start within an hour uses it up.
     """
     check_device_name(name)
     sensor, serving, file = _sensor(replay, label), _serving(serve), out / "agent.toml"
@@ -174,7 +174,7 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
 
 
 def _told(found: Device) -> Iterator[str]:
-    """What is wrong with it, its labels, configuration and note, and what expires; with markup."""
+    """Yields what is wrong with it, its labels, configuration and note, and what expires; with markup."""
     for fault in found.faults:
         yield f"[red]{fault.code}[/]: {escape(fault.detail)}"
     if found.labels:
@@ -202,7 +202,7 @@ def _machine(found: Device) -> str:
 
 
 def _faults(found: Device) -> Iterator[str]:
-    """What failed or was refused, by version and code, with the newest words about it."""
+    """Yields failures and refusals, by version and code, with the newest words about each."""
     for model in found.models:
         for each in model.measured:
             counts = dict(sorted(each.refused.items()))
@@ -217,7 +217,7 @@ def _faults(found: Device) -> Iterator[str]:
 
 
 def _metrics(found: Device) -> Iterator[str]:
-    """The application's own numbers, by version and name."""
+    """Yields the numbers that the application measures, by version and name."""
     for model in found.models:
         for each in model.measured:
             for name, metric in each.metrics.items():
@@ -229,7 +229,7 @@ _LIFE_COLUMNS = ("name", "model", "state", "rows", "done", "refused", "newest", 
 
 
 def _lives(found: Device) -> list[tuple[object, ...]]:
-    """A row for each sensor and each sink: what came, what was answered or delivered, what was not."""
+    """Yields a row for each sensor and each sink: rows that came, were answered or delivered, and were not."""
     rows: list[tuple[object, ...]] = [
         (each.name, each.model, each.state, each.rows, each.answered, each.refused, _ago(each.row_age_s), each.error)
         for each in found.sensors
@@ -263,7 +263,7 @@ def _sensor(replay: str | None, label: str) -> str:
 
 
 def _serving(serve: str) -> str:
-    """The table [serving]. BadInput `request_invalid` for what is no address of this device's own."""
+    """Returns the table [serving]. BadInput `request_invalid` for an address that is not this device's own."""
     if not serve:
         return ""
     host, _, port = serve.rpartition(":")

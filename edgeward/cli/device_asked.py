@@ -14,7 +14,7 @@ MAX_LINES = 400
 @click.option("--lines", type=click.IntRange(1, MAX_LINES), default=100, show_default=True, help="The newest so many.")
 @json_option
 def logs(name: str, *, lines: int, as_json: bool) -> None:
-    """Show the newest log lines of a device, which it sends when it is asked. Secrets are left out; it is audited."""
+    """Show the newest log lines of a device, requested now. Secrets are left out; it is audited."""
     found = Client().logs(name, lines)
     if as_json:
         print_json(found.plain)
@@ -29,7 +29,7 @@ def logs(name: str, *, lines: int, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def doctor(name: str, *, as_json: bool) -> None:
-    """Let a device check its disk, clock, certificates, sensors and sinks now. Exit code 1 if something is wrong."""
+    """Make a device check its disk, clock, certificates, sensors and sinks. Exit code 1 if something is wrong."""
     found = Client().doctor(name)
     if as_json:
         print_json(found.plain)

@@ -25,7 +25,7 @@ from edgeward.cli.selection import (
 from edgeward.client import Client
 
 TAKE_BACK = "-"
-"""In a CSV, the cell that takes a label back; an empty cell leaves it as it is."""
+"""In a CSV, the cell that removes a given label; an empty cell changes nothing."""
 
 Changes = dict[str, str | None]
 
@@ -36,9 +36,9 @@ Changes = dict[str, str | None]
 @yes_option
 @json_option
 def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Give devices labels: NAME... KEY=VALUE..., and KEY- takes one back. They win over the device's own.
+    """Give labels to devices: NAME... KEY=VALUE..., and KEY- removes one. They win over the device's own.
 
-    With --from a CSV: a column `device`, and a column for each label; an empty cell changes nothing, - takes it back.
+    With --from a CSV: a column `device`, and a column for each label; an empty cell changes nothing, - removes it.
     """
     names = [word for word in words if not _is_change(word)]
     wanted = read_changes([word for word in words if _is_change(word)])
@@ -57,7 +57,7 @@ def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool
 @click.argument("text", required=False)
 @json_option
 def note(name: str, text: str | None, *, as_json: bool) -> None:
-    """Write a note about a device; an empty TEXT removes it, without TEXT it is shown."""
+    """Write a note about a device; an empty TEXT removes it. Without TEXT, show it."""
     client = Client()
     found = client.device(name).note if text is None else client.write_device_note(name, text)
     if as_json:
@@ -70,7 +70,7 @@ def note(name: str, text: str | None, *, as_json: bool) -> None:
 @selection_options
 @json_option
 def unquarantine(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
-    """Lift every quarantine of devices, so that versions that failed there may be offered again."""
+    """Lift every quarantine of devices, so that versions that failed on them may be offered again."""
     chosen = selected("lift the quarantines of", names, file, given, yes=yes, call="unquarantine")
     lifted = Client().unquarantine(*chosen)
     about = chosen[0] if len(chosen) == 1 else f"{len(chosen)} devices"
@@ -88,7 +88,7 @@ def selector() -> None:
 @click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE...")
 @json_option
 def save(name: str, labels: tuple[str, ...], *, as_json: bool) -> None:
-    """Let NAME stand for devices with all of these labels. A rollout that has begun keeps what it began with."""
+    """Save NAME for devices with all of these labels. Rollouts that have begun do not change."""
     made = Client().save_selector(name, pairs(labels))
     print_json(made.plain) if as_json else console.print(f"{made.name}: {_words(dict(made.labels))}", highlight=False)
 
@@ -110,7 +110,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show a selector, and how many devices it means now."""
+    """Show a selector, and the number of its devices now."""
     client = Client()
     found = client.selector(name)
     if as_json:
@@ -123,13 +123,13 @@ def show(name: str, *, as_json: bool) -> None:
 @selector.command()
 @click.argument("name")
 def delete(name: str) -> None:
-    """End a selector. Rollouts that began with it keep its labels."""
+    """Delete a selector. Rollouts that began with it keep its labels."""
     found = Client().delete_selector(name)
     console.print(f"deleted {found.name}: {_words(dict(found.labels))}", highlight=False)
 
 
 def read_changes(words: Sequence[str]) -> Changes:
-    """Returns label -> value, None to take it back, from KEY=VALUE and KEY-."""
+    """Returns label -> value, None to remove it, from KEY=VALUE and KEY-."""
     changes: Changes = dict(pairs(tuple(word for word in words if "=" in word)))
     return changes | {word.removesuffix("-"): None for word in words if "=" not in word}
 

@@ -30,7 +30,7 @@ _out = click.option(
 @selection_options
 @json_option
 def retire(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
-    """Take devices out of the fleet: keys and sessions end, rollouts go on without them, history stays."""
+    """Take devices out of the fleet: keys and sessions end, rollouts continue without them, history stays."""
     answers = Client().retire(selected("retire", names, file, given, yes=yes))
     show_answers(answers, lambda each: f"retired; {_revoked(each)}", as_json=as_json)
 
@@ -40,7 +40,7 @@ def retire(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: boo
 @_out
 @json_option
 def replace(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as_json: bool, **given: Any) -> None:
-    """Let new hardware have an old name: the old keys end, labels and what is desired stay; writes a claim for each."""
+    """Put new hardware under an old name: old keys end, labels and desired versions stay; writes a claim for each."""
     answers = Client().replace(selected("replace", names, file, given, yes=yes))
     then = "on the device: edgeward-agent enrol {claim} --out {device}"
     _write_claims(answers, out, then, "replaced", as_json=as_json)
@@ -55,7 +55,7 @@ def replace(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, 
 @_out
 @json_option
 def adopt(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as_json: bool) -> None:
-    """Take devices over from another controller, with the models that they serve; writes a claim for each."""
+    """Adopt devices from another controller, with the models that they serve; writes a claim for each."""
     chosen = named(names, file)
     if not chosen:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from")
@@ -74,7 +74,7 @@ def adopt(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as
 @csv_option
 @json_option
 def retired(*, as_json: bool) -> None:
-    """Devices that were taken out of the fleet."""
+    """List devices that were taken out of the fleet."""
     found = Client().retired()
     if as_json:
         print_json(found.plain)

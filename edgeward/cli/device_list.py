@@ -1,4 +1,4 @@
-"""`edgeward device list`: the devices that meet filters, one line each where there is room.
+"""`edgeward device list`: the devices that pass filters, one line each if there is room.
 
 Decides the columns. Refuses to know how devices are found: the controller filters, sorts and pages.
 """
@@ -106,8 +106,8 @@ def _title(shown: int, total: int) -> str:
 
 
 def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
-    """The rows of one device by column: one for each model, or for the model `only`. The reason for its health stands
-    once: in the row of the model that it is about, or in the first row.
+    """Returns the rows of one device by column: one for each model, or for the model `only`. The reason for its health
+    appears once: in the row of its model, or in the first row.
     """
     nearest = entry.nearest_expiry(time.time())
     head: dict[str, object] = {
@@ -130,7 +130,7 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
 
 
 def _is_about(why: str, model: str) -> bool:
-    """Whether a reason is about a model: the controller begins such a reason with its name."""
+    """Whether a reason is about a model: the controller begins such a reason with the model's name."""
     return why.startswith((f"{model} v", f"{model}: "))
 
 
@@ -145,7 +145,7 @@ def _model_cells(model: DeviceModel) -> dict[str, object]:
 
 
 def _version(model: DeviceModel) -> str | None:
-    """The version that is confirmed, and behind an arrow the one that the device is to run instead."""
+    """Returns the confirmed version, and after an arrow the one that the device shall run instead."""
     stable, desired = model.stable_release, model.desired_release
     if desired is None or desired == stable:
         return f"v{stable}" if stable else None
@@ -153,6 +153,6 @@ def _version(model: DeviceModel) -> str | None:
 
 
 def left(what: str, at: float) -> str:
-    """What expires, and in how many days."""
+    """Returns what expires, and in how many days."""
     days = (at - time.time()) / 86_400
     return f"{what} in {days:.0f} d" if days >= 1 else f"{what} in {days * 24:.0f} h" if days > 0 else f"{what} EXPIRED"

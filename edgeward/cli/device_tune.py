@@ -1,4 +1,4 @@
-"""`edgeward device tune`: another configuration for devices, within what their own files allow.
+"""`edgeward device tune`: a remote configuration for devices, within what their own files allow.
 
 Decides how it is written on a command line. Refuses to know what a device does with it.
 """
@@ -39,9 +39,9 @@ def tune(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Send devices another configuration; what is not named here goes back to their own files.
+    """Send devices a remote configuration; for what is not named here their own files count.
 
-    A device tries it for a minute. It takes back what breaks its serving or its link, and says so in `device show`.
+    A device tries it for a minute. It takes back what breaks its serving or its link, which `device show` then reports.
     """
     chosen = selected("tune", names, file, given, yes=yes)
     answers = Client().tune(
@@ -59,7 +59,7 @@ def tune(
 
 
 def config_words(found: Device) -> str:
-    """How a device stands with its remote configuration, in words; empty if it never had one."""
+    """Says in words which remote configuration a device has; empty if it never had one."""
     wanted, said = found.config, found.config_said
     if wanted is None:
         return ""

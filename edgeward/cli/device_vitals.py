@@ -1,4 +1,4 @@
-"""`edgeward device vitals`: what a device said of itself over time.
+"""`edgeward device vitals`: what a device reported about itself over time.
 
 Decides how a series fits 80 columns. Refuses to know how it is measured.
 """
@@ -13,7 +13,7 @@ from edgeward.cli.render import console, csv_asked, csv_option, json_option, pri
 from edgeward.client import Client
 
 COLUMNS = 32
-"""Of a line of bars: with names and figures it fits 80 columns."""
+"""Characters of a line of bars: with names and figures it fits 80 columns."""
 BARS = "▁▂▃▄▅▆▇█"
 GAP = " "
 SHOWN = {
@@ -21,7 +21,7 @@ SHOWN = {
     "inferences_s": ("inferences/s", 1.0, ".3g"), "failure_ratio": ("failed %", 100.0, ".2f"),
     "latency_ms": ("latency ms", 1.0, ".3g"),
 }  # fmt: skip
-"""By figure: its name with the unit, by how much it is multiplied, how it is written."""
+"""By figure: its name with the unit, its factor, and its format."""
 
 
 @click.command()
@@ -52,7 +52,7 @@ def vitals(name: str, *, hours: float, as_json: bool) -> None:
 
 
 def _line(rows: Sequence[Vitals], figure: str, since: float, until: float) -> tuple[str, ...] | None:
-    """One figure as a row of the table; None where the device does not measure it."""
+    """Returns one figure as a row of the table; None if the device does not measure it."""
     label, factor, form = SHOWN[figure]
     there = [(each, spread) for each in rows if (spread := getattr(each, figure)) is not None]
     if not there:
@@ -66,7 +66,9 @@ def _line(rows: Sequence[Vitals], figure: str, since: float, until: float) -> tu
 
 
 def bars(points: Sequence[tuple[float, float, float]], since: float, until: float) -> str:
-    """(from, to, value) as a line of `COLUMNS` characters, from the lowest value to the highest; a gap stays a gap."""
+    """Draws (from, to, value) as a line of `COLUMNS` characters, from the lowest value to the highest; a gap stays a
+    gap.
+    """
     columns: list[list[float]] = [[] for _ in range(COLUMNS)]
     for begin, end, value in points:
         first, last = ((at - since) / (until - since) * COLUMNS for at in (begin, end))

@@ -1,6 +1,6 @@
-"""`edgeward model drift | fairness`: what has moved, how good the model still is, what groups got.
+"""`edgeward model drift | fairness`: what has moved, the estimated quality, and the rates of groups.
 
-Decides how it is told in 80 columns. Refuses to know how it is computed.
+Decides how it is shown in 80 columns. Refuses to know how it is computed.
 """
 
 import click
@@ -12,7 +12,7 @@ from edgeward.cli.render import console, json_option, many, print_json, table
 from edgeward.client import Client
 
 BAR = 10
-"""Columns of a bar."""
+"""Characters of a bar."""
 MAX_ROWS = 20
 """Distributions that are listed; the rest is in --json."""
 MAX_NAME = 24
@@ -27,10 +27,11 @@ _VERSION = click.option("--version", "release", help=f"Which one; default: the o
 @click.option("--by", type=click.Choice(["model", "device", "stratum"]), default="model", show_default=True)
 @json_option
 def drift(name: str, release: str | None, *, days: float, by: str, as_json: bool) -> None:
-    """What has moved in the world of NAME[@VERSION], and how good it still is.
+    """Show what has moved in the data of NAME[@VERSION], and its estimated quality.
 
-    A diagnosis: it says where to look, and never that something is wrong. `rows` is how many lie elsewhere than in the
-    weeks before, `past` is up to how many its own past explains; a bar that ends in > has moved further than that.
+    A diagnosis: it says where to look, and never that something is wrong. `rows` is the fraction that lies elsewhere
+    than in the weeks before, `past` the largest that its own past explains; a bar that ends in > has moved further than
+    that.
     """
     name, release = split_name(name, release)
     found = Client().drift(name, release or "", days=days)
@@ -56,7 +57,7 @@ def drift(name: str, release: str | None, *, days: float, by: str, as_json: bool
 @_DAYS
 @json_option
 def fairness(name: str, release: str | None, *, days: float, as_json: bool) -> None:
-    """What groups got from NAME[@VERSION]: rates with intervals, and Fairlearn's measures.
+    """Show how NAME[@VERSION] treats groups: rates with intervals, and Fairlearn's measures.
 
     Groups are columns of the fairness gate, counted on devices; those with fewer than 30 rows are not shown.
     """
@@ -149,7 +150,7 @@ def _groups(column: GroupFairness) -> None:
 
 
 def bar(distance: float, limit: float | None) -> str:
-    """A bar that is full where the past ends, or at all rows; one that is beyond ends with >."""
+    """Returns a bar that is full at the limit of the past, or at all rows; one beyond it ends with >."""
     full = limit or 1.0
     width = min(BAR, round(BAR * distance / full))
     return "█" * (BAR - 1) + ">" if limit and distance > limit else "█" * width + "·" * (BAR - width)

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and what is said of an error.
+"""The end of a command: its exit code, and the words of an error.
 
 Decides which fault has which exit code, the words of errors that have no code of their own, and the command that
 helps. Refuses to know what a command does.
@@ -21,15 +21,15 @@ from edgeward.cli.asked import Asked
 
 
 class Exit(IntEnum):
-    """Exit codes of `edgeward`. The comment is what a script may do about it."""
+    """Exit codes of `edgeward`. The comment says what a script may do."""
 
-    DONE = 0  # go on
+    DONE = 0  # continue
     NOT_COMPLETED = 1  # it ended badly, or disk or network failed: the same call may succeed later
-    USAGE = 2  # no such command, option or file: mend the command line
-    REFUSED = 3  # the call was understood and refused: the code says why, and again it is refused again
-    NO_CONTROLLER = 4  # no controller answers, or none is named: start it, or mend EDGEWARD_URL
+    USAGE = 2  # no such command, option or file: correct the command line
+    REFUSED = 3  # the call was understood and refused, and would be refused again: the code says why
+    NO_CONTROLLER = 4  # no controller answers, or none is named: start it, or correct EDGEWARD_URL
     READER_GONE = 141  # whoever read the output has enough, as `head`: nothing is wrong
-    INTERRUPTED = 130  # Ctrl-C: what goes on elsewhere is said
+    INTERRUPTED = 130  # Ctrl-C: what still runs elsewhere is printed
 
 
 HINTS = {
@@ -51,10 +51,10 @@ HINTS = {
     Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
     Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
-"""The command that shows what is there, or does what is missing, by code. What the command line named is filled in."""
+"""By code, the command that shows what exists, or does what is missing. Names come from the command line."""
 
 WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
-"""The command that helps where the command line named no model or no device."""
+"""The command that helps if the command line names no model or no device."""
 
 EXTRAS = {
     "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
@@ -64,7 +64,7 @@ EXTRAS = {
     "onnx": "controller", "skl2onnx": "controller", "sklearn": "controller", "aiohttp": "controller",
     "tinydb": "controller", "onnxruntime": "agent", "paho": "agent", "httptools": "agent", "tomli_w": "sim",
 }  # fmt: skip
-"""The extra of pyproject.toml that brings a package, by the name that is imported."""
+"""The extra of pyproject.toml that installs a package, by the name of its module."""
 
 INTERRUPTED = "interrupted"
 ABORTED = "aborted"
@@ -78,7 +78,7 @@ def exit_of(error: EdgewardError) -> Exit:
 
 
 def coded(error: Exception) -> EdgewardError | None:
-    """The coded error of one that a library raised; None for a fault of the program, which keeps its trace."""
+    """Returns the coded error for an error of a library; None for a fault of the program, which keeps its trace."""
     if isinstance(error, EdgewardError):
         return error
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
@@ -92,7 +92,7 @@ def coded(error: Exception) -> EdgewardError | None:
 
 
 def hint_of(code: Code, asked: Asked) -> str:
-    """The command that helps, ready to be copied; empty where none does."""
+    """Returns the command that helps, ready to be copied; empty if none does."""
     hint = HINTS.get(code, "")
     for place, known in (("{model}", asked.model), ("{device}", asked.device)):
         if place in hint and not known:
@@ -123,7 +123,7 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> int:
 
 
 def tell_abort(error: click.Abort, *, as_json: bool) -> int:
-    """Prints that a command was ended by hand, and what goes on without it, and returns the exit code."""
+    """Prints that a command was interrupted, and what still runs, and returns the exit code."""
     by_key = isinstance(error.__cause__, KeyboardInterrupt)
     code, ending = (INTERRUPTED, Exit.INTERRUPTED) if by_key else (ABORTED, Exit.NOT_COMPLETED)
     if as_json:
@@ -138,7 +138,7 @@ def _print_json(code: str, detail: str, ending: Exit, more: dict[str, Any]) -> N
 
 
 def _say(words: str) -> None:
-    """Prints lines on stderr, wrapped between words where a screen shows them."""
+    """Prints lines on stderr, wrapped between words on a screen."""
     if sys.stderr.isatty() or os.environ.get("COLUMNS"):
         words = wrapped(words, shutil.get_terminal_size().columns)
     click.echo(words, err=True)

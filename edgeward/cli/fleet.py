@@ -1,4 +1,4 @@
-"""`edgeward fleet` and `edgeward status`: the devices in counts, and whether the controller itself is well.
+"""`edgeward fleet` and `edgeward status`: the devices in counts, and whether the controller itself works.
 
 Decides the words and the exit code of `status`. Refuses to know how health is judged.
 """
@@ -23,16 +23,16 @@ from edgeward.cli.render import (
 from edgeward.client import Client
 
 FAILING_EXIT = 1
-"""Exit code of `status` where the controller is not well: for scripts and monitors."""
+"""Exit code of `status` if the controller fails: for scripts and monitors."""
 LATE_PASS_S = 60.0
-"""Since when the last pass is named in seconds rather than as a moment ago."""
+"""Seconds from which on the age of the last pass is given in seconds, and not as "a moment ago"."""
 
 
 @click.command()
 @csv_option
 @json_option
 def fleet(*, as_json: bool) -> None:
-    """Show the fleet in counts: presence, health, versions, alarms and the rollouts under way."""
+    """Show the fleet in counts: presence, health, versions, alerts and open rollouts."""
     found = Client().fleet()
     if as_json:
         print_json(found.plain)
@@ -78,7 +78,7 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
 @click.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Say whether the controller is well: its passes, its broker, its disk, what expires. Exit code 1 if not."""
+    """Show whether the controller works: its passes, its broker, its disk, what expires. Exit code 1 if not."""
     client = Client()
     health = client.health()
     if as_json:
@@ -91,7 +91,7 @@ def status(*, as_json: bool) -> None:
 
 
 def status_lines(health: Health, fleet_now: Fleet) -> Iterator[str]:
-    """Yields what the controller says of itself, in words."""
+    """Yields what the controller reports about itself, in words."""
     yield f"controller: {health.status}"
     for each in fleet_now.findings:
         yield f"  {each.code}: {each.detail}"

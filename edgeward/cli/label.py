@@ -1,6 +1,7 @@
-"""`edgeward label next | give`: rows that people are asked about, and what they say.
+"""`edgeward label next | give`: rows that people are asked to label, and their labels.
 
-Decides how a row is named: MODEL/ID, so that an id alone says whose it is. Refuses to know which rows are asked for.
+Decides how a row is named: MODEL/ID, so that an id alone says to which model it belongs. Refuses to know which rows are
+asked for.
 """
 
 from pathlib import Path
@@ -15,12 +16,12 @@ from edgeward.cli.render import console, json_option, many, print_json, table, t
 from edgeward.client import Client
 
 MAX_CELLS_CHARS = 160
-"""Of a row's inputs in the list; all of them are in --csv and --json."""
+"""Characters of a row's inputs in the list; all of them are in --csv and --json."""
 
 
 @click.group()
 def label() -> None:
-    """Give captured rows their true answers: 20 a day keep the quality estimate honest."""
+    """Give captured rows their true answers: 20 a day keep the quality estimate valid."""
 
 
 @label.command(name="next")
@@ -96,7 +97,7 @@ def split_row(text: str) -> tuple[str, int]:
 
 def _from_file(file: Path) -> list[tuple[str, str]]:
     """(row, label) of a file; rows with an empty label are left out."""
-    import pandas as pd  # 0.4 s to import: only where a table is meant
+    import pandas as pd  # 0.4 s to import: only for tables
 
     try:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False)

@@ -25,9 +25,9 @@ def lineage() -> None:
 @click.option("--prediction", default="", metavar="ID", help="A captured row that it made, or the answer's name.")
 @click.option("--root", type=click.Path(dir_okay=False, path_type=Path), help="Write the fleet's root of trust too.")
 def export(name: str, out: Path, prediction: str, root: Path | None) -> None:
-    """Write NAME@VERSION with its signed lineage to a directory, for whoever checks it.
+    """Write NAME@VERSION with its signed lineage to a directory, in which it can be checked.
 
-    Give the root of trust by another way than the directory: whoever may change both can forge both.
+    Send the root of trust by another way than the directory: somebody who can change both can forge both.
     """
     model, release = split_version(name)
     client = Client()

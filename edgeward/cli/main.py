@@ -32,7 +32,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.group(commands=NamedCommands(_HOMES, complete_names), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgeward")
 def cli() -> None:
-    """Put models on edge devices, and keep them right.
+    """Put models on edge devices, and keep them working.
 
     The controller is found by EDGEWARD_URL and EDGEWARD_TOKEN, or in EDGEWARD_DATA_DIR (default ~/.edgeward).
     Times are those of this machine's zone (TZ); --json has UTC. Exit codes: docs/reference/mistakes.md.
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def run_arguments(arguments: list[str]) -> int:
-    """Runs one command and returns its exit code; what is wrong is said on stderr, as JSON where --json is given."""
+    """Runs one command and returns its exit code; errors are printed on stderr, as JSON if --json is given."""
     as_json = "--json" in arguments
     try:
         ended = cli(arguments, prog_name="edgeward", standalone_mode=False)

@@ -149,14 +149,14 @@ def _show_pushed(client: Client, name: str, version: Pushed) -> None:
 
 
 def _say_to_pipe(words: str) -> None:
-    """Says on stderr what goes on, where no terminal shows it: a push may take a minute."""
+    """Says on stderr what runs, if no terminal shows it: a push may take a minute."""
     if not console.is_terminal:
         click.echo(words, err=True)
 
 
 @contextmanager
 def _converting(file: str) -> Iterator[PushProgress]:
-    """Shows that a push goes on; Ctrl-C ends it here, and the controller drops what it has begun."""
+    """Shows that a push runs; Ctrl-C ends it here, and the controller drops what it has begun."""
     status = console.status("", spinner="dots")
     show = status.update if console.is_terminal else None
     progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
@@ -173,7 +173,7 @@ def _converting(file: str) -> Iterator[PushProgress]:
 @csv_option
 @json_option
 def list_(*, as_json: bool) -> None:
-    """All models."""
+    """List all models."""
     models = Client().models()
     if as_json:
         print_json(models.plain)
@@ -191,7 +191,9 @@ def list_(*, as_json: bool) -> None:
 @csv_option
 @json_option
 def show(name: str, release: str | None, *, as_json: bool) -> None:
-    """Versions of a model, or one: whether it can go out, its gates, signature, origin, devices. --json has all."""
+    """Show versions of a model, or one: whether it can be rolled out, its gates, signature, origin, devices. --json has
+    all.
+    """
     client = Client()
     name, release = split_name(name, release)
     if release is not None and csv_asked():
@@ -223,7 +225,7 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
 def captured(name: str, out: Path) -> None:
-    """Write what devices kept of NAME's inferences to a file: for retraining."""
+    """Write the captured inferences of NAME to a file, for retraining."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
     rows = Client().captured(name).to_frame()
@@ -250,9 +252,8 @@ def captured(name: str, out: Path) -> None:
 def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path | None) -> None:
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
-    What devices find there they verify as what comes from the broker. Other formats are folders that MLflow, Hugging
-    Face or a registry of containers reads, and that `edgeward model push` takes again; `bom` adds a CycloneDX bill of
-    materials.
+    Devices verify these files like those from the broker. Other formats are folders that MLflow, Hugging Face or a
+    container registry reads, and that `edgeward model push` accepts again; `bom` adds a CycloneDX bill of materials.
     """
     if form == "devices" and sign_with is not None:
         words = "--sign-with: devices check the release signer's word, not model.sig: name another --format"
@@ -267,7 +268,7 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
 
 
 def _standing(version: Version) -> str:
-    """Whether a version may go out, in a word or two."""
+    """Says in a word or two whether a version may be rolled out."""
     if version.withdrawn is not None:
         return "withdrawn"
     if version.removed is not None:
@@ -278,7 +279,7 @@ def _standing(version: Version) -> str:
 
 
 def _evidence(version: Version) -> str:
-    """What the gates said, after the reasons of a withdrawal, of a roll back and of waivers."""
+    """Yields the verdicts of the gates, after the reasons of a withdrawal, of a roll back and of waivers."""
     withdrawn, back = version.withdrawn, version.rolled_back
     why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
     why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]

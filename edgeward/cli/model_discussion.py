@@ -18,7 +18,7 @@ from edgeward.client import Client
 @click.argument("text")
 @json_option
 def comment(name: str, text: str, *, as_json: bool) -> None:
-    """Add TEXT to the comments of NAME@VERSION, or of the model NAME; there @WHO tells somebody of it by an event."""
+    """Add TEXT to the comments of NAME@VERSION, or of the model NAME; there @WHO notifies a person by an event."""
     model, release = split_name(name)
     found: Notes | Discussion
     found = Client().comment_on_model(model, text) if release is None else Client().comment(model, release, text)

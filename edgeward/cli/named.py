@@ -1,6 +1,6 @@
 """`NAME@VERSION`, and names of saved selectors: how commands name a version, and devices by their labels.
 
-Decides how the text is cut. Refuses to know whether the version exists: the controller says so.
+Decides how the text is split. Refuses to know whether the version exists: the controller says so.
 """
 
 import click
@@ -27,7 +27,7 @@ def split_name(text: str, release: str | None = None) -> tuple[str, str | None]:
 
 
 def split_version(text: str) -> tuple[str, str]:
-    """(model, version) of `NAME@VERSION`. BadInput `request_invalid` where no version is named."""
+    """Returns (model, version) of `NAME@VERSION`. BadInput `request_invalid` if no version is named."""
     model, release = split_name(text)
     if release is None:
         raise BadInput(Code.REQUEST_INVALID, f"{text!r}: name the version too, as in {model}@champion or {model}@3")
@@ -35,7 +35,7 @@ def split_version(text: str) -> tuple[str, str]:
 
 
 def with_saved(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Replaces names of saved selectors by the labels that they stand for. BadInput `request_invalid` for no name."""
+    """Replaces names of saved selectors by their labels. BadInput `request_invalid` for an invalid name."""
     found = []
     for word in words:
         saved = {} if "=" in word else Client().selector(word).labels

@@ -1,7 +1,7 @@
-"""Opens the page in the browser where there is one, and prints its address elsewhere.
+"""Opens the page in the browser if there is one, otherwise prints its address.
 
-Decides how the token gets into the browser: by a file that only its owner can read and that is gone after a moment.
-On a command line every user of the machine could read it. Refuses to know what the page shows.
+Decides how the token gets into the browser: by a file that only its owner can read and that is soon deleted. In a
+command line every user of the machine could read it. Refuses to know what the page shows.
 """
 
 import getpass
@@ -20,7 +20,7 @@ import click
 from edgeward.settings import Settings, find_settings
 
 FILE_S = 5.0
-"""Seconds for which the file lies there: a browser that has to start first takes two or three."""
+"""Seconds for which the file exists: a browser that has to start first takes two or three."""
 _FORWARD = (
     '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>Edgeward</title>'
     '<meta http-equiv="refresh" content="0; url={address}"><p><a href="{address}">Open the page</a>\n'
@@ -32,8 +32,8 @@ _FORWARD = (
 def page(only_print: bool) -> None:
     """Open the page in the browser, with the token; without a browser, print its address.
 
-    The token stands behind a # that no browser sends on. The page takes it out of the address at once and keeps a
-    session in its place. Keep a printed address to yourself.
+    The token is after a # in the address, which browsers do not send. The page removes it at once and keeps a session
+    in its place. Keep a printed address secret.
     """
     found = find_settings()
     if only_print or not has_browser(os.environ, sys.platform, is_terminal=sys.stdout.isatty()):
@@ -51,7 +51,7 @@ def address_of(found: Settings, actor: str) -> str:
 
 
 def has_browser(environment: Mapping[str, str], platform: str, *, is_terminal: bool) -> bool:
-    """Whether a person sits at this terminal who would see a window. A shell by ssh has no display of its own."""
+    """Returns whether a person at this terminal would see a window. A shell by ssh has no display of its own."""
     if not is_terminal or environment.get("SSH_CONNECTION"):
         return False
     if platform not in ("darwin", "win32") and not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
@@ -64,7 +64,7 @@ def has_browser(environment: Mapping[str, str], platform: str, *, is_terminal: b
 
 
 def open_by_file(address: str, wait_s: float = FILE_S) -> bool:
-    """Opens a file that forwards to the address, and takes it away after a moment."""
+    """Opens a file that forwards to the address, and deletes it a moment later."""
     with tempfile.TemporaryDirectory(prefix="edgeward-") as directory:  # only its owner can enter it
         forward = Path(directory) / "page.html"
         forward.write_text(_FORWARD.format(address=html.escape(address)), encoding="utf-8")

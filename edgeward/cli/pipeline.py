@@ -28,7 +28,7 @@ _ON = click.option("--on", default="", metavar="dask://HOST:PORT", help="Workers
 
 @click.group()
 def pipeline() -> None:
-    """Pipelines: Python functions as steps, each in a process, none of them twice."""
+    """Pipelines: Python functions as steps, each in a process; no step runs twice."""
 
 
 @pipeline.command()
@@ -40,7 +40,7 @@ def pipeline() -> None:
 def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, as_json: bool) -> None:
     """Run the pipeline of FILE (or FILE.py:NAME). Steps that ran with the same code and inputs are known.
 
-    After a fault the same command goes on where it stopped.
+    After a fault the same command continues where it stopped.
     """
     result = run_pipeline(file, _pairs(params), directory, on=on, tell=_silent if as_json else _say)
     if as_json:
@@ -59,7 +59,7 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
 @_DIR
 @json_option
 def list_(*, directory: Path | None, as_json: bool) -> None:
-    """Runs of pipelines, newest first."""
+    """List runs of pipelines, newest first."""
     store = RunStore(directory)
     found = [each for each in store.all() if each.kind == "pipeline"]
     if as_json:
@@ -80,7 +80,7 @@ def list_(*, directory: Path | None, as_json: bool) -> None:
 @_DIR
 @json_option
 def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
-    """The steps of RUN: an id, the beginning of one, or newest."""
+    """Show the steps of RUN: an id, the beginning of one, or newest."""
     name, steps = load_steps(RunStore(directory), identifier)
     if as_json:
         print_json(msgspec.to_builtins(steps))
@@ -95,7 +95,7 @@ def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
 @click.argument("step", required=False)
 @_DIR
 def logs(identifier: str, step: str | None, *, directory: Path | None) -> None:
-    """What the steps of RUN printed, or one STEP of it."""
+    """Show what the steps of RUN printed, or one STEP of it."""
     store = RunStore(directory)
     name, steps = load_steps(store, identifier)
     known = [each.step for each in steps]
@@ -119,10 +119,10 @@ def logs(identifier: str, step: str | None, *, directory: Path | None) -> None:
 @_ON
 @_DIR
 def schedule(file: str, *, every: str, at: str, params: tuple[str, ...], on: str, directory: Path | None) -> None:
-    """Run the pipeline of FILE again and again, until Ctrl-C. A run that fails is told, and the next one comes.
+    """Run the pipeline of FILE repeatedly, until Ctrl-C. A failed run is reported, and the next one follows.
 
-    The last run is found among the runs that are kept, so that after a restart nothing runs too early; times that
-    passed meanwhile are caught up by one run.
+    The last run is found among the stored runs, so that after a restart nothing runs too early; one run makes up for
+    all missed times.
     """
     wanted, bound = read_schedule(every, at), _pairs(params)
     name = load_pipeline(file).name
@@ -176,7 +176,7 @@ def _say(state: StepState) -> None:
 
 
 def _silent(state: StepState) -> None:
-    """Says nothing."""
+    """Prints nothing."""
 
 
 def _say_result(result: PipelineResult) -> None:

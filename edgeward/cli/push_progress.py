@@ -1,7 +1,7 @@
-"""The share of a push that was sent, for pushes that take longer than a glance.
+"""The fraction of a push that was sent, for pushes that take more than a few seconds.
 
-Decides when it is said: from 5 s on, on a screen with each piece, elsewhere a line every 10 s. The clock is handed in.
-Refuses to know how bytes are sent.
+Decides when it is printed: from 5 s on, on a screen with each piece, elsewhere a line every 10 s. The clock is handed
+in. Refuses to know how bytes are sent.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from edgeward.cli.render import size
 
 QUIET_S = 5.0
-"""Shorter pushes need no word."""
+"""Seconds. A shorter push prints nothing."""
 LINE_S = 10.0
-"""Between two lines of a log."""
+"""Seconds between two lines of a log."""
 
 
 class PushProgress:
-    """Says the share of one push. `show` draws over what it has drawn, on a screen; `line` prints a line elsewhere."""
+    """Prints the fraction of one push. `show` redraws on a screen; `line` prints a line elsewhere."""
 
     def __init__(
         self, file: str, clock: Callable[[], float], *, show: Callable[[str], None] | None, line: Callable[[str], None]
@@ -29,7 +29,7 @@ class PushProgress:
         self._is_whole = False
 
     def sent(self, sent_bytes: int, total_bytes: int) -> None:
-        """Takes note of bytes that were sent."""
+        """Notes bytes that were sent."""
         now = self._clock()
         if self._is_whole or now - self._began < QUIET_S:
             return
@@ -45,5 +45,5 @@ class PushProgress:
 
     @property
     def converting(self) -> str:
-        """What the controller does once it has everything."""
+        """Says what the controller does once it has everything."""
         return f"converting {self._file}: parity, golden set, limits"

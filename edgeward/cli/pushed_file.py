@@ -1,6 +1,7 @@
-"""What `edgeward model push FILE` reads: a Python file that is run, a model's file with its sample, a folder.
+"""The files that `edgeward model push FILE` reads: a Python file that is run, a model's file with its sample, a folder.
 
-Decides what each kind of file must leave, and which lines of it an error shows. Refuses to know what becomes of it.
+Decides what each kind of file must provide, and which lines of it an error shows. Refuses to know how the model is
+pushed.
 """
 
 import runpy
@@ -18,11 +19,11 @@ from edgeward.csv_rows import read_csv
 MAX_OWN_LINES = 3
 """Lines of the user's own files that an error is shown with, the innermost last."""
 MAX_ERROR_CHARS = 240
-"""Of an error's own words: a library may print a whole table into them."""
+"""Characters of an error's own words: a library may print a whole table into them."""
 
 
 def load(file: Path | str, sample_path: Path | None, texts: Sequence[str] = ()) -> tuple[Any, Any]:
-    """(model, sample) of a pushed file; `texts` are columns of a .csv sample that are read as text.
+    """Returns (model, sample) of a pushed file; `texts` are columns of a .csv sample that are read as text.
 
     BadInput `request_invalid` or `sample_missing` that names the file.
     """
@@ -47,8 +48,10 @@ def _is_csv(path: Path) -> bool:
 
 
 def _run(file: Path) -> dict[str, Any]:
-    """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
-    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import what lies beside it
+    """Returns the variables of a Python file after its run. BadInput `request_invalid` with the lines of the user's own
+    files.
+    """
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import files beside it
     try:
         return runpy.run_path(str(file))
     except (Exception, SystemExit) as error:
@@ -56,7 +59,7 @@ def _run(file: Path) -> dict[str, Any]:
 
 
 def own_lines(error: BaseException, file: Path) -> str:
-    """The error with those lines of its trace that are in the directory of `file`, and not in a library."""
+    """Returns the error with those lines of its trace that are in the directory of `file`, and not in a library."""
     home = str(file.resolve().parent)
     frames = [
         each
@@ -85,7 +88,7 @@ def _rows(path: Path, texts: Sequence[str] = ()) -> Any:
         raise
     except OSError as error:
         raise world_error(error) from None
-    except Exception as error:  # each reader has errors of its own for a file that is not what its name says
+    except Exception as error:  # each reader raises errors of its own for a file that is not what its name says
         arrays = path.suffix in (".npy", ".npz")  # numpy would advise to unpickle it
         said = "it holds no array that numpy.save has written without pickled objects" if arrays else str(error)
         words = f"{path} cannot be read as {path.suffix}: {said}"

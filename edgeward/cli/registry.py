@@ -1,6 +1,6 @@
 """`edgeward model check | search | diff | lineage | gates | policy | waive | alias | tag | note | clean`.
 
-Decides how versions and what people write about them look in a terminal. Refuses to know how they are kept.
+Decides how versions and what people write about them look in a terminal. Refuses to know how they are stored.
 """
 
 import tomllib
@@ -30,9 +30,9 @@ from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
 
 MAX_NAMED = 3
-"""Devices that are named for each reason why they cannot run a version. `--json` has all."""
+"""The most devices that are named for each reason why they cannot run a version. `--json` has all."""
 SHOWN_CHARS = 60
-"""Of a value in a comparison: two of them and their names fit in 160 columns. `--json` has all."""
+"""Characters of a value in a comparison: two of them and their names fit in 160 columns. `--json` has all."""
 
 
 @click.command()
@@ -104,7 +104,7 @@ def lineage(name: str, *, as_json: bool) -> None:
 @csv_option
 @json_option
 def gates(name: str, *, as_json: bool) -> None:
-    """Show what each gate said of NAME@VERSION (default: the newest), on which evidence, and what it would catch."""
+    """Show the verdict of each gate on NAME@VERSION (default: the newest), its evidence, and what it detects."""
     model, release = split_name(name)
     client = Client()
     found = client.version(model, release or str(client.versions(model)[-1].release))
@@ -144,7 +144,7 @@ def policy(name: str, file: Path | None) -> None:
 @click.option("--reason", required=True, help="Why: every later look shows it.")
 @json_option
 def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
-    """Let NAME@VERSION pass although a gate has failed."""
+    """Make NAME@VERSION pass although a gate has failed."""
     model, release = split_version(name)
     found = Client().waive(model, release, gate, reason)
     words = "may be rolled out" if found.passed else "still has failed gates"
@@ -157,9 +157,9 @@ def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
 @click.option("--remove", is_flag=True, help="End the alias.")
 @json_option
 def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
-    """Let ALIAS name NAME@VERSION from now on; without ALIAS show the aliases of NAME.
+    """Make ALIAS name NAME@VERSION from now on; without ALIAS show the aliases of NAME.
 
-    An alias stands wherever a version is named: `edgeward rollout start weather@champion`.
+    An alias can be used wherever a version is named: `edgeward rollout start weather@champion`.
     """
     client = Client()
     model, release = split_name(name)
@@ -219,7 +219,7 @@ def check(name: str, *, as_json: bool) -> None:
 
 
 def _by_reason(unfit: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """(reason, number of devices, the first of them), the most frequent reason first."""
+    """Yields (reason, number of devices, the first of them), the most frequent reason first."""
     devices: dict[str, list[str]] = {}
     for device, reason in unfit.items():
         devices.setdefault(reason, []).append(device)
@@ -238,9 +238,9 @@ def _few(names: list[str]) -> str:
 @click.option("--apply", is_flag=True, help="Do it; without, it is only shown.")
 @json_option
 def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
-    """Let go of the blobs of old versions of NAME that no device, rollout or alias needs.
+    """Delete the blobs of old versions of NAME that no device, rollout or alias needs.
 
-    Nobody can start such a version from then on; its blobs go with a call that comes a day later.
+    Nobody can start such a version from then on; its blobs are deleted by a call a day later.
     """
     found = Client().clean(name, keep=keep, apply=apply)
     if as_json:
@@ -273,7 +273,7 @@ def _verdict(gate: Gate) -> str:
 
 
 def _origin(found: VersionDetail) -> list[tuple[str, str]]:
-    """What is known of where a version comes from, as (what, words); what nobody has said is said to be unknown."""
+    """Yields what is known about the origin of a version, as (what, words); missing facts are named as unknown."""
     known = found.lineage
     data, code, environment = known.data, known.code, found.environment
     rows = [

@@ -21,14 +21,14 @@ from edgeward.cli.trimmed import TrimmedOutput
 F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE = 1000
-"""Columns of an output that is no screen, such as a pipe: programs look for a row on one line."""
+"""Columns of output that is no screen, such as a pipe: programs expect a row on one line."""
 _CSV = "edgeward.csv"
 MIN_LAST_COLUMN = 24
-"""Columns that the last column of a table needs at least: sentences in fewer are hard to read."""
+"""The smallest width of a table's last column: sentences in fewer columns are hard to read."""
 
 
 def _width() -> int | None:
-    """Columns to print; None for those of the screen, or of COLUMNS."""
+    """Returns the columns to print; None for those of the screen, or of COLUMNS."""
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
 
 
@@ -60,7 +60,7 @@ def _note_csv(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def csv_asked() -> bool:
-    """Whether the command runs with --csv."""
+    """Returns whether the command runs with --csv."""
     return bool(click.get_current_context().meta.get(_CSV))
 
 
@@ -97,7 +97,7 @@ def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[A
 
 
 def _csv_cell(value: Any) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
+    """Returns a cell that a spreadsheet does not read as a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(("=", "+", "@", "\t")) else text
 
@@ -108,7 +108,7 @@ def print_json(value: Any) -> None:
 
 
 def tell(words: str) -> None:
-    """Prints lines from which people copy a command: nothing is wrapped, cut or taken for markup."""
+    """Prints lines from which people copy a command: nothing is wrapped, cut or read as markup."""
     console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -118,7 +118,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 class _Fitted:
-    """A table where there is room for it; on a narrower screen the rows one by one, each cell under its column's name.
+    """A table if there is room for it; on a narrower screen the rows one by one, each cell under its column's name.
 
     The last column may wrap. Others may not: names and ids are copied, so they are neither cut nor left out.
     """
@@ -169,7 +169,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns seconds as text in the unit that fits."""
+    """Returns seconds as text in a suitable unit."""
     for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
@@ -187,7 +187,7 @@ def ratio(value: float | None) -> str:
 
 
 def how_right(measured: Measured | Served | None) -> str:
-    """How right a version is: the accuracy of a classifier, the mean absolute error and R2 of a regression."""
+    """Returns how right a version is: the accuracy of a classifier, the mean absolute error and R2 of a regression."""
     if measured is None or measured.mean_absolute_error is None:
         return ratio(measured.accuracy if measured is not None else None)
     r2 = "" if measured.r2 is None else f", R2 {measured.r2:.3f}"

@@ -1,5 +1,5 @@
-"""`edgeward report`: the fleet, rollouts, alerts and changes of a span of time, as one file for people; and
-`edgeward report compliance`: the evidence for each duty.
+"""`edgeward report`: the fleet, rollouts, alerts and changes of a period, as one file for people; and `edgeward report
+compliance`: the evidence for each duty.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from edgeward.report.pdf import write_pdf
 from edgeward.settings import find_settings
 
 INDENT = 10
-"""Columns before what is said of a duty."""
+"""Columns of indentation below a duty."""
 
 
 @click.group(invoke_without_command=True)

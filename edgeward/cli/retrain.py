@@ -25,7 +25,7 @@ def retrain() -> None:
 @click.argument("model", default="")
 @json_option
 def list_(model: str, *, as_json: bool) -> None:
-    """Attempts to retrain MODEL (none named: all), newest first."""
+    """List attempts to retrain MODEL (none named: all), newest first."""
     found = Client().retrainings(model)
     if as_json:
         print_json(found.plain)
@@ -44,7 +44,7 @@ def list_(model: str, *, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @json_option
 def decisions(model: str, limit: int, *, as_json: bool) -> None:
-    """Why MODEL was trained again, and why it was not, newest first."""
+    """Show why MODEL was trained again, and why it was not, newest first."""
     found = Client().retraining_decisions(model, limit)
     if as_json:
         print_json(found.plain)
@@ -57,7 +57,7 @@ def decisions(model: str, limit: int, *, as_json: bool) -> None:
 @click.argument("retraining")
 @json_option
 def show(retraining: str, *, as_json: bool) -> None:
-    """One attempt with its numbers."""
+    """Show one attempt with its numbers."""
     found = Client().retraining(retraining)
     if as_json:
         print_json(found.plain)
@@ -71,7 +71,7 @@ def show(retraining: str, *, as_json: bool) -> None:
 @click.argument("named", metavar="RETRAINING|MODEL")
 @json_option
 def explain(named: str, *, as_json: bool) -> None:
-    """Say why an attempt was made, or what was decided last about a model."""
+    """Explain why an attempt was made, or what was decided last about a model."""
     sentences = Client().explain_retraining(named)
     if as_json:
         print_json(list(sentences.sentences))
@@ -113,7 +113,7 @@ def policy(model: str, file: Path | None, *, remove: bool, as_json: bool) -> Non
 @click.option("--alert", is_flag=True, help="An alert proposes: then a gain must be shown.")
 @json_option
 def propose(model: str, because: str, *, alert: bool, as_json: bool) -> None:
-    """Propose to retrain MODEL. A person's wish needs no gain, but cool-down and budget hold."""
+    """Propose to retrain MODEL. A person's request needs no gain, but cool-down and budget count."""
     found = Client().propose_retraining(model, because, alert=alert)
     print_json(found.plain) if as_json else tell(f"{found.word}: {found.detail} {found.retraining}".rstrip())
 
@@ -122,7 +122,7 @@ def propose(model: str, because: str, *, alert: bool, as_json: bool) -> None:
 @click.argument("retraining")
 @json_option
 def approve(retraining: str, *, as_json: bool) -> None:
-    """Let a proposed training begin."""
+    """Approve a proposed training, so that it may begin."""
     found = Client().approve_retraining(retraining)
     print_json(found.plain) if as_json else tell(f"{found.id} is {found.status} by {found.approved_by}")
 

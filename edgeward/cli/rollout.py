@@ -28,7 +28,7 @@ from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
 WAITS_AGAIN_S = 60.0
-"""A rollout in which nothing changes says so often, where it is followed in lines, whom it waits for."""
+"""Seconds after which a rollout without changes says again for which devices it waits, if it is followed in lines."""
 
 
 @click.group()
@@ -37,7 +37,7 @@ def rollout() -> None:
 
 
 def _about(command: Callable[..., None]) -> Callable[..., None]:
-    """What a rollout is about: the same for a preview and for a start."""
+    """Adds the options that say which rollout is meant: the same for a preview and for a start."""
     named = "A name, or a TOML file as in configs/rollouts."
     moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
@@ -73,7 +73,7 @@ def plan(
     again: bool,
     as_json: bool,
 ) -> None:
-    """Show what a rollout of MODEL would do; nothing happens."""
+    """Show what a rollout of MODEL would do; changes nothing."""
     model, release = split_name(model, release)
     chosen = pairs(selectors)
     with told_by_line(strategy):
@@ -132,7 +132,7 @@ def start(
 @click.argument("rollout_id")
 @json_option
 def explain_(rollout_id: str, *, as_json: bool) -> None:
-    """Say where a rollout stands and what it waits for."""
+    """Explain where a rollout stands and what it waits for."""
     sentences = Client().open_rollout(rollout_id).explain()
     if as_json:
         print_json(list(sentences.sentences))
@@ -147,7 +147,7 @@ def explain_(rollout_id: str, *, as_json: bool) -> None:
 )
 @json_option
 def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
-    """Let a rollout start that somebody else has proposed."""
+    """Approve a rollout that somebody else has proposed, so that it starts."""
     handle = Client().open_rollout(rollout_id)
     if not plan_digest:
         refuse_as_the_step(handle.preview("approve"))
@@ -200,7 +200,7 @@ def list_(model: str | None, *, only_open: bool, limit: int, as_json: bool) -> N
 def policy(
     model: str | None, strategy: str, selectors: tuple[str, ...], *, approval: bool, off: bool, as_json: bool
 ) -> None:
-    """Let every version of MODEL that passes its gates go out by itself; without MODEL show all policies."""
+    """Roll every version of MODEL that passes its gates out automatically; without MODEL show all policies."""
     client = Client()
     if model is not None and off:
         client.end_deployment(model)
@@ -221,7 +221,7 @@ def policy(
 @rollout.command()
 @click.option("--after", default="", help="Id of an event: those after it that are kept come first.")
 def events(after: str) -> None:
-    """Print what happens to rollouts, a CloudEvent a line, until the controller ends."""
+    """Print what happens to rollouts, one CloudEvent per line, until the controller ends."""
     for event in Client().events(after):
         click.echo(json.dumps(event.plain))
 
@@ -232,7 +232,7 @@ def events(after: str) -> None:
 @csv_option
 @json_option
 def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
-    """Judge a rollout again, now that labels have come late (`edgeward label give`)."""
+    """Judge a rollout again after late labels (`edgeward label give`)."""
     verdicts = Client().open_rollout(rollout_id).judge(revert=revert)
     if as_json:
         print_json(verdicts.plain)
@@ -242,7 +242,7 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
 
 
 def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The wave that is meant, of the one step that ends a wave."""
+    """Adds the option that names the wave, for the step that ends a wave."""
     if verb != "promote":
         return lambda command: command
     return click.option(
@@ -287,14 +287,14 @@ for each in COMMANDS:
 
 
 def schedule_of(begin: datetime | None, end: datetime | None, hours: tuple[str, ...]) -> dict[str, Any]:
-    """A schedule as the API takes it: moments without a zone are those of this machine's zone."""
+    """Returns a schedule in the form of the API: times without a zone are those of this machine's zone."""
     moments = {"not_before": begin, "not_after": end}
     found: dict[str, Any] = {name: at.astimezone().timestamp() for name, at in moments.items() if at is not None}
     return {**found, **({"hours": list(hours)} if hours else {})}
 
 
 def read_strategy(given: str) -> str | dict[str, Any]:
-    """A strategy's name, or the fields in a TOML file; BadInput `strategy_invalid`."""
+    """Returns a strategy's name, or the fields in a TOML file; BadInput `strategy_invalid`."""
     path = Path(given)
     if path.suffix != ".toml":
         return given
@@ -333,8 +333,8 @@ def _follow(handle: RolloutHandle) -> Rollout:
 
 
 def _follow_in_lines(handle: RolloutHandle) -> Rollout:
-    """Prints a line for each change, and again and again whom it waits for: for logs, scripts and pipes, where nothing
-    can be drawn over.
+    """Prints a line for each change, and repeatedly for which devices it waits: for logs, scripts and pipes, where
+    nothing can be redrawn.
     """
     view, said, said_at = handle.show(), "", time.monotonic()
     for view in handle.watch():
@@ -347,7 +347,7 @@ def _follow_in_lines(handle: RolloutHandle) -> Rollout:
 
 
 def progress_line(view: Rollout) -> str:
-    """Where a rollout stands, on one line."""
+    """Returns the state of a rollout on one line."""
     counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in view.counts.items() if count)
     why = cause(view)
     reason = f"; {why}" if why else ""

@@ -29,7 +29,7 @@ OUTCOMES = (
 @click.argument("rollout_id")
 @json_option
 def show(rollout_id: str, *, as_json: bool) -> None:
-    """Show a rollout as it stands: its waves, rules, failures, and its way so far."""
+    """Show a rollout: its waves, rules, failures, and its history."""
     handle = Client().open_rollout(rollout_id)
     view, events, written = handle.show(), handle.story(), handle.discussion()
     if as_json:
@@ -47,7 +47,7 @@ def show(rollout_id: str, *, as_json: bool) -> None:
 @json_option
 @csv_option
 def timeline(rollout_id: str, *, as_json: bool) -> None:
-    """Tell what has happened to a rollout, as a picture over time and in words, oldest first."""
+    """Show what has happened to a rollout, as a picture over time and in words, oldest first."""
     handle = Client().open_rollout(rollout_id)
     events = handle.story()
     if as_json:
@@ -66,7 +66,7 @@ def timeline(rollout_id: str, *, as_json: bool) -> None:
 @json_option
 @csv_option
 def members(rollout_id: str, outcomes: tuple[str, ...], *, as_json: bool) -> None:
-    """List the devices of a rollout with how each stands."""
+    """List the devices of a rollout with the outcome of each."""
     found = Client().open_rollout(rollout_id).members(*outcomes)
     if as_json:
         print_json(found.plain)
@@ -84,7 +84,7 @@ def members(rollout_id: str, outcomes: tuple[str, ...], *, as_json: bool) -> Non
 @json_option
 @csv_option
 def compare(left: str, right: str, *, as_json: bool) -> None:
-    """Compare two rollouts: what they brought, how they ended, what rules said, who failed in which."""
+    """Compare two rollouts: versions, endings, verdicts of rules, and failed devices of each."""
     found = Client().open_rollout(left).compare(right)
     if as_json:
         print_json(found.plain)
@@ -106,7 +106,7 @@ def compare(left: str, right: str, *, as_json: bool) -> None:
 @click.argument("rollout_id")
 @json_option
 def retry(rollout_id: str, *, as_json: bool) -> None:
-    """Try again on the devices alone on which a rollout that has ended failed."""
+    """Try again, only on the devices on which an ended rollout failed."""
     handle = Client().open_rollout(rollout_id).retry()
     view = handle.show()
     if as_json:
@@ -128,7 +128,7 @@ def note(rollout_id: str, text: str) -> None:
 @click.argument("rollout_id")
 @click.argument("address")
 def ticket(rollout_id: str, address: str) -> None:
-    """Link a rollout with a ticket at ADDRESS; an empty address ends that."""
+    """Link a rollout with a ticket at ADDRESS; an empty address removes the link."""
     Client().open_rollout(rollout_id).set_ticket(address)
 
 
@@ -136,7 +136,7 @@ def ticket(rollout_id: str, address: str) -> None:
 @click.argument("rollout_id")
 @click.argument("text")
 def comment(rollout_id: str, text: str) -> None:
-    """Write a comment beside a rollout; @NAME tells somebody of it by an event."""
+    """Write a comment beside a rollout; @NAME notifies a person by an event."""
     Client().open_rollout(rollout_id).comment(text)
 
 
@@ -167,7 +167,7 @@ def discussion(rollout_id: str, *, as_json: bool) -> None:
 
 
 def written_words(found: Discussion) -> list[str]:
-    """The note, the ticket, and whose look is missing."""
+    """Yields the note, the ticket, and the people who have not looked yet."""
     missing = [each.who for each in found.reviews if not each.done_at]
     lines = [f"note by {found.note.by}: {found.note.text}"] if found.note is not None else []
     lines += [f"ticket: {found.ticket}"] if found.ticket else []

@@ -1,4 +1,4 @@
-"""Rollouts on a screen: a plan before it starts, a rollout as it stands, what has happened to it.
+"""Rollouts on a screen: a plan before it starts, the present state, and the history.
 
 Decides what fits 80 columns and what is named. Refuses to know where the data comes from.
 """
@@ -14,9 +14,9 @@ from edgeward.answers.rollouts import Member, Preview, Rollout, RolloutSummary, 
 from edgeward.cli.render import COLOURS, duration, size, table
 
 MAX_NAMED = 3
-"""Devices that a line names."""
+"""The most devices that a line names."""
 MAX_LINES = 10
-"""Devices that a panel names: the first to look at; `rollout members` has all."""
+"""The most devices that a panel names: the first ones to examine; `rollout members` has all."""
 WORDS = {"no_data": "no data", "inconclusive": "cannot say", "pass": "pass", "fail": "fail"}
 _FAILURES = ("failed", "rejected", "silent", "regressed")
 
@@ -48,7 +48,7 @@ def rollout_panel(view: Rollout) -> RenderableType:
 
 
 def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:
-    """How a wave stands, in words beside its bar."""
+    """Returns the state of a wave, in words beside its bar."""
     pending, absent = wave.counts.get("pending", 0), wave.counts.get("absent", 0)
     parts = [f"{done} of {wave.devices} have it"]
     parts += [f"{failed} failed"] if failed else []
@@ -68,12 +68,12 @@ def _rule(verdict: Verdict) -> Text:
 
 
 def fault_words(member: Member) -> str:
-    """A device that has failed, with its code and what it says."""
+    """Returns a failed device, with its code and its words."""
     return f"{member.device}: {member.code or member.outcome} {member.detail}".rstrip()
 
 
 def cause(rollout: RolloutSummary) -> str:
-    """Why a rollout stands where it does, with up to three devices that have failed and their codes."""
+    """Returns why a rollout is in its state, with up to three failed devices and their codes."""
     named = [f"{each.device} ({each.code or each.outcome})" for each in rollout.failed[:MAX_NAMED]]
     failed = [each for each in named if each not in rollout.reason]
     if not failed:
@@ -83,7 +83,7 @@ def cause(rollout: RolloutSummary) -> str:
 
 
 def _left_out(excluded: dict[str, str]) -> str:
-    """Up to three devices that are left out with the reason, and how many more."""
+    """Returns up to three excluded devices with the reason, and how many more there are."""
     named = "; ".join(f"{device}: {why}" for device, why in list(excluded.items())[:MAX_NAMED])
     more = len(excluded) - MAX_NAMED
     return f"{named}; and {more} more" if more > 0 else named

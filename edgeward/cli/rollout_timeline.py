@@ -1,6 +1,7 @@
-"""A rollout's story as a picture of text: a line for each wave over time, marks for failures and verdicts, then words.
+"""A rollout's history as a picture in text: a line for each wave over time, marks for failures and verdicts, then
+words.
 
-Decides what fits the columns that there are. Refuses to know where events come from.
+Decides what fits the available columns. Refuses to know where events come from.
 """
 
 import re
@@ -16,13 +17,13 @@ from edgeward.cli.render import duration
 
 NAME_COLUMNS = 10
 MIN_COLUMNS, MAX_COLUMNS = 20, 100
-"""Of the line of time itself."""
+"""The width of the time line itself."""
 _FAILED, _SAID, _PAUSED = "x", "!", "="
 _WAVE = re.compile(r"wave (\d+)(?: of \d+)? begins")
 
 
 def picture(view: Rollout, events: Sequence[RolloutEvent], now: datetime, columns: int) -> list[Text]:
-    """Lines: time, waves, what failed, what rules said. Empty where nothing has happened yet."""
+    """Returns lines: time, waves, failures, verdicts. Empty if nothing has happened yet."""
     if not events:
         return []
     begin = events[0].at
@@ -49,7 +50,7 @@ def picture(view: Rollout, events: Sequence[RolloutEvent], now: datetime, column
 
 
 def story_lines(events: Iterable[RolloutEvent]) -> list[Text]:
-    """A line for each event: when, what, by whom, in words."""
+    """Yields a line for each event: when, what, by whom, in words."""
     colours = {"failed": "red", "paused": "yellow", "running": "cyan", "wave": "cyan"}
     return [
         Text.assemble(
@@ -64,19 +65,19 @@ def story_lines(events: Iterable[RolloutEvent]) -> list[Text]:
 
 
 class _Line:
-    """A stretch of time on so many columns."""
+    """An interval of time on so many columns."""
 
     def __init__(self, begin: datetime, end: datetime, width: int) -> None:
         self.begin, self.end, self.width = begin, end, width
         self._length_s = max((end - begin).total_seconds(), 1.0)
 
     def place(self, at: datetime) -> int:
-        """The column of a moment."""
+        """Returns the column of a time."""
         part = (at - self.begin).total_seconds() / self._length_s
         return min(self.width - 1, max(0, int(part * self.width)))
 
     def span(self, start: datetime, stop: datetime) -> str:
-        """A bar from one moment to another, at least one column long."""
+        """Returns a bar from one time to another, at least one column long."""
         first, last = self.place(start), self.place(stop)
         return " " * first + "#" * max(1, last - first + (stop == self.end))
 
@@ -94,7 +95,7 @@ def _row(name: str, bar: str, style: str) -> Text:
 
 
 def _wave_starts(events: Sequence[RolloutEvent], begin: datetime) -> Iterable[tuple[int, datetime]]:
-    """(number of the wave from 1 on, when it began)."""
+    """Returns (number of the wave from 1 on, when it began)."""
     approved = next((each.at for each in events if each.action == "rollout approve"), begin)
     yield 1, approved
     for each in events:

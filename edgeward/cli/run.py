@@ -25,7 +25,7 @@ _STYLES = {"finished": "green", "failed": "red", "broken": "red", "running": "cy
 
 @click.group()
 def run() -> None:
-    """Runs on this machine: what each training was made of, and what came of it."""
+    """Runs on this machine: the inputs of each training, and its results."""
 
 
 def _in_directory(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +41,7 @@ def _in_directory(command: Callable[..., Any]) -> Callable[..., Any]:
 @_in_directory
 @json_option
 def list_(*, name: str, sort: str, limit: int, directory: Path | None, as_json: bool) -> None:
-    """Runs, newest first."""
+    """List runs, newest first."""
     found = [each for each in RunStore(directory).all() if name in ("", each.name)]
     if sort:
         found = sorted((r for r in found if sort in r.metrics), key=lambda each: -each.metrics[sort])
@@ -58,7 +58,7 @@ def list_(*, name: str, sort: str, limit: int, directory: Path | None, as_json: 
 @_in_directory
 @json_option
 def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
-    """Everything about RUN: an id, the beginning of one, or newest."""
+    """Show everything about RUN: an id, the beginning of one, or newest."""
     store = RunStore(directory)
     record = store.load(identifier)
     if as_json:
@@ -76,7 +76,7 @@ def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
 @_in_directory
 @json_option
 def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -> None:
-    """What differs between two runs: results, parameters, and what may explain them."""
+    """Show what differs between two runs: results, parameters, and what may explain them."""
     store = RunStore(directory)
     rows = compare_runs(store.load(before), store.load(after))
     if as_json:
@@ -102,7 +102,7 @@ def reproduce(identifier: str, *, fresh: bool, recorded_rows: bool, directory: P
     """Run RUN's entry again: the same digest, or the cause of the difference by name.
 
     The cause is found by experiments: code, data, libraries, threads, BLAS kernel and seed are restored as recorded,
-    then one after the other is left as it is now. Nothing is pushed, and your files stay as they are. Exit code 1:
+    then one after the other is set to its present value. Nothing is pushed, and your files do not change. Exit code 1:
     another digest.
     """
     told = (lambda words: None) if as_json else (lambda words: tell(f"  {words}"))
@@ -151,7 +151,7 @@ def plot(identifiers: tuple[str, ...], *, metrics: tuple[str, ...], png: Path | 
 @click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
 @_in_directory
 def delete(identifiers: tuple[str, ...], *, directory: Path | None) -> None:
-    """Delete runs. Blobs that another run may use as well stay."""
+    """Delete runs. Blobs that another run may use stay."""
     store = RunStore(directory)
     for name in [store.find(each) for each in identifiers]:
         shutil.rmtree(store.directory_of(name))
@@ -164,7 +164,7 @@ def plain(record: Record) -> dict[str, Any]:
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
-    """(what, text) of a record, for people."""
+    """Yields (what, text) of a record, for people."""
     code, threads = record.code, record.threads
     changed = " with changes" if code is not None and code.diff_sha256 else ""
     lines = [

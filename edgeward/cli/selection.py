@@ -1,7 +1,7 @@
-"""Which devices a command is about: names, a file of names, or filters; and the question before anything is done.
+"""The devices of a command: names, a file of names, or filters; and the question before anything is done.
 
-Decides that nothing is done to more than one device before somebody has seen which, and has said how many they are.
-Refuses to know what is done.
+Decides that nothing is done to more than one device before somebody has seen which, and has typed their number. Refuses
+to know what is done.
 """
 
 import csv
@@ -105,7 +105,7 @@ def read_names(lines: Iterable[str]) -> list[str]:
 
 
 def show_answers(answers: Table[DeviceAnswer], done: Callable[[DeviceAnswer], str], *, as_json: bool) -> None:
-    """Prints what became of each device. Exit code 1 if something was not done."""
+    """Prints the result for each device. Exit code 1 if something was not done."""
     if as_json:
         print_json(answers.plain)
     else:

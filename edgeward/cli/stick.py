@@ -10,7 +10,7 @@ from edgeward.client import Client
 
 @click.group()
 def stick() -> None:
-    """Devices that no broker connects: a stick takes models there and brings reports back."""
+    """Devices without a broker: a stick carries models to them and reports back."""
 
 
 @stick.command()
@@ -19,7 +19,7 @@ def stick() -> None:
 def export(devices: tuple[str, ...], out: Path) -> None:
     """Write what devices shall run: for those whose [broker] url is the directory, as file:///...
 
-    Devices verify it as what comes from a broker. It is good for a day and a half, as long as the timestamp.
+    Devices verify it like documents from a broker. It is valid for a day and a half, as long as the timestamp.
     """
     found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
@@ -33,7 +33,7 @@ def export(devices: tuple[str, ...], out: Path) -> None:
 @stick.command(name="import")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def import_(directory: Path) -> None:
-    """Bring what devices left in DIRECTORY to the controller. Twice is as good as once."""
+    """Bring what devices left in DIRECTORY to the controller. Repeating it does no harm."""
     found = Client().import_stick(directory)
     console.print(f"{found.taken} messages taken, {found.refused} refused", highlight=False)
     if found.refused:

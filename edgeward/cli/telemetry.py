@@ -21,7 +21,7 @@ def telemetry() -> None:
 
 
 def _asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Which rows: the same for a list and for a file."""
+    """Adds the options that select rows: the same for a list and for a file."""
     for option in (
         click.option("--until", default="", metavar="WHEN", help="As --since; default: now."),
         click.option("--since", default="1d", metavar="WHEN", show_default=True, help="2026-01-31, 12h, 7d."),

@@ -23,7 +23,7 @@ def token() -> None:
 def create(name: str, roles: tuple[str, ...], days: float, labels: tuple[str, ...], models: tuple[str, ...]) -> None:
     """Make a token for NAME. It is printed only now: set it as EDGEWARD_TOKEN.
 
-    --label and --model limit what its holder does, not what they see.
+    --label and --model limit what its holder may change, not what they may see.
     """
     made = Client().create_token(name, roles, days, labels=pairs(labels), models=models)
     click.echo(made.token)

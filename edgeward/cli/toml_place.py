@@ -1,6 +1,6 @@
-"""The file and the line of a TOML file that a refusal is about.
+"""The file and the line of a TOML file to which a refusal refers.
 
-Decides from the controller's words which key is meant. Refuses to know what the keys are for.
+Decides from the controller's words which key is meant. Refuses to know the meaning of the keys.
 """
 
 import re
@@ -31,7 +31,7 @@ def hours_of_week(_context: Any, _option: Any, given: tuple[str, ...]) -> tuple[
 
 @contextmanager
 def told_by_line(file: str | Path | None) -> Iterator[None]:
-    """Puts `file:line: ` before what is refused inside; nothing for None, or for what is no TOML file."""
+    """Puts `file:line: ` before errors that are raised inside; nothing for None, or for a file that is no TOML."""
     try:
         yield
     except BadInput as error:
@@ -44,7 +44,9 @@ def told_by_line(file: str | Path | None) -> Iterator[None]:
 
 
 def line_of(text: str, said: str) -> int | None:
-    """The line, from 1, of the key that an error names as `$.waves[1].soak_s` or as a field; None if it names none."""
+    """Returns the line, from 1, of the key that an error names as `$.waves[1].soak_s` or as a field; None if it names
+    none.
+    """
     lines = text.splitlines()
     path = re.search(r"`\$([^`]*)`", said)
     field = re.search(r"field `(\w+)`", said)

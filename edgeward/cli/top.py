@@ -1,4 +1,4 @@
-"""`edgeward top`: the fleet, live in the terminal; one frame where there is no terminal."""
+"""`edgeward top`: the fleet, live in the terminal; one frame if there is no terminal."""
 
 import select
 import sys
@@ -40,7 +40,7 @@ def top(*, every: float, once: bool) -> None:
 
 
 def _again(client: Client, url: str, before: Seen) -> Seen:
-    """A new look; the one before with the reason where the controller does not answer."""
+    """Returns a new look; the one before with the reason if the controller does not answer."""
     try:
         return look(client, url, datetime.now(UTC))
     except WorldError as error:
@@ -49,7 +49,7 @@ def _again(client: Client, url: str, before: Seen) -> Seen:
 
 @contextmanager
 def _keys() -> "Iterator[_Waits]":
-    """Reads single keys while the block lasts, and leaves the terminal as it was."""
+    """Reads single keys while the block lasts, and restores the terminal afterwards."""
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:

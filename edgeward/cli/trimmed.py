@@ -1,4 +1,4 @@
-"""Standard output without the blanks that pad a table to its width, wherever no screen shows it.
+"""Standard output without the blanks that pad a table to its width, unless it is a screen.
 
 Decides what is left out: blanks at the end of lines. Refuses to know what is printed.
 """

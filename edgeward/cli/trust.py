@@ -20,7 +20,7 @@ _ROLES = ("director", "timestamp", "snapshot", "targets", "root", "release", "ro
 
 @click.group()
 def trust() -> None:
-    """Who may say what devices run: keys, signatures, ceremonies."""
+    """The keys, signatures and ceremonies that decide what devices run."""
 
 
 @trust.command()
@@ -42,7 +42,7 @@ def init(directory: Path, root_keys: int, threshold: int) -> None:
 @csv_option
 @json_option
 def status(*, as_json: bool) -> None:
-    """Roles, versions, expiries, keys, and what waits for a signature."""
+    """Show roles, versions, expiries, keys, and what waits for a signature."""
     found = Client().trust()
     if as_json:
         print_json({name: found.plain[name] for name in ("roles", "unsigned")})
@@ -73,7 +73,7 @@ def status(*, as_json: bool) -> None:
 @click.option("--targets-key", type=_FILE, help="Names these keys as the model's signers; all of them must sign then.")
 @click.option("--min-release", type=int, default=0, help="Close the way back to anything older, for good.")
 def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int) -> None:
-    """Vouch for the versions of MODEL that have passed their gates."""
+    """Sign the versions of MODEL that have passed their gates."""
     proposal = Client().proposal(model)
     for release, plain in proposal.manifests.items():
         mark = "signed already" if int(release) in proposal.signed else "NEW"
@@ -92,7 +92,7 @@ def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_relea
 def rotate(role: str, keys: Path | None) -> None:
     """Replace the key of ROLE. What the old key signs is refused from then on.
 
-    `root` and `release` are keys of a fleet that its controller made itself; `root-1` and so on lie with people.
+    `root` and `release` are keys of a fleet that its controller made itself; people keep `root-1` and so on.
     """
     made = Client().rotate(role).keyid if keys is None else ceremony.rotate(Client(), role, keys, _now())
     console.print(f"{role} signs with key {made[:12]} from now on", highlight=False)

@@ -9,7 +9,7 @@ from edgeward.client import Client
 
 @click.group()
 def version() -> None:
-    """A version that nobody is to get any more. `edgeward model show` lists versions."""
+    """A version that no device may get any more. `edgeward model show` lists versions."""
 
 
 @version.command()
@@ -18,10 +18,10 @@ def version() -> None:
 @click.option("--reason", required=True, help="Why: whoever wants to start it is told.")
 @json_option
 def withdraw(model: str, release: str, reason: str, *, as_json: bool) -> None:
-    """Keep VERSION of MODEL from every rollout that starts from now on.
+    """Bar VERSION of MODEL from every rollout that starts from now on.
 
-    Devices that have it go on, and `edgeward device list` shows them with version_withdrawn. While a rollout brings it,
-    end that first. A way back that a device has confirmed before stays open.
+    Devices that have it continue, and `edgeward device list` shows them with version_withdrawn. If a rollout brings it,
+    end that first. A device that has confirmed it may still roll back to it.
     """
     found = Client().withdraw(model, release, reason)
     if as_json:
@@ -36,7 +36,7 @@ def withdraw(model: str, release: str, reason: str, *, as_json: bool) -> None:
 @click.argument("release", metavar="VERSION")
 @json_option
 def reinstate(model: str, release: str, *, as_json: bool) -> None:
-    """Let a withdrawn VERSION of MODEL be rolled out again."""
+    """Allow a withdrawn VERSION of MODEL in rollouts again."""
     found = Client().reinstate(model, release)
     print_json(found.plain) if as_json else console.print(f"{model} v{found.release} may be rolled out again")
 

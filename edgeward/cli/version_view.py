@@ -1,7 +1,7 @@
-"""One version on a screen: whether it can go out, its gates, what callers send, where it comes from, who has it.
+"""One version on a screen: whether it can be rolled out, its gates, its inputs, its origin, its devices.
 
-Decides what 80 columns show, failed gates first, and the next command. Refuses to know how it is asked for;
-`--json` has everything.
+Decides what 80 columns show, failed gates first, and the next command. Refuses to know how it is requested; `--json`
+has everything.
 """
 
 import textwrap
@@ -24,16 +24,16 @@ MAX_TENSORS = 12
 MAX_PARAMS = 6
 """Parameters that are shown: `--json` and `edgeward model diff` have all."""
 MAX_PARAM_CHARS = 40
-"""Of a parameter's value: a pipeline prints itself over many lines."""
+"""Characters of a parameter's value: a pipeline prints itself over many lines."""
 MAX_DEVICES = 5
-"""Devices that are named; the number of all is said."""
+"""The most devices that are named, with the number of all."""
 MAX_GATE_CHARS = 160
-"""Of what a passed gate says; a failed one says all."""
+"""Characters of a passed gate's words; a failed one shows all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a version can be rolled out; if not, what is missing and who gives it; and the next command."""
+    """Whether a version can be rolled out; if not, what is missing and who provides it; and the next command."""
 
     free: bool
     words: str
@@ -41,7 +41,7 @@ class Standing:
 
 
 def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
-    """How a version stands; the first thing that is missing counts."""
+    """Returns the standing of a version; the first thing that is missing counts."""
     named = f"{found.model}@{found.release}"
     if found.removed is not None:
         by = found.removed
@@ -83,7 +83,7 @@ def version_view(found: VersionDetail, *, signed: bool) -> RenderableType:
 
 
 def _section(title: str, rows: Iterable[tuple[Text | str, ...]]) -> RenderableType:
-    """A title, and under it a line for each row whose last cell wraps beside the others."""
+    """Prints a title, and under it a line for each row; the last cell wraps beside the others."""
     grid = Table.grid(padding=(0, 1), pad_edge=False)
     cells = [tuple(each if isinstance(each, Text) else Text(each, overflow="fold") for each in row) for row in rows]
     widest = max(map(len, cells), default=0)
@@ -157,7 +157,9 @@ def _origin(found: VersionDetail) -> Iterator[tuple[str, str]]:
 
 
 def chosen_words(params: Mapping[str, object]) -> str:
-    """Parameters with a plain value, numbers first, by the last part of their names, and how many more there are."""
+    """Returns parameters with a plain value, numbers first, by the last part of their names, and how many more there
+    are.
+    """
     told = {name.rpartition("__")[2]: str(value) for name, value in params.items() if _is_plain(str(value))}
     first = sorted(told.items(), key=lambda item: not item[1].replace(".", "").isdigit())[:MAX_PARAMS]
     rest = len(params) - len(first)
@@ -165,7 +167,7 @@ def chosen_words(params: Mapping[str, object]) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    """Whether a value is short, and neither a default that says nothing nor an object that prints itself."""
+    """Whether a value is short, and neither a trivial default nor an object that prints itself."""
     silent = value in ("None", "False", "True")
     return not silent and len(value) <= MAX_PARAM_CHARS and not any(mark in value for mark in "(<\n")
 

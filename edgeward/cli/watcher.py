@@ -1,6 +1,6 @@
 """`edgeward watcher train | show`: the model that judges the vitals of devices.
 
-Decides how it is told in 80 columns. Refuses to know how it is fitted.
+Decides how it is shown in 80 columns. Refuses to know how it is fitted.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from edgeward.cli.render import duration, json_option, print_json, tell
 from edgeward.client import Client
 
 OLD_D = 30
-"""Days after which a version is said to be old: seasons and releases change what is usual."""
+"""Days after which a version is called old: seasons and releases change what is usual."""
 MAX_SHOWN = 20
 
 
@@ -28,8 +28,8 @@ def watcher() -> None:
 def train(*, days: float, as_json: bool) -> None:
     """Train the watcher on the fleet's history, and push it as a version.
 
-    It is trained on this machine. Its threshold lies above every hour of nine devices in ten. The controller judges
-    by it from now on; no device gets it.
+    It is trained on this machine. Its threshold lies above every hour of nine devices in ten. The controller uses it
+    from now on; no device gets it.
     """
     made = Client().train_watcher(days)
     if as_json:
@@ -45,7 +45,7 @@ def train(*, days: float, as_json: bool) -> None:
 @watcher.command()
 @json_option
 def show(*, as_json: bool) -> None:
-    """Tell which devices depart from what is usual for them, and in what."""
+    """Show which devices depart from what is usual for them, and in which figure."""
     found = Client().watcher()
     if as_json:
         print_json(found.plain)
@@ -55,7 +55,7 @@ def show(*, as_json: bool) -> None:
 
 
 def lines_of(found: Watcher, now: datetime) -> list[str]:
-    """What the watcher has found, in sentences."""
+    """Yields what the watcher has found, in sentences."""
     if not found.release:
         return ["no version judges: edgeward watcher train"]
     age_s = (now - datetime.fromisoformat(found.trained_at)).total_seconds()

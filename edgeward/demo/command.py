@@ -1,4 +1,4 @@
-"""`edgeward demo`: prints each step as it happens, then a table. Exit code 1 if it did not end as it must."""
+"""Prints each step of `edgeward demo` as it happens, then a table. Exit code 1 if a step did not end as expected."""
 
 import shlex
 import shutil
@@ -25,7 +25,7 @@ from edgeward.demo.story import DEVICES, Story, Tell
 def demo(context: click.Context, broker: str, *, keep: bool, as_json: bool) -> None:
     """All steps in 90 seconds: real weather, a real broker, five real devices, three versions of a model.
 
-    `edgeward demo loop` is the second demo: a fleet that recovers from drift by itself.
+    `edgeward demo loop` is the second demo: a fleet that recovers from drift without a person.
     """
     if context.invoked_subcommand is not None:
         return

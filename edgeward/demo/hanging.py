@@ -1,6 +1,6 @@
-"""Steps of a demo as lines of at most 80 columns, what is wrapped under each other.
+"""Steps of a demo as lines of at most 80 columns, with a hanging indent.
 
-Decides the width. Refuses to know what is told.
+Decides the width. Refuses to know the text.
 """
 
 import textwrap
@@ -13,7 +13,7 @@ MAX_COLUMNS = 80
 
 
 def print_hanging(head: str, words: str) -> None:
-    """Prints words behind a head, wrapped at 80 columns under each other."""
+    """Prints words after a heading, wrapped at 80 columns with a hanging indent."""
     style = "bold" if words.startswith("[bold]") else ""
     plain = words.replace("[bold]", "").replace("[/]", "")
     indent = " " * (len(plain) - len(plain.lstrip()))

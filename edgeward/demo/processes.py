@@ -203,7 +203,7 @@ class Site:
         )
 
     def _certificate(self, client: Client, directory: Path) -> str:
-        """Leaves a claim for the agent's first start; the keys and tables that go with it."""
+        """Writes a claim for the agent's first start; returns the keys and tables for it."""
         claim = client.claim(directory.name)
         (directory / "claim.json").write_text(json.dumps(claim.plain), encoding="utf-8")
         return _CERTIFICATE.format(directory=directory, url=claim.url)
@@ -224,7 +224,7 @@ class Site:
 def wait_for(
     what: str, look: Callable[[], T | None], process: Process | None = None, *, within_s: float = START_S
 ) -> T:
-    """Calls `look` until it finds something, and returns that: an empty list, a zero and no answer are nothing.
+    """Calls `look` until it finds something, and returns that; an empty list, a zero and no answer do not count.
 
     WorldError with the end of the process's log if the process ends or `within_s` has passed.
     """

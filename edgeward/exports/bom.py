@@ -1,7 +1,7 @@
 """The bill of materials of a version as CycloneDX 1.6 (ML-BOM): model, training data by digest, libraries, model card.
 
-Decides which facts of a version stand in which field; what nobody has said is left out. The serial number follows from
-the digest, so that the same version gives the same bill. Source: cyclonedx.org/docs/1.6/json. Refuses to know a tool.
+Decides which facts of a version go into which field; unknown facts are left out. The serial number follows from the
+digest, so that the same version gives the same bill. Source: cyclonedx.org/docs/1.6/json. Refuses to know any tool.
 """
 
 import json

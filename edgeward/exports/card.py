@@ -1,7 +1,7 @@
-"""The model card of a version, as Hugging Face has it: YAML metadata, then words for people.
+"""The model card of a version for Hugging Face: YAML metadata, then words for people.
 
-Decides what a card says: what it is for, how it is called, how it was judged, where it comes from, what it is not. What
-nobody has said is said to be unknown. Source of the metadata: huggingface.co/docs/hub/model-cards.
+Decides what a card says: its purpose, how to call it, how it was judged, its origin, its limits. Unknown facts are
+named as unknown. Source of the metadata: huggingface.co/docs/hub/model-cards.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def metadata(exported: Exported) -> dict[str, Any]:
 
 
 def _licence(licence: str) -> dict[str, str]:
-    """Hugging Face knows licences by SPDX identifiers in small letters, and `other` with a name."""
+    """Returns the licence for Hugging Face: SPDX identifiers in lower case, or `other` with a name."""
     if not licence:
         return {"license": "unknown"}
     known = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "gpl-3.0")

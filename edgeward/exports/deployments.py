@@ -1,7 +1,7 @@
 """The target `edgeward` of `mlflow deployments`: a deployment is a model of a fleet, and its creation is a rollout.
 
-Decides what MLflow's verbs mean here. MLflow finds this module by its entry point and is the only one that imports it.
-Source: mlflow.org/docs/latest/plugins, `mlflow.deployments`.
+Decides what MLflow's verbs mean here. MLflow finds this module by its entry point; nothing else imports it. Source:
+mlflow.org/docs/latest/plugins, `mlflow.deployments`.
 """
 
 import tempfile
@@ -78,7 +78,7 @@ class EdgewardDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # M
         return self.create_deployment(name, model_uri, flavor, config)
 
     def delete_deployment(self, name: str, config: Any = None, endpoint: str | None = None) -> None:
-        """Aborts a rollout of the model that goes on; one that has ended stays as it is. Twice is as good as once."""
+        """Aborts an open rollout of the model; one that has ended stays as it is. Repeating it does no harm."""
         with _as_mlflow():
             for each in self._rollouts(name):
                 if each.status in ("running", "paused"):
@@ -96,7 +96,9 @@ class EdgewardDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # M
             return _shown(self._newest(name))
 
     def predict(self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None) -> Any:
-        """Answers rows by the artifact that devices get, on this machine: a DataFrame with a column for each output."""
+        """Answers rows with the artifact that devices get, on this machine: a DataFrame with a column for
+        each output.
+        """
         import onnxruntime
         import pandas as pd
 
@@ -122,7 +124,7 @@ class EdgewardDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # M
 
 
 def _feeds(session: Any, rows: Any) -> dict[str, Any]:
-    """Rows as the inputs of a session: one matrix, or a column for each input."""
+    """Returns rows as the inputs of a session: one matrix, or a column for each input."""
     wanted = session.get_inputs()
     types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
     if len(wanted) == 1:

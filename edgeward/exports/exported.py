@@ -1,4 +1,4 @@
-"""A version with its bytes, as every export needs it: signature, model, golden set, where it comes from.
+"""A version with its bytes, for every export: signature, model, golden set, origin.
 
 Decides the names of files that all exports share. Refuses to know how a tool wants them.
 """
@@ -20,7 +20,7 @@ MODEL, GOLDEN, DESCRIBED = "model.onnx", "golden.npz", "edgeward.json"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One version: what the controller knows of it, and its bytes by name of the file."""
+    """One version: what the controller knows about it, and its bytes by file name."""
 
     version: VersionDetail
     manifest: Manifest
@@ -39,7 +39,7 @@ class Exported:
 
 
 def collect(version: VersionDetail, fetch: Callable[[str], bytes]) -> Exported:
-    """Fetches all blobs of a version by their digests. WorldError `digest_mismatch` if one came damaged."""
+    """Fetches all blobs of a version by their digests. WorldError `digest_mismatch` if one arrived damaged."""
     manifest = msgspec.convert(version.manifest, Manifest)
     wanted: dict[str, str] = {}
     for name, form in zip(("", *(each.name for each in manifest.variants)), manifest.forms, strict=True):

@@ -29,7 +29,7 @@ WRITERS: Mapping[str, Callable[[Exported], dict[str, bytes]]] = {
     "bom": bom.folder,
 }
 MAX_DESCRIBED_BYTES = 16 << 20
-"""Of `edgeward.json`: evidence and an environment of 1,000 packages take 100 kB."""
+"""The largest `edgeward.json`: evidence and an environment of 1,000 packages take 100 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class Found:
 
 
 def write_folder(exported: Exported, directory: Path, form: Format, sign_with: Path | None = None) -> int:
-    """Writes a version to an empty or new directory; its bytes. `sign_with`: a private key for the OpenSSF signature.
+    """Writes a version to an empty or new directory; returns its bytes. `sign_with`: a private key for the OpenSSF
+    signature.
 
-    BadInput `request_invalid` if the directory is not empty, or the key is none.
+    BadInput `request_invalid` if the directory is not empty, or the key is invalid.
     """
     key = read_key(sign_with) if sign_with is not None else None
     if directory.exists() and any(directory.iterdir()):
@@ -62,7 +63,7 @@ def write_folder(exported: Exported, directory: Path, form: Format, sign_with: P
 def read_folder(directory: Path) -> Found:
     """The model in a folder: an MLflow model, an OCI layout, or a folder with `model.onnx` or `model.skops`.
 
-    BadInput `request_invalid` says what was looked for; a model that is only there as a pickle is not read.
+    BadInput `request_invalid` says which files were expected; a model that exists only as a pickle is not read.
     """
 
     def read(name: str) -> bytes:
@@ -90,7 +91,7 @@ def read_folder(directory: Path) -> Found:
 
 
 def told_in(directory: Path) -> dict[str, Any]:
-    """What an exported folder says of its version, as a push tells it: where it comes from, metrics, licence, tags.
+    """Returns what an exported folder says about its version, as a push sends it: origin, metrics, licence, tags.
 
     Empty for a folder that no export wrote. BadInput `request_invalid` if its description cannot be read.
     """
@@ -119,7 +120,7 @@ def _of_folder(directory: Path) -> str:
 
 
 def _golden_rows(golden: bytes | None, described: bytes | None) -> Array | dict[str, Array] | None:
-    """The inputs of a golden set as a sample: a matrix, or columns by name; None without one."""
+    """Returns the inputs of a golden set as a sample: a matrix, or columns by name; None without one."""
     if golden is None or described is None:
         return None
     plain = decode_plain(described, max_bytes=MAX_DESCRIBED_BYTES)

@@ -1,4 +1,4 @@
-"""A model that an MLflow server holds, fetched into a folder: `models:/name@alias`, `models:/name/3`, `runs:/id/path`.
+"""Fetches a model from an MLflow server into a folder: `models:/name@alias`, `models:/name/3`, `runs:/id/path`.
 
 Decides which address becomes which calls of the REST API, and that artifacts come through the server or from this
 machine's disk. Source: mlflow.org/docs/latest/rest-api.html. Refuses to import MLflow.
@@ -19,7 +19,7 @@ from edgeward.runs.tracking import authorization
 
 CALL_S = 30.0
 MAX_BYTES = 1 << 30
-"""Of all files of a model."""
+"""Bytes of all files of a model."""
 MAX_FILES = 1_000
 _NAMED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+|latest))\Z")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]{8,})\Z")
@@ -56,7 +56,7 @@ class _Server:
         self._bytes = self._files = 0
 
     def place_of(self, address: str) -> str:
-        """Where the artifacts of an address lie."""
+        """Returns where the artifacts of an address are."""
         if found := _OF_RUN.match(address):
             run = self._json("/api/2.0/mlflow/runs/get", run_id=found[1])
             return f"{run['run']['info']['artifact_uri'].rstrip('/')}/{found[2]}"

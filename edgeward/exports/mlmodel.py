@@ -20,7 +20,7 @@ _ADVICE = "log it with mlflow.onnx or mlflow.xgboost, or serialization_format='s
 
 
 def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], bytes]:
-    """(kind, bytes) of the model, by the first flavour that carries no code. BadInput `request_invalid`."""
+    """Returns (kind, bytes) of the model, by the first flavour that contains no code. BadInput `request_invalid`."""
     raw = read("MLmodel")
     try:
         flavours: Mapping[str, Any] = yaml.safe_load(raw)["flavors"]
@@ -33,7 +33,7 @@ def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], byt
         for name, load in (("xgboost", _load_xgboost), ("lightgbm", _load_lightgbm)):
             flavour = flavours.get(name)
             if flavour is not None and not str(flavour["data"]).endswith((".pkl", ".pickle")):
-                read(str(flavour["data"]))  # refuses what lies outside of the folder
+                read(str(flavour["data"]))  # refuses paths outside the folder
                 return _encoded(load(directory / str(flavour["data"]), str(flavour.get("model_class", ""))))
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(Code.REQUEST_INVALID, f"MLmodel cannot be read: {type(error).__name__}: {error}"[:300]) from None
@@ -42,7 +42,7 @@ def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], byt
 
 
 def example_rows(directory: Path, read: Read) -> Array | dict[str, Array] | None:
-    """The rows that were logged as an example: columns by name, or a matrix; None without one."""
+    """Returns the rows that were logged as an example: columns by name, or a matrix; None without one."""
     told: Any = (yaml.safe_load(read("MLmodel")) or {}).get("saved_input_example_info") or {}
     name = str(told.get("artifact_path", ""))
     if told.get("type") not in ("dataframe", "ndarray") or not (directory / name).is_file():

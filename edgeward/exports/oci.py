@@ -18,7 +18,7 @@ _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _EMPTY_TYPE, _EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
 _TITLE = "org.opencontainers.image.title"
 MAX_JSON_BYTES = 4 << 20
-"""Of an index or a manifest: registries refuse larger ones."""
+"""The largest index or manifest: registries refuse larger ones."""
 
 
 def folder(exported: Exported) -> dict[str, bytes]:

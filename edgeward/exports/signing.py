@@ -69,5 +69,5 @@ def _statement(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
 
 
 def _pre_authentication(payload: bytes) -> bytes:
-    """What is signed in place of the payload (DSSE 1.0, protocol.md)."""
+    """Returns what is signed in place of the payload (DSSE 1.0, protocol.md)."""
     return covered(_PAYLOAD_TYPE.encode(), payload)

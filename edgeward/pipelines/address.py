@@ -1,7 +1,7 @@
 """The address of a step: a digest of its code, its inputs and its parameters. The same address never runs twice.
 
-Decides what counts as the code of a step: its function, all that it names at the top level of its file, files beside
-it, and the versions of the libraries that these import. Refuses to know what a step does.
+Decides what counts as the code of a step: its function, all top-level names of its file that the function uses, files
+beside it, and the versions of the libraries that these import. Refuses to know what a step does.
 """
 
 import ast
@@ -20,13 +20,13 @@ from edgeward.runs.digest import value_digest
 from edgeward.runs.record import digest_of
 
 FORMAT = 1
-"""Rises when stored results of older versions of this package must not be used."""
+"""Raised when stored results of older versions of this package must not be used."""
 
 
 def step_address(step: Step, inputs: Mapping[str, str], params: Mapping[str, Any]) -> str:
-    """SHA-256 of a step with the digests of its inputs and the values of its parameters.
+    """Returns the SHA-256 of a step, with the digests of its inputs and the values of its parameters.
 
-    BadInput `pipeline_failed` where a parameter is a `Path` without a file: it names the step.
+    BadInput `pipeline_failed` if a parameter is a `Path` without a file: it names the step.
     """
     values = {name: _parameter(step.name, name, value) for name, value in params.items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,7 +55,7 @@ def _code_digest(source: Path, name: str, changed_ns: int) -> str:
 
 
 def _top_level(tree: ast.Module) -> dict[str, ast.stmt]:
-    """The statement that defines each name of a file."""
+    """Returns the statement that defines each name of a file."""
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
         match node:
@@ -78,7 +78,9 @@ def _scopes(text: str) -> dict[str, symtable.SymbolTable]:
 
 
 def _named_by(name: str, node: ast.stmt, scopes: Mapping[str, symtable.SymbolTable]) -> list[str]:
-    """Names of the file's top level that a statement uses; a parameter that is called as a step is none."""
+    """Returns names of the file's top level that a statement uses; a parameter with the name of a step
+    does not count.
+    """
     if name in scopes and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return sorted(_globals_of(scopes[name]))
     return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
@@ -90,7 +92,7 @@ def _globals_of(scope: symtable.SymbolTable) -> set[str]:
 
 
 def _plain_code(node: ast.stmt) -> ast.stmt:
-    """The statement without docstring and decorators: limits of a step do not change what it gives."""
+    """Returns the statement without docstring and decorators: limits of a step do not change its result."""
     if not isinstance(node, ast.FunctionDef):
         return node
     plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})

@@ -1,7 +1,7 @@
-"""Checks of rows between two steps: a pandera schema, labels that contradict each other, time that goes backwards.
+"""Checks of rows between two steps: a pandera schema, labels that contradict each other, times that go backwards.
 
-Decides what is said of rows that break a rule: column, rule, how many, the first of them. Refuses to know where rows
-come from.
+Decides the error for rows that break a rule: column, rule, how many, the first of them. Refuses to know where rows come
+from.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_NAMED = 5
-"""Rows or rules that a message names; of the others it says how many there are."""
+"""The most rows or rules that a message names; it counts the others."""
 
 
 def validate(rows: "pd.DataFrame", schema: Any) -> "pd.DataFrame":
@@ -52,7 +52,7 @@ def check_labels(rows: "pd.DataFrame", label: str, *, inputs: Sequence[str] = ()
 def check_time(rows: "pd.DataFrame", time: str, *, by: Sequence[str] = ()) -> "pd.DataFrame":
     """Returns the rows unchanged. BadInput `data_invalid` if a time is missing or before the one above it.
 
-    `by`: columns within whose equal values time must go on, such as the device.
+    `by`: columns within whose equal values times must not go backwards, such as the device.
     """
     _check_columns(rows, [time, *by])
     if rows[time].isna().any():

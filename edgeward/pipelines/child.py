@@ -1,7 +1,7 @@
 """The process of one step: `python -m edgeward.pipelines.child DIRECTORY`.
 
-Decides that a value is of the declared type before it counts, and that an exception is said in one line beside its
-trace. Ends with the process that started it. Refuses to know limits: the parent kills.
+Decides that a value must have the declared type, and that an exception is given in one line beside its trace. Ends with
+the process that started it. Refuses to know limits: the parent kills it.
 """
 
 import ctypes
@@ -101,7 +101,7 @@ def _check_type(step: Step, value: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it ends, whatever ends that."""
+    """Ends this process when the one that started it ends, for any reason."""
     parent = os.environ.get("EDGEWARD_STEP_PARENT", "")
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent and str(os.getppid()) != parent:

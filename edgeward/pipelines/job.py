@@ -1,4 +1,4 @@
-"""What a step's process is given and what it leaves, as files in one directory.
+"""The files of a step's process in one directory: what it gets, and what it leaves.
 
 Decides the names of these files. Refuses to know how the process is started (`process`) and what it does (`child`).
 """
@@ -32,7 +32,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a step has left."""
 
     digest: str = ""
-    """Of the value that it returned, by `edgeward.runs.digest`."""
+    """Digest of the value that it returned, by `edgeward.runs.digest`."""
     kind: str = ""
     """The type of the value."""
     blob: str = ""
@@ -42,13 +42,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float = 0.0
     peak_mb: float = 0.0
     compared: bool = True
-    """Whether the value counts for the result of the run: numbers of time and answers of a controller do not."""
+    """Whether the value counts for the result of the run: measured times and answers of a controller do not."""
     points: tuple[Point, ...] = ()
     data: tuple[DataUse, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     pushed: tuple[PushedVersion, ...] = ()
     used: tuple[str, ...] = ()
-    """Distributions that the step has imported a module of: its run cannot see them, and needs them to run again."""
+    """Distributions of which the step has imported a module: its run cannot see them, and needs them to run again."""
     threads: Threads = Threads()
 
 
@@ -64,7 +64,7 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came back: the result, the value's bytes, the log, and blobs of the run by digest."""
+    """The result of a package: the result of the job, the value's bytes, the log, and blobs of the run by digest."""
 
     result: Result
     value: bytes = b""

@@ -1,6 +1,6 @@
 """Packs one step for a process here or on another machine: its function's file, its inputs, its parameters.
 
-Decides what goes along. Refuses to know where it goes.
+Decides what is sent along. Refuses to know where it is sent.
 """
 
 import os
@@ -21,7 +21,7 @@ CARRIED = ("EDGEWARD_URL", "EDGEWARD_TOKEN", "EDGEWARD_REPRODUCE", "PYTHONHASHSE
 
 
 def pack(step: Step, run: Run, results: Results, known: Mapping[str, Result], params: Mapping[str, Any]) -> Package:
-    """A step with the values of the steps that it takes."""
+    """Packs a step with the values of the steps that it takes."""
     needs = {name: results.value_bytes(known[name]) for name in step.takes if name in known}
     source = step.source
     job = Job(

@@ -1,6 +1,6 @@
-"""A pipeline: steps, wired by the names of their parameters, checked before anything runs.
+"""A pipeline: steps, connected by the names of their parameters, checked before anything runs.
 
-Decides the order, and what does not fit: a missing step, a circle, types that differ. Refuses to know how steps run.
+Decides the order, and what is wrong: a missing step, a circle, types that differ. Refuses to know how steps run.
 """
 
 import graphlib
@@ -34,11 +34,11 @@ class Pipeline:
         self.order = tuple(ordered)
 
     def needs(self, step: str) -> list[str]:
-        """The steps whose outputs a step takes."""
+        """Returns the steps whose outputs a step takes."""
         return [each for each in self.steps[step].takes if each in self.steps]
 
     def parameters(self) -> dict[str, Any]:
-        """Type by name of the parameters that no step gives."""
+        """Returns the types by name of the parameters that no step provides."""
         return {
             name: kind for each in self.steps.values() for name, kind in each.takes.items() if name not in self.steps
         }
@@ -74,7 +74,7 @@ class Pipeline:
 
 
 def load_pipeline(place: str | Path) -> Pipeline:
-    """The pipeline of a file, `FILE` or `FILE:NAME` where the file has several.
+    """Returns the pipeline of a file, `FILE`, or `FILE:NAME` if the file has several.
 
     BadInput `pipeline_invalid` if the file raises or has none.
     """

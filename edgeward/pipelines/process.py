@@ -1,7 +1,7 @@
-"""Performs one job in a process of its own, which a limit of time, memory or log ends, with all its children.
+"""Performs one job in its own process; a limit of time, memory or log ends it with all its children.
 
-Decides when a process is killed and what is said then. Refuses to know pipelines: the same function runs on a worker of
-a cluster.
+Decides when a process is killed, and the error for that. Refuses to know pipelines: the same function runs on a worker
+of a cluster.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from edgeward.pipelines.job import LOG, VALUE, Outcome, Package, Result, read_re
 from edgeward.runs.store import BLOBS
 
 LOOK_S = 0.1
-"""Between two looks at a process: a leak of 1 GB/s goes 100 MB past its limit."""
+"""Seconds between two checks of a process: a leak of 1 GB/s exceeds its limit by 100 MB."""
 MAX_LOG_BYTES = 64 << 20
-"""Of what a step prints: a step that prints without end would fill the disk."""
+"""The most output of a step: a step that prints without end would fill the disk."""
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def perform(package: Package, stopped: Callable[[], bool] = lambda: False) -> Outcome:
-    """Performs a job and returns what came of it; faults of the step are in the result's `error`, none is raised."""
+    """Performs a job and returns its outcome; faults of the step are in the result's `error`, none is raised."""
     with tempfile.TemporaryDirectory(prefix="edgeward-step-", ignore_cleanup_errors=True) as scratch:
         directory = Path(scratch) / "job"
         write_job(package, directory)
@@ -44,7 +44,7 @@ def perform(package: Package, stopped: Callable[[], bool] = lambda: False) -> Ou
 
 
 def _watch(process: "subprocess.Popen[bytes]", package: Package, log: Path, stopped: Callable[[], bool]) -> str:
-    """Waits for the end; why it must be killed, empty if it ended by itself."""
+    """Waits for the end; returns why it must be killed, empty if it ended by itself."""
     job, started = package.job, time.monotonic()
     while process.poll() is None:
         if time.monotonic() - started > job.timeout_s:
@@ -76,7 +76,7 @@ def memory_mb(group: int) -> float:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Ends what is left of the group, children that outlived their parent too."""
+    """Ends the rest of the group, including children that outlived their parent."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,7 @@
-"""What a pipeline's step has pushed, and whether the controller of now has it.
+"""The versions that a pipeline's step has pushed, and whether the present controller has them.
 
-Decides when a push of an earlier run still holds: the controller that this process is set to has the same bytes under
-the same number. Refuses to know steps and their addresses.
+Decides when a push of an earlier run still counts: the controller of this process has the same bytes under the same
+number. Refuses to know steps and their addresses.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,9 @@ from edgeward.runs.record import PushedVersion
 
 
 def are_there(pushed: Iterable[PushedVersion]) -> bool:
-    """Whether the controller has every version. False where it cannot be asked: the step then says why it cannot."""
+    """Returns whether the controller has every version. False if it cannot be asked: the step then says
+    why it cannot.
+    """
     return all(map(_is_there, pushed))
 
 

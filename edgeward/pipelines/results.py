@@ -1,6 +1,6 @@
-"""Results of steps by their address, beside the runs: what makes that nothing runs twice.
+"""Results of steps by their address, stored beside the runs, so that nothing runs twice.
 
-Decides what is kept for an address: the result, and the value as a blob. Refuses to know when a step must run.
+Decides what is stored for an address: the result, and the value as a blob. Refuses to know when a step must run.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ class Results:
         self._store = store
 
     def find(self, address: str) -> Result | None:
-        """The result of an address whose value is still whole; None: the step must run."""
+        """Returns the result of an address whose value is still complete; None: the step must run."""
         try:
             result = msgspec.json.decode((self._directory / address).read_bytes(), type=Result)
             self._store.get(result.blob)
@@ -66,7 +66,7 @@ class Results:
 
     @contextmanager
     def alone(self, pipeline: str, run: str) -> Iterator[None]:
-        """Holds a pipeline for one run. BadInput `pipeline_running` names the run that has it."""
+        """Holds a pipeline for one run. BadInput `pipeline_running` names the run that holds it."""
         place = self._store.directory / LOCKS / pipeline
         place.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:

@@ -1,7 +1,7 @@
-"""Runs a pipeline: each step as soon as its inputs are there, unless its address has a result already.
+"""Runs a pipeline: each step as soon as its inputs exist, unless its address has a result already.
 
-Decides which step runs, what is kept of it, and that the first fault ends the run with the step's name. A step that has
-pushed is known only where the controller has what it pushed. Refuses to know where steps are performed: that is handed
+Decides which step runs, what is stored of it, and that the first fault ends the run with the step's name. A step that
+has pushed is known only if the controller has what it pushed. Refuses to know where steps are performed: that is handed
 in.
 """
 
@@ -37,7 +37,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
     step: str
     status: str
-    """waiting, running, done, known (its address had a result, and what that pushed is at the controller), failed."""
+    """waiting, running, done, known (its address had a result, and the controller has what it pushed), failed."""
     address: str = ""
     digest: str = ""
     kind: str = ""
@@ -64,7 +64,7 @@ class Outputs(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """What came of one run of a pipeline."""
+    """The result of one run of a pipeline."""
 
     run_id: str
     outputs: Outputs
@@ -81,7 +81,7 @@ class PipelineResult:
 
 @dataclass
 class _Progress:
-    """A run under way."""
+    """A run in progress."""
 
     pipeline: Pipeline
     run: Run
@@ -94,11 +94,11 @@ class _Progress:
     """Steps that have pushed in this run, and those that come after one."""
 
     def follows_push(self, name: str) -> bool:
-        """Whether a step takes what a push of this run led to: no result of an earlier push stands for it."""
+        """Whether a step takes what a push of this run led to: no result of an earlier push may replace it."""
         return not self.pushing.isdisjoint(self.pipeline.needs(name))
 
     def note(self, state: StepState) -> None:
-        """Keeps where a step is, for whoever looks from another window, and tells of it."""
+        """Stores the state of a step, for readers in other processes, and reports it."""
         self.states[state.step] = state
         ordered = [self.states[name] for name in self.pipeline.order if name in self.states]
         write_whole(self.store.directory_of(self.run.id) / STEPS_FILE, msgspec.json.encode(ordered))
@@ -113,13 +113,13 @@ def run_pipeline(
     on: str = "",
     tell: Callable[[StepState], None] = lambda state: None,
 ) -> PipelineResult:
-    """Runs a pipeline, or that of a file, and returns what came of it. Steps whose address has a result do not run.
+    """Runs a pipeline, or that of a file, and returns its result. Steps whose address has a result do not run.
 
     `params` by name, texts or values; `runs_dir` as for `edgeward.run`; `on` the address of a Dask scheduler,
     `dask://host:port` (default: processes here); `tell` is called whenever a step changes.
 
-    BadInput `pipeline_invalid` before anything runs; `pipeline_running`; `pipeline_failed` names the step, why, and
-    its log. What was done is kept: another run goes on from there.
+    BadInput `pipeline_invalid` before anything runs; `pipeline_running`; `pipeline_failed` names the step, why, and its
+    log. Finished steps are stored, and another run continues from there.
     """
     chosen = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
     bound = chosen.bind(params or {})
@@ -142,7 +142,7 @@ def run_pipeline(
 
 
 def entry_of(place: str | Path, params: Mapping[str, Any]) -> Entry:
-    """How a pipeline of a file is run again by itself, whoever ran it: a schedule, or a worker that retrains."""
+    """Returns how a pipeline of a file is run again, for a schedule or a worker that retrains."""
     path, _ = file_and_name(place)
     given = [text for name, value in params.items() for text in ("-p", f"{name}={value}")]
     return found_out.entry_of(("-m", "edgeward", "pipeline", "run", str(place), *given), path.absolute())
@@ -173,9 +173,9 @@ def _run_steps(progress: _Progress, bound: Mapping[str, Mapping[str, Any]], work
 
 
 def _known_result(progress: _Progress, name: str, address: str) -> Result | None:
-    """The result of an earlier run that stands for this step; None: it must run."""
+    """Returns the result of an earlier run for this step; None: it must run."""
     if progress.follows_push(name):
-        progress.results.forget(address)  # if this run fails now, the next must not take it for what this push led to
+        progress.results.forget(address)  # if this run fails now, the next must not take the old result for this push
         return None
     result = None if progress.pipeline.steps[name].always else progress.results.find(address)
     return result if result is not None and are_there(result.pushed) else None

@@ -1,7 +1,7 @@
 """When a scheduled pipeline runs next: an interval, or a time of day in UTC every so many days.
 
-Decides the next time from the last one, and that times which have passed are caught up by one run. Refuses to know what
-runs, and the clock: now is handed in.
+Decides the next time from the last one, and that one run makes up for all missed times. Refuses to know what runs, and
+the clock: now is handed in.
 """
 
 import re
@@ -12,18 +12,18 @@ from contract.errors import BadInput, Code
 _UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 DAY_S = 86_400.0
 MIN_EVERY_S = 60.0
-"""A pipeline that should run more often than each minute is a service, not a schedule."""
+"""A pipeline that must run more often than each minute is a service, not a schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`every_s` seconds between runs; with `at_s`, seconds after midnight UTC, on days of that distance."""
+    """`every_s` seconds between runs; with `at_s`, seconds after midnight UTC, every so many days."""
 
     every_s: float
     at_s: float | None = None
 
     def next_after(self, last: float | None, now: float) -> float:
-        """When to run, in seconds since 1970: not before `now`. `last` None: it has never run."""
+        """Returns when to run, in seconds since 1970: not before `now`. `last` None: it has never run."""
         if self.at_s is None:
             return now if last is None else max(last + self.every_s, now)
         today = now // DAY_S * DAY_S + self.at_s

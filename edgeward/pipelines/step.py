@@ -13,17 +13,17 @@ from typing import Any, NewType, overload
 from contract.errors import BadInput, Code
 
 Metrics = NewType("Metrics", dict[str, float])
-"""What an evaluating step returns: its numbers become metrics of the run."""
+"""The result of an evaluating step: its numbers become metrics of the run."""
 TIMEOUT_S = 3600.0
 MEMORY_MB = 4096.0
-"""Of a step's process with its children, unless the step says otherwise: a sixth of a workstation."""
+"""Memory in MB of a step's process with its children, unless the step says otherwise: a sixth of a workstation."""
 MAX_STEPS = 200
-"""Steps of one pipeline."""
+"""The most steps of one pipeline."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A function with declared types, and the limits of its process. Can be called as the function."""
+    """A function with declared types, and the limits of its process. It can be called like the function."""
 
     function: Callable[..., Any]
     name: str
@@ -35,10 +35,10 @@ class Step:
     timeout_s: float = TIMEOUT_S
     memory_mb: float = MEMORY_MB
     always: bool = False
-    """Runs each time, because it looks at the world: what it returns decides whether later steps run again."""
+    """Runs each time, because it reads the world: its result decides whether later steps run again."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Calls the function here, as a test of it does."""
+        """Calls the function here, for tests."""
         return self.function(*arguments, **named)
 
     @property

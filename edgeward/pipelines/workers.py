@@ -1,7 +1,7 @@
 """Where steps are performed: processes here, or the workers of a Dask cluster.
 
-Decides how many run at once here, and that a step on a cluster is known by its address, so that a worker that dies has
-its step repeated by another and nothing is performed twice. Refuses to know what a step is.
+Decides how many run at once here, and that a step on a cluster is named by its address. So if a worker dies, another
+one repeats its step, and nothing is performed twice. Refuses to know what a step is.
 """
 
 import os
@@ -24,7 +24,7 @@ RETRIES = 3
 
 
 class Workers(Protocol):
-    """What performs packages."""
+    """Performs packages."""
 
     def submit(self, address: str, package: Package) -> Future[Outcome]:
         """Begins to perform a package."""
@@ -39,7 +39,7 @@ class LocalWorkers:
         self._stopped = threading.Event()
 
     def submit(self, address: str, package: Package) -> Future[Outcome]:
-        """Performs a package in a process of its own once a processor is free."""
+        """Performs a package in its own process once a processor is free."""
         return self._pool.submit(perform, package, self._stopped.is_set)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class DaskWorkers:
     def submit(self, address: str, package: Package) -> Future[Outcome]:
         """Sends a package to the cluster; a worker that dies has it performed by another."""
         raw = msgspec.msgpack.encode(package)
-        # The name of the task is the address: the cluster performs it once for one controller, whoever asks.
+        # The name of the task is the address: the cluster performs it once for one controller, for all callers.
         key = f"edgeward-{address}-{package.environment.get('EDGEWARD_URL', '')}"
         remote = self._client.submit(_perform_there, raw, key=key, retries=RETRIES)
         future: Future[Outcome] = Future()
@@ -84,7 +84,7 @@ class DaskWorkers:
 def open_workers(on: str = "") -> Iterator[Workers]:
     """Workers at an address, `dask://host:port`; without one, processes here.
 
-    BadInput `config_invalid` for another address or without Dask; WorldError if nobody answers.
+    BadInput `config_invalid` for another address or without Dask; WorldError if there is no answer.
     """
     if on and not on.startswith(SCHEME):
         raise BadInput(Code.CONFIG_INVALID, f"{on!r}: expected dask://host:port, or nothing for processes here")
@@ -101,7 +101,7 @@ def _perform_there(raw: bytes) -> bytes:
 
 
 def _hand_over(remote: Any, future: "Future[Outcome]") -> None:
-    """Waits for a task of the cluster. A step that has killed every worker failed by its own fault."""
+    """Waits for a task of the cluster. A step that has killed every worker has failed by its own fault."""
     try:
         future.set_result(msgspec.msgpack.decode(remote.result(), type=Outcome))
     except Exception as error:

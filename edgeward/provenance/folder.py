@@ -1,6 +1,6 @@
-"""A folder that proves where a version comes from: its bytes, what is known of it, statement and signed metadata.
+"""A folder that proves the origin of a version: its bytes, the facts about it, statement and signed metadata.
 
-Decides the names of files and how they are read. Refuses to know what makes them true (`verify`).
+Decides the names of files and how they are read. Refuses to know how they are verified (`verify`).
 """
 
 import json
@@ -20,18 +20,18 @@ from edgeward.files import write_whole
 
 STATEMENT, METADATA = "lineage.json", "metadata.json"
 MAX_FILES_BYTES = 64 * MAX_METADATA_BYTES
-"""Of `metadata.json`: every root of a fleet, and the role of one model."""
+"""The largest `metadata.json`: every root of a fleet, and the role of one model."""
 MAX_MODEL_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The files of such a folder, read and not believed."""
+    """The files of such a folder, read and not yet verified."""
 
     model: bytes
     golden: bytes
     described: dict[str, Any]
-    """What is known of the version, for people; each part is compared with what is signed."""
+    """The facts about the version, for people; each part is compared with the signed one."""
     signed: SignedLineage
     metadata: dict[str, str]
     """Documents of the fleet's metadata by file name, as they were signed."""

@@ -1,7 +1,7 @@
 """Checks a version's chain edge by edge: from a prediction to the data digest, from the root of trust alone.
 
-Decides which edges there are and what breaks each. Every edge is checked, also behind a broken one where it can be, so
-that the first lie does not hide the others. Trusts nothing but the root that it is given. Refuses to know HTTP.
+Decides which edges there are and what breaks each. Every edge is checked, if possible also after a broken one, so that
+the first fault does not hide the others. Trusts nothing but the given root. Refuses to know HTTP.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,9 @@ class Edge:
 
 
 def verify(folder: Provenance, root: str) -> list[Edge]:
-    """Every edge, from the root of trust to the evidence. `root` is the text of a root document that is trusted.
+    """Returns every edge, from the root of trust to the evidence. `root` is the text of a trusted root document.
 
-    BadInput `config_invalid` if the root itself is none.
+    BadInput `config_invalid` if the root itself is invalid.
     """
     start = chain.trust_root(root)
     stated = _attempt(lambda: read_statement(folder.signed))
@@ -55,7 +55,7 @@ def verify(folder: Provenance, root: str) -> list[Edge]:
 
 
 def _behind(folder: Provenance, stated: Any, reason: BadInput) -> list[Edge]:
-    """What cannot be trusted because the metadata do not follow from the root."""
+    """Returns the edges that cannot be trusted because the metadata do not follow from the root."""
     words = f"not reached: the metadata do not follow from this root ({reason.code})"
     names = ("metadata -> role", "role -> manifest", "director -> statement")
     return [Edge(name, words, "broken") for name in names]
@@ -82,7 +82,7 @@ def _signed_edges(folder: Provenance, trusted: Trusted, stated: Any, at: datetim
 
 
 def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
-    """What the statement says beside what the folder shows to people."""
+    """Compares the statement with what the folder shows to people."""
     told = folder.described
     named = f"{stated.model} v{stated.release}"
     edges = [
@@ -105,8 +105,8 @@ def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
 
 
 def _summary(told: dict[str, Any], lineage: dict[str, Any]) -> Edge:
-    """What stands at the top of the file for people, beside the parts that are signed. Notes, tags and aliases change
-    after the push and are nobody's proof.
+    """Checks the unsigned summary at the top of the file. Notes, tags and aliases change after the push and prove
+    nothing.
     """
     manifest = told.get("manifest")
     artifact = manifest.get("artifact", {}) if isinstance(manifest, dict) else {}
@@ -153,7 +153,9 @@ def _told(name: str, stated: object, shown: object) -> Edge:
 
 
 def _followed(start: Trusted, folder: Provenance, at: datetime) -> Trusted:
-    """The metadata as of the time of the statement: what was good then is not bad because it is old now."""
+    """Follows the metadata as of the time of the statement: what was valid then is not invalid because it
+    is old now.
+    """
     files, found = folder.metadata, start
     raw = encode(repository.trust_bundle(files))
     while (version := chain.missing_root(found, raw)) is not None:
@@ -198,7 +200,7 @@ def _director(folder: Provenance, trusted: Trusted) -> str:
 
 
 def _attempt(check: Callable[[], Any]) -> Any:
-    """What a check gives, or its refusal as a value."""
+    """Returns the result of a check, or its error as a value."""
     try:
         return check()
     except BadInput as error:

@@ -1,1 +1,1 @@
-"""A report over a span of time: what is gathered, and the page that it becomes."""
+"""A report over a period: the facts, and the page made from them."""

@@ -4,11 +4,11 @@ import math
 
 WIDTH, HEIGHT = 240, 22
 MARGIN = 0.08
-"""Of the span, on each side of the outermost mark."""
+"""Fraction of the range, on each side of the outermost mark."""
 
 
 def bars(value: float, most: float) -> str:
-    """A bar as long as `value` is of `most`."""
+    """Returns a bar whose length is the fraction `value` of `most`."""
     length = WIDTH * value / most if most else 0
     return (
         f'<svg width="{WIDTH}" height="10" role="img" aria-label="{value:g} of {most:g}">'

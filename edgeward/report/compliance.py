@@ -15,7 +15,7 @@ NO_ADVICE = "This is no legal advice: it says which evidence exists, not whether
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a controller knows of one model, as far as duties ask for it."""
+    """The facts that a controller has about one model and that duties need."""
 
     model: str
     now: datetime
@@ -26,7 +26,7 @@ class Facts:
     version: str
     """The newest version that passed its gates, as `v3`; empty without one."""
     signed: bool
-    """Whether a release signer vouches for it."""
+    """Whether a release signer has signed it."""
     gates: tuple[str, ...]
     has_note: bool
     has_data_digest: bool
@@ -37,7 +37,7 @@ class Facts:
     rules_of_alerts: int
     alerts: int
     inferences: int
-    """That devices reported in the last 30 days."""
+    """Inferences that devices reported in the last 30 days."""
     captured: bool
     """Whether devices have sent rows."""
     drift_measured: bool
@@ -50,13 +50,13 @@ class Finding:
     """One duty with its evidence."""
 
     source: str
-    """Where the duty stands, as `EU AI Act Art. 12`."""
+    """The source of the duty, as `EU AI Act Art. 12`."""
     duty: str
     found: bool
     evidence: str
-    """What there is, or what is missing and how it comes about."""
+    """The evidence, or what is missing and how to get it."""
     signed_by: str
-    """What keeps the evidence from being changed unseen."""
+    """What makes a later change of the evidence visible."""
     check: str
     """The command that checks it again."""
 

@@ -1,4 +1,4 @@
-"""Asks the controller for the facts about one model that duties ask for. Decides nothing about duties."""
+"""Collects from the controller the facts about one model that duties need. Decides nothing about duties."""
 
 from contextlib import suppress
 from datetime import datetime

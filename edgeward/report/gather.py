@@ -1,6 +1,6 @@
-"""What a report tells: the fleet, its versions, rollouts, alerts and changes in a span of time.
+"""The content of a report: the fleet, its versions, rollouts, alerts and changes in a period.
 
-Decides what belongs to the span. Refuses to know how it looks.
+Decides what belongs to the period. Refuses to know how it looks.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from edgeward.answers.telemetry import TelemetryRow
 from edgeward.client import Client
 
 MAX_CHANGES = 2_000
-"""Entries of the audit in a report; older ones are counted by the audit itself."""
+"""Entries of the audit in a report; the audit itself has older ones."""
 MAX_MODELS = 50
 MAX_ROLLOUTS = 100
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report tells."""
+    """The content of a report."""
 
     since: datetime
     until: datetime
@@ -30,7 +30,7 @@ class Report:
     telemetry: dict[str, tuple[TelemetryRow, ...]]
     """By model, rows by day or by hour."""
     rollouts: tuple[RolloutSummary, ...]
-    """Begun in the span, or still open; newest first."""
+    """Begun in the period, or still open; newest first."""
     verdicts: dict[str, tuple[VerdictPoint, ...]]
     """By rollout, the newest of each rule and stratum."""
     alerts: tuple[Alert, ...]

@@ -15,7 +15,7 @@ from edgeward.report.charts import bars, interval_chart
 from edgeward.report.gather import MAX_CHANGES, Report
 
 MAX_ALERTS = 300
-"""That are listed one by one; all of them are counted by name."""
+"""Alerts that are listed one by one; all of them are counted by name."""
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1c2430; --dim: #5c6773; --line: #d8dee4; --bad: #b42318; --good: #18794e; }
@@ -162,7 +162,7 @@ class _Raw(str):
 
 
 class _Number(int):
-    """A number, set to the right."""
+    """A number, aligned right."""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

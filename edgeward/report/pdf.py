@@ -1,4 +1,4 @@
-"""A page as PDF by Chromium, where one is installed. Refuses to know what is on the page."""
+"""A page as PDF by Chromium, if one is installed. Refuses to know what is on the page."""
 
 import shutil
 import subprocess

@@ -1,1 +1,1 @@
-"""The worker that trains what the controller has approved, and what a retraining pipeline hands to it."""
+"""The worker that trains what the controller has approved, and the output of a retraining pipeline."""

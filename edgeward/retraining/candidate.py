@@ -1,4 +1,4 @@
-"""What a retraining pipeline hands over: a fitted model, rows for its conversion, and held-out rows for its gate.
+"""The output of a retraining pipeline: a fitted model, rows for its conversion, and held-out rows for its gate.
 
 Decides what belongs to a candidate. Refuses to know how it was trained.
 """
@@ -34,7 +34,7 @@ class Candidate:
 def with_never_forget(newest: HeldOut, rows: Any, labels: Any) -> HeldOut:
     """`newest` with the fixed set that no version may forget: `rows` as its rows, `labels` (rows,).
 
-    BadInput `sample_missing` where both kinds of rows have other columns or shapes, or where `newest` has groups.
+    BadInput `sample_missing` if both kinds of rows have different columns or shapes, or if `newest` has groups.
     """
     if newest.groups:
         raise BadInput(Code.SAMPLE_MISSING, "rows with groups take no fixed set: give the fixed rows those groups too")

@@ -1,7 +1,7 @@
-"""The worker: asks the controller for approved trainings, runs the pipeline, pushes the candidate, says what failed.
+"""The worker: claims approved trainings from the controller, runs the pipeline, pushes the candidate, reports failures.
 
-Decides that a pipeline gets the names of the attempt, its model and its champion where it has such parameters, and that
-the controller hears from it while it runs. Refuses to know whether to train: the controller decides.
+Decides that a pipeline gets the names of the attempt, its model and its champion if it has such parameters, and that
+the controller gets reports while it runs. Refuses to know whether to train: the controller decides.
 """
 
 import threading
@@ -25,7 +25,7 @@ WARM_FROM = "warm_from"
 """The parameter of a pipeline that gets the file of the champion's estimator; empty: there is none."""
 POLL_S = 5.0
 HEARD_S = 10.0
-"""Between two signs of life: a twelfth of the time after which a worker counts as dead, by default."""
+"""Seconds between two reports: a twelfth of the time after which a worker counts as dead, by default."""
 MAX_LOG_CHARS = 4_000
 
 Tell = Callable[[str], None]
@@ -45,12 +45,14 @@ class Worker:
     heard_s: float = HEARD_S
 
     def check(self) -> None:
-        """BadInput `pipeline_invalid` for a pipeline that could never hand over a candidate: before anything waits."""
+        """Raises BadInput `pipeline_invalid` for a pipeline that could never give a candidate, before it waits for
+        work.
+        """
         for place in self.pipelines.values():
             self._pipeline(place)
 
     def work_once(self) -> Retraining | None:
-        """Trains one approved attempt; how it ended, or None where nothing waits. WorldError without a controller."""
+        """Trains one approved attempt; returns how it ended, or None if none waits. WorldError without a controller."""
         claimed = self.client.claim_retraining(self.name, list(self.pipelines))
         attempt, policy = claimed.retraining, claimed.policy
         if attempt is None or policy is None:
@@ -66,7 +68,7 @@ class Worker:
         return ended
 
     def work(self, poll_s: float = POLL_S) -> None:
-        """Works for ever. A controller that is away is asked again."""
+        """Works without end. A controller that does not answer is asked again."""
         while True:
             try:
                 if self.work_once() is not None:
@@ -127,7 +129,7 @@ class Worker:
             )
         except BadInput as error:
             if error.code not in (Code.GATES_NOT_PASSED, Code.PARITY_FAILED):
-                raise  # those two say that the controller has ended the attempt by its verdict
+                raise  # both errors mean that the controller has ended the attempt by its verdict
             return
         if keep:
             self._keep(attempt, pushed.digest, candidate.model)
@@ -169,7 +171,7 @@ def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candi
 
 
 class _Life:
-    """While it is open, the controller hears that the worker lives, and in which step."""
+    """While it is open, it reports to the controller that the worker lives, and in which step."""
 
     def __init__(self, worker: Worker, attempt: Retraining) -> None:
         self._worker, self._attempt = worker, attempt

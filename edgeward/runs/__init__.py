@@ -1,1 +1,1 @@
-"""Runs: what one training was made of and what came of it, kept so that it can be looked at, compared and repeated."""
+"""Runs: the inputs of one training and its results, stored so that it can be shown, compared and repeated."""

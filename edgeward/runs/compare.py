@@ -19,7 +19,9 @@ class Row:
 
 
 def compare(before: Record, after: Record) -> list[Row]:
-    """Everything in which two runs differ: result, metrics, parameters, then code, data, libraries, threads, seeds."""
+    """Returns everything in which two runs differ: result, metrics, parameters, then code, data, libraries, threads,
+    seeds.
+    """
     rows = [Row("result", before.result[:16] or "-", after.result[:16] or "-")] if before.result != after.result else []
     for name in sorted(before.metrics.keys() | after.metrics.keys()):
         pair = [_number(each.metrics.get(name)) for each in (before, after)]

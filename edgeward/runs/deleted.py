@@ -1,7 +1,7 @@
-"""Rows that runs on this machine keep and that were deleted at the controller: they go here as well.
+"""Deletes rows in runs on this machine that were deleted at the controller.
 
-Decides that a run forgets all rows of a data set that lost some: which of them the run had is not known here. Results
-of pipelines' steps that hold such rows go with them. Refuses to know who asked.
+Decides that a run loses all rows of a data set that lost some: which of them the run had is not known here. Results of
+pipelines' steps with such rows are deleted too. Refuses to know who asked.
 """
 
 import msgspec
@@ -11,7 +11,9 @@ from edgeward.runs.store import RunStore
 
 
 def forget_rows(store: RunStore, data_sets: frozenset[str]) -> list[str]:
-    """Deletes kept rows that came from these data sets (`NAME@VERSION`); the ids of the runs that had some."""
+    """Deletes stored rows that came from these data sets (`NAME@VERSION`); returns the ids of the runs
+    that had some.
+    """
     return [record.id for record in store.all() if data_sets and _forget(store, record, data_sets)]
 
 

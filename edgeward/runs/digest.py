@@ -1,7 +1,7 @@
-"""A digest of any Python value by what it holds: equal values have equal digests in every process.
+"""A digest of any Python value by its content: equal values have equal digests in every process.
 
-Decides how arrays, frames, containers and objects are walked. Bytes of a pickle would not do: they hold the padding
-between fields of trees, which is whatever was in memory, and tell apart texts that are equal but not the same object.
+Decides how arrays, frames, containers and objects are read. Bytes of a pickle would not work: they contain the padding
+between fields of trees, which is arbitrary memory, and they differ for texts that are equal but not the same object.
 Refuses to know what a value is for.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 MAX_DEPTH = 200
-"""Objects within objects: a pipeline of stacked forests reaches 30."""
+"""The depth of objects within objects: a pipeline of stacked forests reaches 30."""
 
 
 def value_digest(value: Any) -> str:
@@ -129,7 +129,7 @@ def _listed(part: Any) -> Any:
 
 
 def _reduced(value: Any) -> Any:
-    """What pickle would keep of an object; of NumPy's and pandas' own that is plain arrays and texts."""
+    """Returns what pickle would store of an object; for NumPy's and pandas' own that is plain arrays and texts."""
     if isinstance(value, functools.partial):
         return (type(value), (value.func, value.args, value.keywords))
     reduce: Callable[[Any], Any] | None = copyreg.dispatch_table.get(type(value))

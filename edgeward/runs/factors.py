@@ -1,8 +1,8 @@
-"""What differs between a recorded run and its repetition, and which of it changed the result.
+"""What differs between a recorded run and its repetition, and which difference changed the result.
 
-Decides by experiments: what is recorded is restored, all of it first, then one thing after the other is left as it is
-now. What must stay restored for the recorded result to come again is the cause. Refuses to know how an experiment is
-performed; source of the method: Zeller, "Isolating cause-effect chains from computer programs", FSE 2002.
+Decides by experiments: first everything is restored as recorded, then one thing after the other is set to its present
+value. What must stay restored to get the recorded result is the cause. Refuses to know how an experiment is performed;
+source of the method: Zeller, "Isolating cause-effect chains from computer programs", FSE 2002.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from edgeward.runs.record import Record
 
 Kind = Literal["code", "data", "library", "threads", "kernel", "seed"]
 ORDER: tuple[Kind, ...] = ("code", "data", "library", "threads", "kernel", "seed")
-"""Code is left as it is now first: code that names another seed is then told apart from the seed."""
+"""Code is set to its present value first: code that names another seed is then distinguished from the seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it was recorded."""
+    """One thing that differs from the record."""
 
     kind: Kind
     name: str
@@ -39,11 +39,11 @@ class Finding:
     innocent: tuple[Difference, ...]
     experiments: int
     restored_repeats: bool
-    """Whether the recorded result comes again with everything restored."""
+    """Whether the recorded result returns with everything restored."""
 
 
 def differences(recorded: Record, now: Record) -> list[Difference]:
-    """Everything that may change a result and differs between two records, in `ORDER`."""
+    """Returns everything that may change a result and differs between two records, in `ORDER`."""
     found = [*_code(recorded, now), *_data(recorded, now), *_libraries(recorded, now)]
     found += _pairs("threads", recorded.threads.counts, now.threads.counts)
     found += _pairs("kernel", recorded.threads.kernels, now.threads.kernels)
@@ -51,10 +51,10 @@ def differences(recorded: Record, now: Record) -> list[Difference]:
 
 
 def find_causes(found: Sequence[Difference], repeats: Callable[[Sequence[Difference]], bool]) -> Finding:
-    """The smallest set of differences, in the order given, that explains the result.
+    """Returns the smallest set of differences, in the order given, that explains the result.
 
-    `repeats(restored)` performs the run with these differences restored as recorded and everything else as it is now,
-    and returns whether the recorded result came.
+    `repeats(restored)` performs the run with these differences restored as recorded and everything else at its present
+    value, and returns whether the recorded result came.
     """
     search = _Search(list(found), repeats)
     if not found or not search.repeats_with(search.kept):
@@ -68,13 +68,13 @@ def find_causes(found: Sequence[Difference], repeats: Callable[[Sequence[Differe
 
 
 class _Search:
-    """What is still restored, and how many experiments that took."""
+    """What is still restored, and the number of experiments so far."""
 
     def __init__(self, kept: list[Difference], repeats: Callable[[Sequence[Difference]], bool]) -> None:
         self.kept, self._repeats, self.experiments = kept, repeats, 0
 
     def leave_out(self, group: list[Difference]) -> bool:
-        """Leaves these as they are now for good if the recorded result comes again all the same."""
+        """Sets these to their present values permanently if the recorded result still returns."""
         rest = [each for each in self.kept if each not in group]
         if rest and self.repeats_with(rest):
             self.kept = rest

@@ -1,6 +1,7 @@
-"""What a run finds out by itself: code and its difference, environment, threads and kernels, entry, seeds, rows.
+"""The facts that a run finds out by itself: code and its difference, environment, threads and kernels, entry, seeds,
+rows.
 
-Decides what is asked; what cannot be found out is left out, never guessed. Refuses to know how a run is kept.
+Decides which facts are collected; unknown facts are left out, never guessed. Refuses to know how a run is stored.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from edgeward.lineage import GIT_S, data_digest
 from edgeward.runs.record import CodeState, Entry, Environment, Threads
 
 MAX_DIFF_BYTES = 16 << 20
-"""Of the difference to the commit. A larger one holds data, which a run keeps by its digest."""
+"""The largest difference to the commit. A larger one contains data, which a run stores by digest."""
 
 
 def code_state(directory: Path) -> tuple[CodeState, bytes] | None:
@@ -34,7 +35,7 @@ def code_state(directory: Path) -> tuple[CodeState, bytes] | None:
 
 
 def entry(ordinal: int) -> Entry:
-    """How this process was started; without arguments where it has no script, as in a notebook."""
+    """Returns how this process was started; without arguments if it has no script, as in a notebook."""
     arguments = tuple(sys.orig_argv[1:])
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if main is None or "ipykernel" in sys.modules:
@@ -70,7 +71,7 @@ def environment(beside: frozenset[str] = frozenset()) -> Environment:
 
 
 def _source_of(distribution: Distribution) -> str:
-    """Where a distribution was installed from if that was no registry."""
+    """Returns where a distribution was installed from, if not from a registry."""
     try:
         told: Any = msgspec.json.decode(distribution.read_text("direct_url.json") or "{}")
     except msgspec.MsgspecError:
@@ -80,7 +81,7 @@ def _source_of(distribution: Distribution) -> str:
 
 
 def threads() -> Threads:
-    """Threads and kernels of the libraries that are loaded now; nothing where threadpoolctl is not installed."""
+    """Returns threads and kernels of the libraries that are loaded now; nothing if threadpoolctl is not installed."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

@@ -15,9 +15,9 @@ Series = Sequence[tuple[float, float]]
 """(step, value) in order."""
 ROWS = 10
 LABEL_CHARS = 10
-"""Columns for the numbers at the left of a picture."""
+"""Columns for the numbers on the left of a picture."""
 MAX_SERIES = 8
-"""Lines in one picture: more cannot be told apart."""
+"""The most lines in one picture: more cannot be distinguished."""
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
@@ -31,7 +31,7 @@ def series_of(points: Sequence[Point]) -> dict[str, list[tuple[float, float]]]:
 
 
 def picture(series: Series, *, columns: int, rows: int = ROWS) -> list[str]:
-    """Lines of text that show one series; the extremes stand at the left, the steps below."""
+    """Draws one series in lines of text; its extremes are on the left, the steps below."""
     width = max(columns - LABEL_CHARS - 2, 10)
     low, high = min(value for _, value in series), max(value for _, value in series)
     first, last = series[0][0], series[-1][0]

@@ -1,7 +1,7 @@
-"""A push from within a run: what the version is told of the run, and what the run keeps of the version.
+"""A push from within a run: what the version is told about the run, and what the run stores about the version.
 
-Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only where one is
-open: a push without one costs nothing more.
+Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only if one is open: a
+push without one costs nothing more.
 """
 
 import sys
@@ -18,7 +18,7 @@ MAX_METRICS = 100
 
 
 def open_run(run: "Run | None") -> "Run | None":
-    """The run that was handed in, else the innermost one that is open in this process."""
+    """Returns the run that was handed in, else the innermost open one of this process."""
     if run is not None:
         return run
     module = sys.modules.get("edgeward.runs.run")
@@ -26,7 +26,9 @@ def open_run(run: "Run | None") -> "Run | None":
 
 
 def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
-    """What the controller is told of a version, with the run's id, metrics and data; the caller's words come first."""
+    """Returns what the controller is told about a version, with the run's id, metrics and data; the caller's values
+    come first.
+    """
     record = run.record
     sets = sorted({each.data_set for each in record.data if each.data_set})
     found = told | {"run": run.id, "data_sets": sorted({*told["data_sets"], *sets})}
@@ -39,7 +41,7 @@ def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
 
 
 def note_push(run: "Run", model: Any, name: str, answer: Pushed) -> None:
-    """Keeps in the run what was pushed, and the digest of the model, by which a reproduction is compared."""
+    """Records in the run what was pushed, and the digest of the model, by which a reproduction is compared."""
     from edgeward.runs.record import PushedVersion
 
     run.note_pushed(PushedVersion(name, answer.release, answer.digest, answer.plain))
@@ -47,7 +49,9 @@ def note_push(run: "Run", model: Any, name: str, answer: Pushed) -> None:
 
 
 def repeated_push(run: "Run", model: Any, name: str, sample: Any = None) -> Pushed | None:
-    """The recorded answer where a run is reproduced; None: push. BadInput `request_invalid` if none was recorded."""
+    """Returns the recorded answer if a run is being reproduced; None: push. BadInput `request_invalid` if none was
+    recorded.
+    """
     known = run.recorded_push(name)
     if known is None:
         return None

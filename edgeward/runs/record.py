@@ -1,7 +1,7 @@
 """The record of one run: parameters, metrics, data, code, environment, seeds, threads, artifacts, and its entry.
 
-Decides what a run is made of, and what its result is: the digests of its artifacts and models. Refuses to know where
-records are kept.
+Decides what belongs to a run, and that its result is the digests of its artifacts and models. Refuses to know where
+records are stored.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 Status = Literal["running", "finished", "failed", "broken"]
-"""`broken`: its process ended without a word, as by `kill -9` or a power cut."""
+"""`broken`: its process ended without a report, as by `kill -9` or a power cut."""
 MAX_PARAMS = 1_000
 """Parameters of a run: a pipeline with a grid search has about 60."""
 MAX_SERIES = 1_000
@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True):
     """What was started: the arguments of the interpreter, the directory, and the digest of the script's text."""
 
     arguments: tuple[str, ...]
-    """Without the interpreter itself. Empty: it was made by hand, in a notebook or a shell."""
+    """Without the interpreter itself. Empty: it was started by hand, in a notebook or a shell."""
     directory: str
     script: str = ""
     """The path of the script among the arguments."""
@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class CodeState(msgspec.Struct, frozen=True):
-    """The commit that was checked out, and the digest of what differed from it."""
+    """The commit that was checked out, and the digest of the difference to it."""
 
     revision: str
     root: str
@@ -52,7 +52,7 @@ class Environment(msgspec.Struct, frozen=True):
     packages: dict[str, str] = {}
     used: tuple[str, ...] = ()
     sources: dict[str, str] = {}
-    """Where a distribution came from that is from no registry: an address, or `directory:PATH`."""
+    """The origin of a distribution that is not from a registry: an address, or `directory:PATH`."""
 
 
 class Threads(msgspec.Struct, frozen=True):
@@ -60,24 +60,24 @@ class Threads(msgspec.Struct, frozen=True):
 
     counts: dict[str, int] = {}
     kernels: dict[str, str] = {}
-    """Of BLAS libraries: which processor's routines were chosen."""
+    """For BLAS libraries: the processor whose routines were chosen."""
 
 
 class DataUse(msgspec.Struct, frozen=True):
-    """Rows that a run was handed: their digest, number, and columns with their types."""
+    """Rows that a run used: their digest, number, and columns with their types."""
 
     name: str
     sha256: str
     rows: int
     columns: dict[str, str] = {}
     kept_sha256: str = ""
-    """The blob that holds the rows. Empty: they were too large to keep, or nobody wanted it."""
+    """The blob that holds the rows. Empty: they were too large to store, or this was not wanted."""
     data_set: str = ""
-    """`NAME@VERSION` of the data set that they came from, if they came from one."""
+    """`NAME@VERSION` of the data set from which they came, if any."""
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A file or a model that a run has made. Of a model there may be the digest alone."""
+    """A file or a model that a run has made. For a model there may be only the digest."""
 
     name: str
     sha256: str

@@ -1,6 +1,6 @@
-"""A run that is reproduced, seen from inside the process that repeats it: which recorded things it is handed.
+"""A run that is being reproduced, as the repeating process sees it: which recorded things it gets back.
 
-Decides that rows and seeds are handed back where the reproduction asks for it. Refuses to know why it does.
+Decides that recorded rows and seeds are returned if the reproduction asks for it. Refuses to know why it does.
 """
 
 import os
@@ -15,7 +15,7 @@ from edgeward.runs.store import REPRODUCED, RunStore
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Which run is repeated, where it is kept, and what of it is handed back: data, seed."""
+    """The request: which run is repeated, where it is stored, and what of it is returned: data, seed."""
 
     directory: str
     run: str
@@ -31,20 +31,20 @@ class Repeated:
         self.record: Record = self._store.load(asked.run)
 
     def rows(self, name: str) -> Any | None:
-        """The recorded rows of this name; None where they were not kept, or are not to be handed back."""
+        """Returns the recorded rows of this name; None if they were not stored, or must not be returned."""
         known = self.record.find_data(name)
         if "data" not in self._asked.restored or known is None or not known.kept_sha256:
             return None
         return pickle.loads(self._store.get(known.kept_sha256))  # noqa: S301 - this user's own, by its digest
 
     def seed(self, number: int) -> int:
-        """The recorded seed if it is to be handed back, else `number`."""
+        """Returns the recorded seed if it must be returned, else `number`."""
         known = self.record.seeds.get("seed", "")
         return int(known) if "seed" in self._asked.restored and known else number
 
 
 def repeated_here(ordinal: int) -> Repeated | None:
-    """The recorded run that the run of this number in this process repeats; None for all others."""
+    """Returns the recorded run that the run of this number in this process repeats; None for all others."""
     raw = os.environ.get(REPRODUCED)
     if not raw:
         return None

@@ -24,14 +24,15 @@ from edgeward.runs.repeated import Asked
 from edgeward.runs.store import REPRODUCED, RunStore
 
 LIMIT_FACTOR, LIMIT_MIN_S = 10.0, 120.0
-"""An experiment may take ten times as long as the recorded run, and two minutes at least: then it hangs."""
+"""An experiment may take ten times as long as the recorded run, and at least two minutes: after that it counts as
+hanging."""
 MAX_LOG_CHARS = 2_000
-"""Of the last words of an entry that failed."""
+"""Characters of the last output of an entry that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of it. `finding` is None where the first repetition had the recorded digest already."""
+    """The result of a reproduction. `finding` is None if the first repetition already had the recorded digest."""
 
     recorded: Record
     repeated: Record
@@ -73,9 +74,9 @@ def reproduce(
 ) -> Reproduction:
     """Repeats a run in this environment, or in a new one made from its lock; searches the cause of another digest.
 
-    With `recorded_rows` every experiment is handed the rows as they were: for a source that goes on growing.
+    With `recorded_rows` every experiment gets the recorded rows: for a source that still grows.
 
-    BadInput `request_invalid` for a run that made nothing, was made by hand, or whose entry fails now.
+    BadInput `request_invalid` for a run that made nothing, was started by hand, or whose entry fails now.
     """
     recorded = store.load(run)
     _check(recorded)
@@ -120,12 +121,14 @@ class _Laboratory:
         self._count = 0
 
     def fresh_interpreter(self) -> str:
-        """Makes an environment from the lock; its interpreter."""
+        """Makes an environment from the lock; returns its interpreter."""
         self._tell(f"making an environment of {len(self._recorded.environment.used)} distributions")
         return restore.make_environment(self._recorded, self._scratch / "environment")
 
     def repeat(self, restored: Sequence[Difference], interpreter: str) -> Record:
-        """Runs the entry with `restored` as recorded, everything else as it is now; the record of its run."""
+        """Runs the entry with `restored` as recorded, everything else at its present value; returns the record of its
+        run.
+        """
         self._count += 1
         kinds = {each.kind for each in restored} | self._always
         entry = self._recorded.entry

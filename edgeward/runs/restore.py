@@ -1,6 +1,6 @@
-"""Restores what a run was made of, for one experiment: variables, libraries beside those here, an environment, code.
+"""Restores what a run used, for one experiment: variables, libraries, an environment, code.
 
-Decides how each is put back without a change to the user's environment or working tree. Refuses to know why.
+Decides how each is restored without a change to the user's environment or working tree. Refuses to know why.
 """
 
 import io
@@ -17,15 +17,15 @@ from edgeward.runs.record import Record
 from edgeward.runs.store import RunStore
 
 SOURCES = Path(__file__).resolve().parents[2]
-"""Where this very package lies, for environments that have none."""
+"""The place of this package itself, for environments without it."""
 PIP_S = 900.0
-"""Seconds for an installation: scikit-learn and what it needs take one minute over a slow line."""
+"""Seconds for an installation: scikit-learn and its dependencies take one minute over a slow line."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
 
 
 def variables(restored: Sequence[Difference], recorded: Record) -> dict[str, str]:
-    """The environment variables that restore threads, the kernel and the seed of hashes."""
+    """Returns the environment variables that restore threads, the kernel and the seed of hashes."""
     found: dict[str, str] = {}
     kinds = {each.kind for each in restored}
     if "threads" in kinds and recorded.threads.counts:
@@ -39,16 +39,16 @@ def variables(restored: Sequence[Difference], recorded: Record) -> dict[str, str
 
 
 def make_overlay(restored: Sequence[Difference], recorded: Record, directory: Path) -> Path:
-    """Installs the recorded versions of these libraries into a directory that is looked in first."""
+    """Installs the recorded versions of these libraries into a directory that is searched first."""
     wanted = [each.name for each in restored if each.kind == "library" and each.name != "python" and each.recorded]
     _pip(sys.executable, "--target", str(directory), *(_requirement(recorded, name) for name in wanted))
     return directory
 
 
 def make_environment(recorded: Record, directory: Path) -> str:
-    """Makes a virtual environment of the distributions that the run used, in their versions; its interpreter.
+    """Makes a virtual environment of the distributions that the run used, in their versions; returns its interpreter.
 
-    Edgeward itself is this one, by its path. BadInput `request_invalid` names what cannot be installed.
+    Edgeward itself is the present one, by its path. BadInput `request_invalid` names what cannot be installed.
     """
     venv.create(directory, with_pip=True, symlinks=True)
     interpreter = str(directory / "bin" / "python")
@@ -79,7 +79,9 @@ def _pip(interpreter: str, *arguments: str) -> None:
 
 
 def old_code(store: RunStore, recorded: Record, directory: Path) -> tuple[list[str], list[str]]:
-    """Writes the recorded code to a directory: arguments that start it there, and where its modules are found."""
+    """Writes the recorded code to a directory; returns arguments that start it there, and where its
+    modules are found.
+    """
     directory.mkdir(parents=True)
     entry, code = recorded.entry, recorded.code
     script = Path(entry.script)
@@ -99,7 +101,7 @@ def old_code(store: RunStore, recorded: Record, directory: Path) -> tuple[list[s
 
 
 def _placed(argument: str, named: set[str], place: Path) -> str:
-    """The script in its new place, with the name behind it where it has one: `FILE.py:NAME`."""
+    """Returns the script in its new place, with the name after it if it has one: `FILE.py:NAME`."""
     file, colon, name = argument.partition(".py:")
     if colon and f"{file}.py" in named:
         return f"{place}:{name}"

@@ -1,7 +1,7 @@
-"""`with edgeward.run("name") as run:`, one run while it goes on.
+"""`with edgeward.run("name") as run:`, one open run.
 
-Decides what is written when: a record at the start, again with each artifact and at the end; numbers at once. Refuses
-to know how runs are listed, compared or repeated.
+Decides when the record is written: at the start, with each artifact and at the end; numbers at once. Refuses to know
+how runs are listed, compared or repeated.
 """
 
 import os
@@ -43,11 +43,11 @@ from edgeward.runs.tracking import Tracking, open_tracking
 
 R = TypeVar("R")
 MAX_KEPT_BYTES = 64 << 20
-"""Of rows that a run keeps so that they can be handed back when it is reproduced; of larger ones only the digest."""
+"""Bytes of rows that a run stores, so that a reproduction can use them; of larger ones it stores only the digest."""
 MAX_VALUE_CHARS = 1_000
-"""Of a parameter's text."""
+"""Characters of a parameter's text."""
 DATA_SET_ATTRIBUTE = "edgeward_data_set"
-"""In `DataFrame.attrs`: the data set that rows came from. pandas hands it on through most of what it does."""
+"""The key in `DataFrame.attrs` with the data set of the rows. Most operations of pandas keep it."""
 _open: list["Run"] = []
 _made = 0
 
@@ -58,7 +58,7 @@ def current_run() -> "Run | None":
 
 
 class Run:
-    """One run that goes on. Made by `edgeward.run`."""
+    """One open run. Made by `edgeward.run`."""
 
     def __init__(self, record: Record, store: RunStore, held: IO[bytes], tracking: Tracking | None) -> None:
         self._record, self._store, self._held = record, store, held
@@ -71,17 +71,17 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Names the run; the version that is pushed from it carries it."""
+        """The id of the run, which a version that is pushed from it carries."""
         return self._record.id
 
     @property
     def record(self) -> Record:
-        """What is known of the run so far."""
+        """The record of the run so far."""
         return self._record
 
     @property
     def repeats(self) -> Record | None:
-        """The run that this one reproduces, None for any other."""
+        """The run that this one reproduces; None for any other."""
         return self._repeated.record if self._repeated is not None else None
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class Run:
             self._tracking.params({str(name): str(value) for name, value in params.items()})
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Appends a number to a metric; `step` None: one more than its last one."""
+        """Appends a number to a metric; `step` None: one more than its last step."""
         arguments.text("name", name)
         arguments.number("value", value)
         self.log_metrics({name: value}, step)
@@ -117,10 +117,10 @@ class Run:
             self._tracking.metrics(points)
 
     def log_data(self, rows: R, name: str = "data", *, keep: bool = True) -> R:
-        """Keeps digest, schema and, up to 64 MB, the rows themselves; returns the rows to go on with.
+        """Stores digest, schema and, up to 64 MB, the rows themselves; returns the rows to use from here on.
 
-        Go on with what it returns: a reproduction hands back the recorded rows there, to tell whether the data are the
-        cause of a difference.
+        Use what it returns: a reproduction returns the recorded rows, to find out whether the data are the cause of a
+        difference.
         """
         arguments.text("name", name)
         if self._repeated is not None and (handed := self._repeated.rows(name)) is not None:
@@ -146,7 +146,7 @@ class Run:
         return number
 
     def artifact(self, content: bytes | str | Path, name: str = "") -> Artifact:
-        """Keeps a file under its digest: a path, or bytes with a name. It counts for the result of the run."""
+        """Stores a file under its digest: a path, or bytes with a name. It counts for the result of the run."""
         if isinstance(content, bytes):
             if not name:
                 raise BadInput(Code.REQUEST_INVALID, "an artifact of bytes needs a name: artifact(content, name=...)")
@@ -161,7 +161,7 @@ class Run:
         return self._add(Artifact(name, self._store.put(raw), len(raw)), raw)
 
     def log_model(self, model: Any, name: str = "model") -> Artifact:
-        """Keeps the digest of a fitted model by what it has learnt. It counts for the result of the run."""
+        """Stores the digest of a fitted model by what it has learnt. It counts for the result of the run."""
         arguments.text("name", name)
         digest = self._store.put(model) if isinstance(model, bytes) else value_digest(model)
         return self._add(Artifact(name, digest, len(model) if isinstance(model, bytes) else 0, "model"))
@@ -176,7 +176,7 @@ class Run:
         self._change(pushed=(*self._record.pushed, version))
 
     def recorded_push(self, model: str) -> PushedVersion | None:
-        """While a run is reproduced: what it pushed of this model. Nothing is pushed a second time."""
+        """During a reproduction: returns what the run pushed of this model. Nothing is pushed a second time."""
         if self._repeated is None:
             return None
         found = next((each for each in self._repeated.record.pushed if each.model == model), None)
@@ -189,7 +189,7 @@ class Run:
         artifacts: Sequence[Artifact],
         pushed: Sequence[PushedVersion],
     ) -> None:
-        """Adds what a step of a pipeline has left. Its numbers keep their steps and times."""
+        """Adds the results of a step of a pipeline. Its numbers keep their steps and times."""
         if points:
             self._store.append(self.id, list(points))
             if self._tracking is not None:
@@ -202,12 +202,12 @@ class Run:
         )
 
     def take_environment(self, used: Sequence[str], threads: Threads) -> None:
-        """Adds the distributions, threads and kernels of a step, which ran in a process of its own."""
+        """Adds the distributions, threads and kernels of a step, which ran in its own process."""
         self._used |= frozenset(used)
         self._threads = _joined(self._threads, threads)
 
     def add_artifact(self, artifact: Artifact) -> Artifact:
-        """Keeps an artifact of which the digest is known."""
+        """Stores an artifact whose digest is known."""
         return self._add(artifact)
 
     def _add(self, artifact: Artifact, raw: bytes | None = None) -> Artifact:
@@ -260,9 +260,9 @@ def run(
 ) -> Run:
     """Begins a run, for a `with` statement. It ends as finished, as failed with the exception, or is found broken.
 
-    `directory` is where runs are kept (default: EDGEWARD_RUNS_DIR, then `.edgeward/runs`); `tracking_uri` an MLflow
-    server that is told as well (default: MLFLOW_TRACKING_URI, if that is an address of HTTP); `entry` how it is run
-    again (default: as this process was started).
+    `directory` is where runs are stored (default: EDGEWARD_RUNS_DIR, then `.edgeward/runs`); `tracking_uri` an MLflow
+    server that gets the run as well (default: MLFLOW_TRACKING_URI, if that is an address of HTTP); `entry` how it is
+    run again (default: as this process was started).
     """
     global _made  # noqa: PLW0603 - how many runs this process has made is a fact of the process
     store = RunStore(directory)

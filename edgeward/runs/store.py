@@ -1,7 +1,7 @@
 """Runs on disk: a directory for each with `run.json` and `metrics.jsonl`, and blobs by their digest beside them.
 
-Decides what is durable when, and that a run whose process has gone without a word is broken: the process holds a lock
-on the run's file `lock`, which the kernel lifts whatever ends it. Refuses to know how a run is made.
+Decides what is durable when, and that a run whose process ended without a report is broken: the process holds a lock on
+the run's file `lock`, which the kernel releases however it ends. Refuses to know how a run is made.
 """
 
 import fcntl
@@ -18,14 +18,14 @@ from edgeward.files import write_whole
 from edgeward.runs.record import Point, Record
 
 DIRECTORY = Path(".edgeward") / "runs"
-"""Of the current directory, unless EDGEWARD_RUNS_DIR names another."""
+"""The directory of runs below the current one, unless EDGEWARD_RUNS_DIR names another."""
 RECORD, METRICS, LOCK, BLOBS = "run.json", "metrics.jsonl", "lock", "blobs"
 REPRODUCED = "EDGEWARD_REPRODUCE"
 """The variable by which a process knows that it repeats a run (`edgeward.runs.repeated`)."""
 MAX_RUNS = 10_000
-"""Runs in one directory: to list so many takes a second. `edgeward run delete` makes room."""
+"""Runs in one directory: listing so many takes a second. `edgeward run delete` makes room."""
 MAX_BLOB_BYTES = 1 << 30
-"""Of one artifact. Larger ones belong into a store of their own, and their digest into a parameter."""
+"""The largest artifact. Larger ones belong into a store of their own, and their digest into a parameter."""
 
 
 def runs_directory(directory: Path | None = None) -> Path:
@@ -39,13 +39,13 @@ def runs_directory(directory: Path | None = None) -> Path:
 
 
 class RunStore:
-    """One directory of runs. WorldError `disk_full` where the disk refuses."""
+    """One directory of runs. WorldError `disk_full` if the disk refuses."""
 
     def __init__(self, directory: Path | None = None, *, named: bool = False) -> None:
         self.directory = directory if named and directory is not None else runs_directory(directory)
 
     def hold(self, run: str) -> IO[bytes]:
-        """Makes the directory of a new run; the open file by which its process shows that it lives."""
+        """Makes the directory of a new run; returns the open file whose lock shows that its process lives."""
         if len(self.names()) >= MAX_RUNS:
             words = f"{self.directory} holds {MAX_RUNS} runs: delete some, or set EDGEWARD_RUNS_DIR"
             raise BadInput(Code.REQUEST_INVALID, words)
@@ -71,7 +71,7 @@ class RunStore:
         return sorted(each.name for each in self.directory.iterdir() if each.name[:1].isdigit() and each.is_dir())
 
     def load(self, run: str) -> Record:
-        """The record of a run by its id, the beginning of its id that no other has, or `newest`.
+        """Returns the record of a run by its id, a unique beginning of its id, or `newest`.
 
         BadInput `request_invalid` if there is none, or more than one.
         """
@@ -103,7 +103,9 @@ class RunStore:
                 continue
 
     def points(self, run: str) -> list[Point]:
-        """Every number of the metrics of a run, in order. A last line that a power cut tore is left out."""
+        """Returns every number of the metrics of a run, in order. An incomplete last line after a power cut is left
+        out.
+        """
         path = self._path(run) / METRICS
         if not path.is_file():
             return []
@@ -116,7 +118,7 @@ class RunStore:
         return found
 
     def append(self, run: str, points: list[Point]) -> None:
-        """Appends numbers of metrics. They outlive the process at once, and a power cut after some seconds."""
+        """Appends numbers of metrics. They survive the process at once, and a power cut after some seconds."""
         lines = b"".join(msgspec.json.encode(point) + b"\n" for point in points)
         try:
             with (self._path(run) / METRICS).open("ab", buffering=0) as file:
@@ -125,7 +127,7 @@ class RunStore:
             raise WorldError(Code.DISK_FULL, f"{self._path(run)}: {error.strerror}") from None
 
     def put(self, content: bytes) -> str:
-        """Keeps bytes under their SHA-256, which is returned; those that are there are not written again."""
+        """Stores bytes under their SHA-256, which is returned; existing ones are not written again."""
         if len(content) > MAX_BLOB_BYTES:
             raise BadInput(
                 Code.REQUEST_INVALID, f"{len(content)} bytes, limit {MAX_BLOB_BYTES}: log its digest instead"
@@ -141,7 +143,7 @@ class RunStore:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """The bytes of a digest. WorldError `digest_mismatch` where they are gone or were changed."""
+        """Returns the bytes of a digest. WorldError `digest_mismatch` if they are missing or were changed."""
         path = self.directory / BLOBS / digest
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != digest:
@@ -153,7 +155,7 @@ class RunStore:
         (self.directory / BLOBS / digest).unlink(missing_ok=True)
 
     def directory_of(self, run: str) -> Path:
-        """Where the files of a run lie."""
+        """Returns the directory with the files of a run."""
         return self._path(run)
 
     def _path(self, run: str) -> Path:

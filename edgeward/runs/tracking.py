@@ -1,7 +1,8 @@
-"""A run told to an MLflow server as well, over its REST API 2.0: parameters, metrics, small artifacts, the end.
+"""Sends a run to an MLflow server as well, over its REST API 2.0: parameters, metrics, small artifacts, the end.
 
-Decides what is sent and when: parameters at once, numbers in batches, the rest at the end. A server that is away never
-ends a run: what could not be told is said once. Source: mlflow.org/docs/latest/rest-api.html. Refuses to import MLflow.
+Decides what is sent and when: parameters at once, numbers in batches, the rest at the end. A server that does not
+answer never ends a run: what could not be sent is reported once. Source: mlflow.org/docs/latest/rest-api.html. Refuses
+to import MLflow.
 """
 
 import json
@@ -23,7 +24,7 @@ FLUSH_S = 5.0
 """Seconds after which waiting numbers are sent with the next one."""
 CALL_S = 10.0
 MAX_ARTIFACT_BYTES = 32 << 20
-"""Of an artifact that is sent as well. Larger ones stay in the directory of runs."""
+"""The largest artifact that is sent as well. Larger ones stay in the directory of runs."""
 
 
 class Tracking:
@@ -47,7 +48,7 @@ class Tracking:
         self.run_id, self._artifacts_at = str(found.get("run_id", "")), str(found.get("artifact_uri", ""))
 
     def params(self, params: dict[str, str]) -> None:
-        """Sends parameters; MLflow takes a name only once, and texts of 6,000 characters."""
+        """Sends parameters; MLflow accepts a name only once, and texts of 6,000 characters."""
         pairs = [{"key": name, "value": value[:6000]} for name, value in params.items()]
         for at in range(0, len(pairs), PARAMS_BATCH):
             self._call("POST", "runs/log-batch", {"run_id": self.run_id, "params": pairs[at : at + PARAMS_BATCH]})
@@ -65,7 +66,7 @@ class Tracking:
             self._put(f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}/{quote(name)}", content)
 
     def end(self, status: str) -> None:
-        """Sends what waits, and how the run ended."""
+        """Sends waiting numbers, and how the run ended."""
         self._flush()
         word = {"finished": "FINISHED", "failed": "FAILED"}[status]
         self._call("POST", "runs/update", {"run_id": self.run_id, "status": word, "end_time": _now_ms()})
@@ -116,7 +117,9 @@ def open_tracking(uri: str | None, experiment: str, run: str) -> Tracking | None
 
 
 def authorization() -> dict[str, str]:
-    """As MLflow's own client: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD."""
+    """Returns the credentials that MLflow's own client would use: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME
+    and _PASSWORD.
+    """
     if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
     name, word = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))

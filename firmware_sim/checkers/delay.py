@@ -1,4 +1,4 @@
-"""The law that one bad device never delays another: a second world without the faults of single devices says when.
+"""The law that one bad device never delays another, compared with a second world without faults of single devices.
 
 Decides from histories of devices alone. Refuses to know what the faults are.
 """
@@ -7,7 +7,7 @@ from firmware_sim.checkers.law import hold
 from firmware_sim.world import FleetWorld
 
 DELAY_S = 60.0
-"""By so much another device may be later than it is without the fault: two passes and its next heartbeat."""
+"""Seconds by which another device may be later than without the fault: two passes and its next heartbeat."""
 
 
 def never_delays(world: FleetWorld, well: FleetWorld) -> None:
@@ -21,7 +21,7 @@ def never_delays(world: FleetWorld, well: FleetWorld) -> None:
 
 
 def decided_at_s(world: FleetWorld, device: str) -> dict[int, float]:
-    """By release, when the device first confirmed it or gave it up."""
+    """Returns by release when the device first confirmed it or gave it up."""
     found: dict[int, float] = {}
     for moment in world.devices[device].history:
         record = moment.record

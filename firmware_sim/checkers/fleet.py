@@ -18,7 +18,7 @@ RECORD_WEAR = 2
 """Times that a record may be written for each change of it: a power cut repeats one."""
 MAX_RETAINED_PER_DEVICE = 2
 QUIET_S = 600.0
-"""At the end of a run no device has refused anything for so long."""
+"""Seconds at the end of a run in which no device may refuse anything."""
 
 Checker = Callable[[FleetWorld], None]
 
@@ -54,7 +54,7 @@ def liveness(world: FleetWorld) -> None:
 
 
 def refusals(world: FleetWorld) -> None:
-    """Checks that devices have long had nothing to refuse when the world ends: no fault leaves one locked out."""
+    """Checks that devices have long had nothing to refuse when the world ends, so that no fault locks one out."""
     quiet_since = world.clock.now - QUIET_S
     for when, device, code in world.controller.refusals:
         at = (datetime.fromisoformat(when) - WORLD_BEGAN).total_seconds()
@@ -62,7 +62,7 @@ def refusals(world: FleetWorld) -> None:
 
 
 def keeps_its_model(world: FleetWorld) -> None:
-    """Checks that no device loses its stable version, unless a rollout goes back to where it had none."""
+    """Checks that no device loses its stable version, unless a rollout rolls back to where it had none."""
     goes_back = [at for at, rollout in world.controller.history if rollout.status in ("rolling_back", "aborting")]
     for device in world.devices.values():
         for before, after in pairwise(device.history):
@@ -72,7 +72,7 @@ def keeps_its_model(world: FleetWorld) -> None:
 
 
 def rollouts(world: FleetWorld) -> None:
-    """Checks that rollouts end as they must, and reach no device before its turn."""
+    """Checks that rollouts end as expected, and reach no device before its turn."""
     latest: dict[str, Rollout] = {}
     for at, rollout in world.controller.history:
         before = latest.get(rollout.id)
@@ -88,7 +88,9 @@ def rollouts(world: FleetWorld) -> None:
 
 
 def order(world: FleetWorld) -> None:
-    """Durable before published, published before acknowledged: at every moment, whatever failed or was killed."""
+    """Checks at every moment: durable before published, published before acknowledged, whatever failed or
+    was killed.
+    """
     controller = world.controller
     for at, device, version, durable in controller.published:
         kept = version <= durable
@@ -122,7 +124,9 @@ def resources(world: FleetWorld) -> None:
 
 
 def _given(world: FleetWorld) -> dict[str, int]:
-    """The newest release that a completed rollout brought to each device; one that joined later has none yet."""
+    """Returns the newest release that a completed rollout brought to each device; one that joined later
+    has none yet.
+    """
     final = {rollout.id: rollout for _, rollout in world.controller.history}
     completed = sorted(
         (rollout for rollout in final.values() if rollout.status == "completed"), key=lambda r: r.release

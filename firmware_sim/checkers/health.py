@@ -1,6 +1,7 @@
-"""The law that health tells: what has gone on for a minute on the controller's side is told by then, and until it ends.
+"""The law that health reports: every problem of the controller's side that lasts a minute is reported by then, until it
+ends.
 
-After the faults nothing is told any more.
+After the faults nothing is reported any more.
 
 Decides from traces of the broker, of passes and of the store alone. Refuses to know which faults were planned.
 """
@@ -16,12 +17,12 @@ from firmware_sim.world import FleetWorld
 
 TOLD_WITHIN_S = 60.0
 ONE_TROUBLE_S = 45.0
-"""Two reads of a damaged blob that are further apart are two troubles: it was not needed between them."""
+"""Two reads of a damaged blob that are further apart are two problems: it was not needed between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that was wrong from `began` to `ended`, and the codes of which one must be told."""
+    """A problem that lasted from `began` to `ended`, and the codes of which one must be reported."""
 
     codes: frozenset[str]
     began: float
@@ -29,7 +30,9 @@ class Trouble:
 
 
 def health_tells(world: FleetWorld) -> None:
-    """Checks every trouble that outlived the minute, as far as a controller lived through it to tell, and the end."""
+    """Checks every problem that lasted longer than a minute, if a controller ran long enough to report
+    it, and the end.
+    """
     within_s = max(TOLD_WITHIN_S, PASS_LATE_INTERVALS * world.scenario.reconcile_s + 2 * LOOK_S)
     last_told = world.controller.told[-1][1]
     hold(not last_told, "well_again", "controller", world.clock.now, f"health tells {sorted(last_told or ())}")
@@ -50,7 +53,7 @@ def _of_the_broker(world: FleetWorld) -> Iterator[Trouble]:
 
 
 def _of_passes(world: FleetWorld, born: float, died: float) -> Iterator[Trouble]:
-    """The times between two good passes, in which others failed."""
+    """Returns the times between two good passes, in which others failed."""
     codes = frozenset({"passes_fail", "passes_late"})
     good = [at for at, well in world.controller.passes if well and born <= at <= died]
     for began, ended in pairwise((born, *good, died)):
@@ -59,7 +62,7 @@ def _of_passes(world: FleetWorld, born: float, died: float) -> Iterator[Trouble]
 
 
 def _of_blobs(world: FleetWorld) -> Iterator[Trouble]:
-    """The times in which every read of a blob found it damaged."""
+    """Returns the times in which every read of a blob found it damaged."""
     reads: dict[str, list[tuple[float, bool]]] = {}
     for at, digest, whole in world.controller.blobs.reads:
         reads.setdefault(digest, []).append((at, whole))
@@ -75,7 +78,7 @@ def _of_blobs(world: FleetWorld) -> Iterator[Trouble]:
 
 
 def _lives(world: FleetWorld) -> Iterator[tuple[float, float]]:
-    """From each start of the controller to its end."""
+    """Returns (start, end) of each life of the controller."""
     born: float | None = None
     for at, told in world.controller.told:
         if told is None and born is not None:
@@ -86,7 +89,9 @@ def _lives(world: FleetWorld) -> Iterator[tuple[float, float]]:
 
 
 def _told_between(world: FleetWorld, first: float, last: float) -> Iterator[tuple[float, frozenset[str]]]:
-    """(time, what is told) at `first` and at every change up to `last`; nothing if it ends before it begins."""
+    """Returns (time, what is reported) at `first` and at every change up to `last`; nothing if it ends before it
+    begins.
+    """
     told = world.controller.told
     before = [codes for at, codes in told if at <= first]
     if first < last and before and before[-1] is not None:

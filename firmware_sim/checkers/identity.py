@@ -1,4 +1,4 @@
-"""Laws of names and cards: whoever starts is heard, a copy is told, and none is invented."""
+"""Laws of names and cards: every device that starts is heard, a copy is reported, and none is invented."""
 
 from controller.fleet.boots import RETURNS_OF_A_COPY
 from firmware_sim.cards import ClonedIdentity
@@ -7,7 +7,9 @@ from firmware_sim.world import FleetWorld
 
 
 def identity(world: FleetWorld) -> None:
-    """Checks that a device is heard after every start, and that two devices under one name are told, and only these."""
+    """Checks that a device is heard after every start, and that two devices with one name are reported,
+    and only these.
+    """
     for at, device, is_heard in world.seen.heard:
         hold(is_heard, "heard_after_every_start", device, at, "the controller still goes by an earlier start")
     for at, device, is_told in world.seen.told:

@@ -1,4 +1,4 @@
-"""A simulated device with a simulated broker, and what somebody with the broker or with stolen keys can send it."""
+"""A simulated device with a simulated broker, and the messages of an attacker with the broker or with stolen keys."""
 
 from datetime import datetime, timedelta
 from random import Random
@@ -35,14 +35,14 @@ def attacked_device() -> Solo:
 
 
 def refusals(device: Solo) -> list[str]:
-    """Codes in order; a report that was sent again counts once."""
+    """Returns codes in order; a repeated report counts once."""
     raws = (raw for topic, raw in device.broker.published if topic == topics.report(NAME))
     reports = {(report.boot, report.seq): report for report in (decode(raw, Report) for raw in raws)}
     return [report.refusal.code for report in reports.values() if report.refusal is not None]
 
 
 def after(device: Solo, *messages: tuple[str, bytes], seconds: float = 60) -> list[str]:
-    """What the device has refused after these messages; v1 serves on."""
+    """Returns what the device has refused after these messages; v1 still serves."""
     known = len(refusals(device))
     for topic, payload in messages:
         device.offer(topic, payload)
@@ -81,7 +81,7 @@ def date(device: Solo) -> datetime:
 
 
 def honest(device: Solo, version: int, release: int = 2) -> None:
-    """An honest step gets through: the device ends up running `release`."""
+    """Checks that an honest step succeeds: the device ends up running `release`."""
     publish(device, version, release, MODELS)
     device.run(device.now + 120)
     stable = device.device.record.stable

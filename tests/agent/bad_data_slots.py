@@ -1,4 +1,4 @@
-"""A slot whose model answers the sum of a row, what it has counted, and the door of HTTP to it."""
+"""A slot whose model answers the sum of a row, its counts, and its HTTP endpoint."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""A device's sensors and sinks on real threads, for tests of what they outlive."""
+"""A device's sensors and sinks on real threads, for tests of what they survive."""
 
 import http.server
 import time
@@ -87,7 +87,7 @@ class Hook(http.server.BaseHTTPRequestHandler):
 
 
 def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets sources and sinks be tried again soon."""
+    """Makes sources and sinks retry soon."""
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(supervisor, "MAX_PAUSE_S", 0.05)
     monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.01)

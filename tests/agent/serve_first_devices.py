@@ -1,4 +1,4 @@
-"""A whole simulated device, whose disk refuses writes at boot as a test says."""
+"""A complete simulated device whose disk refuses the writes that a test names."""
 
 import errno
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def full_disk(_name: str) -> None:
 
 
 class RefusingFlash(Flash):
-    """Flash that asks before each write."""
+    """Flash that calls `refuse` before each write; an error that it raises refuses the write."""
 
     refuse: Callable[[str], None] = staticmethod(lambda _: None)
 
@@ -76,14 +76,14 @@ class TrialDevice:
         return serving.assignment.digest if serving is not None else None
 
     def boot(self, refuse: Callable[[str], None]) -> None:
-        """Power is there; the disk refuses."""
+        """Boots the device while `refuse` decides about each write."""
         self.flash.refuse = refuse
         self.agent.boot(NOW)
 
     def mend(self) -> None:
-        """The disk takes everything again."""
+        """Makes the disk accept all writes again."""
         self.flash.refuse = lambda _: None
 
     def wake(self, now: float) -> None:
-        """Time has passed."""
+        """Tells the agent that the time is `now`."""
         self.agent.receive(Woke(), now)

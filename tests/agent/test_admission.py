@@ -47,7 +47,7 @@ def document(**changes: Any) -> Desired:
 def check(
     made: Desired, high_water: HighWater | None = None, *, nonce: str = "", keyids: tuple[str, ...] = KEYS
 ) -> Any:
-    """The new high-water mark, or the code of the refusal."""
+    """Returns the new high-water mark, or the code of the refusal."""
     try:
         return check_document(
             made, device="cam-1", high_water=high_water or HighWater(), keyids=keyids, now=NOW, nonce=nonce

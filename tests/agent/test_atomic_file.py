@@ -1,4 +1,6 @@
-"""The one place that writes files that must be whole: its order survives a cut, in the agent's own files too."""
+"""The one module that writes files which must be complete: its order survives a power cut, also for the agent's own
+files.
+"""
 
 import errno
 import os

@@ -1,7 +1,7 @@
-"""The attack table, part one: what somebody with the broker or with stolen keys can make a device do. Nothing.
+"""The attack table, part one: an attacker with the broker or with stolen keys cannot make a device do anything wrong.
 
-Each test is a row of docs/reference/attacks.md. The real Agent on simulated flash and a simulated broker; after every
-attack v1 goes on serving, the refusal is reported with its code, and where the design says so, an honest step recovers.
+Each test is a row of docs/reference/attacks.md. The real Agent on simulated flash and a simulated broker. After every
+attack v1 still serves and the refusal is reported with its code; if the design says so, an honest step recovers.
 """
 
 from datetime import timedelta
@@ -74,7 +74,7 @@ def test_document_of_device_b_to_a(device: Solo) -> None:
     assert after(device, desired(9, device="other")) == ["wrong_device"]
 
 
-@pytest.mark.no_cover  # three days of a device that waits pass through what the test above has measured
+@pytest.mark.no_cover  # three days of a waiting device run through what the test above has measured
 def test_freeze_is_noticed_by_dates(device: Solo) -> None:
     assert after(device, desired(9, days=-1)) == ["desired_expired"]
     old = dict(device.files)
@@ -121,7 +121,7 @@ def test_director_key_stolen_vulnerable_old_model(device: Solo) -> None:
 
 
 def test_floor_is_kept_when_online_keys_drop_it(device: Solo) -> None:
-    """Snapshot and timestamp keys are rotated, and with them the memory of versions: the floor stays."""
+    """Snapshot and timestamp keys are rotated, and the memory of versions ends with them: the floor stays."""
     test_director_key_stolen_vulnerable_old_model(device)
     fresh = Online(signer("snapshot-2"), signer("timestamp-2"), KEYS.director)
     now, files = date(device), dict(device.files)
@@ -173,7 +173,7 @@ def test_no_document_counts_further_than_every_reader_of_json_can(device: Solo) 
 
 
 def test_a_document_that_does_not_name_a_model_leaves_it_and_only_a_withdrawal_ends_it(device: Solo) -> None:
-    """A controller that was restored, or that took a device over, does not know all that it runs."""
+    """A controller that was restored, or that took a device over, does not know all of its models."""
     assert after(device, desired(9)) == []
     gone = sign_desired(
         NAME, (), version=10, issued=date(device), expires=date(device) + timedelta(days=7), signer=KEYS.director,

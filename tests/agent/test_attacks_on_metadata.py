@@ -1,4 +1,5 @@
-"""The attack table, part one: the fleet's signed metadata forged, mixed or held back. No device is deceived for long.
+"""The attack table, part one: the fleet's signed metadata forged, mixed or held back. No device is deceived
+permanently.
 
 Each test is a row of docs/reference/attacks.md, on a device as in test_attacks.
 """
@@ -42,7 +43,7 @@ def device() -> Solo:
 
 
 def test_all_controller_keys_stolen(device: Solo) -> None:
-    """Snapshot, timestamp and director sign whatever the thief likes; the release signer's key is elsewhere."""
+    """Snapshot, timestamp and director sign anything for the attacker; the release signer's key is elsewhere."""
     now = date(device)
     evil = repository.sign_role(device.files, "m", {9: EVIL.manifest}, signers=[KEYS.director], now=now)
     stolen = repository.refresh({**device.files, "models-m.json": evil}, KEYS, now)
@@ -122,7 +123,7 @@ NEW_TARGETS = signer("targets-2")
 
 
 def without_the_targets_key(device: Solo) -> dict[str, str]:
-    """The fleet's metadata after its root has revoked the targets key, which had named the director."""
+    """Returns the fleet's metadata after its root has revoked the targets key, which had named the director."""
     change = {"targets": (TARGETS.public_key.keyid, NEW_TARGETS.public_key)}
     files = repository.rotate_root(device.files, date(device), ROOTS, replace=change)
     files["targets.json"] = repository.resign_targets(files, NEW_TARGETS, date(device))
@@ -150,7 +151,7 @@ def test_a_root_in_a_refused_bundle_stays_and_the_key_that_it_revokes_is_believe
 def test_what_was_verified_before_a_fault_stays_and_a_director_that_it_replaces_is_believed_no_more(
     device: Solo,
 ) -> None:
-    """The new targets do not come whole, but timestamp and snapshot say that there are new ones."""
+    """The new targets are incomplete, but timestamp and snapshot say that there are new ones."""
     old = KEYS.director.public_key.keyid
     files = dict(device.files)
     files["targets.json"] = repository.rotate_director(
@@ -181,7 +182,7 @@ def test_a_version_that_a_former_director_named_is_not_admitted_when_its_role_co
 
 
 def test_a_role_on_flash_whose_signer_was_replaced_is_not_trusted_after_a_restart(device: Solo) -> None:
-    """Its version is the one that the snapshot names; its signature is not of a key that targets name by now."""
+    """Its version is the one that the snapshot names, but targets no longer name the key of its signature."""
     other = signer("release-2")
     files = dict(device.files)
     files["targets.json"] = repository.delegate(files, "m", [other.public_key], targets=TARGETS, now=date(device))

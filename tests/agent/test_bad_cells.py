@@ -1,4 +1,4 @@
-"""A cell means one thing by every door, and one that says no value is refused with its code."""
+"""A cell means the same over every interface, and one without a value is refused with its code."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Bad input gets a coded report and a counter, and stable goes on serving. The real Agent on simulated ports."""
+"""Bad input gets a coded report and a count, and stable still serves. The real Agent on simulated ports."""
 
 from dataclasses import replace as change
 from datetime import UTC, datetime

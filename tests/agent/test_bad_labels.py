@@ -1,4 +1,4 @@
-"""A bad label, or an answer that cannot be counted, costs no row, no sensor and no interval."""
+"""A bad label, or an answer that cannot be counted, affects no row, no sensor and no interval."""
 
 import threading
 import time

@@ -1,4 +1,6 @@
-"""A message without QoS and properties is taken apart as paho does it; every other, and every broken one, is left."""
+"""A message without QoS and properties is parsed as paho does it; every other, and every broken one, is
+left to paho.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Neighbours fetch from a device what it has confirmed, by the ranges and to the checks of every other source."""
+"""Neighbours fetch confirmed blobs from a device, with the ranges and the checks of every other source."""
 
 import http.client
 import queue
@@ -162,7 +162,7 @@ def test_an_address_that_nobody_can_reach_is_refused_with_an_example(serve_at: s
 
 
 def trickling(server: BlobServer, first: bytes, piece: bytes, limit_s: float = 5.0) -> float:
-    """How long a connection lives that sends `first`, then `piece` after `piece`, never idle for long."""
+    """Returns how long a connection lives that sends `first`, then `piece` after `piece`, with short pauses."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port_of(server))) as slow:
         slow.settimeout(0.05)
@@ -182,7 +182,7 @@ def trickling(server: BlobServer, first: bytes, piece: bytes, limit_s: float = 5
 def test_a_head_that_trickles_is_ended_and_leaves_its_place(
     neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No single read is slow: what counts is the whole head."""
+    """No single read is slow: the limit is for the whole head."""
     monkeypatch.setattr(blob_server, "HEAD_S", 0.3)
     assert trickling(neighbour, b"GET / HTTP/1.1\r\nX-Slow: ", b"x") < 3
     assert trickling(neighbour, f"GET /{'0' * 64} HTTP/1.1\r\n\r\n".encode(), b"") < 3, "an idle connection, too"

@@ -1,4 +1,6 @@
-"""What a device keeps of its inferences: chosen on the device, on flash until it has arrived, never what is private."""
+"""The inferences that a device captures: chosen on the device, on flash until they have arrived, never anything
+private.
+"""
 
 import json
 from collections import Counter, deque
@@ -38,7 +40,7 @@ VALUES = {column: float(number) for number, column in enumerate(COLUMNS)}
 
 
 class Sure:
-    """A session that is as sure of each row as its first column says."""
+    """A session whose confidence in each row is the row's first column."""
 
     def run(self, inputs: Any) -> list[Any]:
         sure = inputs["X"][:, :1]
@@ -152,7 +154,7 @@ def test_rows_that_wait_too_long_give_way_to_new_ones_and_are_counted() -> None:
 
 
 class Sent:
-    """A link that remembers."""
+    """A link that records messages."""
 
     def __init__(self) -> None:
         self.batches: list[Captured] = []
@@ -171,7 +173,7 @@ def row(number: int) -> CapturedRow:
 
 
 class Device:
-    """Captures on a flash; boots again and again."""
+    """Captures on a flash; boots repeatedly."""
 
     def __init__(self, flash: Flash, boot: int = 1, max_bytes: int = 1_000_000) -> None:
         self.link = Sent()

@@ -1,4 +1,4 @@
-"""Edges of the device's update machine: what happens exactly at a limit, and what each command carries."""
+"""Edges of the device's update machine: what happens exactly at a limit, and the content of each command."""
 
 import pytest
 from msgspec.structs import replace
@@ -283,7 +283,7 @@ def test_an_event_of_another_phase_or_version_changes_nothing(state: State) -> N
         assert after(state, event) == (state, ())
 
 
-# What holds before anything has happened.
+# What holds before any event.
 
 
 def test_a_window_begins_with_nothing_counted() -> None:

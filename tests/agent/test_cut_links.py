@@ -1,4 +1,4 @@
-"""The MQTT client on a link that is cut: what goes first on the next connection, and that nothing goes twice."""
+"""The MQTT client on a link that is cut: what is sent first on the next connection, and that nothing is sent twice."""
 
 import queue
 import socket
@@ -43,7 +43,7 @@ class DeafBroker:
         self._listening.close()
 
     def sent(self, connection: int, kind: str) -> int:
-        """How often a message of this kind came on a connection."""
+        """Returns how often a message of this kind came on a connection."""
         return sum(type_ == PUBLISH and f"/up/{kind}".encode() in body for type_, body in self.packets[connection])
 
     def _accept(self) -> None:

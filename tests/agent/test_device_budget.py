@@ -1,4 +1,4 @@
-"""What the agent takes of its device: memory by whichever limit is least, threads as configured, and none unused."""
+"""The resources that the agent takes: memory by the smallest limit, threads as configured, and none unused."""
 
 import platform
 import subprocess
@@ -46,7 +46,7 @@ def test_inferences_of_local_programs_share_the_configured_threads(tmp_path: Pat
 
 
 def told(program: str) -> int:
-    """The number that a new process prints."""
+    """Returns the number that a new process prints."""
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 

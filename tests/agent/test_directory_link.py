@@ -1,4 +1,4 @@
-"""The link that is a directory: what it brings once, what it keeps, what it survives."""
+"""The link that is a directory: what it delivers once, what it keeps, which faults it survives."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An artifact that travels in fewer bytes: what is made of it on the device, and what a bad one gets."""
+"""An artifact that is sent in fewer bytes: how the device decodes it, and what happens to a bad one."""
 
 import io
 import lzma
@@ -111,7 +111,7 @@ def test_a_stream_that_lies_is_refused_before_it_costs_anything(packed: bytes) -
 
 
 class Broker:
-    """Holds blobs and hands out what is subscribed to."""
+    """Holds blobs and delivers what is subscribed to."""
 
     def __init__(self, *blobs: bytes) -> None:
         self.retained: dict[str, bytes] = {}
@@ -140,7 +140,7 @@ class Broker:
         raise AssertionError(topic)
 
     def serve(self, download: Download, now: float) -> Result:
-        """Until the download ends or waits for something that is not there."""
+        """Serves until the download ends or waits for something that does not exist."""
         result: Result = None
         while result is None and (self.asked or download.wake_at() == 0.0):
             names, self.asked = self.asked, []

@@ -1,4 +1,4 @@
-"""Stable beside an isolated trial: loaded with it, kept while it is tried, let go when it has been decided."""
+"""Stable beside an isolated trial: loaded with it, kept during the trial, dropped after the decision."""
 
 from collections import Counter
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ def assignment(model: SimModel, *, isolated: bool) -> Assignment:
 
 @pytest.fixture
 def model() -> DeviceModel:
-    """One that serves stable, with both blobs on flash."""
+    """Returns a model that serves stable, with both blobs on flash."""
     flash = Flash(stream(1, "flash"))
     store = Store(flash)
     for made in (STABLE, TRIAL):

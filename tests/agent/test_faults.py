@@ -1,4 +1,4 @@
-"""What is wrong with a device stands in each heartbeat for as long as it lasts, and no longer."""
+"""A fault of a device is in each heartbeat for as long as it lasts, and no longer."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,7 +66,7 @@ def device() -> Solo:
 
 
 def told(device: Solo) -> dict[str, str]:
-    """What the newest heartbeat says is wrong."""
+    """Returns the faults in the newest heartbeat."""
     beats = [raw for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
     return dict(decode(beats[-1], Heartbeat).faults)
 

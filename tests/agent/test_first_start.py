@@ -1,4 +1,4 @@
-"""The first start of a device that was given a claim: a key and a certificate, once, and the claim is gone."""
+"""The first start of a device with a claim: a key and a certificate, once, and the claim is deleted."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Attack table: malicious ONNX. What the scan refuses before anything parses, and what the confined child cannot do."""
+"""Attack table: malicious ONNX. What the scan refuses before any parser runs, and what the confined child cannot do."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""What operators ask a device: only the director's questions are answered, once, in bounds, and without secrets."""
+"""Inquiries: only the director's are answered, once, within limits, and without secrets."""
 
 import logging
 from collections.abc import Iterator

@@ -27,7 +27,7 @@ def version(release: int, *classes: str) -> Assignment:
 
 
 class Classes(World):
-    """A slot whose first version answers `CLASSES`, and says what it is told to."""
+    """A slot whose first version answers `CLASSES` as the test says."""
 
     def __init__(self, *says: Any, classes: tuple[str, ...] = CLASSES) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""A label that comes as feedback follows its captured row: into it while it waits, as a record after that."""
+"""A label that comes as feedback is sent with its captured row: in it while the row waits, as a record after that."""
 
 from collections import Counter, deque
 from random import Random

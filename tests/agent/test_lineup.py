@@ -1,4 +1,4 @@
-"""A trial beside stable: a share of the requests by key, a shadow that is compared, and devices short of memory."""
+"""A trial beside stable: a part of the requests by key, a shadow that is compared, and devices with little memory."""
 
 import weakref
 from collections import Counter

@@ -64,7 +64,7 @@ for _digest in DIGESTS:
 
 
 def normal(state: State) -> State:
-    """Times are compared only with `now`: fold them to due or not due, so that the graph is finite."""
+    """Replaces times by due or not due, because they are compared only with `now`: so the graph is finite."""
     match state:
         case Fetching():
             return replace(state, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))
@@ -98,7 +98,7 @@ def reachable() -> dict[State, list[tuple[Event, machine.Step]]]:
             continue
         graph[state] = [(event, machine.step(state, event, NOW)) for event in EVENTS]
         for event, (after, _) in graph[state]:
-            if not isinstance(event, DirectorChanged):  # what follows is the same again, with other numbers
+            if not isinstance(event, DirectorChanged):  # the following states are the same, with other numbers
                 todo += variants(after)
         todo += variants(machine.resume(state.record, NOW)[0])
     return graph

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol as the endpoint speaks it: what is answered, and which field a refusal names."""
+"""The Open Inference Protocol at the endpoint: the answers, and which field a refusal names."""
 
 import itertools
 import json

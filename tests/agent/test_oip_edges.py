@@ -1,4 +1,4 @@
-"""The edges of the protocol: methods, missing values, outputs that are not there, what is known and not served."""
+"""The edges of the protocol: methods, missing values, unknown outputs, and extensions that are known but not served."""
 
 import json
 import struct

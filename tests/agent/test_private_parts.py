@@ -1,4 +1,4 @@
-"""Private parts of libraries that the agent relies on: each is noticed when it goes or changes its shape."""
+"""Private parts of libraries on which the agent relies: a part that disappears or changes its shape is noticed."""
 
 import ctypes
 import json

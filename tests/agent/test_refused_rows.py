@@ -1,4 +1,4 @@
-"""A refused row is never held against a version, and is counted: by HTTP, in-process and from sensors."""
+"""A refused row never counts against a version, and is counted: by HTTP, in-process and from sensors."""
 
 import json
 import threading

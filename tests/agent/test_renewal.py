@@ -1,4 +1,4 @@
-"""Renewal on the device: what is durable when, whom it believes, how often it asks."""
+"""Renewal on the device: what is durable when, whom the device trusts, how often it asks."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -10,7 +10,7 @@ from contract.wire import decode
 
 
 class Wire:
-    """A link that remembers."""
+    """A link that records messages."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes]] = []

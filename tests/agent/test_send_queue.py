@@ -1,4 +1,4 @@
-"""What waits for the broker: by importance, one copy of each message, little of it at the client."""
+"""The queue to the broker: by importance, one copy of each message, few of them at the client."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Sensors outlive whatever happens to what they read."""
+"""Sensors survive every fault of their sources."""
 
 import gzip
 import http.server
@@ -230,7 +230,9 @@ def test_what_sensors_have_done_is_kept_for_status_and_seldom_written(tmp_path: 
 
 
 def test_a_day_of_chaos_leaves_every_thread_alive_and_every_count_exact(tmp_path: Path) -> None:
-    """Files rotate and vanish, rows are bad, the webhook lies: 400 turns, each standing for minutes of a day."""
+    """Files rotate and vanish, rows are bad, the webhook answers wrongly: 400 turns, each representing minutes of a
+    day.
+    """
     log = tmp_path / "log.csv"
     log.write_text("x\n")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)

@@ -1,4 +1,4 @@
-"""What was confirmed serves, whatever is wrong with disk, files or broker at boot; nothing new begins meanwhile."""
+"""Confirmed versions serve, whatever is wrong with disk, files or broker at boot; nothing new begins meanwhile."""
 
 import errno
 from collections.abc import Callable

@@ -32,7 +32,7 @@ def assignment(release: int = 1, **changes: object) -> Assignment:
 
 
 class Says:
-    """A session that answers what it is told to."""
+    """A session that answers as the test says."""
 
     def __init__(self, *answers: object, dtype: object = None) -> None:
         self._answers = itertools.cycle(answers)

@@ -36,7 +36,7 @@ def test_a_version_gets_the_providers_it_asks_for_of_those_that_the_device_allow
     assert found.providers == given
 
 
-def test_a_session_and_a_worker_run_as_they_are_told(tmp_path: Path) -> None:
+def test_a_session_and_a_worker_use_the_threads_and_providers_that_they_are_given(tmp_path: Path) -> None:
     made = make_real_model(1, "good")
     path = tmp_path / "model.onnx"
     path.write_bytes(made.artifact)

@@ -1,4 +1,4 @@
-"""Sinks outlive whatever happens to what they write to, and send no more than may leave the device."""
+"""Sinks survive every fault of their receivers, and send no more than may leave the device."""
 
 import base64
 import hashlib

@@ -1,4 +1,6 @@
-"""Chunks from elsewhere than the broker: a web server with ranges, a directory; and sources that fail in every way."""
+"""Chunks from other places than the broker: a web server with ranges, a directory; and sources with every kind of
+fault.
+"""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Law 2 where it is performed: a step whose record is not durable does not happen, and is taken again."""
+"""Law 2 where it is performed: a step whose record is not durable does not happen, and is taken again later."""
 
 import ast
 import inspect
@@ -35,7 +35,7 @@ def assigned(made: Any) -> Assignment:
 
 
 class Reported:
-    """In place of the reporter: what was reported, in order."""
+    """A replacement for the reporter: what was reported, in order."""
 
     def __init__(self) -> None:
         self.words: list[str] = []

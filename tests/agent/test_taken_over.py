@@ -1,6 +1,6 @@
-"""A broker that says why it ends a session: reason 0x8E of MQTT 5, `Session taken over`.
+"""A broker that gives the reason why it ends a session: reason 0x8E of MQTT 5, `Session taken over`.
 
-The broker here is ten lines, because Mosquitto 2.0.11 and the embedded broker end such a session without a word.
+The broker here is ten lines, because Mosquitto 2.0.11 and the embedded broker end such a session without a reason.
 """
 
 import socket

@@ -38,7 +38,7 @@ def manifest_of(*inputs: Tensor, columns: tuple[str, ...] = (), **changes: Any) 
 
 
 class Keeps:
-    """Keeps what it was asked."""
+    """Records what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Array]] = []

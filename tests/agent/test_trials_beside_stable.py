@@ -34,7 +34,7 @@ CALLERS = 1438
 
 
 class Answers:
-    """Answers every row, but those below zero raise where it is told so."""
+    """Answers every row, but raises for those below zero if the test says so."""
 
     def __init__(self, raises: bool = False) -> None:
         self._raises = raises
@@ -46,7 +46,7 @@ class Answers:
 
 
 class Sessions(SimRuntime):
-    """Loads what a test says, by release."""
+    """Loads sessions as a test says, by release."""
 
     def __init__(self, models: tuple[SimModel, ...], sessions: dict[int, Any]) -> None:
         super().__init__(models, lambda path: Path(path).read_bytes())

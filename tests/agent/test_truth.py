@@ -1,4 +1,4 @@
-"""The truth comes later: labels by the id of an answer, and numbers of the application's own."""
+"""Late labels, by the id of an answer, and numbers that the application measures."""
 
 import json
 import threading

@@ -1,4 +1,6 @@
-"""Connections take turns: who was answered and asks again stands behind those who have not been answered."""
+"""Connections take turns: a client that was answered and asks again is served after those that were not
+answered yet.
+"""
 
 import selectors
 import socket
@@ -11,7 +13,9 @@ ROUNDS = 12
 
 
 def test_of_clients_that_ask_without_end_each_is_answered_once_before_any_is_answered_twice() -> None:
-    """As on a network: the next request of the one that is answered last comes only after it is looked who waits."""
+    """As on a network: the next request of the client that was answered last arrives only after the selector has
+    looked.
+    """
     with ExitStack() as stack:
         turns = stack.enter_context(_Turns())
         pairs = [socket.socketpair() for _ in range(CLIENTS)]

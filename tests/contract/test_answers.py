@@ -1,4 +1,4 @@
-"""What is recorded where an estimator lives: rows that try it, its answers, tolerances by spread, few distinct rows."""
+"""Recording in the estimator's environment: test rows, its answers, tolerances by spread, few distinct rows."""
 
 from typing import Any
 
@@ -206,7 +206,7 @@ def test_few_distinct_rows_are_refused_however_many_there_are() -> None:
 
 
 class Scaler:
-    """Doubles each column, and can be asked back."""
+    """Doubles each column, and has an inverse."""
 
     def inverse_transform(self, rows: Array) -> Array:
         return rows / 2

@@ -15,7 +15,7 @@ FAST, SLOW = _CanonicalJson(), CanonicalJSONSerializer()
 
 
 class Plain:
-    """Stands for a signed part: all that a serializer asks it is its plain form."""
+    """A replacement for a signed part: a serializer needs only its plain form."""
 
     def __init__(self, plain: Any) -> None:
         self.plain = plain
@@ -25,7 +25,9 @@ class Plain:
 
 
 def written(serializer: CanonicalJSONSerializer, plain: Any) -> bytes | None:
-    """The bytes; None for a document that cannot be signed. A lone surrogate is a ValueError where it is encoded."""
+    """Returns the bytes; None for a document that cannot be signed. A lone surrogate is a ValueError when it is
+    encoded.
+    """
     try:
         return serializer.serialize(Plain(plain))  # type: ignore[arg-type]
     except (SerializationError, UnicodeEncodeError):

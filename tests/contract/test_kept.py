@@ -1,4 +1,4 @@
-"""What we wrote for ourselves, as a program of before reads it: unknown keys are left out, the rest holds."""
+"""Files of our own programs, as an older program reads them: unknown keys are left out, the rest is read."""
 
 import json
 from decimal import Decimal
@@ -84,12 +84,12 @@ TABLES = {
 }
 """Keys whose value is a table: what is in it are entries, not fields."""
 FREE = {"params", "evidence"}
-"""Keys whose value is whatever a library says."""
+"""Keys whose value is any text of a library."""
 SEEDS = 30
 
 
 def grown(value: Any, random: Random, key: str = "") -> Any:
-    """The document with keys that only a newer program knows, at any depth."""
+    """Returns the document with keys that only a newer program knows, at any depth."""
     if key in FREE or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
@@ -112,7 +112,7 @@ def test_what_a_newer_program_has_written_means_what_this_one_knows_of_it(kind: 
 
 
 def test_a_part_that_cannot_be_read_is_never_left_out() -> None:
-    """Unlike in what devices say: half a strategy would be another strategy."""
+    """Unlike in messages of devices: half a strategy would be another strategy."""
     plain = msgspec.to_builtins(POLICY)
     plain["strategy"]["waves"][0]["percent"] = "all"
     with pytest.raises(BadInput) as refused:

@@ -1,4 +1,4 @@
-"""The scan of ONNX files beside protobuf: what the one passes, the other finds nothing forbidden in."""
+"""The scan of ONNX files compared with protobuf: protobuf finds nothing forbidden in what the scan passes."""
 
 from collections.abc import Callable
 from pathlib import Path

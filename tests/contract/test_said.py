@@ -1,4 +1,4 @@
-"""What devices say, as a newer or a faulty agent says it: what is known of it is read, a bad part costs itself."""
+"""Messages of newer or faulty agents: known parts are read, and of a bad part only that part is lost."""
 
 import json
 from random import Random

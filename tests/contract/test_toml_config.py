@@ -1,4 +1,4 @@
-"""A mistake in a configuration is said with its line."""
+"""An error in a configuration names its line."""
 
 from pathlib import Path
 

@@ -85,7 +85,7 @@ def test_a_role_of_one_model_does_not_speak_for_another() -> None:
     trusted = chain.follow(TRUSTED, encode(repository.trust_bundle(both)), NOW)
     with pytest.raises(BadInput) as caught:
         chain.take_role(trusted, "n", FILES["models-m.json"].encode(), NOW)
-    assert caught.value.code == Code.PATH_INVALID  # both models have one release key here, and still
+    assert caught.value.code == Code.PATH_INVALID  # refused although both models have one release key here
 
 
 def test_a_role_is_no_desired_document() -> None:
@@ -220,7 +220,7 @@ def test_no_mutant_of_a_trust_bundle_or_a_role_is_trusted_or_crashes(data: st.Da
 
 
 def meaning(trusted: Trusted) -> list[object]:
-    """What was signed: `2026-01-3` and blanks read the same, and the signature is over what was read."""
+    """Returns what was signed: `2026-01-3` and blanks read the same, and the signature covers what was read."""
     texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
     return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts]
 

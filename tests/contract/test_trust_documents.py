@@ -172,7 +172,7 @@ def test_top_level_targets_without_a_director_believe_nobody() -> None:
     assert code_of(lambda: read_desired(desired(wanted()), bare)) == Code.SIGNATURE_INVALID
 
 
-# What is common to all of them.
+# What all of them have in common.
 
 
 def test_every_signer_adds_a_signature() -> None:

@@ -232,7 +232,7 @@ def test_the_description_names_every_role_with_version_expiry_threshold_and_keys
 
 
 def test_a_fleet_signed_from_a_backup_is_ahead_of_what_was_signed_since_by_the_clock_alone() -> None:
-    """Roots alone count one by one: a device walks through every one of them."""
+    """Only roots are numbered one by one: a device follows every one of them."""
     lost = FILES
     for step in range(50):
         role = repository.sign_role(lost, "m", MANIFESTS, signers=[RELEASE], now=NOW + timedelta(seconds=step))

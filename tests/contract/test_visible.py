@@ -1,4 +1,4 @@
-"""What a device says can neither steer the terminal of an operator nor write lines into a log."""
+"""Text of a device can neither control the terminal of an operator nor write lines into a log."""
 
 import io
 import json

@@ -1,6 +1,6 @@
 """One example of every message. Their encoded bytes are the contract: tests/data/wire holds them.
 
-After a wanted change of the protocol: ``python -m tests.contract.wire_examples`` writes the files anew.
+After an intended change of the protocol, ``python -m tests.contract.wire_examples`` writes the files again.
 """
 
 from datetime import UTC, datetime

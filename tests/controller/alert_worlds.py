@@ -20,7 +20,7 @@ START = 1_000_000.0
 
 
 def said(kind: Kind = "contract_breach_ratio", **fields: Any) -> Signal:
-    """What a look at a model's data says."""
+    """Returns the results of a look at a model's data."""
     told: dict[str, Any] = {"model": "m", "value": 0.2, "low": 0.15, "high": 0.25, "limit": 0.1, "n": 500,
                             "devices": 12, "valid": True, "why": "humidity is missing"}  # fmt: skip
     return Signal(kind=kind, **told | fields)

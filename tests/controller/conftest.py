@@ -1,4 +1,4 @@
-"""A conversion that is made once in each worker, for tests that need a version and do not test how it is converted."""
+"""A conversion that is made once in each worker, for tests that need a version and do not test its conversion."""
 
 import hashlib
 from pathlib import Path
@@ -39,5 +39,7 @@ async def _convert_once(
 
 @pytest.fixture
 def conversions_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While this fixture is in use, the same push is converted once. test_conversion and its like do without it."""
+    """While this fixture is in use, the same push is converted once. test_conversion and similar tests do
+    without it.
+    """
     monkeypatch.setattr(push, "run_conversion", _convert_once)

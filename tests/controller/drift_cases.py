@@ -1,4 +1,4 @@
-"""Versions with weeks of counts, and all that is said of their drift.
+"""Versions with weeks of counts, and the reports of their drift.
 
 `python -m tests.controller.drift_cases` writes it to tests/data/drift; read the difference before you commit it.
 
@@ -100,7 +100,7 @@ def facts(task: Task = "classification", **changed: Any) -> Facts:
 
 
 def cases() -> Iterator[tuple[str, tuple[Facts, list[Any]]]]:
-    """Every case with its name, in the words of who reads a failure."""
+    """Returns every case with its name, in words that explain a failure."""
     yield "nothing came", (facts(), [])
     yield "one week", (facts(), weeks(1))
     yield "three weeks", (facts(), weeks(3))
@@ -124,7 +124,7 @@ def cases() -> Iterator[tuple[str, tuple[Facts, list[Any]]]]:
 
 
 def said() -> dict[str, Any]:
-    """What is said of every case; numbers to nine decimals, probabilities to one: they are drawn."""
+    """Returns the reports of every case; numbers to nine decimals, probabilities to one, because they are drawn."""
     found = {name: _rounded(msgspec.to_builtins(report_of(*case))) for name, case in cases()}
     for report in found.values():
         for each in report["trial_beside_control"]:

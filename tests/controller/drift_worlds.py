@@ -60,7 +60,7 @@ class Fleet:
             self._weeks.append(Labelled(_count(bins[asked]), _count(bins[asked][right[asked]]), _count(bins)))
 
     def estimate(self, week: int) -> QualityEstimate:
-        """What is said at the end of a week, when its own labels are not known yet."""
+        """Returns the estimate at the end of a week, when its own labels are not known yet."""
         return estimate(self._weeks[week].met, self._weeks[:week][::-1], middles(CONFIDENCE_EDGES))
 
 

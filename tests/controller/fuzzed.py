@@ -1,4 +1,4 @@
-"""What becomes of one drawn pipeline: right on rows that nobody has seen, refused with a remedy, or wrong."""
+"""The outcome of one drawn pipeline: right on new rows, refused with a remedy, or wrong."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -59,7 +59,7 @@ def _differing(model: Any, found: Judged, fresh: Any) -> float:
 
 
 def _taken_by_devices(found: Judged, rows: SampleFrame) -> Any:
-    """Rows that a device does not refuse because they lack a number."""
+    """Returns rows that a device does not refuse for a missing number."""
     real = [name for name in rows.columns if rows.is_real(name)]
     required = real if found.required is None else found.required
     return ~np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *(rows.missing(name) for name in required)])

@@ -1,5 +1,5 @@
-"""Versions before release, small enough to check by hand. `python -m tests.controller.gate_cases` writes what the gates
-say of each of them to tests/data/gates; read the difference before you commit it.
+"""Versions before release, small enough to check by hand. `python -m tests.controller.gate_cases` writes the gates'
+verdicts on them to tests/data/gates; read the difference before you commit it.
 """
 
 import json
@@ -77,7 +77,7 @@ def changed(**fields: Any) -> Manifest:
 
 
 def cases() -> dict[str, Case]:
-    """Every case by its name, in the words of who reads a failure."""
+    """Returns every case by its name, in words that explain a failure."""
     return {
         name: case for part in (_parity, _numbers, _held_out, _slices, _fairness, _callers) for name, case in part()
     }
@@ -172,7 +172,7 @@ def _callers() -> Iterator[tuple[str, Case]]:
 
 
 def said() -> dict[str, list[dict[str, Any]]]:
-    """What the gates say of every case; numbers to nine digits."""
+    """Returns the gates' verdicts on every case; numbers to nine digits."""
     found = {}
     for name, (policy, known) in cases().items():
         verdicts = [msgspec.to_builtins(verdict) for verdict in judge_all(policy, known)]

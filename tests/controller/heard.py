@@ -1,4 +1,4 @@
-"""What devices say, brought to a controller that no broker connects, and the pass that takes it."""
+"""Passes messages of devices to a controller without a broker, and runs the pass that takes them."""
 
 import asyncio
 

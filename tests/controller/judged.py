@@ -17,14 +17,14 @@ BUDGET_S = 60.0
 
 
 def judged(model: Any, sample: Any, *, live: bool = True) -> Judged:
-    """A push of a live estimator, or of its file alone, whose answers are then those of the estimator here."""
+    """Returns a push of a live estimator, or of its file alone; then the answers are those of the estimator here."""
     rows = encode_rows(sample)
     plain, recorded = decode_recorded(with_answers(model, sample, rows, waived=False) if live else rows)
     return judge_conversion(model, plain, recorded, budget_s=BUDGET_S)
 
 
 def passes(found: Judged) -> bool:
-    """Whether parity lets it through."""
+    """Whether the parity gate passes it."""
     return judge_parity(found.parity).passed
 
 

@@ -1,4 +1,6 @@
-"""Fleets whose devices report a number of their own and answer classes, as they are: apart, wandering, with days."""
+"""Realistic fleets whose devices report a number of their own and answer classes: different, drifting, with a rhythm of
+the day.
+"""
 
 from dataclasses import dataclass
 
@@ -28,16 +30,16 @@ class NamedFleet:
     spread: float = 0.3
     """Standard deviation between devices, as a part of the mean."""
     wander: float = 0.1
-    """Of what a device does from hour to hour, AR(1) .9, as a part of the mean."""
+    """The hourly changes of a device, AR(1) .9, as a part of the mean."""
     times: float = 1.0
-    """What the release multiplies the mean by."""
+    """The factor of the release on the mean."""
     part: float = 0.3
     part_moves: float = 0.0
-    """What the release adds to the share of the class "1"."""
+    """What the release adds to the fraction of the class "1"."""
 
 
 def rows_of_fleet(fleet: NamedFleet, rule: Rule, seed: int) -> Rows:
-    """What the fleet measures in all hours."""
+    """Returns what the fleet measures in all hours."""
     rng = np.random.default_rng(seed)
     rows, hours, shape = rows_for([rule]), PAST_H + JUDGED_H, (fleet.devices, PAST_H + JUDGED_H)
     lasting, walk = rng.normal(0, fleet.spread, (fleet.devices, 1)), np.zeros(shape)

@@ -59,7 +59,7 @@ for_s = 3600
 summary = "A device has not been heard"
 """
 STAR = "aldern-004"
-"""A device that rolled v13 back by itself, a moment ago."""
+"""A device that rolled v13 back by itself a moment ago."""
 ROLLOUT = "r-20261126-083012-5c1e"
 LAST_ROLLOUT = "r-20261118-095540-a0f3"
 
@@ -139,7 +139,7 @@ def fill(state: State, now: float, count: int = 300) -> None:
 
 
 def judge_alerts(state: State) -> None:
-    """Looks at the rules now. Of a fleet of this size nothing is awaited, so that no event loop is needed."""
+    """Judges the rules now. For a fleet of this size nothing is awaited, so that no event loop is needed."""
     state.alerts.next_look = 0.0
     looking = look_again(state, Notifier((), Path(), lambda *_: None))
     with pytest.raises(StopIteration):

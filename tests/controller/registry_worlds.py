@@ -1,4 +1,4 @@
-"""Versions and conversions for tests of the registry: made here, so that no child has to convert anything."""
+"""Versions and conversions for tests of the registry. They are made here, so that no child process has to convert."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -67,7 +67,7 @@ def files_of(model: bytes, golden: bytes) -> tuple[MadeFile, MadeFile]:
 
 
 def converted(model: bytes = b"onnx", *, differing: int = 0, **changes: Any) -> Converted:
-    """What a conversion gives: `differing` of its 200 sample rows answer otherwise than the estimator."""
+    """A conversion; `differing` of its 200 sample rows have another answer than the estimator gives."""
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     parity = Parity(
         reference="scikit-learn",
@@ -110,7 +110,7 @@ def threshold_model(weights: tuple[float, float, float]) -> Converted:
 
 @pytest.fixture
 def plant(state: State, monkeypatch: pytest.MonkeyPatch) -> Callable[[Converted], None]:
-    """Lets every push find this conversion, without a child; nothing is encoded for devices."""
+    """Makes every push use a given conversion, without a child process; nothing is encoded for devices."""
     monkeypatch.setattr(state.deliveries, "begin", lambda model, manifest: None)
 
     def planted(found: Converted) -> None:
@@ -123,7 +123,7 @@ def plant(state: State, monkeypatch: pytest.MonkeyPatch) -> Callable[[Converted]
 
 
 def pushed(state: State, directory: Path, model: str = "m", **options: Any) -> push_verb.Pushed:
-    """Pushes what is planted."""
+    """Pushes the planted conversion."""
     import asyncio
 
     for name in ("raw", "sample"):

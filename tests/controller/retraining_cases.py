@@ -58,7 +58,7 @@ def attempt(status: Any = "stopped", ago_days: float = 20.0, gain: float | None 
 
 
 def cases() -> Iterator[tuple[str, RetrainingPolicy, Facts]]:
-    """Every case with its name, in the words of who reads a failure."""
+    """Returns every case with its name, in words that explain a failure."""
     yield "a drop", POLICY, facts()
     yield "no drop", POLICY, facts(0.95)
     yield "a drop that seasons explain", POLICY, facts(0.935)
@@ -146,7 +146,7 @@ def numbers() -> dict[str, Any]:
 
 
 def said() -> dict[str, Any]:
-    """What is decided and said of every case; numbers to nine decimals."""
+    """Returns the decisions and sentences of every case; numbers to nine decimals."""
     found: dict[str, Any] = {"numbers": numbers()}
     for name, policy, known in cases():
         decision = decide(policy, known, NOW)

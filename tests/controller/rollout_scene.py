@@ -1,6 +1,7 @@
-"""A fleet with a past: a model with two versions, a rollout in its second wave, devices that failed and that are away.
+"""A fleet with a history: a model with two versions, a rollout in its second wave, failed and absent devices.
 
-Time is handed in, and what devices say is made up; the controller's own passes, stores and verbs are the real ones.
+Time is handed in, and the devices' reports are invented; the controller's own passes, stores and verbs are the real
+ones.
 """
 
 import time
@@ -47,7 +48,7 @@ STRATEGY = {
 
 
 class Fleet:
-    """Devices that say what they run, and how often they were right."""
+    """Devices that report what they run, and how often they were right."""
 
     def __init__(self, state: State, devices: int, refs: dict[int, VersionRef]) -> None:
         self.state, self.refs = state, refs
@@ -62,7 +63,7 @@ class Fleet:
         )
 
     def step(self, now: float, *, away: Iterable[str] = (), broken: Iterable[str] = ()) -> None:
-        """One pass: every device but those away acts on its document and tells what it measured."""
+        """Runs one pass: every device that is not absent acts on its document and reports what it measured."""
         self.seq += 1
         gone, messages = set(away), []
         for name in self.names:
@@ -113,7 +114,7 @@ class Fleet:
 
 
 def _finish(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a pass that waits for nothing, also where an event loop runs already."""
+    """Runs a pass that waits for nothing, also if an event loop runs already."""
     try:
         work.send(None)
     except StopIteration:

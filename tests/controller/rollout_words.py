@@ -1,4 +1,4 @@
-"""Short ways to ask where a member stands, for tests of the edges of rollouts."""
+"""Short functions for the state of a member, for tests of the edges of rollouts."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Small fleets under a rollout, and what every rule says of them. `python -m tests.controller.rule_cases` writes it to
+"""Small fleets under a rollout, and every rule's verdict on them. `python -m tests.controller.rule_cases` writes it to
 tests/data/rollout; read the difference before you commit it.
 
-Each device answers 200 to 310 requests a minute and is wrong, slow or failing by an amount of its own, so that the past
-of a device, the others of its kind and the side beside it all count.
+Each device answers 200 to 310 requests a minute and is wrong, slow or failing by an amount of its own, so that its
+past, the others of its stratum and the other side all matter.
 """
 
 import json
@@ -82,7 +82,7 @@ Case = tuple[Rollout, Rows]
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """Every case with its name, in the words of who reads a failure."""
+    """Returns every case with its name, in words that explain a failure."""
     for task, regression in (("classifier", False), ("regression", True)):
         for word, harm in (("as good", 0.0), ("twice as bad", 1.0), ("far worse", 4.0), ("better", -0.6)):
             yield f"{task}, {word}", (under_way(*RULES), measured(harm, regression=regression))
@@ -135,7 +135,7 @@ def powers() -> Iterator[tuple[str, str]]:
 
 
 def said() -> dict[str, Any]:
-    """What is said of every case; numbers to nine decimals."""
+    """Returns the verdicts of every case; numbers to nine decimals."""
     found: dict[str, Any] = {f"verdicts: {name}": verdicts_of(*case) for name, case in cases()}
     return found | {f"power: {name}": words for name, words in powers()}
 

@@ -1,4 +1,4 @@
-"""Short ways to ask for the verdict of a rule."""
+"""Short functions for the verdict of a rule."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,6 @@
-"""A provider whose answers tests choose, a controller that knows it, and a browser that goes from one to the other."""
+"""A provider with answers that tests choose, a controller that knows it, and a browser that goes from one
+to the other.
+"""
 
 import asyncio
 import base64
@@ -106,7 +108,7 @@ async def leave(client: TestClient, idp: Idp, to: str = "/fleet") -> dict[str, s
 
 
 async def back(client: TestClient, **query: str) -> str:
-    """Where the browser ends."""
+    """Returns where the browser ends."""
     answer = await client.get(BACK, params=query, allow_redirects=False)
     assert answer.status == 303, await answer.text()
     return answer.headers["Location"]

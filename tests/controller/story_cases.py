@@ -1,4 +1,4 @@
-"""Rollouts at one moment each, and all that is decided and said of them.
+"""Rollouts at one moment each, with all decisions and sentences about them.
 
 `python -m tests.controller.story_cases` writes it to tests/data/rollout; read the difference before you commit it.
 """
@@ -49,7 +49,7 @@ ERRORS = Rule(metric="error_ratio", threshold=0.1, min_samples=50, scope="stratu
 
 
 class Case(NamedTuple):
-    """What is known at one moment."""
+    """The facts at one moment."""
 
     rollout: Rollout
     facts: Facts
@@ -67,7 +67,7 @@ def waves(*found: Wave, **fields: Any) -> Any:
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """Every case with its name, in the words of who reads a failure."""
+    """Returns every case with its name, in words that explain a failure."""
     yield from _way_there()
     yield from _ends()
     yield from _way_back()
@@ -186,7 +186,7 @@ def _schedules() -> Iterator[tuple[str, Case]]:
 
 
 def told_of(case: Case) -> dict[str, Any]:
-    """All that the engine decides and says of one case."""
+    """Returns all decisions and sentences of the engine about one case."""
     made, known, now, rows, endings = case
     decision = decide(made, known, rows, now, endings)
     outcomes = {member.device: outcome_of(made, member, known[member.device], now) for member in made.members}
@@ -225,7 +225,7 @@ def _changes(before: Rollout, after: Rollout) -> dict[str, Any]:
 
 
 def said() -> dict[str, Any]:
-    """What is said of every case, and how times and counts are said."""
+    """Returns the sentences of every case, and times and counts in words."""
     found: dict[str, Any] = {name: told_of(case) for name, case in cases()}
     times = (0.0, 0.4, 1.0, 59.0, 89.0, 90.0, 599.0, 600.0, 5399.0, 5400.0, 35_999.0, 36_000.0, 129_600.0, 8.7e6)
     found["times"] = {str(seconds): span(seconds) for seconds in times}

@@ -1,4 +1,4 @@
-"""Alerts over HTTP, and the looks that a service has: paging, silences with their audit, files that are tried out."""
+"""Alerts over HTTP, and the looks of a service: paging, silences with their audit, files that are tried."""
 
 import asyncio
 import time

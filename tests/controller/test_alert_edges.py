@@ -1,4 +1,4 @@
-"""Edges of alerts: what is not known yet, labels that a device lacks, and how a limit is said."""
+"""Edges of alerts: what is not known yet, labels that a device lacks, and the words of a limit."""
 
 from controller.alerts.check import why_idle
 from controller.alerts.facts import Reading

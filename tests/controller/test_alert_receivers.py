@@ -53,7 +53,7 @@ class Noted:
         self.receiver, self.beside = receiver, beside
 
     def tell(self, *messages: Due) -> Any:
-        """How the receiver fares once every message has been decided."""
+        """Returns the receiver's counts once every message has been decided."""
 
         async def run() -> Any:
             notifier = Notifier([self.receiver], self.beside, self.delivered.__setitem__)
@@ -212,7 +212,7 @@ ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertman
 
 @contextmanager
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    """A real one; yields its address once it answers."""
+    """Starts a real one; yields its address once it answers."""
     assert ALERTMANAGER is not None
     config = tmp_path / "am.yml"
     config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")

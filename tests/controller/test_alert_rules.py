@@ -1,4 +1,4 @@
-"""What each measure finds, what an alert says of it, and which files of rules are refused."""
+"""What each measure finds, the sentences of its alert, and which files of rules are refused."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What becomes of what rules find: states, silences, inhibition, groups, and what a restarted controller knows."""
+"""From readings to messages: states, silences, inhibition, groups, and what a restarted controller knows."""
 
 from collections.abc import Iterator
 from pathlib import Path

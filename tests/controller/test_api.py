@@ -225,7 +225,7 @@ def test_a_plan_is_previewed_without_a_trace_and_started_as_it_was_seen_or_not_a
 
 
 def fail_on(state: State, device: str) -> dict[str, Any]:
-    """Roll the newest version out, and let it fail on one device."""
+    """Rolls the newest version out, and makes it fail on one device."""
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
     hear(state)
     told = state.world.durable.twins[device].desired["m"]

@@ -26,7 +26,7 @@ def opened(tmp_path: Path) -> State:
 
 
 def lived(tmp_path: Path, entries: int = 3) -> None:
-    """A controller that has started for the first time, was asked for something, and has ended."""
+    """Returns a controller that has started for the first time, was asked for something, and has ended."""
     state = opened(tmp_path)
     audit.begin(state)
     for number in range(entries):
@@ -35,7 +35,7 @@ def lived(tmp_path: Path, entries: int = 3) -> None:
 
 
 def cut(tmp_path: Path, above: int) -> None:
-    """What somebody with the disk in their hands can do: triggers go, then the end of the audit."""
+    """Does what an attacker with the disk can do: removes triggers, then the end of the audit."""
     database = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     database.executescript("DROP TRIGGER audit_keeps_all; DROP TRIGGER audit_is_append_only;")
     database.execute("DELETE FROM audit WHERE id > ?", (above,))

@@ -1,4 +1,4 @@
-"""A backup is one file with all that a controller must find again; a restore is whole or not at all."""
+"""A backup is one file with all that a controller needs after a restore; a restore is complete or changes nothing."""
 
 import os
 import sqlite3
@@ -75,7 +75,9 @@ def test_what_comes_back_is_what_was_there_with_keys_that_only_the_owner_reads(s
 
 
 def test_a_backup_is_of_one_moment_while_the_controller_writes(state: State, tmp_path: Path) -> None:
-    """A pass writes its rows in one transaction; whatever row is in the file, the document that it names is, too."""
+    """A pass writes its rows in one transaction; for every row in the file, the document that it names is there as
+    well.
+    """
     writing = threading.Event()
     tables = FleetTables(tmp_path / "data" / "fleet.sqlite", ("devices", "rollouts"))
     tables.close()

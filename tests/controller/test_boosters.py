@@ -1,4 +1,6 @@
-"""Models of XGBoost and LightGBM travel as their own text, alone and in pipelines, and answer as their library does."""
+"""Models of XGBoost and LightGBM are sent as their own text, alone and in pipelines, and answer as their
+library does.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +45,7 @@ def lgbm(kind: str, **options: Any) -> Any:
 
 
 def pushed(model: Any, rows: Any, *, live: bool) -> Judged:
-    """A push as the client makes it, and what the controller makes of it."""
+    """Returns a push as the client makes it, and the controller's conversion of it."""
     encoded = encode_rows(rows)
     raw = with_answers(model, rows, encoded, waived=False) if live else encoded
     estimator = load_estimator(encode_model(model)[1], ())

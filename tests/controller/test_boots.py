@@ -1,4 +1,4 @@
-"""The order of what a device says: starts of its agent, repetitions, late messages, and a second device."""
+"""The order of a device's messages: starts of its agent, repetitions, late messages, and a second device."""
 
 from contract.messages import Hardware, Heartbeat, ModelState, Phase, Presence, Report
 from controller.fleet.boots import (
@@ -22,7 +22,7 @@ BACKUP, LATER, COPY = 7, 5, 3
 
 
 def after(boots: Boots, *messages: tuple[int, int, float]) -> tuple[Boots, list[bool]]:
-    """The starts after (boot, seq, time) of each message, and which of these were news."""
+    """Returns the starts after (boot, seq, time) of each message, and which of these were new."""
     news = []
     for boot, seq, now in messages:
         boots, is_news = boots.heard(boot, seq, now)
@@ -44,7 +44,7 @@ def test_within_a_start_only_a_higher_number_is_news() -> None:
 
 
 def test_what_an_earlier_start_has_said_is_never_news_again() -> None:
-    """A broker that keeps signed reports and delivers them later moves nothing."""
+    """A broker that keeps signed reports and delivers them later changes nothing."""
     boots, _ = after(Boots(), (BACKUP, 5, 0.0), (LATER, 1, 10.0))
     again, news = after(boots, *((BACKUP, seq, 1e6) for seq in range(6)))
     assert not any(news)
@@ -66,7 +66,7 @@ def test_messages_that_waited_together_in_a_broker_are_no_second_device() -> Non
 
 
 def test_an_earlier_start_that_is_alive_is_heard_once_the_newest_is_silent() -> None:
-    """The first message of the start before came last: the device itself must not be locked out by it."""
+    """The last message came from the start before; the device itself must not be locked out by it."""
     boots, _ = after(Boots(), (LATER, 1, 10.0), (BACKUP, 1, 10.1))
     at_the_limit, news = after(boots, (LATER, 2, 10.1 + TAKES_OVER_S))
     assert news == [False]
@@ -84,7 +84,7 @@ def test_two_devices_under_one_name_are_noticed_within_two_heartbeats_and_forgot
     for device, seq, now in beats:
         boots, _ = boots.heard(device, seq, now)
         if taken_at is None and boots.is_taken(now):
-            taken_at = now - 39.0  # since the copy spoke first
+            taken_at = now - 39.0  # since the first message of the copy
     assert taken_at is not None
     assert taken_at <= 60.0
     last = beats[-2][2]

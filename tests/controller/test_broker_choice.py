@@ -1,4 +1,4 @@
-"""What a started broker asks of its clients: a certificate, unless devices of an earlier start have a password."""
+"""What a started broker requires of its clients: a certificate, unless devices of an earlier start have a password."""
 
 from pathlib import Path
 

@@ -36,13 +36,13 @@ def message(topic: bytes, payload: bytes, *, number: int = 0, retain: bool = Fal
 
 
 class Heard:
-    """A client on one end of a socket, what it was told, and the broker's end."""
+    """A client on one end of a socket, what it received, and the broker's end."""
 
     def __init__(self, client: BufferedClient, broker: socket.socket, told: list[tuple[str, bytes, bool]]) -> None:
         self.client, self.broker, self.told = client, broker, told
 
     def read(self) -> paho.MQTTErrorCode:
-        """What paho does when the socket has something."""
+        """Does what paho does when the socket has data."""
         code = self.client.loop_read()
         if self.client.socket() is not None:
             self.client.loop_write()

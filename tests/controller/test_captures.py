@@ -1,4 +1,4 @@
-"""What devices kept, on the controller's disk: once however often it comes, bounded for each model."""
+"""Captured inferences on the controller's disk: once, however often they come, bounded for each model."""
 
 from pathlib import Path
 

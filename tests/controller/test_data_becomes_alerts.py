@@ -1,4 +1,4 @@
-"""What a look at a model's data finds becomes an alert, a coloured device and a proposal to train again."""
+"""The results of a look at a model's data become an alert, a device's health and a proposal to train again."""
 
 import asyncio
 import dataclasses
@@ -38,7 +38,7 @@ SURE_OF_NOW, LABELS = (0.5, 0.6), 2_000
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
-    """Two devices: the newest week is one of unsure answers and of broken cells, the weeks before were quiet."""
+    """Two devices: the newest week has unsure answers and broken cells, the weeks before were normal."""
     made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "data"))))
     monkeypatch.setattr(made.deliveries, "begin", lambda model, manifest: None)
 

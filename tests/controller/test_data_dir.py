@@ -1,4 +1,4 @@
-"""Every command of the controller finds the same data directory, and what it prints to do next works when copied."""
+"""Every command of the controller finds the same data directory, and the commands that it prints work when copied."""
 
 import shlex
 from pathlib import Path
@@ -14,7 +14,7 @@ from controller.state import open_state
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The data directories that `run` has served."""
+    """Returns the data directories that `run` has served."""
     found: list[Path] = []
 
     async def note(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""What the audit is told of passes: one entry for each change, and a bounded number for one fault."""
+"""The audit's entries about passes: one for each change, and a bounded number for one fault."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""In how few bytes a version comes to each device: prepared by the controller, chosen by what a device has said."""
+"""The bytes in which a version is sent to each device: prepared by the controller, chosen by the device's reports."""
 
 import asyncio
 import os

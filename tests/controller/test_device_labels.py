@@ -1,4 +1,4 @@
-"""Labels, notes and selectors that people write: they win over the device's own, survive, and rollouts look at them."""
+"""Labels, notes and selectors that people write: they win over the device's own, are durable, and rollouts use them."""
 
 from collections.abc import Iterator
 from pathlib import Path

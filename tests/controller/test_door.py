@@ -1,4 +1,6 @@
-"""The API's door on real sockets: bodies, slow callers, crowds, proxies, streams of ended tokens, refused attempts."""
+"""The limits of the API on real sockets: bodies, slow callers, many callers, proxies, streams of ended tokens, refused
+attempts.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What has moved: held against the past's own movements, ranked, told in sentences, and between trial and control."""
+"""What has moved: compared with the past's own movements, ranked, in sentences, and between trial and control."""
 
 import numpy as np
 import pytest
@@ -128,7 +128,7 @@ def test_a_bin_is_told_in_words() -> None:
 
 
 def trial_rows(shift: float, seed: int = 0) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Ten devices on trial and thirty others, each with a level of its own, under one weather that moves."""
+    """Ten devices on trial and thirty others, each with its own level, under a common change."""
     random = np.random.default_rng(seed)
     weather = 2 * np.sin(np.arange(48) / 8)
     devices = [weather + random.normal(0, 0.5) + random.normal(0, 0.6, (5, 48)) for _ in range(40)]

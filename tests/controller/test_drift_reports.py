@@ -1,4 +1,4 @@
-"""What is said of every version's drift, word by word and number by number, against what was read once by people."""
+"""The reports of every version's drift, word by word and number by number, against a reviewed copy."""
 
 import json
 from typing import Any

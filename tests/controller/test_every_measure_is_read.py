@@ -1,4 +1,4 @@
-"""A measure has a mouth: each field that devices send about inferences is read by a rule, a view or a plot."""
+"""Every measure is used: each field that devices send about inferences is read by a rule, a view or a plot."""
 
 import re
 from pathlib import Path
@@ -69,7 +69,8 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "squared_sum": (ROWS, "one.squared_sum"),
     },
 }
-"""Where each field ends up, and the words there that read it. Adding up is no reading: `Sums.plus` is not named."""
+"""Where each field ends up, and the words there that read it. Adding up does not count as reading: `Sums.plus` is not
+named."""
 
 
 @pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
@@ -87,7 +88,7 @@ def test_the_place_reads_it(field: str, place: str, words: str) -> None:
 
 
 def test_rules_judge_numbers_of_applications_and_answers_of_classifiers() -> None:
-    """Views showed them and no rule read them: a release that made twice the scrap was confirmed."""
+    """Views showed them and no rule read them: a release that doubled the scrap was confirmed."""
     assert {rule.split("_")[0] for rule in NAMED_METRICS} == {"metric", "class"}
     text = (ROOT / NAMED).read_text()
     assert "metric_columns(rule.name)" in text

@@ -1,4 +1,4 @@
-"""Who is told of what expires, and when; which certificates go on; what the controller signs and renews by itself."""
+"""Who is warned of what expires, and when; which certificates stay; what the controller signs and renews by itself."""
 
 import asyncio
 import time

@@ -32,7 +32,7 @@ def ended(state: State, code: str = "health_accuracy", result: Any = "rolled_bac
 
 
 def rolled_back_before_it_was_heard(state: State) -> str:
-    """Two devices are told, an operator rolls the rollout back, and it ends; neither has said anything yet."""
+    """Two devices get the offer, an operator rolls the rollout back, and it ends; neither has reported anything yet."""
     push(state)
     meet(state, "a", "b")
     view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})[1]

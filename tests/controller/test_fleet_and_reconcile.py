@@ -118,7 +118,7 @@ def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: s
 
 
 def save_all(made: World) -> World:
-    """The world of a controller that was killed and starts again."""
+    """Returns the world of a controller that was killed and starts again."""
     records = FleetRecords(DurableTables())
     records.save(made.durable, made.durable.twins, made.durable.rollouts, made.durable.quarantine)
     return records.load_world({}, 90.0)

@@ -1,4 +1,4 @@
-"""Kinds of devices, which form fits where, who is selected, what twins fold: at the edges."""
+"""Strata, which form fits which device, selection, and what twins fold: at the edges."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def state(model: str = "m", stable: VersionRef | None = V1) -> ModelState:
     return ModelState(model=model, phase="steady", generation=1, stable=stable)
 
 
-# Kinds of devices.
+# Strata.
 
 
 def test_a_kind_is_what_the_hardware_says_or_a_label_of_that_name() -> None:
@@ -216,7 +216,7 @@ def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
     )
 
 
-# Who is selected.
+# Selection of devices.
 
 
 def test_a_selector_takes_the_devices_that_have_every_label_by_name() -> None:

@@ -1,4 +1,4 @@
-"""What the fleet's page is told in numbers."""
+"""The numbers on the fleet's page."""
 
 from typing import Any
 

@@ -170,7 +170,7 @@ class Killed(BaseException):
 
 
 def kills_at(number: int, patch: pytest.MonkeyPatch) -> None:
-    """The move dies at its `number`th step: a file is read, rows are committed, a file is set aside."""
+    """The move ends at its `number`th step: a file is read, rows are committed, a file is set aside."""
     steps = 0
 
     def cut(function: Callable[..., Any]) -> Callable[..., Any]:

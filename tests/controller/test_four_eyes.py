@@ -1,4 +1,6 @@
-"""Four eyes: who approves differs from everybody behind the proposal, however it came; and who sees passwords."""
+"""Four eyes: the approver differs from everybody behind the proposal, however it was made; and who may
+see passwords.
+"""
 
 import json
 import re
@@ -37,7 +39,7 @@ def token(state: State, name: str, *roles: Role) -> dict[str, str]:
 
 
 def approve(state: State, rollout: Rollout, name: str) -> str:
-    """The code of an approval by `name`; empty if it was taken."""
+    """Returns the code of an approval by `name`; empty if it was accepted."""
     body = {"plan_digest": rollout.plan_digest}
     headers = token(state, name, "approver")
     _, found = call(state, "POST", f"/v1/rollouts/{rollout.id}/approve", headers=headers, json=body)

@@ -1,4 +1,4 @@
-"""What every gate says of every case, word by word and number by number, against what was read once by people."""
+"""The verdicts of every gate on every case, word by word and number by number, against a reviewed copy."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Each gate before release: what it judges, a planted bad model that it stops, and that its power is what it says."""
+"""Each gate before release: what it judges, a planted bad model that it stops, and that its stated power is true."""
 
 import json
 import subprocess

@@ -1,6 +1,6 @@
 """Attack table: a hostile model in the converter. Real pushes of hostile files, real children, and what they cannot do.
 
-Arbitrary code gets in here by way of an operator who trusts `builtins.exec`, which stands for a hole in any library.
+Arbitrary code enters here through an operator who trusts `builtins.exec`, which represents a hole in any library.
 """
 
 import asyncio
@@ -150,7 +150,7 @@ raise ValueError(f"tried {{len(escapes)}}, escaped {{escaped}}")
 @pytest.mark.usefixtures("either_child")
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by number")
 def test_a_hostile_model_reaches_nothing_outside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is tried in one child; every other exception than a refusal counts as an escape."""
+    """Each is tried in one child; every exception other than a refusal counts as an escape."""
     key = tmp_path / "director.key"
     key.write_text("secret")
     key.chmod(0o600)
@@ -227,7 +227,7 @@ def test_a_model_that_reads_files_by_their_names_is_refused(name: str, tmp_path:
 def test_a_vectorizer_shows_no_file_of_the_controller_even_where_its_parameter_is_overlooked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second wall: such a model in a real child, with the first wall taken down by an operator's exec."""
+    """The second defence: such a model in a real child, without the first defence, which an operator's exec removes."""
     reads = "from sklearn.feature_extraction.text import CountVectorizer\n"
     reads += "raise ValueError(sorted(CountVectorizer(input='filename').fit(['/etc/passwd']).vocabulary_)[:5])"
     assert "Permission denied: '/etc/passwd'" in run_in_child(reads).detail
@@ -321,7 +321,7 @@ def test_configuration_decides_where_the_kernel_confines_less(
 
 
 def test_a_child_ends_with_the_request_that_started_it(tmp_path: Path) -> None:
-    """An operator who hangs up leaves no conversion behind."""
+    """An operator who disconnects leaves no conversion behind."""
 
     async def hang_up() -> None:
         raw = skops_file(calling("builtins", "exec", "while True: pass"))

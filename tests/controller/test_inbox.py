@@ -1,4 +1,4 @@
-"""What devices said and no pass has taken: bounded, in order, and told apart from what is not theirs."""
+"""Messages of devices that no pass has taken: bounded, in order, and distinguished from foreign ones."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Asking a device: audited, only for those who may, and a device that is silent or slow is said clearly, in time."""
+"""Asking a device: audited, only for those who may, and a device that is offline or slow gets a clear
+error, in time.
+"""
 
 import asyncio
 import time

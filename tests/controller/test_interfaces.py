@@ -1,4 +1,4 @@
-"""A version that refuses callers of what runs is not rolled out unasked, and one that does so all the same is told."""
+"""A version that would refuse callers of the running one is not rolled out unasked, and a forced one is announced."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which rows people are asked about: twenty a day, half random and half unsure, from every kind of device."""
+"""Which rows people are asked to label: twenty a day, half random and half unsure, from every stratum."""
 
 from collections import Counter
 

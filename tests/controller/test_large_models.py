@@ -1,4 +1,4 @@
-"""A large model is read in place, held once, and refused with the setting to raise where its memory ends."""
+"""A large model is read in place, held once, and refused with the setting to raise if its memory ends."""
 
 import asyncio
 import os
@@ -77,7 +77,7 @@ def test_the_memory_of_a_conversion_grows_with_the_model_up_to_a_ceiling() -> No
 
 
 def test_what_reaches_its_memory_says_which_setting_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the real child: the scan has passed, so that it is onnxruntime that finds no memory."""
+    """In the real child: the scan has passed, so it is onnxruntime that finds no memory."""
     monkeypatch.setattr(convert, "memory_for", lambda _, memory_mb: memory_mb)
     with pytest.raises(BadInput) as caught:
         asyncio.run(convert_bytes("onnx", network(16), encode_rows(ROWS), ConversionLimits(timeout_s=60, memory_mb=48)))

@@ -1,4 +1,4 @@
-"""Messages on their way from paho's thread to the event loop: one wake-up for many, in order, within a bound."""
+"""Messages from paho's thread to the event loop: one wake-up for many, in order, within a bound."""
 
 import threading
 import time

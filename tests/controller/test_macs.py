@@ -1,4 +1,4 @@
-"""Telemetry that carries a code in place of a signature: how both sides come to it, and what a thief gains."""
+"""Telemetry with a code in place of a signature: how both sides agree on it, and what a thief gains."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The controller's `/metrics`: counts of the fleet that stay as many series however large the fleet is."""
+"""The controller's `/metrics`: counts of the fleet with the same number of series for any size of fleet."""
 
 import re
 from collections.abc import Iterator

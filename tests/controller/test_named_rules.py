@@ -1,4 +1,6 @@
-"""Rules with a name: a number that applications report, and a class's part of the answers, judged by device."""
+"""Rules with a name: a number that applications measure, and the fraction of a class in the answers,
+judged by device.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who is named as a neighbour: near, there, sharing, and holding the artifact already."""
+"""Which devices are named as neighbours: near, online, serving, and with the artifact already."""
 
 from collections import Counter
 

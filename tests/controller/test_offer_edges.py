@@ -1,4 +1,4 @@
-"""Edges of membership and offers: who joins a rollout, and what an offer carries."""
+"""Edges of membership and offers: which devices join a rollout, and the content of an offer."""
 
 from decimal import Decimal
 from typing import Any

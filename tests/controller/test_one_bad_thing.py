@@ -1,4 +1,4 @@
-"""One bad thing costs one device: rows that cannot be read, names that are none, floods, invented models."""
+"""A single fault affects one device: unreadable rows, invalid names, floods, invented models."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One device of twenty says what it likes: the verdict of its fleet is that of the other nineteen."""
+"""One device of twenty sends false numbers: the verdict on its fleet is that of the other nineteen."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""skl2onnx does not search a forest for pipelines: held where a new version of it would search elsewhere."""
+"""skl2onnx does not search a forest for pipelines; the test fails if a new version of it searches elsewhere."""
 
 from pathlib import Path
 from typing import Any

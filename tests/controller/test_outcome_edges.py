@@ -1,4 +1,4 @@
-"""Edges of where one device stands in a rollout: deadlines, attempts, and which outcomes count."""
+"""Edges of the state of one device in a rollout: deadlines, attempts, and which outcomes count."""
 
 from typing import Any
 

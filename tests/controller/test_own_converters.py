@@ -1,4 +1,4 @@
-"""Converters of Edgeward's own: each answers rows that nobody has seen as the estimator does, and faults are caught."""
+"""Edgeward's own converters: each answers new rows as the estimator does, and faults are caught."""
 
 from collections.abc import Callable
 from typing import Any

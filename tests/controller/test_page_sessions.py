@@ -1,4 +1,4 @@
-"""Attack table: the page's session. A token becomes a cookie once; the cookie says and may no more than its token."""
+"""Attack table: the page's session. A token becomes a cookie once; the cookie allows no more than its token."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""kill -9 in a push, or a caller that hangs up: the version is there whole, or not at all."""
+"""kill -9 during a push, or a caller that disconnects: the version is complete, or not there at all."""
 
 import asyncio
 import signal
@@ -65,7 +65,7 @@ def killed_at_random(directory: Path, rng: Random) -> int:
 
 
 def check_whole(directory: Path, acknowledged: int) -> None:
-    """Every version that is there has all its blobs, its signature and its entry in the audit."""
+    """Every existing version has all its blobs, its signature and its entry in the audit."""
     state = open_state(Config(storage=StorageConfig(data_dir=str(directory / "data"))))
     state.deliveries.begin = lambda model, manifest: None  # type: ignore[method-assign]
     finish_interrupted(state)

@@ -1,4 +1,4 @@
-"""Estimated quality: near the truth while confidence means what it meant, and flagged when it does not."""
+"""Estimated quality: near the true one while confidence keeps its meaning, and flagged when it does not."""
 
 import numpy as np
 import pytest

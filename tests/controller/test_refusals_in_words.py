@@ -1,4 +1,4 @@
-"""Ordinary pipelines that were refused: each is right now, or the refusal names step, column and remedy."""
+"""Ordinary pipelines that were refused once: each is right now, or the refusal names step, column and remedy."""
 
 from typing import Any
 

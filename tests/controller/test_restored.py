@@ -1,4 +1,4 @@
-"""A controller that was restored knows less than its devices: what it does once, and what it then leaves alone."""
+"""A restored controller knows less than its devices: what it does once, and what it then leaves unchanged."""
 
 import time
 from collections.abc import Iterator

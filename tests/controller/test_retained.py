@@ -1,4 +1,4 @@
-"""What the broker is given: each document and each blob by itself, so that a bad one costs nobody else anything."""
+"""What the broker gets: each document and each blob by itself, so that a bad one affects no other."""
 
 import asyncio
 import logging

@@ -1,4 +1,6 @@
-"""What the retraining policy decides, and why: gain against cost, seasons, storms, approval, and what it learns."""
+"""What the retraining policy decides, and why: gain against cost, seasons, floods of proposals, approval, and what it
+learns.
+"""
 
 import json
 import tomllib

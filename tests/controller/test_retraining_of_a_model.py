@@ -134,7 +134,7 @@ def test_only_the_agreed_fixed_set_counts(fleet: State, plant: Any, tmp_path: Pa
     name = claimed(fleet)
     plant(threshold_model(TRUE))
     rows = with_never_forget(NEWEST, X[:100], Y[:100])
-    with pytest.raises(BadInput, match="the rows that it must never forget are others than agreed"):
+    with pytest.raises(BadInput, match="the rows that it must never forget are not the agreed ones"):
         pushed(fleet, tmp_path, brought=brought(tmp_path, rows), retrained=Retrained(name))
 
 

@@ -1,4 +1,4 @@
-"""What the retraining policy decides and says of every case, against what was read once by people."""
+"""The retraining policy's decisions and sentences on every case, against a reviewed copy."""
 
 import json
 from typing import Any

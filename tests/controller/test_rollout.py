@@ -35,7 +35,7 @@ def step(state: Rollout, world: dict[str, Any], now: float = 0.0, measured: Any 
 
 
 def outcome(given_fact: Any, now: float = 0.0, **fields: Any) -> str:
-    """Where the canary stands."""
+    """Returns the outcome of the canary."""
     made = rollout(**fields)
     return outcome_of(made, made.members[0], given_fact, now)
 

@@ -1,4 +1,4 @@
-"""What every rule says of every case, word by word and number by number, against what was read once by people."""
+"""The verdicts of every rule on every case, word by word and number by number, against a reviewed copy."""
 
 import json
 from typing import Any

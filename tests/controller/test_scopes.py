@@ -1,4 +1,4 @@
-"""Attack table: a token for a part of the fleet does nothing elsewhere, whichever deed is tried; it may look at all."""
+"""Attack table: a token for a part of the fleet changes nothing elsewhere, by any route; it may read everything."""
 
 import asyncio
 import time

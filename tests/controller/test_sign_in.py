@@ -1,4 +1,4 @@
-"""Attack table: signing in with an OpenID provider. Whatever of its answer does not hold, nobody enters."""
+"""Attack table: signing in with an OpenID provider. If any part of its answer is invalid, nobody is signed in."""
 
 import asyncio
 import base64

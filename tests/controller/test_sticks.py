@@ -1,4 +1,4 @@
-"""What goes on a stick: a fault costs the device whose it is, and is named."""
+"""The content of a stick: a fault affects only its own device, and is named."""
 
 from collections.abc import Iterator
 from pathlib import Path

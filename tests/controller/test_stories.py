@@ -1,4 +1,4 @@
-"""What is decided and said of every rollout at one moment, word by word, against what was read once by people."""
+"""The decisions and sentences about every rollout at one moment, word by word, against a reviewed copy."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The broker of a real fleet lets every device say all that agents say: a topic that is forgotten there never works."""
+"""The broker of a real fleet allows every message that agents send: a topic that is missing there never works."""
 
 from pathlib import Path
 

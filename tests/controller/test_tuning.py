@@ -1,4 +1,6 @@
-"""Another configuration for a device: durable, in its signed document, with a growing version, shown as it stands."""
+"""A remote configuration for a device: durable, in its signed document, with a growing version, shown
+with its state.
+"""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whoever names a device, model, rollout, token or data set that is not there is told so, by every route."""
+"""A caller that names an unknown device, model, rollout, token or data set gets an error, on every route."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Conversion judged by the user's own answers: what used to be let through and answer wrongly is caught, or right."""
+"""Conversion judged by the user's own answers: models that used to pass and answer wrongly are caught, or right."""
 
 from collections.abc import Iterator
 from typing import Any

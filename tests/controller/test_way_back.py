@@ -1,4 +1,4 @@
-"""The way back: whom a roll back waits for and how long, and that it leads only to what the registry holds."""
+"""The way back: for which devices a roll back waits and how long, and that it leads only to what the registry holds."""
 
 import time
 from pathlib import Path

@@ -31,9 +31,9 @@ class Question:
     """The page in the browser that answers it as well."""
     truth: str
     says: tuple[str, ...]
-    """What an answer must say for this truth."""
+    """What a right answer must contain."""
     says_not: tuple[str, ...] = ()
-    """What an answer must not say: it would be about others."""
+    """What a right answer must not contain, because it is about others."""
     part: str = "main"
     """The part of the page, as CSS, that holds the answer and nothing about others."""
     page_says: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """A small fleet an hour into a rollout, whose truth is known because it was made: for pages and tests of answers.
 
-What devices say is made up; the controller's own decisions about it and the API are the real ones.
+The devices' reports are invented; the controller's own decisions about them and the API are the real ones.
 """
 
 import asyncio

@@ -366,7 +366,7 @@ def test_importing_the_package_loads_neither_http_nor_pandas_and_the_version_is_
 
 
 def device_json(**changed: Any) -> dict[str, Any]:
-    """A device that has said nothing yet, as the API tells it."""
+    """A device that has reported nothing yet, as the API answers it."""
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {

@@ -1,4 +1,4 @@
-"""Misuse of the client is said by the name of the argument, before anything is sent or written."""
+"""Misuse of the client gives an error with the name of the argument, before anything is sent or written."""
 
 from pathlib import Path
 from typing import Any

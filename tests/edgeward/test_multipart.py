@@ -1,4 +1,4 @@
-"""The body of a push: read in pieces, as long as it says, and understood by aiohttp."""
+"""The body of a push is read in pieces, has the size that it names, and aiohttp can parse it."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def test_a_body_is_read_in_pieces_and_read_again_from_its_beginning() -> None:
     assert b"".join(iter(lambda: body.read(1000), b"")) == b"".join(pieces)
 
 
-def test_aiohttp_reads_the_parts_as_they_were() -> None:
+def test_aiohttp_reads_the_parts_that_the_body_was_made_from() -> None:
     async def parts() -> dict[str, bytes]:
         body = Multipart(PARTS)
         stream = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)

@@ -1,4 +1,4 @@
-"""Whoever watches a rollout sees its end, also where the controller is away in between."""
+"""A client that watches a rollout sees its end, even if the controller is unreachable in between."""
 
 from typing import Any
 

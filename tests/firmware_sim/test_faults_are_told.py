@@ -1,4 +1,4 @@
-"""The words of the first failing row reach the log, the outcome and the views; a sick device makes an event."""
+"""The words of the first failing row reach the log, the outcome and the views; a sick device causes an event."""
 
 import logging
 from decimal import Decimal

@@ -188,7 +188,7 @@ def test_a_controller_that_dies_at_every_pass_ends_as_one_that_lives(
 
 
 def _kill_at_every_pass(patch: pytest.MonkeyPatch) -> Counter[str]:
-    """Let each pass die at the step whose turn it is, and start the controller again a second later."""
+    """Kills each pass at the step whose turn it is, and starts the controller again a second later."""
     kills: Counter[str] = Counter()
     turn = {"at": 0}
     run_pass, publish = SimController._pass, RetainedState.publish_for

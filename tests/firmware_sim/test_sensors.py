@@ -1,4 +1,4 @@
-"""What sensors show of the truth, and what becomes of models that crash the process or eat its memory."""
+"""What sensors show of the true signal, and what happens to models that crash the process or use up its memory."""
 
 import itertools
 import statistics

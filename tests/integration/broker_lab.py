@@ -108,7 +108,7 @@ class Client:
         self.round_trip()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Returns when everybody who is connected has heard what the broker has made of the message."""
+        """Returns when all connected clients have heard what the broker made of the message."""
         sent = self.mqtt.publish(topic, payload, 1, retain)
         until(lambda: self.ended or sent.is_published(), PATIENCE_S)
         for client in self._lab.clients:

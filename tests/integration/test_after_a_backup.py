@@ -1,4 +1,6 @@
-"""A device that enrolled after the backup: the restored controller does not know it, and hears it again by itself."""
+"""A device that enrolled after the backup: the restored controller does not know it, and learns of it
+again by itself.
+"""
 
 import json
 import os

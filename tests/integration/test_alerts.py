@@ -1,4 +1,4 @@
-"""A device dies, and people hear of it: controller, agents, broker, webhook and mail are real processes and servers."""
+"""A device dies, and people are told: controller, agents, broker, webhook and mail are real processes and servers."""
 
 import email
 import email.policy

@@ -1,7 +1,7 @@
 """The drill: a backup, three rollouts, the loss of the controller's disk, a restore; real agents, a real Mosquitto.
 
-Nobody is disturbed: what devices had confirmed serves all the time, nothing is fetched again, nothing is refused for
-ever, and the next rollout reaches everybody, under a release number that devices have seen before.
+Nothing is disturbed: confirmed versions serve all the time, nothing is fetched again, nothing is refused permanently,
+and the next rollout reaches all devices, under a release number that they have seen before.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""A started broker lives no longer than the controller that started it, however that ends."""
+"""A started broker never outlives the controller that started it, however that ends."""
 
 import socket
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Blobs for neighbours: confirmed blobs, for any device on the network that names the digest.
 
-Decides how many are served at a time, and how long each may take: a place is for whoever uses it. Refuses to know who
-asks: as at the broker, a digest is enough, and the receiver verifies the blob. Uses the standard library's server: few
-neighbours at a time, and latency does not matter.
+Decides how many are served at a time and how long each may take, so that no idle neighbour holds a place. Refuses to
+know who asks: as at the broker, a digest is enough, and the receiver verifies the blob. Uses the standard library's
+server: few neighbours at a time, and latency does not matter.
 """
 
 import logging
@@ -23,17 +23,18 @@ from contract.blobs import Blob, chunk_list_of
 from contract.names import is_digest
 
 MAX_ASKERS = 4
-"""Connections at a time; a further one is closed, and its device asks another source."""
+"""The largest number of connections at a time; a further one is closed, and its device asks another source."""
 MAX_ASKERS_PER_ADDRESS = 2
-"""From one address: a neighbour that opens more leaves places for the others."""
+"""The most connections from one address, so that a neighbour that opens more leaves places for the others."""
 TIMEOUT_S = 20.0
-"""For one read or write: a neighbour that does nothing for so long is disconnected."""
+"""The longest time for one read or write, after which a neighbour is disconnected."""
 HEAD_S = 10.0
-"""From a connection's opening, or the end of an answer, to the end of the next request's head, however it trickles."""
+"""The longest time from a connection's opening, or from the end of an answer, until the next request's head is
+complete."""
 SLOWEST_BYTES_S = 4 * 1024
-"""An answer that is taken more slowly than this in the mean is ended: the broker is the better source then."""
+"""An answer that is read more slowly than this on average is ended: the broker is then the better source."""
 LOOK_S = 0.5
-"""Between two looks at the deadlines."""
+"""The time between two checks of the deadlines."""
 _RANGE = re.compile(r"bytes=(\d{1,12})-(\d{1,12})\Z")
 
 _log = logging.getLogger("edgeward.agent")
@@ -104,7 +105,7 @@ class _Server(ThreadingHTTPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def may_take(self, request: Any, seconds: float) -> None:
-        """Sets a connection's deadline anew."""
+        """Sets a new deadline for a connection."""
         with self._lock:
             if request in self._deadlines:
                 self._deadlines[request] = time.monotonic() + seconds
@@ -124,7 +125,9 @@ class _Server(ThreadingHTTPServer):
 
 
 def _is_here(address: str) -> bool:
-    """Whether an address is this machine's own: a proxy, or a fleet on one machine, speaks for many."""
+    """Returns whether an address is this machine's own: a proxy, or a fleet on one machine, sends requests of many
+    devices.
+    """
     return ip_address(address.partition("%")[0]).is_loopback
 
 
@@ -136,14 +139,14 @@ class _Asker(BaseHTTPRequestHandler):
     timeout = TIMEOUT_S
 
     def handle_one_request(self) -> None:
-        """Gives each request's head its time, and no more after an answer."""
+        """Starts the time limit for the head of each request."""
         self.server.may_take(self.connection, HEAD_S)
         super().handle_one_request()
 
     def do_GET(self) -> None:
         """Answers a GET; the standard library sets the name."""
         if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
-            self.close_connection = True  # nothing is read of a body that no request here has
+            self.close_connection = True  # no request here has a body, so none is read
             self._refuse(HTTPStatus.BAD_REQUEST)
             return
         name = self.path.removeprefix("/")

@@ -28,9 +28,10 @@ HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
 MAX_PIPELINED = 16
 BODIES_AT_ONCE = 4
-"""Bodies of the largest size that are held at a time, in all; smaller ones than one read are not counted."""
+"""The number of bodies of the largest size that are held at a time, over all connections. Bodies smaller than one read
+do not count."""
 MAX_HOSTS_KNOWN = 16
-"""Values of `Host` that were found good and are not looked at again."""
+"""The most values of `Host` that are kept as accepted, so that they are not checked again."""
 HEAD_S = 5.0
 """Seconds in which the head of a request must be complete. A local program sends it in one piece, in microseconds."""
 REQUEST_S = 30.0
@@ -41,8 +42,8 @@ LINGER_S = 1.0
 """Seconds for which the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
 INLINE_JSON_BYTES = 64 * 1024
-"""Beyond either, an inference runs in a thread, so that others need not wait. Raw tensors take no time to parse; what
-the inference itself will take is told from the request's size."""
+"""A larger request runs its inference in a thread, so that others need not wait. Raw tensors take no time to parse; the
+time of the inference itself is estimated from the size of the request."""
 INLINE_PACKED_BYTES = 64 * 1024
 """A larger response is compressed in a thread."""
 GONE = "the client has gone"
@@ -66,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._refused: Response | None = None
         self._deaf = False
         self._owes_head = True
-        """Whether no whole head of a request has come on this connection, or the newest head is not whole yet."""
+        """Whether the connection has not yet sent a whole head of a request, or the newest head is incomplete."""
         self._path = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
@@ -74,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self._json_length: int | None = None
         self._host = self._origin = self._content_type = self._coding = self._accept = b""
         self._asked_whom = True
-        """Whether `Host` is looked at: not on a Unix socket, where no name leads. `Origin` is looked at on both."""
+        """Whether `Host` is checked: not on a Unix socket, where no name leads. `Origin` is checked on both."""
         self._continue = self._says_connection = self._offers = False
         self.close_at = time.monotonic() + IDLE_S
 
@@ -84,11 +85,11 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def owes_head(self) -> bool:
-        """Whether the client has asked for nothing: no whole head of a request is here, and no answer is due."""
+        """Whether the client has asked for nothing: it has sent no complete head of a request, and no answer is due."""
         return self._owes_head and not self._answering and not self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepts a client; one above the limit in the place of one that has sent no whole head, or not at all."""
+        """Accepts a client. Above the limit, it replaces a client that has sent no complete head, or is refused."""
         self._transport = cast("asyncio.Transport", transport)
         if not self._serving.has_room():
             self._deaf = True
@@ -114,7 +115,9 @@ class Connection(asyncio.BufferedProtocol):
         return self._serving.received
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parses bytes. After a refusal they are read and ignored, or the client would never see the response."""
+        """Parses bytes. After a refusal they are read and ignored: otherwise the client would never see
+        the response.
+        """
         if self._deaf:
             return
         try:
@@ -125,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
             self._serving.loop.call_later(LINGER_S, self._transport.close)
 
     def _parse(self, data: memoryview) -> None:
-        """Parses bytes. An offer to switch to another protocol is ignored, as RFC 9110, section 7.8 allows."""
+        """Parses bytes. Ignores an offer to switch to another protocol, as RFC 9110, section 7.8 allows."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
@@ -135,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._parser.feed_data(again)
                 self._parse(rest)
             else:
-                self._deaf = True  # CONNECT was refused: what follows is for somebody else
+                self._deaf = True  # CONNECT was refused: what follows is meant for another server
                 self._transport.close()
 
     def _without_offer(self) -> bytes:
@@ -160,7 +163,9 @@ class Connection(asyncio.BufferedProtocol):
         self._next()
 
     def on_message_begin(self) -> None:
-        """Begins a request (called by the parser). While another one is computed, the socket is read no further."""
+        """Begins a request (called by the parser). While another one is computed, nothing more is read
+        from the socket.
+        """
         if self._answering:
             self._transport.pause_reading()
         self._begin_request()
@@ -251,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
         self._continue = self._says_connection = self._offers = False
 
     def _refuse_tricked(self) -> None:
-        """Refuses what a page on the web has sent under a name of its own, or across sites."""
+        """Refuses a request that a web page has sent under a host name of its own, or across sites."""
         host, origin = self._host.decode("latin-1"), self._origin.decode("latin-1")
         config = self._serving.config
         if self._asked_whom and not is_host_served(host, config.names):
@@ -334,7 +339,7 @@ class Connection(asyncio.BufferedProtocol):
             self._beside(lambda: packed(response, coding), request, Stop(self._after), asked="")
 
     def _beside(self, compute: Callable[[], Response], request: Request, stop: Stop, asked: str) -> None:
-        """Computes a response in a thread. The socket is still read, to notice when the client disconnects."""
+        """Computes a response in a thread. The socket is still read, so that a disconnected client is noticed."""
         self._answering = True
         self.close_at = float("inf")
 

@@ -1,6 +1,6 @@
-"""What all connections of one HTTP server share, and which client gives way to a new one.
+"""What all connections of one HTTP server share, and which client is closed for a new one.
 
-Decides that only the oldest client that has asked for nothing gives way. Refuses to know how requests are parsed.
+Decides that only the oldest client that has asked for nothing is closed. Refuses to know how requests are parsed.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ RECEIVE_BYTES = 256 * 1024
 
 @dataclass
 class Listening:
-    """What all connections of one server share. `config` is replaced where limits change, never changed."""
+    """What all connections of one server share. Where limits change, `config` is replaced and never modified."""
 
     endpoint: Endpoint
     config: ServingConfig
@@ -29,14 +29,16 @@ class Listening:
     connections: "dict[Connection, None]" = field(default_factory=dict)
     """The oldest first."""
     hosts: set[bytes] = field(default_factory=set)
-    """Values of `Host` that are good."""
+    """Values of `Host` that are accepted."""
     held: "Counter[Connection]" = field(default_factory=Counter)
-    """Bytes of large bodies that are on their way, by connection."""
+    """Bytes of large bodies that are being received, by connection."""
     received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
     """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
 
     def has_room(self) -> bool:
-        """Whether one more client may be served; closes the oldest that has sent no whole head if there is no room."""
+        """Whether one more client may be served. Without room, closes the oldest client that has sent no
+        complete head.
+        """
         if len(self.connections) < self.config.max_connections:
             return True
         oldest = next((each for each in self.connections if each.owes_head), None)

@@ -1,6 +1,6 @@
 """Responses as bytes: the status line, the headers, and the body unless the request was HEAD.
 
-Decides what each response says of itself, to old clients and to pages in a browser too. Refuses to know sockets.
+Decides the headers of each response, also for old clients and for pages in a browser. Refuses to know sockets.
 """
 
 from agent.serving.oip_messages import JSON_TYPE, Request, Response

@@ -55,7 +55,7 @@ class HttpServer:
         self._serves.wait(START_S)
 
     def limit(self, max_connections: int | None, max_body_bytes: int | None) -> None:
-        """Serves within other limits from here on, None within the configured ones; from any thread."""
+        """Serves within other limits from here on; None means the configured ones. From any thread."""
         own = self._own
         self._serving.config = replace(
             own,
@@ -64,7 +64,7 @@ class HttpServer:
         )
 
     def fault(self) -> str:
-        """Says what keeps the server from taking a connection, in words; empty while it takes one; from any thread."""
+        """Returns in words why the server cannot accept a connection; empty while it can. From any thread."""
         serving = self._serving
         if not self._thread.is_alive():
             return "the server of local programs has ended" if self._serves.is_set() else ""
@@ -110,10 +110,11 @@ class HttpServer:
 
 
 class _Turns(selectors.DefaultSelector):
-    """A selector that reports few connections at a time, so that they are served in turn.
+    """A selector that reports few connections at a time, so that every connection gets its turn.
 
-    If epoll reports all connections at once, it misses the one that was answered last, whose next request is still on
-    its way. That one is then served after all others: with eight clients every seventh request waited twice as long.
+    If epoll reports all connections at once, it misses the one that was answered last, because its next request is
+    still under way. That one is then served after all others: with eight clients every seventh request waited twice as
+    long.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""paho's client, except that a bare message (QoS 0, no properties, as every chunk is) is parsed with one copy.
+"""paho's client with a faster path: it parses a bare message (QoS 0, no properties, as every chunk is) with one copy.
 
 paho searches every message for properties and copies the payload five times. That is more than a third of a chunk's
 time in Python, and there is no public way around it (docs/adr/0014, adapters/private_parts.py). Decides which messages

@@ -1,7 +1,8 @@
 """One connection to the broker, made and ended: whether it accepts this device, and if not, why, in words.
 
-Decides the words: each names what is wrong and what to look at. Under mutual TLS a broker ends this device's open
-session for it, which comes back by itself. Refuses to know paho: it would try again, and keeps reasons to itself.
+Decides the words: each text names what is wrong and what to check. Under mutual TLS the broker ends this device's open
+session for this connection; that session returns by itself. Refuses to know paho, which would try again and does not
+tell reasons.
 """
 
 import socket
@@ -17,15 +18,15 @@ from agent.config import Broker
 from contract.mqtt_address import MqttAddress, parse_mqtt_address
 
 HELLO_S = 10.0
-"""For each step. A link over satellites takes a second for each of the six round trips."""
+"""The time limit of each step. A link over satellites takes a second for each of the six round trips."""
 OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
-"""This code is younger: a clock before it is wrong."""
+"""This code is younger than this date: a clock that shows an earlier time is wrong."""
 _CERTIFICATES = {
     9: "not yet valid", 10: "expired", 18: "of an unknown authority", 19: "of an unknown authority",
     20: "of an unknown authority", 21: "of an unknown authority", 23: "revoked", 62: "for another host name",
     64: "for another address",
 }  # fmt: skip
-"""OpenSSL's reasons (X509_V_ERR_...) why the broker's certificate does not count."""
+"""OpenSSL's reasons (X509_V_ERR_...) for which the broker's certificate is not trusted."""
 _ALERTS = {
     "CERTIFICATE_EXPIRED": "it has expired (or the broker's clock is wrong): edgeward-agent renew",
     "CERTIFICATE_REVOKED": "it is revoked: ask the operator for a new claim, then edgeward-agent enrol",
@@ -59,7 +60,7 @@ class Welcome:
     reached: bool = True
     """False: nobody answered, so that nothing is known about the device's certificate."""
     broker_expires: datetime | None = None
-    """When the certificate expires that the broker has shown."""
+    """When the certificate of the broker expires."""
 
 
 def say_hello(broker: Broker, device: str, today: datetime) -> Welcome:
@@ -107,7 +108,7 @@ def _greet_securely(
 
 def _greet(stream: socket.socket, address: MqttAddress, device: str) -> Welcome:
     try:
-        with suppress(OSError):  # a broker that has refused already: what it said is still to be read
+        with suppress(OSError):  # a broker that has refused has closed the connection: its reason must still be read
             stream.sendall(_connect_packet(address, device))
         answer = stream.recv(4)
         if len(answer) == 4 and answer[3] == 0:
@@ -135,7 +136,7 @@ def _refused(error: ssl.SSLError, today: datetime) -> Welcome:
 
 
 def _distrust(error: ssl.SSLCertVerificationError, address: MqttAddress, today: datetime) -> str:
-    """Why the broker's certificate does not count, in words."""
+    """Returns in words why the broker's certificate is not trusted."""
     why = _CERTIFICATES.get(error.verify_code, error.verify_message)
     words = f"the certificate of {address.host}:{address.port} is {why}"
     if error.verify_code in (62, 64):
@@ -150,7 +151,7 @@ def _distrust(error: ssl.SSLCertVerificationError, address: MqttAddress, today: 
 
 
 def _dates(address: MqttAddress) -> tuple[datetime | None, datetime | None]:
-    """From and until when the certificate that is shown is valid. It is only read for words: nothing is sent."""
+    """Returns from when and until when the certificate is valid. It is only read for the words: nothing is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

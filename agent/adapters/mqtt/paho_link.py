@@ -1,9 +1,9 @@
 """The Link port on paho-mqtt: MQTT 5, independent of broker sessions, with callbacks that only put into a queue.
 
-Decides when paho gets what waits in the send queue, and delays of the connection. Refuses to know what messages mean.
-paho itself keeps nothing over a cut: it would send it all before the device can ask for anything. An exception in a
-callback would end paho's thread while `is_connected()` stays true. Therefore every callback is wrapped, and `revive`
-starts a thread that has ended.
+Decides when paho gets a message from the send queue, and the delays between connections. Refuses to know what messages
+mean. paho itself keeps nothing when a connection is cut: it would send everything before the device can ask for
+anything. An exception in a callback would end paho's thread while `is_connected()` stays true. Therefore every callback
+is wrapped, and `revive` starts a thread that has ended.
 """
 
 import logging
@@ -35,7 +35,8 @@ from contract.wire import encode
 
 KEEPALIVE_S = 30
 RECONNECT_MAX_S = 30
-"""Between attempts to reach a broker that does not answer; `Pauses` decides the first one, paho doubles it."""
+"""The longest time between attempts to reach a broker that does not answer; `Pauses` decides the first, paho doubles
+it."""
 SESSION_TAKEN_OVER = 0x8E
 """The reason code with which a broker ends a connection whose client identifier has connected again."""
 
@@ -61,7 +62,7 @@ class PahoLink:
         self._connected_at: float | None = None
         self._queue = SendQueue(Counter() if dropped is None else dropped)
         self._numbers: dict[int, Unsent] = {}
-        """What paho holds, by its number of the message."""
+        """The messages that paho holds, by paho's number of the message."""
         self._changes: deque[Callable[[], object]] = deque()
         self._changing = threading.Lock()
         self._client = BareClient(device, self._wrapped(self._arrived))
@@ -79,7 +80,7 @@ class PahoLink:
         self._address = _configure(self._client, broker)
 
     def start(self) -> None:
-        """Connects in the background; tries again without end, after half a second to 30 s."""
+        """Connects in the background; tries again without end, every half second to 30 s."""
         self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
@@ -91,7 +92,9 @@ class PahoLink:
         self._client.loop_stop()
 
     def hand_over(self) -> None:
-        """Ends this connection without a word about the device: another one of it takes its place."""
+        """Ends this connection without announcing that the device is offline: another connection of it
+        takes its place.
+        """
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -115,7 +118,7 @@ class PahoLink:
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
         """Subscribes to the topics while connected. Without topics does nothing, because paho would raise.
 
-        What waits is sent after the first subscription on a connection, not before.
+        Queued messages are sent after the first subscription on a connection, not before.
         """
         if topics and self._client.is_connected():
             self._client.subscribe([(topic, paho.SubscribeOptions(qos=qos)) for topic in topics])
@@ -127,10 +130,10 @@ class PahoLink:
             self._client.unsubscribe(list(topics))
 
     def _change(self, change: Callable[[], object]) -> None:
-        """Makes a change of the queue and gives paho what may go then; from any thread.
+        """Makes a change of the queue, and gives paho the messages that may be sent after it; from any thread.
 
-        Never waits for another thread: paho calls back while it holds a lock of its own, which `publish` waits for.
-        A thread that finds another one at work leaves its change to that one.
+        Never waits for another thread: paho calls back while it holds a lock of its own, for which `publish` waits. A
+        thread that finds another one at work leaves its change to that one.
         """
         self._changes.append(change)
         while self._changes and self._changing.acquire(blocking=False):
@@ -143,7 +146,7 @@ class PahoLink:
                 self._changing.release()
 
     def _send(self, message: Unsent) -> None:
-        """Gives paho one message. Only one with `expiry_s` has properties, because no receiver reads others."""
+        """Gives paho one message. Only a message with `expiry_s` has properties: no receiver reads any other."""
         properties = None
         if message.expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
@@ -217,7 +220,7 @@ def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
 
 
 def _broker_expires(stream: Any) -> int:
-    """When the certificate expires that the broker has shown, in seconds since 1970; 0 without TLS."""
+    """When the broker's certificate expires, in seconds since 1970; 0 without TLS."""
     shown = stream.getpeercert() if isinstance(stream, ssl.SSLSocket) else None
     return int(ssl.cert_time_to_seconds(str(shown["notAfter"]))) if shown else 0
 
@@ -233,7 +236,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
         if broker.cert_file:
             named = f"broker.cert_file {broker.cert_file}, broker.key_file {broker.key_file}"
             context.load_cert_chain(broker.cert_file, broker.key_file or None)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is an OSError
         raise BadInput(Code.CONFIG_INVALID, f"{named}: {error.strerror or error}") from None
     return context
 

@@ -59,9 +59,11 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device.
+    """Loads models in this process, probes them in another one. `memory_mb` limits the whole agent; 0 means what the
+    device has.
 
-    `worker_deadline_s` is what a model in a process of its own may take for one request, `budget` what sessions use.
+    `worker_deadline_s` is the time limit for one request to a model in a process of its own; `budget` limits all
+    sessions.
     """
 
     def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0, budget: Budget = SMALLEST) -> None:

@@ -79,7 +79,7 @@ def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any], settings: 
 
 
 def _smallest(inputs: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
-    """One row where the model takes any number of them, else one run."""
+    """Returns one row if the model takes any number of them, else the rows of one run."""
     ranks = ranks_of(manifest)
     takes_any = all(tensor.shape[:1] in ((-1,), ()) for tensor in manifest.session_inputs)
     return one_run(inputs, ranks) if takes_any or by_run(inputs, ranks) else inputs

@@ -1,6 +1,6 @@
 """The threads and execution providers of one session: what its rollout asks for, within what the device allows.
 
-Decides both. Refuses to know onnxruntime: which providers this build has is handed in.
+Decides both. Refuses to know onnxruntime: the caller says which providers this build has.
 """
 
 from collections.abc import Collection
@@ -20,7 +20,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """What sessions of this device may use at the most."""
+    """The most threads and the providers that sessions of this device may use."""
 
     threads: int = 1
     providers: tuple[str, ...] = ()
@@ -32,4 +32,4 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 PLAIN, SMALLEST = SessionSettings(), Budget()
-"""One thread on the CPU: of a session, and of a device."""
+"""PLAIN: a session on one thread of the CPU. SMALLEST: the budget of a device that allows one thread and the CPU."""

@@ -1,8 +1,9 @@
-"""Tensors in memory that an agent and its worker share: one after the other, described by one short message.
+"""Tensors in memory that an agent and its worker share, one behind the other; one short message describes them.
 
 Decides the layout, and checks every description that the other side sends: an attacker may control a worker. Numbers
-lie as they are; text as the end of each cell, uint32, and then all cells as UTF-8: one long cell does not widen others.
-The region is a memfd sealed against shrinking, so that no act of the worker makes the agent's reads fail.
+are stored unchanged. Text is stored as the end of each cell, uint32, and then all cells as UTF-8, so that one long cell
+does not widen others. The region is a memfd sealed against shrinking, so that no act of the worker makes the agent's
+reads fail.
 """
 
 import fcntl
@@ -37,17 +38,17 @@ class Placed(msgspec.Struct, array_like=True):
 
 
 class Laid(msgspec.Struct, frozen=True):
-    """An array in the form in which it is shared."""
+    """An array in the form in which it is stored in the region."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     blocks: tuple[Array, ...]
-    """One after the other: of numbers the array itself, of text the ends and the bytes."""
+    """The buffers, one behind the other: for numbers the array itself, for text the ends and the bytes."""
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that it takes."""
+        """The bytes that the array takes in the region."""
         return sum(block.nbytes for block in self.blocks)
 
 

@@ -27,9 +27,9 @@ from contract.manifest import Manifest
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
-"""Words of onnxruntime, the kernel and Python when memory ends. After a large request, that is the caller's fault."""
+"""Words of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
 MAX_DEATHS = 3
-"""Deaths in a row without an answer between them; then a pause before each further start."""
+"""The most deaths in a row without an answer between them; after it, each further start waits."""
 MAX_PAUSE_S = 60.0
 
 _log = logging.getLogger("edgeward.agent")
@@ -164,7 +164,7 @@ class _Child:
         return [_own(self._region.view(placed)) for placed in said.tensors]
 
     def _make_room(self, size_bytes: int) -> None:
-        """Grows the region for outputs. BadInput if they are too large to be shared; the worker goes on."""
+        """Grows the region for outputs. BadInput if they are too large to be shared; the worker stays alive."""
         try:
             self._region.grow(size_bytes)
         except BadInput:

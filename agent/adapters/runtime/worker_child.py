@@ -18,7 +18,9 @@ from contract.manifest import Manifest
 
 
 def main() -> None:
-    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. On stdin what it runs."""
+    """Runs the worker. Arguments: the descriptors to read from, to write to, and of the region; the artifact. Standard
+    input names what to run.
+    """
     reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
     manifest, settings = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Manifest, SessionSettings])
     artifact = Path(sys.argv[4])
@@ -52,7 +54,7 @@ def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, 
         if again is None:
             return False
         if again.size_bytes < size_bytes:
-            return True  # the agent does not take so much: it has told the caller
+            return True  # the agent does not accept so much, and has told the caller
         region.see(again.size_bytes)
     write_message(writes, Said(region.put(outputs)))
     return True

@@ -1,4 +1,5 @@
-"""Rows that other programs append to a file, as they come: CSV with a line of names, or a JSON object a line.
+"""Rows that other programs append to a file, as they are appended: CSV with a line of names, or one JSON object per
+line.
 
 Decides what is a whole line, of which kind the rows are, and when a file was rotated (moved away and made anew) or cut.
 Refuses to know which model answers. A file that was moved away is read to its end before the new one.
@@ -23,13 +24,13 @@ LOOK_S = 0.2
 
 @dataclass
 class Followed:
-    """How far a file was read, for a source that is opened again."""
+    """How far a file was read, so that a source that is opened again can continue."""
 
     file: tuple[int, int] | None = None
-    """Device and inode of the file; None before the first."""
+    """Device and inode of the file; None before the first file."""
     offset: int = 0
     names: tuple[str, ...] = ()
-    """Columns; empty: a JSON object a line."""
+    """The names of the columns; empty if each line is a JSON object."""
     is_json: bool = False
     """Whether an object was read: then no later file begins with names, whatever its first line is."""
 
@@ -37,14 +38,15 @@ class Followed:
 def follow(
     config: ReplaySensor, beside: Path, wait: Callable[[float], bool], place: Followed | None = None
 ) -> Iterator[Sample | BadInput]:
-    """Yields a sample for each whole line that is appended, for a bad line the error, until `wait` returns True.
+    """Yields a sample for each whole appended line, and for a bad line the error, until `wait` returns True.
 
-    The file's rows of before are skipped, unless `existing`. OSError where the file is not there or cannot be read.
+    Rows that were in the file before are skipped, unless `existing`. OSError if the file does not exist or cannot be
+    read.
     """
     path = beside.parent / config.path
     place = place or Followed()
     if place.file is None and not path.exists():
-        place.file = (0, 0)  # all that is in a file which comes later is new
+        place.file = (0, 0)  # every row of a file that appears later is new
     skipped = 0 if place.file is not None else config.start_row if config.existing else None
     while True:
         with path.open("rb") as file:
@@ -80,7 +82,7 @@ def _read(
             elif (found := _row(line, config, place, first=first)) is not None:
                 yield found
             continue
-        file.seek(place.offset)  # half a line is read again when it is whole
+        file.seek(place.offset)  # a half line is read again once it is whole
         left = _left(file, path, place)
         half = line or half
         if left == "cut" and half and not too_long:
@@ -96,7 +98,7 @@ def _read(
 
 
 def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
-    """Reads the line of names, and skips so many rows; None: all whole ones that are there."""
+    """Reads the line of names, and skips so many rows; None: all whole rows that are there."""
     left = -1 if rows is None else rows + 1
     while left and (line := file.readline(MAX_LINE_BYTES)):
         if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:

@@ -22,7 +22,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 
 @dataclass
 class Seen:
-    """Pictures that were handed on, or were there at the start: a directory that is opened again is no new one."""
+    """Pictures that were answered, or were there at the start. They stay known when the directory is opened again."""
 
     paths: frozenset[Path] | None = None
 

@@ -1,6 +1,6 @@
-"""Lines of a file or a pipe as text, each of bounded length: a bad line is one bad line, whatever it holds.
+"""Lines of a file or a pipe as text, each of bounded length: a bad line does not affect the others.
 
-Decides what a line may be. Refuses to know what stands in it.
+Decides which lines are valid text. Refuses to know what a line means.
 """
 
 from typing import BinaryIO
@@ -12,9 +12,9 @@ MAX_LINE_BYTES = 1024 * 1024
 
 
 class Lines:
-    """An iterator that goes on after an error, as a generator could not. `__next__` raises BadInput `sample_invalid`.
+    """An iterator that continues after an error, which a generator cannot. `__next__` raises BadInput `sample_invalid`.
 
-    A byte order mark at the beginning is skipped, as programs for spreadsheets write one.
+    A byte order mark at the beginning is skipped: programs for spreadsheets write one.
     """
 
     def __init__(self, source: BinaryIO) -> None:

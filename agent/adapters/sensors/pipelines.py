@@ -35,7 +35,7 @@ class Pipelines:
         self._removed = {capture.model: capture.remove for capture in config.capture}
         self._lives: list[SensorLife] = []
         self.paused: frozenset[str] = frozenset()
-        """Names of sensors whose rows are dropped; replaced by other threads, never changed."""
+        """The names of paused sensors, whose rows are dropped. Other threads replace the set and never modify it."""
         for number, sensor in enumerate(config.sensor, 1):
             kind = str(type(sensor).__struct_config__.tag)
             life = SensorLife(f"{kind}-{number}", kind, sensor.model)
@@ -69,7 +69,7 @@ class Pipelines:
             waiting.put(None)
 
     def _source(self, sensor: Sensor) -> Callable[[], Iterable[Sample | BadInput]]:
-        """Returns a function that opens the sensor's source; a later call goes on where the one before was."""
+        """Returns a function that opens the sensor's source; a later call continues where the one before ended."""
         beside, wait = self._beside, self._stop.wait
         match sensor:
             case ReplaySensor():
@@ -108,7 +108,7 @@ class Pipelines:
         self._dropped["lines_cut"] += 1
 
     def _sink(self, sensor: Sensor, number: int) -> SinkThread | None:
-        """Starts a sensor's sink. Columns that may not leave the device with captured rows are in no line either."""
+        """Starts a sensor's sink. Its lines leave out the columns that must not leave the device in captured rows."""
         if sensor.sink is None:
             return None
         removed = self._removed.get(sensor.model, ())
@@ -135,7 +135,9 @@ class Pipelines:
         )
 
     def _heeded(self, rows: Iterable[Sample | BadInput], life: SensorLife) -> Iterator[Sample | BadInput]:
-        """Yields rows while the sensor is not paused. A paused source is read on: what it buffers would be old."""
+        """Yields rows while the sensor is not paused. A paused source is still read: the rows that it buffers would be
+        old.
+        """
         for row in rows:
             if life.name in self.paused:
                 life.state = "paused"

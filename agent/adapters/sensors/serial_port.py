@@ -1,6 +1,6 @@
 """Rows from a serial port: JSON objects or values separated by commas, a line each.
 
-Decides how the port is set and what a line may look like; a port that goes away is opened again. Refuses to know which
+Decides the settings of the port and the format of a line; a port that disappears is opened again. Refuses to know which
 model answers. Uses Python's termios: pyserial would do no more for a device that runs Linux.
 """
 

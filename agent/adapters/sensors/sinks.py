@@ -1,4 +1,4 @@
-"""Sinks: the receivers of predictions. Each sends a batch of JSON lines, and raises OSError or ValueError on failure.
+"""Sinks take predictions. Each sends a batch of JSON lines, and raises OSError or ValueError on failure.
 
 Decides retries, and when a batch is dropped. A failing sink never delays the sensor, because its outbox is bounded.
 Refuses to know which model answered.
@@ -22,16 +22,17 @@ RETRIES = 3
 FIRST_PAUSE_S = 0.5
 TIMEOUT_S = 5.0
 KIND_CHARS = 60
-"""Of a fault's words: what follows differs from one batch to the next. Each kind is logged once ..."""
+"""The characters of a fault's words that tell its kind: the rest differs from batch to batch. Each kind is logged
+once."""
 MAX_KINDS = 64
-"""... and no more kinds than this."""
+"""The most kinds that are logged."""
 
 _log = logging.getLogger("edgeward.agent")
 Deliver = Callable[[list[bytes]], None]
 
 
 class NeverTaken(Exception):
-    """The receiver has said that it will never take this batch: it is not tried again."""
+    """The other side has said that it will never accept this batch: it is not tried again."""
 
 
 class Sink(Protocol):
@@ -72,7 +73,7 @@ class SinkThread:
         try:
             crowded_out = self._outbox.put(prediction, time.monotonic(), time.time())
             self.life.crowded_out += crowded_out
-        except Exception as error:  # whatever an answer holds, it costs this sink this line, and no sensor its thread
+        except Exception as error:  # only this line of this sink is lost: no sensor loses its thread
             self._dropped["predictions_unsayable"] += 1
             self.life.crowded_out += 1
             self._note(error)
@@ -101,7 +102,7 @@ class SinkThread:
             except NeverTaken as error:
                 self._note(error)
                 return False
-            except Exception as error:  # a receiver may answer anything; its thread lives
+            except Exception as error:  # the other side may answer anything; the sink's thread must go on
                 self._note(error)
                 if attempt < RETRIES and self._stopping.wait(FIRST_PAUSE_S * 2**attempt):
                     return False

@@ -22,17 +22,17 @@ from agent.ports import Sample
 from contract.errors import BadInput, Code
 
 MAX_WAITING = 1000
-"""Rows from a topic that wait for the model; beyond it the oldest is dropped and counted."""
+"""The most rows of a topic that wait for the model; beyond it the oldest is dropped and counted."""
 
 
 def to_sample(values: dict[str, Any], label: str, key: str = "") -> Sample:
-    """Makes a sample of a row; takes the label column out. None is a missing cell, an empty text is a text."""
+    """Makes a sample of a row, and takes the label column out. None is a missing cell; an empty text is a text."""
     features = {column: value for column, value in values.items() if column != label}
     return Sample(features, values.get(label) if label else None, str(values.get(key, "")) if key else "")
 
 
 def from_cells(cells: dict[str, Any]) -> dict[str, Any]:
-    """Returns the cells of a line of CSV: an empty one is missing, as CSV has no other way to say it."""
+    """Returns the cells of a line of CSV. An empty cell is missing, because CSV has no other way to say that."""
     return {column: None if cell == "" else cell for column, cell in cells.items()}
 
 
@@ -49,10 +49,10 @@ def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
 
 @dataclass
 class Place:
-    """How far a file was read: a source that is opened again goes on there, and not with rows that were answered."""
+    """How far a file was read: a source that is opened again continues there, so that no row is answered twice."""
 
     row: int = 0
-    """Rows that were handed on of this pass through the file."""
+    """The number of rows of this pass through the file that were answered."""
 
 
 def replay(
@@ -60,7 +60,7 @@ def replay(
 ) -> Iterator[Sample | BadInput]:
     """Yields rows at `rate_hz`; for a bad line, the error. `wait(seconds)` pauses and returns whether to stop.
 
-    No burst follows a late row. BadInput `config_invalid` where the file cannot be opened.
+    A late row is not followed by a burst. BadInput `config_invalid` if the file cannot be opened.
     """
     path = beside.parent / config.path
     period_s = 1.0 / config.rate_hz

@@ -1,7 +1,7 @@
 """Keeps one sensor alive: a source that fails is opened again, after a pause that grows while it brings no row.
 
-Decides when a source is opened again and what is logged. Refuses to know what a source is: any exception is a fault of
-it, because a sensor whose thread has ended is silent for good.
+Decides when a source is opened again and what is logged. Refuses to know what a source is. Any exception counts as a
+fault of the source, because a sensor whose thread has ended sends nothing until the agent restarts.
 """
 
 import logging
@@ -14,9 +14,9 @@ from contract.errors import BadInput
 Row = Sample | BadInput
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
-"""A cable that is plugged in again, or a file that a person restores, is found within a minute."""
+"""Short enough that a cable that is plugged in again, or a file that a person restores, is found within a minute."""
 MAX_KINDS = 64
-"""Kinds of faults that are logged once each; an endless series of new ones fills no log."""
+"""The most kinds of faults that are logged, each once, so that an endless series of new kinds does not fill the log."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -37,7 +37,7 @@ def tend(
         rows_before = life.rows
         try:
             answer(_opened(open_rows, life))
-        except Exception as error:  # whatever it is, the sensor lives
+        except Exception as error:  # whatever the fault is, the sensor's thread must go on
             _note(life, error, said)
         else:
             break

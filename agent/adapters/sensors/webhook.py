@@ -18,11 +18,11 @@ from agent.config import WebhookSink
 from contract.webhook_signature import signed_headers
 
 LATER = frozenset({408, 425, 429})
-"""Statuses below 500 that ask to come again: a time-out, too early, too many requests."""
+"""Statuses below 500 that ask to try again later: a time-out, too early, too many requests."""
 
 
 class Webhook:
-    """One address. Files of secrets are read for each batch, so that a changed one counts at once."""
+    """One address. Secret files are read again for each batch, so that a change counts at once."""
 
     def __init__(self, config: WebhookSink, beside: Path) -> None:
         self._config = config
@@ -30,7 +30,7 @@ class Webhook:
         self._opener = urllib.request.build_opener(_NoRedirect(), _Plain(), _Secure())
 
     def deliver(self, lines: list[bytes]) -> None:
-        """Sends JSON objects as one array. NeverTaken for an answer that is final; else raises whatever went wrong."""
+        """Sends JSON objects as one array. NeverTaken if the answer is final; otherwise raises what went wrong."""
         body = b"[" + b",".join(lines) + b"]"
         request = urllib.request.Request(self._config.url, body, self._headers(body, int(time.time())))  # noqa: S310 - config.py lets only http and https pass
         try:

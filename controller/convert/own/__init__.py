@@ -1,1 +1,1 @@
-"""Converters of Edgeward's own, one file for each kind of mathematics; `registered` puts them in skl2onnx's place."""
+"""Edgeward's own converters, one file for each kind of mathematics; `registered` puts them in place of skl2onnx's."""

@@ -1,4 +1,4 @@
-"""Boosted trees that were read from another library's text, as estimators: what they answer, and their ONNX form.
+"""Boosted trees that were read from another library's text, as estimators: their answers, and their ONNX form.
 
 Decides that rows are compared in float32 where the library does so. Refuses to know how a text is read.
 """
@@ -16,7 +16,7 @@ from controller.convert.own.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class BoostedTree:
-    """One tree: arrays of shape (nodes,). A row goes to the left where its number is at most the threshold."""
+    """One tree: arrays of shape (nodes,). A row goes left if its number is at most the threshold."""
 
     feature: Array
     threshold: Array
@@ -33,11 +33,11 @@ class Boosted:
 
     trees: tuple[BoostedTree, ...]
     targets: tuple[int, ...]
-    """By tree, the column to which its leaves add."""
+    """By tree, the column to which its leaves are added."""
     start: Array
-    """What each column begins with."""
+    """The initial value of each column."""
     link: str
-    """What is made of the sums: `identity`, `logistic`, `softmax` or `exp`."""
+    """The function applied to the sums: `identity`, `logistic`, `softmax` or `exp`."""
     rounds: bool
     """Whether the library rounds rows to float32 before it compares them."""
     columns: int
@@ -78,7 +78,7 @@ def _leaves(tree: BoostedTree, rows: Array) -> Array:
 
 
 class _Splits:
-    """A tree as the rows that try a model look at it: arrays of its columns and thresholds."""
+    """A tree in the form that the test rows need: arrays of its columns and thresholds."""
 
     def __init__(self, tree: BoostedTree) -> None:
         self.tree_ = self
@@ -89,7 +89,7 @@ class _Splits:
 
 
 class BoostedClassifier(ClassifierMixin, _Booster):
-    """Boosted trees that tell classes."""
+    """Boosted trees that predict classes."""
 
     @property
     def classes_(self) -> Array:
@@ -110,7 +110,7 @@ class BoostedClassifier(ClassifierMixin, _Booster):
 
 
 class BoostedRegressor(RegressorMixin, _Booster):
-    """Boosted trees that tell a number."""
+    """Boosted trees that predict a number."""
 
     def predict(self, rows: Any) -> Array:
         """Numbers (rows,), or (rows, targets)."""
@@ -120,7 +120,7 @@ class BoostedRegressor(RegressorMixin, _Booster):
 
 
 def classes_of_trees(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """A BoostedClassifier."""
+    """Converts a BoostedClassifier."""
     sums = _sums(graph, model.boosted, given)
     if model.boosted.link == "softmax":
         fractions = graph.node("Softmax", sums, axis=1)
@@ -131,7 +131,7 @@ def classes_of_trees(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def numbers_of_trees(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """A BoostedRegressor."""
+    """Converts a BoostedRegressor."""
     sums = _sums(graph, model.boosted, given)
     operator = {"identity": "Identity", "logistic": "Sigmoid", "exp": "Exp"}[model.boosted.link]
     return [graph.node(operator, sums)]
@@ -150,7 +150,9 @@ def _sums(graph: Graph, boosted: Boosted, given: list[Any]) -> str:
 
 
 def _attributes(boosted: Boosted, real: Any) -> dict[str, Any]:
-    """The attributes of an ensemble. In float32 thresholds are rounded down: the same float32 go to the left."""
+    """Returns the attributes of an ensemble. In float32 thresholds are rounded down, so that the same float32 numbers
+    go left.
+    """
     trees = boosted.trees
     numbers = [np.arange(len(tree.leaf)) for tree in trees]
     in_tree = np.concatenate([np.full(len(tree.leaf), at) for at, tree in enumerate(trees)])

@@ -1,8 +1,8 @@
 """Histogram gradient boosting that splits by sets of categories, as columns of 0 and 1 and trees of numbers.
 
-Decides that each different set becomes one column: 0 where a row goes to the left, 1 where it goes to the right. A
-missing or unknown category goes where the node sends missing values, so that it needs no value of its own. Refuses to
-know how trees are written. Source of the rule: scikit-learn 1.9, ensemble/_hist_gradient_boosting/_predictor.pyx.
+Decides that each distinct set becomes one column: 0 if a row goes left, 1 if it goes right. A missing or unknown
+category goes where the node sends missing values, so that it needs no value of its own. Refuses to know how trees are
+written. Source of the rule: scikit-learn 1.9, ensemble/_hist_gradient_boosting/_predictor.pyx.
 """
 
 import copy
@@ -18,14 +18,14 @@ from controller.convert.own.codes import number_among
 from controller.convert.own.graph import Graph
 
 MAX_SETS = 50_000
-"""Different sets of categories of one model: a row becomes a number for each, so 50,000 take 200 kB a row."""
+"""The most distinct sets of categories in one model: a row gets a number for each, so 50,000 take 200 kB a row."""
 _BITS = 32
 _MIDDLE = 0.5
-"""The threshold between going to the left and to the right."""
+"""The threshold between going left and going right."""
 
 
 class CategorySets(BaseEstimator):
-    """Columns of numbers as they are, then one column for each set of categories."""
+    """Columns of numbers unchanged, then one column for each set of categories."""
 
     def __init__(self, columns: Array, categories: list[Array], tables: list[Array]) -> None:
         self.columns = columns
@@ -33,8 +33,8 @@ class CategorySets(BaseEstimator):
         self.categories = categories
         """The known categories of each column of categories, without a missing one."""
         self.tables = tables
-        """For each of them uint8 (categories + 1, sets): whether a row goes to the right. The last row is for a missing
-        or unknown category."""
+        """For each of them uint8 (categories + 1, sets): whether a row goes right. The last row is for a missing or
+        unknown category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Split:
 
     column: int
     left: bytes
-    """A bitset of the codes that go to the left."""
+    """A bitset of the codes that go left."""
     missing_left: bool
 
 
@@ -53,7 +53,9 @@ def splits_by_sets(model: Any) -> bool:
 
 
 def by_columns(model: Any) -> Pipeline:
-    """A boosting model with categories as two steps that answer the same: `CategorySets`, and trees of numbers."""
+    """Returns a boosting model with categories as two steps with the same answers: `CategorySets`, and trees of
+    numbers.
+    """
     encoder = model._preprocessor.named_transformers_["encoder"]
     categories = [_known(each) for each in encoder.categories_]
     numbers = model.n_features_in_ - len(categories)
@@ -79,7 +81,7 @@ def by_columns(model: Any) -> Pipeline:
 
 
 def _known(categories: Array) -> Array:
-    """The categories without a missing one, which is the last: texts as text, others as numbers."""
+    """Returns the categories without a missing one, which is the last: texts as text, others as numbers."""
     there = [each for each in categories.tolist() if each is not None and each == each]  # noqa: PLR0124 - NaN is not
     if any(isinstance(each, str) for each in there):
         return np.array(there, dtype=object)
@@ -87,13 +89,13 @@ def _known(categories: Array) -> Array:
 
 
 def _with_numbers(predictor: Any, found: dict[_Split, int], numbers: int, categories: int) -> Any:
-    """A tree whose nodes ask numbers: of the columns of numbers, then of the sets in the order in which they come."""
+    """Returns a tree whose nodes test numbers: columns of numbers, then the sets in order of appearance."""
     made = copy.copy(predictor)
     nodes = made.nodes = predictor.nodes.copy()
     inner = nodes["is_leaf"] == 0
     sets = np.flatnonzero(inner & (nodes["is_categorical"] == 1))
     plain = inner & (nodes["is_categorical"] == 0)
-    # a column of categories that is asked by a threshold does not occur: every split of one is a set
+    # no column of categories is compared with a threshold: every split of one is a set
     nodes["feature_idx"][plain] -= categories
     for node in sets:
         left = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]].tobytes()
@@ -104,7 +106,7 @@ def _with_numbers(predictor: Any, found: dict[_Split, int], numbers: int, catego
 
 
 def _renumber(trees: Any, order: Array, numbers: int) -> None:
-    """Gives the sets their place among the columns: those of one column stand together."""
+    """Gives the sets their places among the columns: those of one column are adjacent."""
     for predictor in (each for of_iteration in trees._predictors for each in of_iteration):
         nodes = predictor.nodes
         sets = (nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 1)
@@ -123,12 +125,12 @@ def _table(splits: list[_Split], categories: int) -> Array:
 
 
 def sets_kept(model: CategorySets) -> int:
-    """The number of columns that `CategorySets` answers."""
+    """Returns the number of columns in the output of `CategorySets`."""
     return len(model.columns) - len(model.categories) + sum(int(table.shape[1]) for table in model.tables)
 
 
 def category_sets(graph: Graph, model: CategorySets, given: list[Any]) -> list[str]:
-    """CategorySets: columns of numbers, then the rows of its tables."""
+    """Converts CategorySets: columns of numbers, then the rows of its tables."""
     columns = graph.columns(given)
     texts, numbers = model.columns[: len(model.categories)], model.columns[len(model.categories) :]
     made = [columns[at] for at in numbers]

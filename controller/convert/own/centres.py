@@ -39,7 +39,7 @@ def _down(graph: Graph, rows: str, node: Any, mean: Any) -> str:
 
 
 def nearest_centroid(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """NearestCentroid: the class of the nearest centroid, and the scores by which its probabilities are told."""
+    """NearestCentroid: the class of the nearest centroid, and the scores from which its probabilities are computed."""
     rows, priors = graph.numbers(given), model.class_prior_
     spread = np.where(model.within_class_std_dev_ != 0, model.within_class_std_dev_, 1.0)
     scaled = graph.node("Div", rows, spread)
@@ -57,7 +57,7 @@ def nearest_centroid(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def centres_kept(model: Any) -> int:
-    """The number of centres."""
+    """Returns the number of centres."""
     return len(model.cluster_centers_)
 
 

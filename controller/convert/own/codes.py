@@ -12,7 +12,7 @@ from controller.convert.own.graph import Graph
 
 
 def found_among(graph: Graph, column: str, categories: Array) -> str:
-    """1 where a column (rows, 1) holds a category, else 0: reals (rows, categories)."""
+    """Returns 1 where a column (rows, 1) holds a category, else 0: reals (rows, categories)."""
     if categories.dtype.kind in "OUS":
         keys, numbers = [str(each) for each in categories], np.arange(len(categories))
         column = graph.node(
@@ -32,7 +32,9 @@ def found_among(graph: Graph, column: str, categories: Array) -> str:
 
 
 def number_among(graph: Graph, column: str, categories: Array) -> str:
-    """The number of each row's category in a column (rows, 1), or of all categories for another: int64 (rows,)."""
+    """Returns the number of each row's category in a column (rows, 1); for an unknown category the number of
+    categories: int64 (rows,).
+    """
     if categories.dtype.kind in "OUS":
         keys = [str(each) for each in categories]
         if len(set(keys)) < len(keys):
@@ -47,12 +49,12 @@ def number_among(graph: Graph, column: str, categories: Array) -> str:
 
 
 def takes_one_hot(model: Any) -> bool:
-    """Whether a OneHotEncoder has categories of real numbers, or puts rare or unknown ones together."""
+    """Whether a OneHotEncoder has categories of real numbers, or groups rare or unknown ones."""
     return groups_rare(model) or _of_reals(model)
 
 
 def groups_rare(model: Any) -> bool:
-    """Whether a OneHotEncoder puts rare categories together, or unknown ones where rare ones would be."""
+    """Whether a OneHotEncoder groups rare categories, or puts unknown ones into that group."""
     return bool(getattr(model, "_infrequent_enabled", False)) or model.handle_unknown in ("infrequent_if_exist", "warn")
 
 
@@ -62,7 +64,7 @@ def _of_reals(model: Any) -> bool:
 
 
 def one_hot(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """OneHotEncoder of real numbers, or of any categories where rare ones are put together."""
+    """OneHotEncoder of real numbers, or of any categories if rare ones are grouped."""
     return _grouped(graph, model, given) if groups_rare(model) else _one_by_one(graph, model, given)
 
 
@@ -76,7 +78,8 @@ def _grouped(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def _rows_of(model: Any, at: int) -> Array:
-    """What a OneHotEncoder answers to each category of a column, and last to an unknown one: (categories + 1, width).
+    """Returns what a OneHotEncoder answers to each category of a column, and last to an unknown one: (categories + 1,
+    width).
 
     Source: scikit-learn 1.9, preprocessing/_encoders.py, `_map_infrequent_categories` and `transform`.
     """

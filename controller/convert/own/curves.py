@@ -1,7 +1,7 @@
 """Curves in pieces: splines, steps of an isotonic regression, and the error function, as polynomials over intervals.
 
-Decides that a piece is looked up by how many breaks lie at or below a number. Outside of what was fitted an estimator
-that would raise an error answers NaN.
+Decides that a piece is found by the number of breaks at or below a number. Outside the fitted range, an estimator that
+would raise an error answers NaN.
 """
 
 from itertools import pairwise
@@ -15,9 +15,9 @@ from contract.tensors import Array
 from controller.convert.own.graph import Graph
 
 ERROR_FUNCTION_ENDS = 6.0
-"""Beyond these the error function is 1 in float64."""
+"""Beyond these numbers the error function is 1 in float64."""
 ERROR_FUNCTION_PIECES, ERROR_FUNCTION_DEGREE = 48, 9
-"""So many polynomials agree with the error function to 1e-15: onnxruntime has it for float32 alone."""
+"""Polynomials that agree with the error function to 1e-15: onnxruntime has it for float32 only."""
 
 
 def pieces(graph: Graph, column: str, breaks: Array, tables: Array) -> str:
@@ -39,7 +39,9 @@ def pieces(graph: Graph, column: str, breaks: Array, tables: Array) -> str:
 
 
 def error_function(graph: Graph, given: str) -> str:
-    """erf of a matrix, to 1e-15 in float64, and odd as it is: tiny numbers of both signs stay tiny."""
+    """erf of a matrix, to 1e-15 in float64. It is computed as an odd function, so that tiny numbers of both signs stay
+    tiny.
+    """
     breaks = np.linspace(0.0, ERROR_FUNCTION_ENDS, ERROR_FUNCTION_PIECES + 1)
     tables = np.stack([_fitted(left, right) for left, right in pairwise(breaks)], axis=1)
     tables[0, 0] = 0.0
@@ -77,7 +79,7 @@ def isotonic(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def _only_inside(graph: Graph, column: str, found: str, low: float, high: float) -> str:
-    """NaN where the column is outside."""
+    """Returns NaN where the column is outside."""
     inside = graph.node("And", graph.node("GreaterOrEqual", column, low), graph.node("LessOrEqual", column, high))
     return graph.node("Where", inside, found, np.array(np.nan))
 
@@ -117,7 +119,7 @@ def _splines_of(graph: Graph, model: Any, column: str, spline: Any) -> str:
 
 
 def _continued(graph: Graph, at: tuple[str, str], ends: tuple[float, float], slopes: list[Any]) -> str:
-    """Splines that go on as straight lines beyond both ends."""
+    """Returns splines that continue as straight lines beyond both ends."""
     column, found = at
     below = graph.node("Min", graph.node("Sub", column, ends[0]), 0.0)
     above = graph.node("Max", graph.node("Sub", column, ends[1]), 0.0)

@@ -1,4 +1,4 @@
-"""The table of Edgeward's converters: which estimator each stands for.
+"""The table of Edgeward's own converters and their estimators.
 
 Decides nothing else. `install` is called before anything is converted.
 """
@@ -127,7 +127,7 @@ def _predictors() -> dict[type, Own]:
 
 
 def install() -> None:
-    """Puts every converter in its place. Calling it again changes nothing."""
+    """Registers every converter. Calling it again changes nothing."""
     for kind, own in {**_selectors(), **_transformers(), **_predictors()}.items():
         register(kind, own)
     register_operator("EdgewardMajority", Own(votes.majority, lambda model: len(model.estimators_), "label and votes"))

@@ -1,7 +1,7 @@
-"""A part of an ONNX graph that is being written: constants and nodes, by the names of what they make.
+"""A part of an ONNX graph under construction: constants and nodes, by the names of their results.
 
-Decides how numbers become tensors: those that are not whole get the type of real numbers in this part. Refuses to know
-estimators.
+Decides how numbers become tensors: numbers that are not whole get the type of real numbers in this part. Refuses to
+know estimators.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, String
 from contract.tensors import Array
 
 MAX_DIFFERENCES = 20_000
-"""Numbers of points times columns, up to which distances are sums of squared differences, which lose no digits. More
-of them are expanded to products of matrices, which need no memory of rows times points times columns."""
+"""The product of points and columns up to which distances are sums of squared differences, which lose no digits. Larger
+ones are expanded to products of matrices, which need no memory of rows times points times columns."""
 
 
 class Graph:
@@ -27,7 +27,7 @@ class Graph:
         self.kind = TensorProto.DOUBLE if self.double else TensorProto.FLOAT
 
     def constant(self, values: Any, called: str = "constant") -> str:
-        """Adds a constant: int64, bool and text as they are, other numbers as reals."""
+        """Adds a constant: int64, bool and text unchanged, other numbers as reals."""
         array = np.asarray(values)
         if array.dtype.kind in "US":
             array = array.astype(object)
@@ -41,7 +41,7 @@ class Graph:
         return name
 
     def bytes_of(self, values: Array) -> str:
-        """Adds a table of uint8, which takes a quarter of the room of its numbers."""
+        """Adds a table of uint8, which takes a quarter of the memory of its numbers."""
         name = str(self._scope.get_unique_variable_name("table"))
         self._container.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values, np.uint8), name))
         return name
@@ -56,7 +56,7 @@ class Graph:
         return made
 
     def reduce(self, operator: str, given: str, axis: int = 1, *, keep: bool = True) -> str:
-        """Reduces one axis, which is kept with the length 1 or goes."""
+        """Reduces one axis, which is kept with the length 1 or removed."""
         return self.node(operator, given, np.array([axis]), keepdims=int(keep))
 
     def both(self, operator: str, *given: Any, **attributes: Any) -> tuple[str, str]:
@@ -68,16 +68,16 @@ class Graph:
         return first, second
 
     def bind(self, made: str, wanted: str) -> None:
-        """Gives what was made the name that the rest of the graph knows."""
+        """Gives a result the name that the rest of the graph knows."""
         self._container.add_node("Identity", [made], [wanted], name=self._scope.get_unique_operator_name("Identity"))
 
     def numbers(self, variables: list[Any]) -> str:
-        """The inputs as one matrix of reals."""
+        """Returns the inputs as one matrix of reals."""
         reals = [self.cast(variable.full_name, self.kind) for variable in variables]
         return reals[0] if len(reals) == 1 else self.node("Concat", *reals, axis=1)
 
     def columns(self, variables: list[Any]) -> list[str]:
-        """The inputs column by column, each (rows, 1): reals, or texts as they are."""
+        """Returns the inputs column by column, each (rows, 1): reals, or texts unchanged."""
         found: list[str] = []
         for variable in variables:
             text = isinstance(variable.type, StringTensorType)
@@ -130,7 +130,7 @@ class Graph:
         return self.node("ArgMax", given, axis=1, keepdims=0)
 
     def rows_of(self, given: str, row: Any) -> str:
-        """The same row for each row of `given`: reals (rows, columns)."""
+        """Repeats one row for each row of `given`: reals (rows, columns)."""
         row = np.atleast_2d(row)
         count = self.node("Shape", given, start=0, end=1)
         return self.node("Expand", row, self.node("Concat", count, np.array([row.shape[1]]), axis=0))

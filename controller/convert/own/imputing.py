@@ -1,6 +1,6 @@
 """Imputers of real numbers: with one number for each column, and by regressions of a column on the others.
 
-Decides which of their parameters are covered; skl2onnx's own converter of SimpleImputer goes on for others.
+Decides which of their parameters are covered; for others skl2onnx's own converter of SimpleImputer is used.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from controller.convert.own.graph import Graph
 
 MAX_REGRESSIONS = 500
-"""Regressions of an IterativeImputer: each is eight nodes, and a device takes 50,000 nodes at most."""
+"""The most regressions of an IterativeImputer: each is eight nodes, and a device accepts at most 50,000 nodes."""
 
 
 def takes_simple(model: Any, given: list[Any]) -> bool:
-    """Whether a SimpleImputer is of real numbers alone: onnxruntime has its operator for float32 alone."""
+    """Whether a SimpleImputer is of real numbers only: onnxruntime has its operator for float32 only."""
     real = len(given) == 1 and isinstance(given[0].type, (FloatTensorType, DoubleTensorType))
     plain = real and _is_nan(model.missing_values) and not model.add_indicator
     return bool(plain and model.statistics_.dtype.kind == "f" and not np.isnan(model.statistics_).any())

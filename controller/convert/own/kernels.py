@@ -1,6 +1,6 @@
-"""Kernels between rows and fixed points, and the estimators that are a product of one with learned numbers.
+"""Kernels between rows and fixed points, and the estimators that multiply one by learned numbers.
 
-Decides which kernels are written: those of `pairwise_kernels` that are sums and products, and the usual ones of
+Decides which kernels are converted: those of `pairwise_kernels` that are sums and products, and the usual ones of
 Gaussian processes.
 """
 

@@ -1,4 +1,4 @@
-"""A forest that answers which leaf of each tree a row falls into: one column for each leaf.
+"""A forest that answers into which leaf of each tree a row falls: one column for each leaf.
 
 Decides that a leaf is a target of its own, to which it adds 1. Refuses to know how trees become attributes.
 """
@@ -24,7 +24,7 @@ def embedded(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         targets["target_ids"] += list(range(first, first + len(known)))
         targets["target_weights"] += [1.0] * len(known)
         first += len(known)
-    rows = graph.cast(graph.numbers(given), TensorProto.FLOAT)  # scikit-learn's trees round to float32 too
+    rows = graph.cast(graph.numbers(given), TensorProto.FLOAT)  # scikit-learn's trees also round to float32
     found = graph.node(
         "TreeEnsembleRegressor", rows, domain="ai.onnx.ml", n_targets=first, aggregate_function="SUM",
         post_transform="NONE", **attributes, **targets,

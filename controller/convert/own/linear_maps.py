@@ -1,7 +1,7 @@
-"""Estimators that answer with one affine map, or with a function of one: projections, factors, sparse components,
-restricted machines, and random features.
+"""Estimators whose answer is one affine map, or a function of one: projections, factors, sparse components, restricted
+machines, and random features.
 
-Decides that the map is worked out here, in float64. Refuses to know distances and kernels.
+Decides that the map is computed here, in float64. Refuses to know distances and kernels.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def factors(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def independent(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """FastICA: components_ apply to centred rows if it whitened."""
+    """FastICA: components_ apply to centred rows if the estimator whitens."""
     mean = model.mean_ if model.whiten else np.zeros(model.n_features_in_)
     return [_centred(graph, given, mean, model.components_.T)]
 

@@ -19,7 +19,7 @@ def _refuse_metric(model: Any) -> None:
 
 
 def _within(graph: Graph, model: Any, given: list[Any]) -> tuple[str, str]:
-    """Returns (weights of the training rows, distances): (rows, points) each; a weight of 0 is too far away."""
+    """Returns (weights of the training rows, distances): (rows, points) each; a weight of 0 means too far away."""
     _refuse_metric(model)
     away = graph.distances(graph.numbers(given), _points(model))
     near = graph.node("LessOrEqual", away, float(model.radius))
@@ -39,7 +39,7 @@ def _points(model: Any) -> Array:
 
 
 def mean_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """RadiusNeighborsRegressor: the weighted mean; NaN where nothing is near."""
+    """RadiusNeighborsRegressor: the weighted mean; NaN if no training row is near."""
     weights, _ = _within(graph, model, given)
     targets = np.asarray(model._y, dtype=float).reshape(len(model._y), -1)
     total = graph.node("MatMul", weights, targets)
@@ -47,7 +47,7 @@ def mean_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def votes_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """RadiusNeighborsClassifier: the fractions of the votes; its outlier label where nothing is near."""
+    """RadiusNeighborsClassifier: the fractions of the votes; its outlier label if no training row is near."""
     if model.outputs_2d_:
         raise NotImplementedError("multi-output is not converted")
     weights, _ = _within(graph, model, given)

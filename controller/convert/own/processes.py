@@ -1,6 +1,6 @@
 """Classification by a Gaussian process: Laplace's approximation, for two classes or one against the rest.
 
-Decides that what does not depend on the row is worked out here, in float64. Source: scikit-learn's
+Decides that everything that does not depend on the row is computed here, in float64. Source: scikit-learn's
 GaussianProcessClassifier, after Rasmussen and Williams, algorithm 3.2.
 """
 
@@ -44,7 +44,7 @@ def _positive(graph: Graph, rows: str, model: Any) -> tuple[str, str]:
 
 
 def _squashed(graph: Graph, mean: str, variance: str) -> str:
-    """The logistic function averaged over the latent variable: five error functions stand for it."""
+    """The logistic function averaged over the latent variable, approximated by five error functions."""
     alpha = graph.node("Div", 0.5, variance)
     lambdas, parts = LAMBDAS.ravel()[None], COEFS.ravel()
     root = graph.node("Sqrt", graph.node("Div", alpha, graph.node("Add", alpha, lambdas**2)))

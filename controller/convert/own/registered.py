@@ -1,4 +1,4 @@
-"""How a converter of Edgeward's own is put in the place of skl2onnx's, or before it.
+"""Registers one of Edgeward's own converters in place of skl2onnx's, or before it.
 
 Decides what outputs an estimator has in ONNX: reals, a label, or a label and reals. Refuses to know the mathematics,
 and which estimators there are.
@@ -17,7 +17,7 @@ from sklearn.base import ClassifierMixin
 from controller.convert.own.graph import Graph, label_type
 
 Convert = Callable[[Graph, Any, list[Any]], list[str]]
-"""(graph, estimator, inputs) to the names of what was made, in the order of the outputs."""
+"""(graph, estimator, inputs) to the names of the results, in the order of the outputs."""
 _OPTIONS = {"zipmap": [True, False], "raw_scores": [True, False], "output_class_labels": [False]}
 
 
@@ -31,11 +31,11 @@ class Own:
     outputs: str = "reals"
     """Its outputs: `reals`, `whole numbers`, `label`, `label and reals`, or `label and votes`: whole numbers."""
     parser: Any = None
-    """What declares its outputs, if that is more than one operator."""
+    """The function that declares its outputs, if they are more than one operator."""
 
 
 def register(kind: type, own: Own) -> None:
-    """Puts a converter in the place of skl2onnx's. Calling it again changes nothing."""
+    """Replaces skl2onnx's converter by this one. Calling it again changes nothing."""
     classifies = own.outputs == "label and reals" and issubclass(kind, ClassifierMixin)
     update_registered_converter(
         kind,
@@ -48,7 +48,7 @@ def register(kind: type, own: Own) -> None:
 
 
 def register_operator(operator: str, own: Own) -> None:
-    """Adds an operator that a parser of Edgeward's own declares."""
+    """Adds an operator that one of Edgeward's own parsers declares."""
     _registration._shape_calculator_pool[operator] = lambda declared: _shapes(declared, own)
 
     def written(scope: Any, declared: Any, container: Any) -> None:
@@ -58,14 +58,14 @@ def register_operator(operator: str, own: Own) -> None:
 
 
 def register_before(operator: str, takes: Callable[[Any, list[Any]], bool], convert: Convert) -> None:
-    """Puts a converter before skl2onnx's own one of `operator`, which goes on where `takes` is false."""
+    """Puts a converter before skl2onnx's own one of `operator`, which is used if `takes` is false."""
     registered, shapes = _registration._converter_pool[operator], _registration._shape_calculator_pool[operator]
     before, shapes_before = _BEFORE.setdefault(operator, (registered._fct, shapes))
 
     def shaped(operator: Any) -> None:
         try:
             shapes_before(operator)
-        except RuntimeError:  # it refuses what this converter takes
+        except RuntimeError:  # it refuses what this converter accepts
             if not takes(operator.raw_operator, operator.inputs):
                 raise
             widths = [variable.type.shape[1] for variable in operator.inputs]

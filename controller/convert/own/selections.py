@@ -1,6 +1,6 @@
-"""Estimators that keep some columns, or say what is missing in some.
+"""Estimators that keep some columns, or mark missing cells in some.
 
-Decides by the fitted selection. A selection of nothing is refused: a device would be fed rows for an empty answer.
+Decides by the fitted selection. An empty selection is refused: a device would send rows for an empty answer.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from controller.convert.own.graph import Graph
 
 
 def kept_columns(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """The selected columns."""
+    """Returns the selected columns."""
     kept = np.flatnonzero(model.get_support())
     if not len(kept):
         raise ValueError(f"{type(model).__name__} selects no column of its training data")
@@ -33,7 +33,7 @@ def marks_kept(model: Any) -> int:
 
 
 def support_kept(model: Any) -> int:
-    """The number of columns that are selected."""
+    """Returns the number of selected columns."""
     return int(model.get_support().sum())
 
 

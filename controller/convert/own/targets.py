@@ -16,7 +16,7 @@ FUNCTIONS = ("exp", "expm1", "log", "log1p", "sqrt", "square", "cbrt", "negative
 
 
 def apply_function(graph: Graph, function: Any, rows: str) -> str:
-    """One of numpy's functions of a number. NotImplementedError for any other callable."""
+    """Applies one of numpy's functions to a number. NotImplementedError for any other callable."""
     if function is None:
         return rows
     name = getattr(function, "__name__", "")
@@ -34,7 +34,7 @@ def apply_function(graph: Graph, function: Any, rows: str) -> str:
 
 
 def takes_function(model: Any) -> bool:
-    """Whether a FunctionTransformer has a function that ONNX has to know."""
+    """Whether a FunctionTransformer has a function that must be converted."""
     return model.func is not None
 
 
@@ -63,7 +63,7 @@ def transformed_back(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def inverse(graph: Graph, transformer: Any, rows: str) -> str:
-    """What a transformer made of numbers, back to them."""
+    """Returns the numbers from which a transformer made its output."""
     name = type(transformer).__name__
     if name == "FunctionTransformer":
         return apply_function(graph, transformer.inverse_func, rows)

@@ -1,7 +1,7 @@
 """Classifiers that decide by the scores of inner binary classifiers: thresholds, one against the rest, codes.
 
-Decides that a linear inner classifier's margin is worked out here; others are asked for probabilities by their own
-converters. Refuses to know those.
+Decides that the margin of a linear inner classifier is computed here; other inner classifiers give probabilities by
+their own converters. Refuses to know those.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def is_linear(model: Any) -> bool:
 
 
 def _is_affine(model: Any) -> bool:
-    """Whether the score by which a code counts is one affine map: of a linear classifier, or always the same number."""
+    """Whether the score that is compared with a code is one affine map: of a linear classifier, or a constant."""
     return is_linear(model) or type(model).__name__ == "_ConstantPredictor"
 
 
@@ -53,7 +53,7 @@ def one_against_rest(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     columns = model.estimators_[0].coef_.shape[1]
     margins = graph.affine(graph.numbers(given), *_weights_of(model.estimators_, columns))
     tail = graph.node("Log", graph.node("Add", graph.node("Exp", graph.node("Neg", graph.node("Abs", margins))), 1.0))
-    logarithms = graph.node("Sub", graph.node("Min", margins, 0.0), tail)  # float32 has no numbers for the parts
+    logarithms = graph.node("Sub", graph.node("Min", margins, 0.0), tail)  # float32 cannot hold the separate parts
     nothing = graph.node("Less", graph.reduce("ReduceMax", margins), UNDERFLOW)
     parts = graph.node("Where", nothing, 0.0, graph.node("Softmax", logarithms, axis=1))
     at = graph.first_of_most(margins)
@@ -61,7 +61,7 @@ def one_against_rest(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def fractions(graph: Graph, scores: str, parts: str, classes: Any) -> list[str]:
-    """The class of the largest score, of equal ones the first, and parts that add up to 1 unless all are 0."""
+    """The class of the largest score, of equal ones the first, and fractions that sum to 1 unless all are 0."""
     total = graph.reduce("ReduceSum", parts)
     whole = graph.node("Where", graph.node("Equal", total, 0.0), 1.0, total)
     at = graph.first_of_most(scores)
@@ -126,7 +126,7 @@ def parse_threshold(scope: Any, model: Any, inputs: list[Any], custom_parsers: A
 
 
 def above_threshold(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """FixedThresholdClassifier and TunedThresholdClassifierCV: the positive class from the threshold on."""
+    """FixedThresholdClassifier and TunedThresholdClassifierCV: the positive class at or above the threshold."""
     classes, probabilities = np.asarray(model.classes_), given[0].full_name
     tuned = hasattr(model, "best_threshold_")
     wanted = model._curve_scorer._get_pos_label() if tuned else model.pos_label
@@ -139,7 +139,7 @@ def above_threshold(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def parse_majority(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
-    """Declares a VotingClassifier: behind its inner ones where each has one vote, else as skl2onnx does."""
+    """Declares a VotingClassifier: with its inner ones if each has one vote, else as skl2onnx does."""
     if model.voting == "soft":
         return list(_parse._parse_sklearn_classifier(scope, model, inputs))
     operator_inputs = [_inner_label(scope, inner, inputs) for inner in model.estimators_]
@@ -157,7 +157,9 @@ def _inner_label(scope: Any, model: Any, inputs: list[Any]) -> Any:
 
 
 def majority(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """VotingClassifier with hard votes: the class with most, of equal ones the first, and who voted for what."""
+    """VotingClassifier with hard votes: the class with most votes, of equal ones the first, and the vote of each
+    classifier.
+    """
     votes = graph.node("Concat", *[graph.node("Reshape", each.full_name, np.array([-1, 1])) for each in given], axis=1)
     weights = model._weights_not_none
     weights = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=float)

@@ -1,1 +1,1 @@
-"""The demo of the loop: a stream that really drifts, and a fleet that recovers without a hand."""
+"""The demo of the loop: a series that really drifts, and a fleet that recovers without a person."""

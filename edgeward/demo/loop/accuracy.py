@@ -1,7 +1,7 @@
-"""The fleet's accuracy over time, from what the controller says of its devices.
+"""The fleet's accuracy over time, from the controller's figures about its devices.
 
-Decides that a point is the accuracy of the labels that came since the point before, smoothed over the newest few.
-Refuses to know where the demo stands.
+Decides that a point is the accuracy of the labels since the point before, smoothed over the newest few. Refuses to know
+the step of the demo.
 """
 
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from edgeward.client import Client
 
 SMOOTHED_S = 8.0
-"""Each point tells of so many seconds: 300 labels, so that chance is 3 points."""
+"""Each point covers so many seconds: 300 labels, so that chance is 3 points."""
 
 
 @dataclass
 class Point:
-    """(labels, right answers) that the controller had counted at a moment, and who served."""
+    """(labels, right answers) that the controller had counted at a moment, and the version that served."""
 
     at_s: float
     labelled: int
@@ -41,7 +41,7 @@ class Accuracy:
         self.counted.append(Point(at_s, labelled, right, newest))
 
     def series(self, since_s: float = 0.0, until_s: float = 1e9) -> list[tuple[float, float]]:
-        """(seconds, accuracy) of each moment that has enough labels behind it."""
+        """Returns (seconds, accuracy) of each moment with enough labels."""
         found = []
         for place, now in enumerate(self.counted):
             earlier = [each for each in self.counted[:place] if each.at_s <= now.at_s - SMOOTHED_S]
@@ -53,7 +53,7 @@ class Accuracy:
         return found
 
     def mean(self, since_s: float, until_s: float) -> float | None:
-        """The accuracy of all labels that came between two moments; None without any."""
+        """Returns the accuracy of all labels between two moments; None without any."""
         inside = [each for each in self.counted if since_s <= each.at_s <= until_s]
         labelled = inside[-1].labelled - inside[0].labelled if len(inside) > 1 else 0
         return (inside[-1].right - inside[0].right) / labelled if labelled else None

@@ -1,6 +1,6 @@
 """Two years of hourly weather in Beijing, and whether the air was dirty: real rows that really drift.
 
-Decides which rows v1 has seen: one winter. Refuses to know what happens to it. Source and licence: NOTICE.md.
+Decides which rows v1 was trained on: one winter. Refuses to know what happens to v1. Source and licence: NOTICE.md.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ LABEL, TIME = "dirty", "time"
 TRAINED_UNTIL = "2010-03-01"
 HELD_OUT_UNTIL = "2010-03-15"
 TURNS = "2011-04-17"
-"""When the second spring comes. v1 knows winters only."""
+"""The beginning of the second spring. v1 knows winters only."""
 NEVER_FORGET_ROWS = 200
 FOREST = {"n_estimators": 30, "max_depth": 10, "min_samples_leaf": 5, "random_state": 0}
 
@@ -55,7 +55,7 @@ def held_out_of(rows: Any, trained_until: datetime) -> HeldOut:
 
 
 def train_on_one_winter() -> tuple[Any, Any, HeldOut]:
-    """(v1, rows for its conversion, the rows that were held out)."""
+    """Returns (v1, rows for its conversion, the held-out rows)."""
     rows = load_air()
     known = rows[rows[TIME] < TRAINED_UNTIL]
     held = rows[(rows[TIME] >= TRAINED_UNTIL) & (rows[TIME] < HELD_OUT_UNTIL)]
@@ -63,7 +63,9 @@ def train_on_one_winter() -> tuple[Any, Any, HeldOut]:
 
 
 def never_forget() -> Any:
-    """The fixed set: the rows of the first winter of which a model of that winter is surest, and right."""
+    """Returns the fixed set: the rows of the first winter on which a model of that winter is most
+    certain, and right.
+    """
     rows = load_air()
     first = rows[rows[TIME] < TRAINED_UNTIL]
     sure = train_on(first).predict_proba(inputs_of(first))

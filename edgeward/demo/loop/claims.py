@@ -1,4 +1,4 @@
-"""What the demo claims, and whether the controller's API says the same. A test and the exit code go by this.
+"""The claims of the demo, compared with the controller's API. A test and the exit code depend on them.
 
 Decides what must be true. Refuses to know how it is printed.
 """
@@ -9,7 +9,8 @@ from typing import Any
 from edgeward.demo.loop.story import DEVICES, MODEL, RECOVERED_S, Loop
 
 FALLEN = 0.1
-"""By which the accuracy must have fallen, and the least that must come back, as a fraction of the answers."""
+"""How much the accuracy must have fallen, and the smallest part that must be recovered, as a fraction of the
+answers."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Claim:
 
 
 def figures_of(story: Loop) -> dict[str, Any]:
-    """Accuracy before, at its worst and after; hands; time."""
+    """Accuracy before, at its worst and after; actions of people; time."""
     series = story.accuracy.series(story.turns_at, story.recovered_at)
     return {
         "before": story.accuracy.mean(story.serves_at, story.turns_at) or 0.0,
@@ -37,7 +38,7 @@ def figures_of(story: Loop) -> dict[str, Any]:
 
 
 def claims_of(story: Loop) -> list[Claim]:
-    """Everything that must hold, from what the controller keeps."""
+    """Returns everything that must hold, from what the controller has recorded."""
     figures, client, attempt, rollout = figures_of(story), story.client, story.attempt, story.rollout
     triggers = {each.trigger for each in attempt.decision.proposals} if attempt is not None else set()
     release = attempt.release if attempt is not None else 0

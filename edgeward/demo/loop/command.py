@@ -1,6 +1,6 @@
-"""`edgeward demo loop`: prints each step as it happens, then the plot and what the controller says of it.
+"""Prints each step of `edgeward demo loop` as it happens, then the plot and the controller's explanation.
 
-Exit code 1 if a claim is not what the controller's API says.
+Exit code 1 if the controller's API contradicts a claim.
 """
 
 import shutil
@@ -63,7 +63,7 @@ def loop(broker: str, png: Path, kept: Path | None, *, as_json: bool) -> None:
 
 
 def _directory(kept: Path | None) -> Path:
-    """Where all happens. BadInput `config_invalid` for a directory with something in it."""
+    """Returns the directory of the demo. BadInput `config_invalid` for a directory that is not empty."""
     if kept is None:
         return Path(tempfile.mkdtemp(prefix="edgeward-loop-"))
     if kept.exists() and any(kept.iterdir()):
@@ -100,7 +100,7 @@ def free_port() -> int:
 
 
 def _draw(story: Loop, png: Path, tell: Any) -> None:
-    """The plot in the terminal is part of the summary; the PNG is left out where nothing can draw it."""
+    """Draws the plot in the terminal, which is part of the summary; the PNG is omitted if nothing can draw it."""
     series = story.accuracy.series()
     attempt = story.attempt
     marks = [(story.turns_at, "spring")]

@@ -24,7 +24,7 @@ Mark = tuple[float, str]
 
 
 def write_picture(series: Series, alone: Series, marks: Sequence[Mark], turns_at: float, path: Path) -> None:
-    """Writes a PNG; `alone` is what v1 would have had. BadInput `config_invalid` without Pillow."""
+    """Writes a PNG; `alone` is the accuracy that v1 would have had. BadInput `config_invalid` without Pillow."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError:

@@ -1,6 +1,6 @@
 """The demo's two policies: when the model is trained again, and how a version reaches the fleet.
 
-Decides limits for a world in which an hour passes in 25 ms. Refuses to know what happens under them.
+Decides limits for a world in which an hour passes in 25 ms. Refuses to know how the demo reacts to them.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The retraining pipeline of the demo: rows with the labels that have come, a forest on the last year of them.
+"""The retraining pipeline of the demo: rows with the labels so far, a forest on their last year.
 
 Decides that the newest rows are kept for the gate. Refuses to know whether the candidate will be used.
 """
@@ -19,7 +19,7 @@ A_YEAR_OF_ROWS = 8_000
 
 @step(always=True)
 def labelled(labels_file: Path) -> pd.DataFrame:
-    """All rows whose truth is known: the archive until the stations began, and what they have learnt since."""
+    """Returns all rows with a label: the archive until the stations began, and the stations' labels since."""
     learnt = load_air(labels_file).sort_values("time", kind="stable")
     archive = load_air()
     return pd.concat([archive[archive["time"] < learnt["time"].iloc[0]], learnt], ignore_index=True)
@@ -27,7 +27,7 @@ def labelled(labels_file: Path) -> pd.DataFrame:
 
 @step
 def checked(labelled: pd.DataFrame) -> pd.DataFrame:
-    """The rows, once time does not go backwards in them."""
+    """Returns the rows, after checking that their times never go backwards."""
     return check_time(labelled, "time")
 
 

@@ -1,4 +1,4 @@
-"""The application of the demo: five stations that ask their device each hour, and learn the truth a little later.
+"""The application of the demo: five stations that ask their device each hour, and get the label a little later.
 
 Decides which station gets which row, and when labels come. It asks over the Open Inference Protocol and sends labels by
 the answers' ids, as any application does. Refuses to know models and versions.
@@ -15,12 +15,12 @@ from typing import Any
 from edgeward.demo.loop.air import LABEL, TIME, inputs_of
 
 LATE_S = 1.0
-"""Seconds after which the truth about an hour is known."""
+"""Seconds after which the label of an hour is known."""
 ASK_S = 10.0
 
 
 class Stations:
-    """One thread for each station; rows go round, so that each hour is one station's."""
+    """One thread for each station; the stations take turns, so that each hour belongs to one."""
 
     def __init__(self, rows: Any, ports: list[int], *, rows_per_s: float, labels_file: Path, model: str) -> None:
         self._rows, self._ports, self._model = rows, ports, model
@@ -90,7 +90,7 @@ class Stations:
                 file.write(line + "\n")
 
     def _post(self, connection: HTTPConnection, verb: str, body: dict[str, Any]) -> tuple[int, str]:
-        """(status, the answer's id); status 0 where nobody answered."""
+        """Returns (status, the answer's id); status 0 if there was no answer."""
         try:
             connection.request("POST", f"/v2/models/{self._model}/{verb}", json.dumps(body))
             answer = connection.getresponse()

@@ -1,6 +1,7 @@
-"""The steps of the loop: v1 serves, the season turns, and the rest happens by itself. Each step can be checked.
+"""The steps of the loop: v1 serves, the season changes, and the rest happens without a person. Each step can be
+checked.
 
-Decides what is told and when the demo ends. After `begin` it only looks: no call of it changes anything.
+Decides what is printed and when the demo ends. After `begin` it only reads: no call of it changes anything.
 """
 
 import shutil
@@ -25,11 +26,11 @@ MODEL = "air"
 DEVICES = 5
 ROWS_PER_S = 40.0
 LEAD_S = 22.0
-"""For which v1 serves in its own season."""
+"""Seconds for which v1 serves in its own season."""
 RECOVERED_S = 30.0
-"""For which the new version serves before the demo ends."""
+"""Seconds for which the new version serves before the demo ends."""
 WITHIN_S = 110.0
-"""From the turn of the season to the new version on every device."""
+"""Seconds from the change of the season to the new version on every device."""
 LOOK_S = 0.5
 
 Tell = Callable[[str], None]
@@ -54,7 +55,7 @@ class Loop:
     stations: Stations | None = None
     accuracy: Accuracy = field(init=False)
     right_of_v1: Any = None
-    """By row, whether v1 would answer right: what would be if nobody had retrained."""
+    """By row, whether v1 would answer right: the result without retraining."""
     _told: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,11 +80,11 @@ class Loop:
         self.tell(f"v1 serves on {DEVICES} devices")
 
     def hand_over(self) -> None:
-        """Sets both policies and starts the worker: the last thing that a hand does."""
+        """Sets both policies and starts the worker: the last action of a person."""
         self.client.deploy(MODEL, strategy=SHADOW_THEN_CANARY)
         self.client.set_retraining_policy(MODEL, RETRAINING)
         pipeline = self.site.directory / "retrain_air.py"
-        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # a file of one's own, as anybody has it
+        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # as a user's own file
         token = self.client.create_token("trainer", ["operator"], 1.0)
         command = [
             "env", f"EDGEWARD_URL={self.site.url}", f"EDGEWARD_TOKEN={token.token}",
@@ -97,7 +98,7 @@ class Loop:
         self.tell("policies are set, a worker waits; from here on nobody touches anything")
 
     def begin(self) -> None:
-        """Lets the stations ask, a little before spring."""
+        """Starts the stations, a little before spring."""
         rows = load_air()
         turns = int((rows[TIME] < TURNS).sum())
         self.stations = Stations(rows, self.ports, rows_per_s=ROWS_PER_S, labels_file=self._labels_file, model=MODEL)
@@ -107,24 +108,24 @@ class Loop:
         self.tell(f"{DEVICES} stations ask about {self.stations.hour:%d %B %Y} and on: an hour in 25 ms")
 
     def watch(self) -> None:
-        """Looks until the new version has served for a while. WorldError if that does not come in time."""
+        """Watches until the new version has served for some time. WorldError if that does not happen in time."""
         wait_for("the recovery", self._look, self.worker, within_s=WITHIN_S + self.turns_at - self.now_s)
 
     def accuracy_of_v1(self, since_s: float, until_s: float) -> float:
-        """How often v1 would have been right on the rows whose labels came between two moments."""
+        """Returns how often v1 would have been right on the rows with labels between two moments."""
         assert self.stations is not None
         begun = self.serves_at + LATE_S
         first, last = (self.stations.first + int((at_s - begun) * ROWS_PER_S) for at_s in (since_s, until_s))
         return float(self.right_of_v1[max(first, self.stations.first) : max(last, self.stations.first + 1)].mean())
 
     def hands(self) -> list[str]:
-        """What any person has done since the stations began, by the controller's audit."""
+        """Returns what any person has done since the stations began, by the controller's audit."""
         entries = self.client.audit_entries(limit=None)
         later = [each for each in entries if each.number > self.audit_from]
         return [f"{each.actor}: {each.action}" for each in later if each.actor not in ("controller", "trainer")]
 
     def told_at(self, what: str) -> float:
-        """When something was told whose name ends so, for the last time; 0.0 for never."""
+        """Returns when the newest event whose name ends so came; 0.0 for never."""
         return max((at_s for name, at_s in self._told.items() if name.endswith(what)), default=0.0)
 
     def stop(self) -> None:
