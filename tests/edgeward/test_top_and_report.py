@@ -26,7 +26,8 @@ from edgeward.top.seen import Rate, Seen, rates_of
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
 SERVING = {
-    "model": "weather", "release": 3, "devices": 10, "lost": 0, "inferences": 100, "errors": 1, "refused": 0, "accuracy": 0.91,
+    "model": "weather", "release": 3, "devices": 10, "lost": 0, "inferences": 100, "errors": 1, "refused": 0,
+    "accuracy": 0.91,
     "mean_absolute_error": None, "r2": None,
 }  # fmt: skip
 FIGURES = {
