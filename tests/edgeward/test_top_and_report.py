@@ -27,7 +27,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
 SERVING = {
     "model": "weather", "release": 3, "devices": 10, "lost": 0, "inferences": 100, "errors": 1, "refused": 0,
-    "accuracy": 0.91, "mean_absolute_error": None, "r2": None,
+    "accuracy": 0.91,
+    "mean_absolute_error": None, "r2": None,
 }  # fmt: skip
 FIGURES = {
     "value": 0.012, "low": 0.005, "high": 0.019, "limit": 0.02, "unit": "ratio", "devices": 5, "devices_beside": 45,
