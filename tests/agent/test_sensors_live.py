@@ -157,18 +157,8 @@ def test_a_log_of_objects_stays_one_whatever_line_a_new_file_begins_with(tmp_pat
     assert device.sensor.refused == 1, "rows are skipped of the first file alone"
 
 
-def test_a_first_line_that_is_no_text_keeps_no_log_from_being_followed(tmp_path: Path) -> None:
-    log = tmp_path / "log.csv"
-    log.write_bytes(b"\xff\xfe\n")
-    device = Sensors(tmp_path, follow())
-    until(lambda: device.sensor.state == "running" or device.sensor.failures)
-    with log.open("a") as file:
-        file.write('{"x": 1}\n')
-    until(lambda: device.answered == [1] or device.sensor.failures)
-    assert device.sensor.failures == 0
-
-
-def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lets a log be looked at often, and counts how often."""
     looks, look = [0], followed._left
 
     def counted(*given: Any) -> str:
@@ -177,6 +167,25 @@ def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, m
 
     monkeypatch.setattr(followed, "_left", counted)
     monkeypatch.setattr(followed, "LOOK_S", 0.01)
+    return looks
+
+
+def test_a_first_line_that_is_no_text_keeps_no_log_from_being_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_looks(monkeypatch)
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"\xff\xfe\n")
+    device = Sensors(tmp_path, follow())
+    until(lambda: looks[0] or device.sensor.failures)
+    with log.open("a") as file:
+        file.write('{"x": 1}\n')
+    until(lambda: device.answered == [1] or device.sensor.failures)
+    assert device.sensor.failures == 0
+
+
+def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = count_looks(monkeypatch)
     log = tmp_path / "log.csv"
     log.write_text("x\n1\n12")
     device = Sensors(tmp_path, follow(existing=True))
