@@ -124,8 +124,8 @@ def test_an_answer_of_many_rows_is_found_again_row_by_row_and_a_large_one_is_not
 
 
 def test_flash_holds_the_newest_answers_and_never_more_than_its_limit(disk: Disk) -> None:
-    before, limit = Start(disk, "a", max_bytes=64 * 1024), 64 * 1024
-    ids = [name for _ in range(60) for name in before.answer(100)]
+    before, limit = Start(disk, "a", max_bytes=32 * 1024), 32 * 1024
+    ids = [name for _ in range(40) for name in before.answer(100)]
     written = sum(map(disk.size_bytes, disk.names()))
     assert written == before.log.size_bytes
     assert limit // 2 < written <= limit
