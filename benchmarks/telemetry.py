@@ -260,26 +260,26 @@ def _killed(path: Path, first: int, after_s: float) -> int:
 
     The writer is a fork, which has imported everything: a new interpreter would take longer than it writes.
     """
-    mouth, ear = os.pipe()[::-1]
+    read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
-        _write_until_killed(path, first, mouth)
-    os.close(mouth)
-    with os.fdopen(ear, "rb") as heard:
-        said = heard.readline()
+        _write_until_killed(path, first, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as answers:
+        said = answers.readline()
         time.sleep(after_s)
         os.kill(child, signal.SIGKILL)
-        lines = (said + heard.read()).split(b"\n")[:-1]
+        lines = (said + answers.read()).split(b"\n")[:-1]
     os.waitpid(child, 0)
     return int(lines[-1])
 
 
-def _write_until_killed(path: Path, first: int, mouth: int) -> None:
+def _write_until_killed(path: Path, first: int, write_end: int) -> None:
     store = TelemetryStore(path)
     for seq in range(first, first + 1_000_000):
         store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
         store.tend(60.0 * seq)
-        os.write(mouth, b"%d\n" % seq)
+        os.write(write_end, b"%d\n" % seq)
 
 
 def main() -> None:
