@@ -126,7 +126,7 @@ class DeviceModel:
         self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if proven else PROVE_AGAIN_S)
         if whole:
             return None
-        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
+        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable is not complete on flash")
 
     def _keep_interval(self, old: Serving) -> None:
         if (interval := old.take_interval()) is not None:

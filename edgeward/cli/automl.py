@@ -18,15 +18,19 @@ from edgeward.csv_rows import read_csv
 @click.option("--target", required=True, metavar="COL", help="The column to learn.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: by the target's values.")
 @click.option("--time", "time_column", default="", metavar="COL", help="Split by this time, not at random.")
-@click.option("--max-bytes", type=click.IntRange(1), default=1_000_000, show_default=True, help="Of the ONNX form.")
+@click.option(
+    "--max-bytes", type=click.IntRange(1), default=1_000_000, show_default=True, help="Limit of the ONNX form."
+)
 @click.option(
     "--max-latency-us", "max_latency_us_p50", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
-    help="Median of one row on one thread.",
+    help="Limit of the median of one row on one thread.",
 )  # fmt: skip
-@click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="That loading takes. Default: any.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="To search.")
-@click.option("--trials", type=click.IntRange(1), help="At most so many. Default: as many as the time allows.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds, draws and pipelines.")
+@click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="Limit for loading. Default: none.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Length of the search."
+)
+@click.option("--trials", type=click.IntRange(1), help="The most trials. Default: as time allows.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="For folds, draws and pipelines.")
 @click.option(
     "--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A .skops whose answers are learnt."
 )

@@ -24,7 +24,7 @@ from edgeward.exports.addresses import is_address
 
 
 class _FileOrAddress(click.Path):
-    """A file or folder that exists, or an address on an MLflow server, which stays a text."""
+    """A file or folder that exists, or an address on an MLflow server, which is kept as text."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, path_type=Path)
@@ -48,8 +48,12 @@ def model() -> None:
     type=click.Path(exists=True, path_type=Path),
     help="Rows: .csv, .parquet, .npy; .npz with an array for each input.",
 )
-@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Of a .csv, read as text; may be repeated.")
-@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
+@click.option(
+    "--text", "texts", multiple=True, metavar="COLUMN", help="A column of a .csv to read as text; may be repeated."
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag that is kept with the version; may be repeated."
+)
 @click.option(
     "--variant",
     "variants",
@@ -57,7 +61,9 @@ def model() -> None:
     type=click.Choice(["fp16", "int8"]),
     help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
 )
-@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="A figure measured on the model; may be repeated."
+)
 @click.option("--parent", default="", help="The version from which it follows; default: the newest.")
 @click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
 @click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
@@ -207,7 +213,7 @@ def captured(name: str, out: Path) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", help=f"Which one; default: newest. {HOW}")
+@click.option("--version", "release", help=f"The version; default: the newest. {HOW}")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
 @click.option(
     "--format",
@@ -262,7 +268,7 @@ def _evidence(version: Version) -> str:
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE texts as a dict; BadInput `request_invalid` for anything else."""
+    """Returns KEY=VALUE texts as a dict. Raises BadInput `request_invalid` for anything else."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -273,7 +279,7 @@ def pairs(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
-    """NAME=NUMBER texts as a dict; BadInput `request_invalid` for anything else."""
+    """Returns NAME=NUMBER texts as a dict. Raises BadInput `request_invalid` for anything else."""
     try:
         return {name: float(text) for name, text in pairs(texts).items()}
     except ValueError as error:
