@@ -1,4 +1,4 @@
-"""A model in its own process: it may crash, hang or send false data; every request is answered and stable still serves."""
+"""A model in its own process: it may crash, hang or send false data; each request is answered, stable still serves."""
 
 import os
 import signal
