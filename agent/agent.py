@@ -92,8 +92,7 @@ class Agent:
         self._boot = BootRecord(store)
         stepper.before_save = self._make_boot_durable
         self._pruned = False
-        """Whether the remains of a power cut were deleted. A document comes first, because it may ask for some of
-        them."""
+        """Whether remains of a power cut were deleted. A document comes first: it may need some of them."""
         self._linked_at = self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -105,9 +104,7 @@ class Agent:
 
     @property
     def expiries(self) -> dict[str, int]:
-        """When certificates and roles expire that the device has or relies on, in seconds since 1970;
-        from any thread.
-        """
+        """When certificates and roles of the device expire, in seconds since 1970; from any thread."""
         roles = self._documents.expiries() if self._documents is not None else {}
         return {**self._read_expiries, **roles}
 

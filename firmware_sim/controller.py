@@ -70,9 +70,7 @@ class _Backup:
 
 
 class SimController:
-    """A controller that runs, is killed, and starts again. Its passes are `reconcile.one_pass`; this is the disk and
-    the broker for them.
-    """
+    """A controller that can be killed and restarted. Its passes are `reconcile.one_pass`, on this disk and broker."""
 
     def __init__(self, clock: Clock, network: Network, every_s: float) -> None:
         self.faults = Faults()
@@ -166,9 +164,7 @@ class SimController:
         assert self._publisher.vouch(MODEL, (), self._today())
 
     def start_rollout(self, model: SimModel, strategy: Strategy) -> bool:
-        """Starts a rollout to every known device; False while another rollout is open, the controller is down or its
-        disk is full.
-        """
+        """Starts a rollout to every known device; False if one is open, the controller is down or its disk is full."""
         release = model.release
         known = self.world.durable
         if not self._network.controller_up or not known.twins:

@@ -31,7 +31,7 @@ class Signal(Message, frozen=True):
     noise: Magnitude = 0.0
     """The standard deviation of the noise that the sensor adds to each value."""
     noise_spread: Magnitude = 0.0
-    """Standard deviation between devices of the logarithm of their noise: some always answer less often right."""
+    """Standard deviation between devices of the logarithm of their noise: some devices are always less accurate."""
     noise_wander: Magnitude = 0.0
     """Standard deviation of the logarithm of each device's noise from hour to hour, each like the one before."""
     noise_shocks: Magnitude = 0.0

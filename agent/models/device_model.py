@@ -129,7 +129,7 @@ class DeviceModel:
         self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if whole else PROVE_AGAIN_S)
         if whole:
             return None
-        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
+        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable is not complete on flash")
 
     def probe_golden(self, now: float) -> ModelBroken | None:
         """Goes on with the golden probe of the session that answers, where one is due; ModelBroken after a miss.

@@ -66,7 +66,7 @@ async def log_in(request: web.Request) -> web.Response:
     holder = token_holder(request, asked.token, asked.actor, now)
     if holder is None:
         count_failure(request, "token")
-        raise BadInput(Code.UNAUTHENTICATED, "this token is wrong, revoked or past its end; `edgeward page` has one")
+        raise BadInput(Code.UNAUTHENTICATED, "this token is wrong, revoked or expired; `edgeward page` has one")
     identifier, subject, token_ends_at = holder
     session = Session(
         token=identifier,

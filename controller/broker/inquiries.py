@@ -21,7 +21,7 @@ class Inquiries:
     def open(self, device: str, identifier: str) -> asyncio.Future[Answered]:
         """Returns a future for the answer. BadInput `busy` while somebody else asks this device, or too many ask."""
         if device in self._open:
-            raise BadInput(Code.BUSY, f"somebody is asking {device} right now: ask again in some seconds")
+            raise BadInput(Code.BUSY, f"somebody is asking {device} now: ask again in some seconds")
         if len(self._open) >= MAX_OPEN:
             raise BadInput(Code.BUSY, f"{MAX_OPEN} devices are being asked: ask again in some seconds")
         waiting: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()

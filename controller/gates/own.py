@@ -22,6 +22,6 @@ def judge_own(policy: GatePolicy, evidence: Evidence) -> Iterator[GateVerdict]:
             yield GateVerdict(
                 gate=f"{PREFIX}{name}",
                 passed=False,
-                detail="it is asked for and was not run",
+                detail="it is required and was not run",
                 remedy=f"push with gates={{{name!r}: function}}",
             )

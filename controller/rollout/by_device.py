@@ -45,11 +45,7 @@ class Assumed:
 
 
 def own_rows(treated: Flags, start: Numbers, first: Numbers) -> Flags:
-    """Returns which rows are of another version before the device changed, including the minute of the change.
-
-    `first`: when the release was first seen on the row's device. Later rows of another version are from beside the
-    release.
-    """
+    """Returns rows of another version before the device changed, including the minute of the change."""
     return ~treated & (start <= first)
 
 
@@ -152,9 +148,7 @@ def surest(*effects: Effect | None) -> Effect | None:
 
 
 def differences(sample: Sample, assumed: Assumed) -> Effect | None:
-    """Returns the difference in differences over devices; None if no device without the release existed at the same
-    time.
-    """
+    """Returns the difference in differences; None without devices that lacked the release at the same time."""
     own, beginning = sample.is_own, np.min(sample.start[sample.treated], initial=math.inf)
     if math.isinf(beginning):
         return None
@@ -263,9 +257,7 @@ def _times(sample: Sample) -> tuple[Places, int]:
 
 
 def _usual(sample: Sample, own: Flags, key: Places, keys: int, offset: Numbers) -> Numbers:
-    """Returns by interval the level of devices without the release, each minus its own `offset`; -inf if
-    there is none.
-    """
+    """Returns by interval the level of devices without the release, minus their own `offset`; -inf for none."""
     of_row, part = offset[sample.device], bounded(sample.total)
     total = part * (sample.total * np.exp(of_row) if sample.relative else sample.total)
     plain = bounded_errors(sample.total, sample.value) if sample.relative else sample.value - sample.total * of_row
@@ -289,9 +281,7 @@ def _group(sample: Sample, after: Flags, before: Flags, usual: Numbers, *, keep_
 
 
 def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Returns by device, shapes (D,): how far it is from the usual level, the variance of that by noise alone, and its
-    samples.
-    """
+    """Returns shapes (D,): distance from the usual level, its variance by noise alone, and samples."""
     devices = len(sample.first)
     total, value, square, expected = (
         sums_by(sample.device[rows], each[rows], devices)

@@ -18,10 +18,12 @@ from edgeward.csv_rows import read_csv
 @click.option("--target", required=True, metavar="COL", help="The column to learn.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: by the target's values.")
 @click.option("--time", "time_column", default="", metavar="COL", help="Split by this time, not at random.")
-@click.option("--max-bytes", type=click.IntRange(1), default=1_000_000, show_default=True, help="Of the ONNX form.")
+@click.option(
+    "--max-bytes", type=click.IntRange(1), default=1_000_000, show_default=True, help="Limit of the ONNX form."
+)
 @click.option(
     "--max-latency-us", "max_latency_us_p50", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
-    help="Median of one row on one thread.",
+    help="Limit of the median of one row on one thread.",
 )  # fmt: skip
 @click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="That loading takes. Default: any.")
 @click.option(

@@ -27,7 +27,7 @@ from edgeward.recurrent import RecurrentState
 
 
 class _FileOrAddress(click.Path):
-    """A file or folder that exists, or an address on an MLflow server, which stays a text."""
+    """A file or folder that exists, or an address on an MLflow server, which is kept as text."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, path_type=Path)
@@ -51,8 +51,12 @@ def model() -> None:
     type=click.Path(exists=True, path_type=Path),
     help="Rows: .csv, .parquet, .npy; .npz with an array for each input.",
 )
-@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Of a .csv, read as text; may be repeated.")
-@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
+@click.option(
+    "--text", "texts", multiple=True, metavar="COLUMN", help="A column of a .csv to read as text; may be repeated."
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag that is kept with the version; may be repeated."
+)
 @click.option(
     "--variant",
     "variants",
@@ -71,7 +75,9 @@ def model() -> None:
 )
 @click.option("--reset-after", type=float, default=0.0, metavar="SECONDS", help="Without a request: state begins anew.")
 @click.option("--max-keys", type=int, default=64, show_default=True, help="Streams of which devices keep state.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="A figure measured on the model; may be repeated."
+)
 @click.option("--parent", default="", help="The version from which it follows; default: the newest.")
 @click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
 @click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
@@ -235,7 +241,7 @@ def captured(name: str, out: Path) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", help=f"Which one; default: newest. {HOW}")
+@click.option("--version", "release", help=f"The version; default: the newest. {HOW}")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
 @click.option(
     "--format",
@@ -296,7 +302,7 @@ def _state(states: tuple[str, ...], reset_after_s: float, max_keys: int) -> Recu
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
-    """NAME=NUMBER texts as a dict; BadInput `request_invalid` for anything else."""
+    """Returns NAME=NUMBER texts as a dict. Raises BadInput `request_invalid` for anything else."""
     try:
         return {name: float(text) for name, text in pairs(texts).items()}
     except ValueError as error:

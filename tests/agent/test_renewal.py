@@ -107,7 +107,7 @@ def test_the_old_pair_counts_while_the_broker_refuses_the_new_one_which_is_kept_
     assert len(lab.said) == 2
 
 
-def test_attempts_grow_apart_to_a_bound_and_success_is_followed_by_a_pause(lab: Lab) -> None:
+def test_pauses_between_attempts_grow_to_a_bound_and_a_pause_follows_success(lab: Lab) -> None:
     lab.unreachable = True
     now, waits = 0.0, []
     for _ in range(10):
@@ -119,7 +119,7 @@ def test_attempts_grow_apart_to_a_bound_and_success_is_followed_by_a_pause(lab: 
     lab.unreachable = False
     assert lab.renewal.attempt(now)
     future = lab.pairs.current().ends + timedelta(days=3650)
-    assert not lab.renewal.is_due(now + 1.0, future), "a clock that is ahead does not renew on end"
+    assert not lab.renewal.is_due(now + 1.0, future), "a clock that is ahead does not renew again and again"
 
 
 def test_a_power_cut_at_any_operation_loses_neither_pair(lab: Lab) -> None:
@@ -140,7 +140,7 @@ def test_a_power_cut_at_any_operation_loses_neither_pair(lab: Lab) -> None:
     assert cuts >= 5
 
 
-def test_the_pair_that_was_issued_last_counts_so_that_a_new_enrolment_does(lab: Lab) -> None:
+def test_the_pair_issued_last_is_used_so_a_new_enrolment_replaces_the_old(lab: Lab) -> None:
     lab.today = NOW + timedelta(days=60)
     assert lab.renewal.attempt(0.0)
     lab.today = NOW + timedelta(days=70)
@@ -162,7 +162,7 @@ def test_a_damaged_file_is_no_pair_and_a_lost_first_pair_is_not_needed(lab: Lab,
         whole_pair(private_key_pem(new_key()), lab.first.certificate.encode())
 
 
-def test_a_device_takes_a_second_authority_on_the_word_of_the_first(lab: Lab) -> None:
+def test_a_device_trusts_a_second_authority_that_the_first_one_signed(lab: Lab) -> None:
     lab.authorities.add(NOW)
     assert lab.renewal.attempt(0.0)
     assert lab.pairs.authorities().count("BEGIN CERTIFICATE") == 2
@@ -174,7 +174,7 @@ def test_a_device_takes_a_second_authority_on_the_word_of_the_first(lab: Lab) ->
 
 
 @pytest.mark.parametrize("how", ["a stranger's authority", "a stranger's word", "another answer's word", "none"])
-def test_who_sits_between_device_and_controller_brings_in_no_authority(lab: Lab, tmp_path: Path, how: str) -> None:
+def test_an_attacker_between_device_and_controller_adds_no_authority(lab: Lab, tmp_path: Path, how: str) -> None:
     stranger = Lab(tmp_path / "stranger")
 
     def between(asked: RenewRequest) -> Certificate:
@@ -199,7 +199,7 @@ def test_who_sits_between_device_and_controller_brings_in_no_authority(lab: Lab,
     assert NEXT not in lab.disk.names()
 
 
-def test_a_certificate_for_another_name_or_key_is_not_taken(lab: Lab) -> None:
+def test_a_certificate_for_another_name_or_key_is_refused(lab: Lab) -> None:
     def named(name: str, key: object = None) -> None:
         def ask(asked: RenewRequest) -> Certificate:
             public = key or x509.load_pem_x509_csr(asked.csr.encode()).public_key()
@@ -214,7 +214,7 @@ def test_a_certificate_for_another_name_or_key_is_not_taken(lab: Lab) -> None:
     named("cam-1", new_key().public_key())
 
 
-def test_a_device_that_is_not_heard_renews_at_once_and_then_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_the_broker_refuses_renews_at_once_and_then_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[float] = []
 
     class Thread:

@@ -78,7 +78,7 @@ def test_a_row_that_is_no_json_object_is_a_bad_sample(raw: str) -> None:
     assert caught.value.code == Code.SAMPLE_INVALID
 
 
-def test_stdin_hands_on_bad_lines_as_errors_and_goes_on() -> None:
+def test_stdin_returns_bad_lines_as_errors_and_reads_further() -> None:
     found = list(from_stdin(StdinSensor(model="m", label="y"), io.BytesIO(b'{"x":1,"y":2}\n\nnonsense\n{"x":3}\n')))
     assert found[0] == Sample({"x": 1}, 2)
     assert isinstance(found[1], BadInput)
@@ -97,7 +97,7 @@ def test_a_topic_that_floods_drops_its_oldest_rows_and_counts_them() -> None:
 
 
 class Wire:
-    """A serial line made of a pseudo-terminal: what a device on the other end sends."""
+    """A serial line made of a pseudo-terminal, on which a device at the other end sends the given bytes."""
 
     def __init__(self, **config: object) -> None:
         self.far, near = pty.openpty()
@@ -109,7 +109,7 @@ class Wire:
         threading.Timer(0.2, os.write, (self.far, raw)).start()
 
 
-def test_a_serial_line_brings_json_objects_and_rows_by_column_and_what_was_cut_is_let_go() -> None:
+def test_a_serial_line_gives_json_objects_and_rows_by_column_and_drops_cut_lines() -> None:
     wire = Wire(columns=("x", "y"), label="y")
     wire.send(b'9,9\n{"x": 1, "y": 2}\n 3 , 4\nnonsense\n5,')
     assert [next(wire.found) for _ in range(2)] == [Sample({"x": 1}, 2), Sample({"x": "3"}, "4")]
@@ -146,7 +146,7 @@ def test_the_key_column_says_whose_row_it_is_and_stays_a_feature() -> None:
 
 
 def pictures(directory: Path, looks: int, **config: object) -> Iterator[Sample | BadInput]:
-    """What a sensor of 2 x 1 pixels makes of a directory in so many looks."""
+    """Returns the rows that a sensor of 2 x 1 pixels reads from a directory in the given number of passes."""
     left = iter(range(looks))
     made = ImagesSensor(model="m", path=str(directory), width=2, height=1, **config)  # type: ignore[arg-type]
     return from_images(made, Path("agent.toml"), lambda _: next(left, None) is None)
@@ -173,7 +173,7 @@ def test_a_picture_that_appears_is_a_row_of_pixels_named_by_its_file(tmp_path: P
     assert list(found) == [], "both are there at its start"
 
 
-def test_existing_pictures_colours_and_files_that_are_none(tmp_path: Path) -> None:
+def test_existing_pictures_and_colours_are_read_and_other_files_are_not(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 1, 2, 3, 4, 5, 6, mode="RGB")
     (tmp_path / "b.png").write_bytes(b"no picture")
     (tmp_path / "c.txt").write_text("not looked at")
@@ -183,7 +183,7 @@ def test_existing_pictures_colours_and_files_that_are_none(tmp_path: Path) -> No
     assert broken.detail.startswith("b.png: ")
 
 
-def test_a_picture_that_still_grows_is_waited_for(tmp_path: Path) -> None:
+def test_a_picture_is_read_only_once_it_no_longer_grows(tmp_path: Path) -> None:
     path, whole = tmp_path / "a.png", tmp_path / "whole.png"
     paint(whole, 5, 6)
     raw = whole.read_bytes()

@@ -46,13 +46,13 @@ SENT = {
 
 
 class Web(BaseHTTPRequestHandler):
-    """Serves FILES by range, or misbehaves."""
+    """Serves FILES by range, or answers wrongly on request."""
 
     protocol_version = "HTTP/1.1"
     manner = "good"
     requests = there = 0
     expires_at = 0
-    """Which request to an address that was given fails; 0: none."""
+    """The number of the request to the redirected address that fails; 0: none."""
 
     def do_GET(self) -> None:
         type(self).requests += 1
@@ -189,7 +189,9 @@ def test_a_source_may_send_on_once_and_is_asked_again_when_that_address_has_expi
     assert web[1].there > 4, "there was something to expire"
 
 
-def test_a_source_that_lies_brings_nothing_to_the_disk(tmp_path: Path, web: tuple[str, type[Web]]) -> None:
+def test_nothing_from_a_source_that_sends_false_bytes_is_written_to_disk(
+    tmp_path: Path, web: tuple[str, type[Web]]
+) -> None:
     web[1].manner = "other bytes"
     device = Device(tmp_path, [web[0]])
     assert isinstance(device.run(), FetchDone)
@@ -197,7 +199,7 @@ def test_a_source_that_lies_brings_nothing_to_the_disk(tmp_path: Path, web: tupl
     assert "sources_failed" in device.dropped
 
 
-def test_one_who_has_lied_is_not_believed_in_what_came_early_either(tmp_path: Path) -> None:
+def test_early_chunks_of_a_source_that_sent_false_bytes_are_dropped_too(tmp_path: Path) -> None:
     blob, store, dropped, broker = describe(NEW, CHUNK), Store(PosixDisk(tmp_path)), list[str](), Broker(NEW, GOLDEN)
     store.write_chunk(describe(GOLDEN, CHUNK), 0, GOLDEN)
     store.seal(describe(GOLDEN, CHUNK))
@@ -212,7 +214,7 @@ def test_one_who_has_lied_is_not_believed_in_what_came_early_either(tmp_path: Pa
     assert dropped == ["chunks_invalid", "sources_failed"]
 
 
-def test_a_stick_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
+def test_a_missing_usb_stick_does_not_fail_the_download(tmp_path: Path) -> None:
     device = Device(tmp_path, ["file:///nowhere/at/all"])
     assert isinstance(device.run(), FetchDone)
     assert device.dropped == ["sources_failed"]
@@ -227,12 +229,12 @@ def test_a_stick_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
         {"hours": ("25:00-26:00",)},
     ],
 )
-def test_an_address_or_an_hour_that_cannot_be_is_refused(fields: dict[str, tuple[str, ...]]) -> None:
+def test_an_invalid_address_or_hour_is_refused(fields: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(BadInput, match=r"transfer\.sources|25:00"):
         check_transfer(TransferConfig(**fields))  # type: ignore[arg-type]
 
 
-def test_of_what_nobody_needs_any_more_the_newest_stays_within_the_quota_until_room_is_needed(tmp_path: Path) -> None:
+def test_the_newest_unneeded_files_stay_within_the_quota_until_space_is_needed(tmp_path: Path) -> None:
     store = Store(PosixDisk(tmp_path), keep_bytes=2500)
     blobs = [describe(bytes([number]) * 1000, CHUNK) for number in range(5)]
     for number, blob in enumerate(blobs):

@@ -131,13 +131,13 @@ def test_every_route_but_health_enrolment_sessions_and_blobs_asks_for_a_token(
         ("POST", "/v1/rollouts/none/abort", 404, "unknown_rollout"),
     ],
 )
-def test_what_is_not_there_is_said_with_a_code(state: State, method: str, path: str, status: int, code: str) -> None:
+def test_an_unknown_name_is_refused_with_a_code(state: State, method: str, path: str, status: int, code: str) -> None:
     found = call(state, method, path)
     assert (found[0], found[1]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"model":"m","relase":1}', b'{"model":"m","release":[1]}', b"[" * 9999])
-def test_a_rollout_request_that_is_none_is_refused(state: State, body: bytes) -> None:
+def test_an_invalid_rollout_request_is_refused(state: State, body: bytes) -> None:
     status, answer = call(state, "POST", "/v1/rollouts", data=body)
     assert (status, answer["code"]) == (422, "message_malformed")
 
@@ -209,7 +209,7 @@ def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
     assert deeds_of_people(state) == actions
 
 
-def test_a_plan_is_previewed_without_a_trace_and_started_as_it_was_seen_or_not_at_all(state: State) -> None:
+def test_a_plan_is_previewed_without_changes_and_started_exactly_as_previewed_or_not_at_all(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     before = list(state.journal.whole_audit())
@@ -241,7 +241,7 @@ def fail_on(state: State, device: str) -> dict[str, Any]:
     return view
 
 
-def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_that(state: State) -> None:
+def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_unquarantines_it(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     view = fail_on(state, "a")

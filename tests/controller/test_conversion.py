@@ -81,7 +81,7 @@ def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
     assert worst[0].inputs.keys() == {f"x{number}" for number in range(5)}
 
 
-def test_regressions_and_text_labels_are_told_apart() -> None:
+def test_regressions_and_text_labels_are_distinguished() -> None:
     assert convert(RandomForestRegressor(5, random_state=0).fit(X, X[:, 0])).answer.task == "regression"
     words = convert(LogisticRegression().fit(X, np.where(Y, "rain", "dry"))).answer
     assert (words.task, words.outputs[0].datatype) == ("classification", "BYTES")
@@ -224,7 +224,7 @@ IS_A = [site == "a" for site in SITES]
     ],
     ids=["unknown is ignored", "unknown is an error", "the empty text is a category"],
 )
-def test_the_estimator_says_what_stands_for_a_missing_text(encoder: Any, cells: Any, stand_ins: Any) -> None:
+def test_the_estimator_decides_which_text_replaces_a_missing_one(encoder: Any, cells: Any, stand_ins: Any) -> None:
     model, frame = with_text(encoder, cells, IS_A)
     answer = convert(model, frame).answer
     assert judge_parity(answer.parity).passed
@@ -243,7 +243,7 @@ def test_a_missing_text_in_the_sample_is_missing_to_the_estimator_and_answered_a
     assert given[:2] == [text, "b"]
 
 
-def test_a_column_that_the_estimator_cannot_do_without_is_required_and_others_are_not() -> None:
+def test_a_column_without_which_the_estimator_does_not_answer_is_required_and_others_are_not() -> None:
     rows = X.copy()
     rows[::7, 1] = np.nan
     frame = pd.DataFrame(rows, columns=list("abcde"))

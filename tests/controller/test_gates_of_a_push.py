@@ -79,7 +79,7 @@ def test_latency_and_operators_are_measured_on_the_golden_set_where_no_rows_came
 def test_own_gates_are_recorded_as_told_and_a_missing_one_fails(state: State, plant: Any, tmp_path: Path) -> None:
     set_gates(state, "m", GatePolicy(own=("business",)), actor="ada")
     plant(threshold_model(TRUE))
-    with pytest.raises(BadInput, match="own business: it is asked for and was not run"):
+    with pytest.raises(BadInput, match="own business: it is required and was not run"):
         pushed(state, tmp_path)
     told = OwnVerdict(gate="business", passed=True, detail="profit 12", evidence={"profit": 12.0})
     version = pushed(state, tmp_path, brought=Brought(own=(told,))).version

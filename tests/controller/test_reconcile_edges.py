@@ -1,4 +1,4 @@
-"""Edges of one pass: what it hands on, whom it quarantines, what is told again."""
+"""Edges of one pass: what it returns, which devices it quarantines, what it publishes again."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_an_empty_pass_changes_nothing() -> None:
     assert reconcile(world(), [], 0.0) == Changes()
 
 
-def test_a_pass_hands_on_acknowledgements_once_and_every_message_in_order() -> None:
+def test_a_pass_returns_acknowledgements_once_and_every_message_in_order() -> None:
     first, second, pulse = report(seq=3), report(seq=4), beat("b")
     changes = reconcile(world(), [first, pulse, second, first], 0.0)
     assert changes.acks == (("a", Ack(boot=1, seq=3)), ("a", Ack(boot=1, seq=4)))
@@ -47,7 +47,7 @@ def test_a_pass_hands_on_acknowledgements_once_and_every_message_in_order() -> N
     assert changes.heartbeats == (pulse,)
 
 
-def test_the_brokers_word_is_folded() -> None:
+def test_what_the_broker_says_of_a_device_is_stored() -> None:
     made = world()
     reconcile(made, [("a", Presence(protocol=1, device="a", online=False))], 5.0)
     assert made.durable.twins["a"].presence(5.0, 90.0) == "offline"
@@ -77,7 +77,7 @@ def test_verdicts_stay_until_there_are_new_ones() -> None:
     assert bare.measured.verdicts["r"] == ()
 
 
-def test_a_rollout_is_handed_on_when_it_has_changed_and_only_then() -> None:
+def test_a_rollout_is_returned_only_if_it_has_changed() -> None:
     made = world(campaign("a"))
     assert reconcile(made, [beat()], 0.0).rollouts == ()
     ended = report(state=state(stable=V2))
@@ -124,7 +124,7 @@ def test_quarantine_is_by_the_form_that_the_device_had() -> None:
 # What is told again.
 
 
-def test_all_documents_are_looked_over_every_so_often() -> None:
+def test_all_documents_are_checked_at_an_interval() -> None:
     made = world()
     reconcile(made, [], 100.0)
     assert made.caches.sweep_at == 100.0 + SWEEP_S
@@ -178,7 +178,7 @@ def test_a_nonce_is_answered_once_with_a_new_version_and_date() -> None:
 # What `decide` may know.
 
 
-def test_a_fact_is_what_was_told_and_what_is_said_about_this_model() -> None:
+def test_a_fact_holds_what_was_desired_and_what_is_reported_for_this_model() -> None:
     told, said = Assigned(release=2, generation=1, rollout="r"), state()
     known = Twin("a", desired={"m": told, "n": told}, reported={"m": said}, connected=True, seen_at=50.0)
     made = world(twins={"a": known})
@@ -201,7 +201,7 @@ def test_of_a_completed_rollout_only_those_who_joined_late_are_asked_for() -> No
     assert list(facts_of(world(), ended, 0.0)) == ["a", "b"]
 
 
-def test_a_completed_rollout_stands_until_a_newer_one_of_its_model_counts() -> None:
+def test_a_completed_rollout_applies_until_a_newer_one_of_its_model_does() -> None:
     ended = campaign("a", status="completed", began_at=10.0)
 
     def stands(**changes: Any) -> bool:
@@ -248,7 +248,7 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
     assert made.measured.totals["a", "m", 2].inferences == 20
 
 
-def test_a_message_that_comes_twice_is_counted_once_and_told() -> None:
+def test_a_message_that_arrives_twice_is_counted_once_and_reported() -> None:
     made = world(campaign("a"))
     for seq in (1, 2, 1, 2):
         reconcile(made, [telemetry(interval(), seq=seq)], 130.0)

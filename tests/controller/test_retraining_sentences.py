@@ -16,7 +16,7 @@ def test_every_case_is_known() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_of_a_model_is_decided_and_said_what_was_read(case: str) -> None:
+def test_the_decision_and_sentences_on_a_case_equal_the_reviewed_copy(case: str) -> None:
     assert FOUND[case] == KNOWN[case]
 
 

@@ -24,7 +24,7 @@ from controller.verbs import tokens
 from tests.controller.page_worlds import MODEL, SECOND, digest, heartbeat, steady
 
 HERE, THERE, BUSY, OLD = "aldern-001", "holm-001", "aldern-002", "aldern-003"
-"""A device inside the scope, one elsewhere, one inside that has another model as well, and one that is to go."""
+"""A device inside the scope, one elsewhere, one inside that has another model too, and one that is to be removed."""
 SITE = Scope(labels={"site": "aldern"})
 PUMPS = Scope(models=(MODEL,))
 BOTH = Scope(labels=SITE.labels, models=(MODEL,))
@@ -34,7 +34,7 @@ SHARED = {
     ("POST", "/v1/alert-receivers/{receiver}/test"), ("PUT", "/v1/selectors/{selector}"),
     ("DELETE", "/v1/selectors/{selector}"), ("GET", "/v1/enrolment"),
 }  # fmt: skip
-"""Deeds that reach what everybody shares: closed to everybody with a scope."""
+"""Commands that change what everybody shares: refused to every token with a scope."""
 
 
 def rollout(name: str, selector: dict[str, str], *, model: str = MODEL, **changed: Any) -> Rollout:
@@ -86,7 +86,7 @@ def talk(state: State, scope: Scope, script: Callable[[Call], Awaitable[Any]], *
 
 
 def ends(state: State, scope: Scope, *calls: tuple[Any, ...], roles: tuple[Role, ...] = ("operator",)) -> list[str]:
-    """The code with which each call ends; empty for one that was done."""
+    """Returns the error code of each call; empty for a call that succeeded."""
 
     async def script(call: Call) -> list[str]:
         answers = [await call(*each) for each in calls]
@@ -100,7 +100,7 @@ def start(selector: dict[str, str], model: str = MODEL) -> tuple[Any, ...]:
     return "POST", "/v1/rollouts", {"model": model, "selector": selector}
 
 
-def test_every_deed_says_what_it_reaches_or_is_closed_to_scopes() -> None:
+def test_every_command_says_what_it_reaches_or_is_refused_to_scopes() -> None:
     deeds = {(each.method, each.path) for each in ROUTES if each.needs not in ("nothing", "view", "admin")}
     assert deeds - set(REACHES) == SHARED
     assert set(REACHES) <= deeds
@@ -133,7 +133,7 @@ def test_an_approver_approves_nothing_elsewhere(state: State) -> None:
     assert ends(state, SITE, *tried, roles=("approver",)) == ["outside_scope", ""]
 
 
-def test_bulk_deeds_are_refused_whole_where_one_device_is_elsewhere(state: State) -> None:
+def test_bulk_commands_are_refused_whole_if_one_device_is_elsewhere(state: State) -> None:
     wide, mine = {"devices": [OLD, THERE]}, {"devices": [OLD]}
     bulk = ["retire", "replace", "adopt", "unquarantine"]
     assert set(ends(state, SITE, *(("POST", f"/v1/devices/{each}", wide) for each in bulk))) == {"outside_scope"}
@@ -183,7 +183,7 @@ def test_a_policy_elsewhere_is_neither_set_nor_replaced_nor_ended(state: State) 
     assert ends(state, BOTH, deploy(SITE.labels), end) == ["outside_scope"] * 2
 
 
-def test_looks_are_not_limited(state: State) -> None:
+def test_reading_is_not_limited(state: State) -> None:
     looks = [("GET", path) for path in ("/v1/devices", "/v1/rollouts", f"/v1/devices/{THERE}", "/v1/audit")]
     assert ends(state, BOTH, *looks) == [""] * 4
 
@@ -255,7 +255,7 @@ def test_a_scope_that_limits_nothing_or_makes_no_sense_is_refused(
     assert refused.value.code in (Code.REQUEST_INVALID, Code.NAME_INVALID)
 
 
-def test_a_deed_that_is_not_in_the_table_is_closed_to_scopes(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_is_not_in_the_table_is_refused_to_scopes(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(REACHES, ("PUT", "/v1/devices/{device}/note"))
     tried = ("PUT", f"/v1/devices/{HERE}/note", {"text": "x"})
     assert ends(state, SITE, tried) == ["outside_scope"]

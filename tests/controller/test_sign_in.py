@@ -157,7 +157,7 @@ def test_a_good_token_of_each_kind_of_key_and_without_a_name_of_the_key_counts(s
         )
 
 
-def test_a_state_counts_once_in_the_browser_that_began_and_no_made_up_one_does(state: State) -> None:
+def test_a_state_is_valid_once_in_the_browser_that_began_and_a_made_up_one_never(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> list[str]:
         asked = await leave(client, idp)
         async with aiohttp.ClientSession() as thief:
@@ -263,21 +263,21 @@ def test_a_provider_that_changes_its_keys_is_asked_again_but_not_for_every_made_
         ({"padding": "x" * 600_000}, "provider_unreachable"),
     ],
 )
-def test_a_discovery_document_of_somebody_else_leads_nowhere(state: State, document: Any, code: str) -> None:
+def test_a_discovery_document_of_another_issuer_is_refused(state: State, document: Any, code: str) -> None:
     async def script(client: TestClient, _: Idp) -> str:
         return (await client.get("/v1/session/provider", allow_redirects=False)).headers["Location"]
 
     assert talk(state, script, Idp(document=document)) == f"/#refused={code}"
 
 
-def test_who_fails_too_often_is_told_so(state: State) -> None:
+def test_a_person_who_fails_too_often_gets_an_error_that_says_so(state: State) -> None:
     async def script(client: TestClient, _: Idp) -> set[int]:
         return {(await client.get(BACK, allow_redirects=False)).status for _ in range(25)}
 
     assert talk(state, script) == {303, 429}
 
 
-def test_the_door_names_the_provider_only_where_there_is_one(state: State) -> None:
+def test_the_sign_in_page_names_the_provider_only_if_there_is_one(state: State) -> None:
     async def script(client: TestClient, _: Idp) -> tuple[Any, int]:
         ways = await (await client.get("/v1/session/ways")).json()
         return ways["provider"], (await client.get("/v1/session/provider", allow_redirects=False)).status
@@ -331,7 +331,7 @@ def test_two_people_never_become_one_name() -> None:
     assert len(name_of({"n": "É" * 5 + "a" * 90, "sub": "1"}, "n")) <= 63
 
 
-def test_those_under_way_are_few_and_end_after_ten_minutes() -> None:
+def test_sign_ins_under_way_are_few_and_end_after_ten_minutes() -> None:
     numbers = iter(range(10**6))
     pending = Pending(lambda: str(next(numbers)))
     first, second = pending.begin("/", 0.0), pending.begin("/", 0.0)

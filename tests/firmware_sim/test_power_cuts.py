@@ -35,7 +35,7 @@ def test_the_same_seed_and_cuts_give_the_same_history() -> None:
 
 
 def caught(name: str) -> bool:
-    """Whether some cut of the scenario breaks a law, or makes the device fall over."""
+    """Returns whether some power cut of the scenario breaks a law or crashes the device."""
     scenario = by_name(name)
     try:
         return any(result.violation for result in chain(every_cut(scenario, 0), sampled_pairs(scenario, 0, 20)))

@@ -86,7 +86,7 @@ def test_a_model_fitted_on_minus_1000_y_is_rolled_back_by_its_device_and_stops_i
     assert len([device for device in world.devices.values() if device.record.stable]) == 6
 
 
-def test_a_device_without_a_link_rolls_it_back_all_the_same() -> None:
+def test_a_device_without_a_link_rolls_it_back_too() -> None:
     world = FleetWorld(scenario("good", "wrong", devices=1), 1)
     (device,) = world.devices.values()
     cut: list[float] = []
@@ -107,7 +107,7 @@ def test_a_device_without_a_link_rolls_it_back_all_the_same() -> None:
     assert device.serving == device.record.stable.digest == world.models[1].manifest.artifact.sha256
 
 
-def test_the_controllers_rule_stops_what_a_device_was_told_to_let_pass() -> None:
+def test_the_controllers_rule_stops_a_release_that_a_device_was_told_to_accept() -> None:
     blind = replace(TRIAL, max_error_increase=Decimal(10**6))
     rule = Rule(metric="error_increase", threshold=0.1, min_samples=30, on_missing="skip")
     strategy = replace(CANARY, rules=(rule,), waves=(Wave(percent=20, soak_s=300.0), Wave(percent=100)), trial=blind)

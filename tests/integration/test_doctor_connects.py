@@ -32,7 +32,7 @@ def hello(broker: Broker, today: datetime = TODAY) -> tuple[bool, str]:
 
 
 def files(directory: Path, name: str, authority: CertificateAuthority, *, days: float, begins: datetime = TODAY) -> str:
-    """One file with a device's key and certificate."""
+    """Returns one file with a device's key and certificate."""
     key = new_key()
     made = authority.device(name, key.public_key(), begins, days)
     path = directory / f"{name}-{days}.pem"
@@ -46,7 +46,7 @@ def authority_in(directory: Path) -> CertificateAuthority:
 
 
 class TlsServer:
-    """Shows one certificate to whoever comes, and closes."""
+    """Shows one certificate to each client that connects, then closes the connection."""
 
     def __init__(self, certificate: Path) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -80,7 +80,7 @@ def server_of(
     return TlsServer(path)
 
 
-def test_a_name_that_does_not_resolve_and_a_port_that_nobody_has() -> None:
+def test_doctor_names_a_host_that_does_not_resolve_and_a_closed_port() -> None:
     found = hello(Broker(url="mqtt://no-such-host.invalid:1883"))
     assert found[0] is False
     assert "the name no-such-host.invalid cannot be resolved" in found[1]
@@ -97,7 +97,7 @@ def test_a_name_that_does_not_resolve_and_a_port_that_nobody_has() -> None:
         ("other.example.org", 0, (TODAY, "use a name that it holds in broker.url")),
     ],
 )
-def test_a_certificate_of_the_broker_that_does_not_count(
+def test_doctor_names_what_is_wrong_with_the_brokers_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, begins_days: int, clock_and_words: tuple[datetime, str]
 ) -> None:
     clock, words = clock_and_words
@@ -112,7 +112,9 @@ def test_a_certificate_of_the_broker_that_does_not_count(
         server.close()
 
 
-def test_an_authority_that_this_device_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_an_authority_that_this_device_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority_in(tmp_path / "known")
     server = server_of(tmp_path, authority_in(tmp_path / "other"), "127.0.0.1", TODAY, monkeypatch)
     try:
@@ -123,7 +125,7 @@ def test_an_authority_that_this_device_does_not_know(tmp_path: Path, monkeypatch
         server.close()
 
 
-def test_a_plain_port_where_tls_is_expected_and_the_other_way_round(tmp_path: Path) -> None:
+def test_doctor_names_a_plain_port_where_tls_is_expected_and_the_reverse(tmp_path: Path) -> None:
     authority_in(tmp_path / "pki")
     broker = start_broker(BrokerConfig(url="auto", port=free_port()), tmp_path / "broker")
     try:
@@ -135,7 +137,7 @@ def test_a_plain_port_where_tls_is_expected_and_the_other_way_round(tmp_path: Pa
         broker.stop()
 
 
-def test_a_wrong_password_and_a_right_one(broker_kind: str, tmp_path: Path) -> None:
+def test_doctor_refuses_a_wrong_password_and_accepts_a_right_one(broker_kind: str, tmp_path: Path) -> None:
     broker = start_broker(BrokerConfig(url=broker_kind, port=free_port()), tmp_path)
     try:
         assert hello(Broker(url=broker.url)) == (True, f"127.0.0.1:{broker.port} accepts cam-1")
@@ -168,7 +170,7 @@ def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningBr
         ("none", "none was shown"),
     ],
 )
-def test_a_certificate_of_the_device_that_does_not_count(
+def test_doctor_names_what_is_wrong_with_the_devices_certificate(
     mutual: tuple[RunningBroker, Enrolment, Path], tmp_path: Path, how: str, words: str
 ) -> None:
     broker, enrolment, directory = mutual

@@ -88,7 +88,7 @@ def test_who_has_no_token_is_asked_for_one_in_words_and_enters_by_the_form(look:
     look.page.goto(f"{look.served.url}/devices/{STAR}")
     look.page.get_by_label("Token").fill("edg_wrong")
     look.page.keyboard.press("Enter")
-    look.page.wait_for_selector("text=this token is wrong, revoked or past its end")
+    look.page.wait_for_selector("text=this token is wrong, revoked or expired")
     assert look.page.evaluate("document.activeElement.id") == "token"
     _, token = look.served.token("ada", "viewer")
     look.page.keyboard.type(token)

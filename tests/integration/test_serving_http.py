@@ -1,4 +1,4 @@
-"""The agent's HTTP server with real clients: Triton's own library, and those who mean no good; on sockets."""
+"""The agent's HTTP server on real sockets, with Triton's own client library and with hostile clients."""
 
 import http.client
 import json
@@ -40,9 +40,9 @@ for _ in range(int(sys.argv[2]) // 100):
     for connection in held:
         connection.close()
 """
-"""Opens connections, 100 at a time."""
+"""A script that opens and closes connections, 100 at a time."""
 CONNECTIONS = int(os.environ.get("EDGEWARD_TEST_CONNECTIONS", "1000"))
-"""10,000 take two minutes where a connection costs milliseconds; they were run by hand."""
+"""How many connections the script opens. 10,000 take two minutes on a slow machine; that was run by hand."""
 
 
 def serve(listen: str, **limits: Any) -> HttpServer:
@@ -106,7 +106,7 @@ def ask(server: HttpServer) -> int:
 
 
 def ask_until_served(server: HttpServer) -> int:
-    """Of clients that have just gone the server hears a moment later."""
+    """Returns the status; asks again for up to 5 s: the server notices a moment later that clients have gone."""
     deadline = time.monotonic() + 5
     while (status := ask(server)) != 200 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -145,7 +145,7 @@ def test_tritons_client_reads_statistics(client: triton.InferenceServerClient) -
     assert (told["name"], told["inference_count"], told["inference_stats"]["success"]["count"]) == ("plant", 1, 1)
 
 
-def test_tritons_client_hears_which_field_is_wrong(client: triton.InferenceServerClient) -> None:
+def test_tritons_client_is_told_which_field_is_wrong(client: triton.InferenceServerClient) -> None:
     tensor = triton.InferInput("X", [1, 1], "FP64")
     tensor.set_data_from_numpy(np.array([[1.0]]), binary_data=True)
     with pytest.raises(InferenceServerException, match="datatype: 'FP64', the model takes FP32"):
@@ -154,7 +154,7 @@ def test_tritons_client_hears_which_field_is_wrong(client: triton.InferenceServe
         client.unload_model("plant")
 
 
-def test_a_unix_socket_serves_and_a_dead_ones_place_is_taken(tmp_path: Path) -> None:
+def test_a_unix_socket_serves_and_replaces_the_socket_of_a_dead_server(tmp_path: Path) -> None:
     path = tmp_path / "serving.sock"
     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).bind(str(path))
     server = serve(f"unix:{path}")
@@ -239,7 +239,7 @@ def test_one_connection_too_many_is_told_so_and_the_others_are_served(server: Ht
             connection.close()
 
 
-def test_a_crowd_of_connections_leaves_nothing_behind_and_holds_nobody_up(server: HttpServer) -> None:
+def test_many_connections_leave_nothing_behind_and_delay_nobody(server: HttpServer) -> None:
     threads = threading.active_count()
     command = [sys.executable, "-c", CROWD, str(server.port), str(CONNECTIONS)]
     with subprocess.Popen(command) as crowd:
@@ -250,7 +250,7 @@ def test_a_crowd_of_connections_leaves_nothing_behind_and_holds_nobody_up(server
     assert threading.active_count() <= threads + ServingConfig().threads, "those that compute are kept"
 
 
-def test_a_client_that_sends_a_byte_at_a_time_holds_nobody_up(server: HttpServer) -> None:
+def test_a_client_that_sends_a_byte_at_a_time_delays_nobody(server: HttpServer) -> None:
     with connect(server) as slow:
         for byte in request()[:40]:
             slow.sendall(bytes([byte]))
@@ -258,7 +258,7 @@ def test_a_client_that_sends_a_byte_at_a_time_holds_nobody_up(server: HttpServer
 
 
 @pytest.mark.parametrize(("limit", "sent"), [("HEAD_S", slice(60)), ("REQUEST_S", slice(-1))])
-def test_who_does_not_finish_a_head_or_a_request_in_time_is_cut_off(
+def test_a_client_that_does_not_finish_a_head_or_a_request_in_time_is_cut_off(
     limit: str, sent: slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.adapters.http.server.SWEEP_S", 0.05)
@@ -274,7 +274,7 @@ def test_who_does_not_finish_a_head_or_a_request_in_time_is_cut_off(
         server.stop()
 
 
-def test_half_sent_heads_cannot_hold_the_door_against_a_caller(server: HttpServer) -> None:
+def test_half_sent_heads_do_not_keep_a_caller_out(server: HttpServer) -> None:
     with ExitStack() as crowd:
         for number in range(20):
             half = crowd.enter_context(connect(server))

@@ -1,4 +1,4 @@
-"""A model in a process of its own: it may crash, hang and lie; every request is answered and stable keeps serving."""
+"""A model in its own process: it may crash, hang or send false data; each request is answered, stable still serves."""
 
 import os
 import signal
@@ -56,11 +56,11 @@ def test_tensors_larger_than_the_region_make_it_grow_in_both_directions(worker: 
     assert (label.shape, label.nbytes > 2 * rows["X"].nbytes - 1, label.all()) == ((400_000, 1), True, True)
 
 
-def test_a_request_that_is_too_large_is_the_callers_fault_and_the_worker_lives_on(worker: WorkerSession) -> None:
+def test_a_request_that_is_too_large_is_the_callers_fault_and_the_worker_keeps_running(worker: WorkerSession) -> None:
     before = worker.pid
     with pytest.raises(BadInput, match="bytes of tensors, limit"):
         worker.run({"X": np.zeros((MAX_BYTES // 4 + 1024, 1), np.float32)})
-    with pytest.raises(BadInput, match="bytes of tensors, limit"):  # twice as much comes out as went in
+    with pytest.raises(BadInput, match="bytes of tensors, limit"):  # twice the bytes are returned
         worker.run({"X": np.zeros((MAX_BYTES // 8 + 1024, 1), np.float32)})
     assert worker.run(ROW)[0].item() == 1
     assert worker.pid == before
@@ -91,7 +91,7 @@ def test_text_of_a_taken_over_worker_cannot_be_read_beyond_the_region() -> None:
     region.close()
 
 
-def test_a_worker_takes_and_gives_text(tmp_path: Path) -> None:
+def test_a_worker_accepts_and_returns_text(tmp_path: Path) -> None:
     texts = [helper.make_tensor_value_info(name, TensorProto.STRING, [None, 1]) for name in ("text", "same")]
     graph = helper.make_graph([helper.make_node("Identity", ["text"], ["same"])], "echo", texts[:1], texts[1:])
     path = tmp_path / "echo.onnx"
@@ -107,7 +107,7 @@ def test_a_worker_takes_and_gives_text(tmp_path: Path) -> None:
     worker._child.end()
 
 
-def test_what_the_runtime_raises_is_raised_here_and_the_worker_lives_on(worker: WorkerSession) -> None:
+def test_what_the_runtime_raises_is_raised_here_and_the_worker_keeps_running(worker: WorkerSession) -> None:
     before = worker.pid
     with pytest.raises(RuntimeError, match="InvalidArgument"):
         worker.run({"X": np.ones((1, 5, 5), dtype=np.float64)})
@@ -228,7 +228,7 @@ def test_a_taken_over_worker_cannot_make_the_agent_read_beyond_the_region(lie: P
         region.close()
 
 
-def test_nonsense_from_a_worker_ends_the_conversation() -> None:
+def test_a_malformed_message_of_a_worker_ends_the_connection() -> None:
     for raw in (b"\xff\xff\xff\x7f", b"\x02\0\0\0{]", b"\x09\0\0\0{}"):
         reads, writes = os.pipe()
         os.write(writes, raw)
