@@ -15,7 +15,7 @@ class Limits:
     """The limits of a device; None: no limit."""
 
     max_bytes: int | None = 1_000_000
-    """Of the ONNX form."""
+    """Size of the ONNX form, in bytes."""
     max_latency_us_p50: float | None = 50.0
     """The median of one row on one thread."""
     max_memory_mb: float | None = None

@@ -119,4 +119,4 @@ def test_two_people_cannot_ask_one_device_at_once(state: State) -> None:
             return error
 
     state.links = (Link(state, lambda _: []),)  # type: ignore[assignment]
-    assert "somebody is asking a right now" in str(asyncio.run(both()))
+    assert "somebody is asking a now" in str(asyncio.run(both()))
