@@ -83,9 +83,9 @@ def spans_of(
     _add_push(spans, pushed)
     began = next((deed for deed in deeds if deed.action == "rollout start"), None)
     began_at = began.at if began is not None else rollout.began_at
-    released_at = spans[1].ends
-    if began_at > released_at:
-        spans.append(Span("release", released_at, began_at, 0, {"edgeward.by": rollout.created_by}))
+    registered_at = spans[1].ends
+    if began_at > registered_at:
+        spans.append(Span("release", registered_at, began_at, 0, {"edgeward.by": rollout.created_by}))
     waves = _add_waves(spans, rollout, deeds, began_at, ended_at)
     devices = [member for member in rollout.members if member.device in told and member.wave in waves]
     for member in devices:

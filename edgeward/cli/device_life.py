@@ -17,8 +17,8 @@ from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
 _NOT_KEPT = (
-    "what only the old device knew is not here: copy [[sensor]], [serving], [feedback], [spool], "
-    "[transfer], [intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels "
+    "what only the old device knew is not here: copy [[sensor]], [serving], [feedback], [golden], "
+    "[spool], [transfer], [intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels "
     "and certificates"
 )
 _out = click.option(

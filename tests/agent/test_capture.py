@@ -141,6 +141,7 @@ def replace_manifest(types: dict[str, str]) -> Assignment:
     made = assignment_for(b"x", 3, "m")
     inputs = tuple(Tensor(name=name, datatype=kind, shape=(-1, 1)) for name, kind in types.items())
     manifest = replace(made.manifest, inputs=inputs, columns=tuple(types), variants=())
+    manifest = replace(manifest, outputs=manifest.outputs[:1])
     return replace(made, manifest=manifest)
 
 

@@ -160,7 +160,7 @@ def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
     error = refused(make_pipeline(NMF(2), LogisticRegression()).fit(X[:100], Y[:100]), X[:100])
     assert error.code == Code.ESTIMATOR_UNSUPPORTED
     assert "step 'nmf' (NMF)" in error.detail
-    assert "replace this step" in error.detail
+    assert "use TruncatedSVD" in error.detail
 
 
 @pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])

@@ -1,6 +1,6 @@
 """Labels, notes and selectors that people write: they win over the device's own, are durable, and rollouts use them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,9 @@ class Fleet:
     def device_pages(self, *_: object) -> list[DevicePage]:
         devices = [type("D", (), {"device": name})() for name in ("a", "b", "c")]
         return [type("P", (), {"devices": devices})()]  # type: ignore[list-item]  # a page of names alone
+
+    def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
+        """This person may do all."""
 
     def unquarantine(self, *names: str) -> int:
         self.asked.append(names)

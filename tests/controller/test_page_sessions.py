@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from controller.api.app import make_app
 from controller.api.auth import PAGE_HEADER
 from controller.clock import stamp
-from controller.config import Config, StorageConfig
+from controller.config import ApiConfig, Config, StorageConfig
 from controller.state import State, open_state
 from controller.trust.access import Role
 from controller.trust.sessions import LOCAL, MAX_SESSION_S, Session, Sessions
@@ -27,7 +27,8 @@ Script = Callable[[TestClient], Awaitable[Any]]
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
-    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    api = ApiConfig(public_url="https://fleet.example")
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path)), api=api))
     yield made
     made.close()
 

@@ -1,5 +1,6 @@
 """One model's retraining through the API: proposal, decision, claim, candidate, gate; and all that can go wrong."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,9 +256,10 @@ def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_sto
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
     data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
-    erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada")
+    asyncio.run(erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada"))
     name = claimed(fleet)
-    order = erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada").order.id
+    wanted = ErasureWanted("a person asked", keys=("ada",))
+    order = asyncio.run(erasures.request(fleet, wanted, actor="ada")).order.id
     plant(threshold_model(TRUE))
     told = Told(data_sets=("rows@1", "elsewhere@7"))
     with pytest.raises(BadInput, match="trained on deleted rows: rows@1: 2 rows by deletion"):
@@ -272,7 +274,7 @@ def test_a_deletion_before_the_rows_were_read_stops_nobody_and_a_data_set_withou
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
     data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
-    erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada")
+    asyncio.run(erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada"))
     name = claimed(fleet)
     plant(threshold_model(TRUE))
     told = Told(data_sets=("rows@1",))

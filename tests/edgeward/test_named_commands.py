@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from edgeward.cli import render
 from edgeward.cli.main import cli
@@ -41,7 +42,8 @@ def test_a_command_is_made_ready_once_and_before_anybody_gets_it() -> None:
 def test_a_table_that_comes_in_pages_reads_as_one_and_each_page_is_written_before_the_next_is_asked_for(
     capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = Console(width=render.WIDE, file=render.console.file, force_terminal=False)
+    monkeypatch.setattr(render, "console", piped)  # another test may have imported it under COLUMNS
     rows = [("pump-1", None, "well"), ("pump-2", "v3", "silent since the roof was mended"), ("pump-10", "v3", "well")]
     seen: list[str] = []
 
