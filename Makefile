@@ -1,8 +1,8 @@
 # Everything a fresh machine needs is Python 3.11+, git and make: each target sets up its own .venv from pinned requirements.
 PYTHON ?= python3
 BIN := .venv/bin
-# Three for two cores: many tests wait for real processes. With more cores set more.
-WORKERS ?= 3
+# Four for two cores: many tests wait for real processes. With more cores set more.
+WORKERS ?= 4
 
 .PHONY: help demo demo-loop test coverage soak check bench mutants pins export-tools clean
 help:

@@ -12,7 +12,8 @@ from pathlib import Path
 PLACE = Path("/dev/shm")
 NEEDED_BYTES = 4 * 2**30
 """Free bytes without which tests stay on the disk: a whole run holds 2 GB at its end, a container may have 64 MB."""
-_NAME = "edgeward-tests-"
+_NAME = "ew-"
+"""Short: the path of a Unix socket holds 107 bytes, and names of tests stand in it."""
 
 
 def go_there() -> Path | None:

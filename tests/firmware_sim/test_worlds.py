@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,12 +22,19 @@ LARGE = {
     "crash_on_one_stratum",
     "drifting_world",
     "marathon",
+    "sick_sensors",
     "slower_model",
     "uneven_devices",
     "uneven_links",
     "worse_model",
 }
 """Seconds a seed: the first shows here that nothing is broken, more of them find what is rare in `make soak`."""
+LARGEST = {"crash_on_one_stratum", "drifting_world"}
+"""Those that `test_rollouts` and the planted bugs run as well: only `make soak` runs them alone."""
+
+
+def _of(path: Path) -> Any:
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.soak] if path.stem in LARGEST else [])
 
 
 def laws_are_kept(path: Path, seeds: range) -> None:
@@ -39,7 +47,7 @@ def laws_are_kept(path: Path, seeds: range) -> None:
 
 
 @pytest.mark.no_cover  # worlds pass through lines and look at none; measured, they take 2.5 times as long
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [_of(path) for path in SCENARIOS])
 def test_a_scenario_keeps_every_law(path: Path) -> None:
     scenario = load_scenario(path)
     twice = any(isinstance(fault, DeviceFault) for fault in scenario.fault)  # a world without these runs beside it

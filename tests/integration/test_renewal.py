@@ -142,6 +142,7 @@ def test_a_device_that_was_off_beyond_its_certificate_comes_back_by_itself(tmp_p
         site.stop()
 
 
+@pytest.mark.soak
 def test_a_second_authority_is_taken_by_a_running_device_and_the_first_is_retired(tmp_path: Path) -> None:
     site, client = short_lived(tmp_path, device_s=20, service_s=86_400)
     home, agent = enrolled(client, tmp_path)

@@ -55,6 +55,7 @@ def releases(client: Client) -> list[int]:
     return sorted(model.stable_release or 0 for model in models)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, AGENTS)
