@@ -1,5 +1,6 @@
 """Fixtures that several rooms share, one thread for each library that would take all processors, files in memory."""
 
+import math
 import os
 import shutil
 import time
@@ -44,9 +45,24 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+SPREAD_OVER = 0.85
+"""The fraction of all other tests among which those that wait are spread: none of them is left to the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for real processes run first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: not {"slow", "broker"} & {mark.name for mark in item.iter_markers()})
+    """Spreads what waits for real processes among the tests that compute.
+
+    One after the other, the first left half of the processors idle for six minutes, and the others took five.
+    """
+    waiting = [item for item in items if {"slow", "broker"} & {mark.name for mark in item.iter_markers()}]
+    chosen = set(waiting)
+    others = [item for item in items if item not in chosen]
+    others.sort(key=lambda item: "firmware_sim" not in item.path.parts)  # the longest of them
+    between = math.ceil(SPREAD_OVER * len(others) / max(len(waiting), 1))
+    items[:] = []
+    for number, item in enumerate(waiting):
+        items += [item, *others[number * between : (number + 1) * between]]
+    items += others[len(waiting) * between :]
 
 
 ONE_WORKER = {
