@@ -19,7 +19,7 @@ function Row({ m, open }) {
 export default function Models() {
   const asked = useAsked("/v1/models", TOPICS), { data: page } = useAsked("/v1/rollouts?open=true&limit=100", TOPICS);
   return html`<${Asked} of=${asked} what="model">${(all) => (!all.length
-    ? html`<${Nothing} what="No model yet">A model appears here with its first version: <code>edgeward model push train.py</code>.<//>`
+    ? html`<${Nothing} what="No model yet">A model appears here with its first version: <code>edgeward model push examples/train.py --name iris</code>.<//>`
     : html`<div class="head"><div><h1>Models</h1></div><${Terminal} text="edgeward model list" /></div><${Panel} label="Models">
       <${Table} label="Models, table" head=${html`<th>model</th><th class="figure lo">versions</th><th class="figure">newest</th><th class="figure">newest that passed</th><th class="figure lo">quality</th><th class="lo">30 days</th><th class="figure">devices</th><th>rollout</th>`}>
       ${all.map((m) => html`<${Row} key=${m.name} m=${m} open=${page?.rollouts.find((r) => r.model === m.name)} />`)}<//><//>`)}<//>`;
