@@ -59,6 +59,7 @@ def revoke(serial: str) -> None:
 
 
 @certificate.command()
+@csv_option
 @json_option
 def authorities(*, as_json: bool) -> None:
     """List the authorities of devices and of the broker."""
