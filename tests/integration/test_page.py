@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contract.messages import Presence
 from controller.reconcile.decisions import reconcile
 from controller.state import State
-from controller.verbs import device_labels, devices, tokens
+from controller.verbs import device_labels, devices, selectors, tokens
 from tests.controller.page_worlds import ROLLOUT, STAR, fill, heartbeat, steady
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
 
@@ -243,7 +243,11 @@ def test_numbers_follow_the_fleet_without_a_reload_and_rows_wait_for_their_reade
 
 
 def test_filters_stand_in_the_address_and_back_undoes_a_page(look: Look) -> None:
+    look.served.on_loop(lambda: selectors.save(look.served.state, "holm", {"site": "holm"}, actor="mara"))
     look.enter()
+    look.page.get_by_label("selector", exact=True).select_option("holm")
+    until(lambda: all(name.startswith("holm-") for name in rows(look)))
+    assert look.page.url.endswith("/fleet?selector=holm")
     look.go("/fleet?health=failing", "#devices tbody tr")
     assert rows(look) == [STAR]
     look.page.locator(f"#devices a:has-text('{STAR}')").click()

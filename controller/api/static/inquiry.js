@@ -25,7 +25,7 @@ export function Inquiry({ name }) {
     try { setFound(await api(`/v1${address("devices", name)}/${what}`)); } catch (error) { setFound(null); setWrong(error.message); }
     setBusy(false);
   };
-  return html`<${Panel} title="What it says when asked" note="over MQTT, now; each question is in the audit" end=${html`<${Terminal} text=${`edgeward device logs ${name}`} />`}><div class="in stack tight">
+  return html`<${Panel} title="What it says when asked" note="over MQTT, now; each question is in the audit" foot=${html`<${Terminal} text=${`edgeward device logs ${name}`} />`}><div class="in stack tight">
     <div class="acts">${WHAT.map(([what, words]) => html`<${Act} key=${what} off=${off} onClick=${() => look(what)}>${words}<//>`)}</div>
     ${wrong && html`<p class="bad" role="alert">${wrong}</p>`}
     ${found && html`<pre class="scroll said small" tabindex="0" role="region" aria-label="What it answered">${found.lines.join("\n")}</pre>`}
