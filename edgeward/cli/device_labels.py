@@ -130,10 +130,12 @@ def show(name: str, *, as_json: bool) -> None:
 
 @selector.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@json_option
+def delete(name: str, *, as_json: bool) -> None:
     """Delete a selector. Rollouts that began with it keep its labels."""
     found = Client().delete_selector(name)
-    console.print(f"deleted {found.name}: {_words(dict(found.labels))}", highlight=False)
+    words = f"deleted {found.name}: {_words(dict(found.labels))}"
+    print_json(found.plain) if as_json else console.print(words, highlight=False)
 
 
 def read_changes(words: Sequence[str]) -> Changes:

@@ -44,7 +44,7 @@ COLOURS = {
 
 
 def json_option(command: F) -> F:
-    """Adds the --json flag, which every command has."""
+    """Adds the --json flag, for commands that answer or change something."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
