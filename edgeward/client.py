@@ -204,9 +204,15 @@ class Client(
         handle.show()
         return handle
 
-    def rollouts(self, *, model: str = "", only_open: bool = False, limit: int = 1000) -> Table[RolloutSummary]:
-        """Returns the newest `limit` rollouts (at most 1,000), newest first; of a model, and only open ones."""
-        asked = {"limit": str(limit), **({"model": model} if model else {}), **({"open": "true"} if only_open else {})}
+    def rollouts(
+        self, *, model: str = "", status: Sequence[str] = (), only_open: bool = False, limit: int = 1000
+    ) -> Table[RolloutSummary]:
+        """Returns the newest `limit` rollouts (at most 1,000), newest first; of a model, with one of these statuses,
+        and only open ones.
+        """
+        asked = [("limit", str(limit)), *(("status", word) for word in status)]
+        asked += [("model", model)] if model else []
+        asked += [("open", "true")] if only_open else []
         found = self._transport.get(f"/v1/rollouts?{urlencode(asked)}")
         return Table(map(RolloutSummary.read, found["rollouts"]))
 
