@@ -12,7 +12,7 @@ function Row({ m, open }) {
   return html`<tr class="go"><td><a class="strong nowrap" href=${address("models", m.name)}>${m.name}</a></td><td class="figure lo">${count(m.versions)}</td>
     <td class="figure">v${m.newest_release}</td><td class="figure">${m.newest_passed ? `v${m.newest_passed}` : "none"}</td>
     <td class="figure lo nowrap">${best ? html`${show(best.metric, best.value)} <span class="faint small">${plain(best.metric)}, v${best.release}</span>` : html`<span class="faint">no labels</span>`}</td>
-    <td class="lo soft spark-column">${values.length > 1 && html`<${Spark} values=${values} label=${`${m.name}: ${values.length} days of ${plain(best.metric)}`} />`}</td>
+    <td class="lo soft spark-column">${values.length > 1 && html`<${Spark} values=${values} label=${`${m.name}: ${plain(best.metric)} of ${values.length} days, from ${show(best.metric, values[0])} to ${show(best.metric, values.at(-1))}, lowest ${show(best.metric, Math.min(...values))}`} />`}</td>
     <td class="figure">${count(m.devices)}</td><td>${open ? html`<a class="plain" href=${address("rollouts", open.id)}><${Status} word=${open.status}>v${open.release} ${plain(open.status)}<//></a>` : html`<span class="faint">no rollout under way</span>`}</td></tr>`;
 }
 
