@@ -65,7 +65,7 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
             yield Finding(name, *check())
         except (OSError, EdgewardError) as error:
             yield Finding(name, ok=False, detail=str(error))
-    yield from _sources(Path(config.device.state_dir), only)
+    yield from _sources(config, only)
 
 
 def _root_words(root: str) -> str:
@@ -109,17 +109,18 @@ def _state_dir(path: Path) -> tuple[bool, str]:
     return free_mb >= FREE_MB_WANTED, f"{path} is writable, {free_mb} MB free ({FREE_MB_WANTED} wanted)"
 
 
-def _sources(path: Path, only: frozenset[str] | None) -> Iterator[Finding]:
-    """Returns a finding for each sensor and each sink that has run, and one if none has."""
+def _sources(config: Config, only: frozenset[str] | None) -> Iterator[Finding]:
+    """Returns a finding for each sensor, whether it has run or not, and for each sink that has; one if none has."""
     from agent.adapters.kept_lives import load_lives, sensor_words, sink_words
 
-    lives = load_lives(path)
+    lives = load_lives(Path(config.device.state_dir))
     if only is None or "sensors" in only:
         sensors = lives.sensors if lives is not None else ()
         for sensor in sensors:
             words = sensor_words(sensor).removeprefix("sensor ")
             yield Finding("sensor", sensor.state != "waiting", words)
-        if not sensors:
+        yield from _not_run(config, {sensor.name for sensor in sensors})
+        if not sensors and not config.sensor:
             yield Finding("sensors", ok=True, detail="none has run")
     if only is None or "sinks" in only:
         sinks = lives.sinks if lives is not None else ()
@@ -127,6 +128,17 @@ def _sources(path: Path, only: frozenset[str] | None) -> Iterator[Finding]:
             yield Finding("sink", sink.state != "failing", sink_words(sink).removeprefix("sink "))
         if not sinks:
             yield Finding("sinks", ok=True, detail="none has run")
+
+
+def _not_run(config: Config, run: set[str]) -> Iterator[Finding]:
+    """Returns a finding for each sensor of the configuration that is not among those that have run."""
+    for number, sensor in enumerate(config.sensor, 1):
+        name = f"{type(sensor).__struct_config__.tag}-{number}"
+        if name not in run:
+            path = getattr(sensor, "path", "")
+            is_there = not path or Path(path).exists()
+            words = "has not run yet" if is_there else f"has not run yet, and {path} is not there"
+            yield Finding("sensor", is_there, f"{name} of {sensor.model}: {words}")
 
 
 def _faults(path: Path) -> tuple[bool, str]:
@@ -148,6 +160,8 @@ def _broker(config: Config) -> tuple[bool, str]:
     if parts.scheme == "file":
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
+    if _is_not_enrolled(config):
+        return False, "not tried: this device has no certificate yet"
     from agent.adapters.mqtt.hello import say_hello  # here: `status` does not need it
 
     found = say_hello(_broker_now(config), config.device.name, datetime.now(UTC))
@@ -169,7 +183,7 @@ def _certificates(config: Config) -> tuple[bool, str]:
 
         tls_context(broker)
         return True, f"{broker.ca_file or 'the system'} vouches for the broker, this device has no certificate"
-    if config.enrolment.claim_file and not Path(broker.cert_file).exists():
+    if _is_not_enrolled(config):
         return False, "not enrolled yet: the first start does it, within an hour of `edgeward device config`"
     from agent.adapters.mqtt.paho_link import tls_context
     from agent.adapters.renewer import expiries_of, open_pairs
@@ -179,6 +193,11 @@ def _certificates(config: Config) -> tuple[bool, str]:
     left = {what: at - datetime.now(UTC).timestamp() for what, at in expiries_of(config, open_pairs(config)).items()}
     words = ", ".join(f"{what} {_left_words(seconds)}" for what, seconds in left.items())
     return min(left.values()) > WARN_S, f"{words}; {', '.join(filter(None, (now.ca_file, now.cert_file)))}"
+
+
+def _is_not_enrolled(config: Config) -> bool:
+    """Whether the device has a claim that its first start will use, and no certificate."""
+    return bool(config.enrolment.claim_file) and not Path(config.broker.cert_file).exists()
 
 
 def _broker_now(config: Config) -> Broker:

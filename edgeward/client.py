@@ -204,9 +204,15 @@ class Client(
         handle.show()
         return handle
 
-    def rollouts(self, *, model: str = "", only_open: bool = False, limit: int = 1000) -> Table[RolloutSummary]:
-        """Returns the newest `limit` rollouts (at most 1,000), newest first; of a model, and only open ones."""
-        asked = {"limit": str(limit), **({"model": model} if model else {}), **({"open": "true"} if only_open else {})}
+    def rollouts(
+        self, *, model: str = "", status: Sequence[str] = (), only_open: bool = False, limit: int = 1000
+    ) -> Table[RolloutSummary]:
+        """Returns the newest `limit` rollouts (at most 1,000), newest first; of a model, with one of these statuses,
+        and only open ones.
+        """
+        asked = [("limit", str(limit)), *(("status", word) for word in status)]
+        asked += [("model", model)] if model else []
+        asked += [("open", "true")] if only_open else []
         found = self._transport.get(f"/v1/rollouts?{urlencode(asked)}")
         return Table(map(RolloutSummary.read, found["rollouts"]))
 
@@ -251,20 +257,21 @@ class Client(
         actor: str = "",
         action: str = "",
         subject: str = "",
+        before: int = 0,
         limit: int | None = 100,
     ) -> Table[AuditEntry]:
         """Returns the newest entries of the audit, newest first; `limit` None: all of them.
 
         Dates are datetimes with a zone, or texts in ISO 8601; entries at `until` are left out. `actor` is the whole
         name (`controller` for what nobody requested), `action` the beginning of the action, `subject` a part of the
-        subject.
+        subject. With `before` only entries of lower numbers: many may have the same time.
         """
         asked = {"since": _text_of(since), "until": _text_of(until), "actor": actor, "action": action}
         asked["subject"] = subject
         found: list[AuditEntry] = []
         while limit is None or len(found) < limit:
             page = AUDIT_PAGE if limit is None else min(AUDIT_PAGE, limit - len(found))
-            before = found[-1].number if found else 0
+            before = found[-1].number if found else before
             query = urlencode({name: text for name, text in asked.items() if text} | {"limit": page, "before": before})
             came = [AuditEntry.read(each) for each in self._transport.get(f"/v1/audit?{query}")]
             found += came

@@ -24,9 +24,10 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of
 from controller.events.traces import trace_of
+from controller.fleet.device_query import check_words
 from controller.reconcile.preview import Preview
 from controller.reconcile.preview import preview as preview_of
-from controller.rollout.model import FINAL, Rollout
+from controller.rollout.model import FINAL, Rollout, Status
 from controller.rollout.schedule import ALWAYS, Schedule
 from controller.state import State
 from controller.verbs import devices, rollouts, scopes, steering
@@ -82,16 +83,17 @@ def _release(request: web.Request, wanted: PlanRequest) -> int | None:
 
 
 async def list_rollouts(request: web.Request) -> RolloutPage:
-    """Returns rollouts, newest first, without their members; only those of a `model`, with a `status`, or with
-    `open=true`.
+    """Returns rollouts, newest first, without their members; only those of a `model`, with a `status` (may repeat), or
+    with `open=true`. BadInput `request_invalid` for a status that there is not.
     """
     world, asked, now = request.app[STATE].world, request.query, time.time()
+    statuses = check_words(asked.getall("status", []), get_args(Status), "status")
     limit, offset = page_of(asked)
     chosen = [
         each
         for each in reversed(world.durable.rollouts.values())
         if asked.get("model") in (None, each.model)
-        and asked.get("status") in (None, each.status)
+        and (not statuses or each.status in statuses)
         and (asked.get("open") != "true" or each.status not in FINAL)
     ]
     page = chosen[offset : offset + limit]

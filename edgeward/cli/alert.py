@@ -7,7 +7,7 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.alerts import Alert
-from edgeward.cli.render import console, duration, json_option, print_json, table, tell, when, zone
+from edgeward.cli.render import csv_asked, csv_option, duration, json_option, print_json, print_table, tell, when, zone
 from edgeward.client import Client
 
 _STATES = ("pending", "firing", "silenced", "inhibited", "resolved", "all")
@@ -23,6 +23,7 @@ def alert() -> None:
 @alert.command(name="list")
 @click.option("--state", type=click.Choice(_STATES), default=None, help="Default: all that are not resolved.")
 @click.option("--match", multiple=True, metavar="LABEL=VALUE", help="Also !=; * is any text. May be repeated.")
+@csv_option
 @json_option
 def list_(*, state: str | None, match: tuple[str, ...], as_json: bool) -> None:
     """List alerts, newest first."""
@@ -30,11 +31,11 @@ def list_(*, state: str | None, match: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    if not found:
+    if not found and not csv_asked():
         tell("no alerts" + (" that match" if match or state else ": nothing is wrong that a rule looks for"))
         return
     rows = [(one.fingerprint, one.state, one.severity, one.name, one.about, when(one.since)) for one in found]
-    console.print(table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows))
+    print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows)
 
 
 @alert.command()
@@ -121,6 +122,7 @@ def unsilence(identifier: str, *, as_json: bool) -> None:
 
 @alert.command()
 @click.option("--all", "also_ended", is_flag=True, help="Also those that have ended.")
+@csv_option
 @json_option
 def silences(*, also_ended: bool, as_json: bool) -> None:
     """List silences, newest first."""
@@ -128,17 +130,18 @@ def silences(*, also_ended: bool, as_json: bool) -> None:
     if as_json:
         print_json([each.plain for each in found])
         return
-    if not found:
+    if not found and not csv_asked():
         tell("no silences")
         return
     rows = [
         (one.id, one.state, when(one.ends_at), one.alerts, one.created_by, " ".join(map(str, one.matchers)), one.reason)
         for one in found
     ]
-    console.print(table("silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows))
+    print_table("silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows)
 
 
 @alert.command()
+@csv_option
 @json_option
 def rules(*, as_json: bool) -> None:
     """List the rules, what they have found, and which cannot trip on this fleet."""
@@ -151,8 +154,8 @@ def rules(*, as_json: bool) -> None:
         counts = ", ".join(f"{count} {word}" for word, count in one.alerts.items())
         rows.append((one.name, one.rule["severity"], _condition(one.rule), counts or "-"))
     title = f"rules of {found.source}" if found.source else "the rules that ship (alerts.file names others)"
-    console.print(table(title, ("rule", "severity", "trips where", "now"), rows))
-    for one in found.rules:
+    print_table(title, ("rule", "severity", "trips where", "now"), rows)
+    for one in () if csv_asked() else found.rules:
         if one.fault:
             tell(f"failed: {one.name}: {one.fault}")
         if one.idle:
@@ -169,6 +172,7 @@ def _condition(rule: dict[str, object]) -> str:
 
 
 @alert.command()
+@csv_option
 @json_option
 def receivers(*, as_json: bool) -> None:
     """List receivers of alerts and of events, with their counts since the controller started."""
@@ -176,14 +180,14 @@ def receivers(*, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    if not found:
+    if not found and not csv_asked():
         tell("no receivers: name a file with some as alerts.file in controller.toml; see configs/alerts.toml")
         return
     rows = [
         (one.name, one.kind, one.sent, one.refused + one.given_up + one.dropped, when(one.sent_at), one.error or "-")
         for one in found
     ]
-    console.print(table("receivers", ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong"), rows))
+    print_table("receivers", ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong"), rows)
 
 
 @alert.command()

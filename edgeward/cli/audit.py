@@ -48,11 +48,12 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @audit.command(name="list")
 @_filters
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest entries.")
+@click.option("--before", type=click.IntRange(1), default=None, metavar="NUMBER", help="Only entries before this one.")
 @csv_option
 @json_option
-def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
+def list_(*, limit: int, before: int | None, as_json: bool, **wanted: str) -> None:
     """List entries, newest first."""
-    found = Client().audit_entries(limit=limit, **_asked(wanted))
+    found = Client().audit_entries(limit=limit, before=before or 0, **_asked(wanted))
     if as_json:
         print_json(found.plain)
         return
@@ -69,7 +70,7 @@ def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
     ]
     print_table(f"audit, times in {zone()}", ("number", "at", "actor", "action", "subject", "detail"), rows)
     if len(found) == limit and not csv_asked():
-        console.print(f"older entries are left out: --limit, or --until {found[-1].at.isoformat()}", highlight=False)
+        console.print(f"older entries are left out: --limit, or --before {found[-1].number}", highlight=False)
 
 
 @audit.command()

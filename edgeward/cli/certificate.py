@@ -52,13 +52,16 @@ def _count(client: Client) -> str:
 
 @certificate.command()
 @click.argument("serial")
-def revoke(serial: str) -> None:
+@json_option
+def revoke(serial: str, *, as_json: bool) -> None:
     """Revoke one certificate. A service of the controller gets a new one at once."""
     ended = Client().revoke_certificate(serial)
-    console.print(f"revoked {ended.serial} of {ended.subject}", highlight=False)
+    words = f"revoked {ended.serial} of {ended.subject}"
+    print_json(ended.plain) if as_json else console.print(words, highlight=False)
 
 
 @certificate.command()
+@csv_option
 @json_option
 def authorities(*, as_json: bool) -> None:
     """List the authorities of devices and of the broker."""

@@ -1,7 +1,7 @@
 """Names that a shell completes: models with their versions, devices, rollouts.
 
-Decides which argument is which kind of name. Refuses to know how a shell asks; if the controller does not answer,
-nothing is completed and nothing is printed.
+Decides which argument and which option is which kind of name. Refuses to know how a shell asks; if the controller does
+not answer, nothing is completed and nothing is printed.
 """
 
 from collections.abc import Callable
@@ -47,19 +47,33 @@ def _rollouts(client: Client, _: str) -> list[str]:
     return [each.id for each in client.rollouts()]
 
 
+def _selectors(client: Client, _: str) -> list[str]:
+    return [each.name for each in client.selectors()]
+
+
 _KINDS = {
     ("model", "name"): _models, ("version", "model"): _models, ("rollout", "model"): _models,
-    ("trust", "model"): _models, ("retrain", "model"): _models,
+    ("trust", "model"): _models, ("retrain", "model"): _models, ("retrain", "named"): _models,
+    ("telemetry", "model"): _models, ("label", "model"): _models, ("report", "model"): _models,
+    ("lineage", "name"): _models, ("selector", "name"): _selectors,
     ("device", "name"): _devices, ("device", "names"): _devices, ("device", "words"): _devices,
     ("rollout", "rollout_id"): _rollouts, ("rollout", "left"): _rollouts, ("rollout", "right"): _rollouts,
 }  # fmt: skip
 """What an argument names, by the group of commands and the argument's name."""
+_OPTIONS = {"--model": _models, "--selector": _selectors, "--device": _devices}
+"""What an option names, in every group."""
 
 
 def complete_names(group: click.Command) -> None:
-    """Lets a shell complete the arguments of a group's commands."""
+    """Lets a shell complete the arguments and options of a group's commands."""
     for command in group.commands.values() if isinstance(group, click.Group) else ():
         for each in command.params:
-            found = _KINDS.get((group.name or "", each.name or ""))
-            if found is not None and isinstance(each, click.Argument) and each.type is click.STRING:
+            found = _named_by(group.name or "", each)
+            if found is not None and each.type is click.STRING:
                 each.type = _Named(found)
+
+
+def _named_by(group: str, parameter: click.Parameter) -> Callable[[Client, str], list[str]] | None:
+    if isinstance(parameter, click.Argument):
+        return _KINDS.get((group, parameter.name or ""))
+    return next((_OPTIONS[option] for option in parameter.opts if option in _OPTIONS), None)

@@ -9,7 +9,19 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.data import Deletion
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, size, table, tell, when, zone
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    size,
+    table,
+    tell,
+    when,
+    zone,
+)
 from edgeward.client import Client
 from edgeward.runs.deleted import forget_rows
 from edgeward.runs.store import RunStore
@@ -53,6 +65,7 @@ def make(
 
 
 @data.command(name="list")
+@csv_option
 @json_option
 def list_(*, as_json: bool) -> None:
     """List all versions of all data sets."""
@@ -65,9 +78,7 @@ def list_(*, as_json: bool) -> None:
          each.sha256[:8] or f"deleted: {each.deleted_why}")
         for each in found
     ]  # fmt: skip
-    console.print(
-        table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
-    )
+    print_table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
 
 
 @data.command()
@@ -177,11 +188,14 @@ def delete(
 
 @data.command()
 @click.argument("identifier", metavar="[ID]", required=False)
+@csv_option
 @json_option
 def deletions(identifier: str | None, *, as_json: bool) -> None:
     """List all deletions of rows, or show one of them."""
     client = Client()
     if identifier is not None:
+        if csv_asked():
+            raise BadInput(Code.REQUEST_INVALID, "one deletion is no table: --json has all of it")
         found = client.deletion(identifier)
         print_json(found.plain) if as_json else _say(found)
         return
@@ -195,7 +209,7 @@ def deletions(identifier: str | None, *, as_json: bool) -> None:
         for each in listed
     ]  # fmt: skip
     columns = ("deletion", f"asked ({zone()})", "took", "captured", "in data sets", "models", "reason")
-    console.print(table("deletions", columns, rows))
+    print_table("deletions", columns, rows)
 
 
 def _say(found: Deletion) -> None:

@@ -299,19 +299,25 @@ def _entry(entry: HistoryEntry) -> tuple[object, ...]:
 @device.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("claim.json"), show_default=True)
-def enrol(name: str, out: Path) -> None:
+@json_option
+def enrol(name: str, out: Path, *, as_json: bool) -> None:
     """Write a claim for the device NAME. With it the device can enrol once, within an hour."""
     if out.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
     claim = Client().claim(name)
     write_whole(out, json.dumps(claim.plain), mode=PRIVATE)
+    if as_json:
+        print_json({"claim": str(out)})
+        return
     then = shlex.join(["edgeward-agent", "enrol", out.name, "--out", in_file_name(name)])
     tell(f"wrote {out}; on the device: {then}")
 
 
 @device.command()
 @click.argument("name")
-def revoke(name: str) -> None:
+@json_option
+def revoke(name: str, *, as_json: bool) -> None:
     """Revoke the certificates of the device NAME and end its session."""
     count = Client().revoke(name)
-    console.print(f"revoked {many(count, 'certificate')} of {name}", highlight=False)
+    words = f"revoked {many(count, 'certificate')} of {name}"
+    print_json({"certificates": count}) if as_json else console.print(words, highlight=False)

@@ -12,11 +12,13 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
+from edgeward.cli.device_list import filter_options, filters_of
 from edgeward.cli.key_values import pairs
 from edgeward.cli.render import console, csv_option, json_option, many, print_json, print_table, when
 from edgeward.cli.selection import (
     agree,
     from_option,
+    matching,
     selected,
     selection_options,
     show_answers,
@@ -33,22 +35,28 @@ Changes = dict[str, str | None]
 @click.command()
 @click.argument("words", nargs=-1, metavar="[NAME]... [KEY=VALUE | KEY-]...")
 @from_option
+@filter_options
 @yes_option
 @json_option
-def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool) -> None:
+def label(words: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
     """Give labels to devices: NAME... KEY=VALUE..., and KEY- removes one. They win over the device's own.
 
-    With --from a CSV: a column `device`, and a column for each label; an empty cell changes nothing, - removes it.
+    With the filters of `device list` in place of names: to all devices that meet them. With --from a CSV: a column
+    `device`, and a column for each label; an empty cell changes nothing, - removes it.
     """
-    names = [word for word in words if not _is_change(word)]
+    filters = filters_of(given)
+    names = [word for word in words if not _is_change(word)] + matching(filters)
     wanted = read_changes([word for word in words if _is_change(word)])
+    if not wanted and file is None:
+        raise BadInput(Code.REQUEST_INVALID, "name a label: KEY=VALUE gives one, KEY- removes one")
     changes: dict[str, Changes] = {check_device_name(name): dict(wanted) for name in names}
     if file is not None:
         with click.open_file(str(file), encoding="utf-8-sig") as lines:
             changes |= {name: {**found, **wanted} for name, found in read_label_table(lines).items()}
     if not changes:
-        raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from with a CSV")
-    agree("label", list(changes), "POST /v1/devices/label", ask=not yes and len(changes) > 1)
+        raise BadInput(Code.REQUEST_INVALID, "name a device, or use --label or another filter, or --from with a CSV")
+    ask = not yes and (bool(filters.asked()) or len(changes) > 1)
+    agree("label", list(changes), "POST /v1/devices/label", ask=ask)
     show_answers(Client().label_devices(changes), lambda each: _words(changes[each.device]), as_json=as_json)
 
 
@@ -122,10 +130,12 @@ def show(name: str, *, as_json: bool) -> None:
 
 @selector.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@json_option
+def delete(name: str, *, as_json: bool) -> None:
     """Delete a selector. Rollouts that began with it keep its labels."""
     found = Client().delete_selector(name)
-    console.print(f"deleted {found.name}: {_words(dict(found.labels))}", highlight=False)
+    words = f"deleted {found.name}: {_words(dict(found.labels))}"
+    print_json(found.plain) if as_json else console.print(words, highlight=False)
 
 
 def read_changes(words: Sequence[str]) -> Changes:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from contract.errors import BadInput, Code, EdgewardError
-from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when, zone
 from edgeward.cli.run import plain
 from edgeward.pipelines.pipeline import load_pipeline
 from edgeward.pipelines.retention import MAX_BYTES, prune
@@ -57,6 +57,7 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
 
 @pipeline.command(name="list")
 @_DIR
+@csv_option
 @json_option
 def list_(*, directory: Path | None, as_json: bool) -> None:
     """List runs of pipelines, newest first."""
@@ -72,7 +73,7 @@ def list_(*, directory: Path | None, as_json: bool) -> None:
         rows.append(
             (each.id, each.name, each.status, done, when(datetime.fromtimestamp(each.started_at, UTC)), each.error)
         )
-    console.print(table("pipelines", ("run", "pipeline", "status", "steps", f"began ({zone()})", "error"), rows))
+    print_table("pipelines", ("run", "pipeline", "status", "steps", f"began ({zone()})", "error"), rows)
 
 
 @pipeline.command()

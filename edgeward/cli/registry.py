@@ -66,6 +66,7 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
 @click.argument("name")
 @click.argument("before")
 @click.argument("after")
+@csv_option
 @json_option
 def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
     """Show what differs between versions BEFORE and AFTER of NAME: signature, metrics, parity, size, origin."""
@@ -73,11 +74,15 @@ def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
+    rows = [(each.section, each.name, each.before, each.after) for each in found.differences]
+    columns = ("what", "name", f"v{found.before}", f"v{found.after}")
+    if csv_asked():
+        print_table("", columns, rows)
+        return
     breaks = found.interface_change or "callers need not change"
     same = ", the same bytes" if found.same_artifact else ""
     console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}", highlight=False)
-    rows = [(each.section, each.name, _short(each.before), _short(each.after)) for each in found.differences]
-    console.print(table("", ("what", "name", f"v{found.before}", f"v{found.after}"), rows))
+    console.print(table("", columns, [(what, name, _short(old), _short(new)) for what, name, old, new in rows]))
 
 
 @click.command()
@@ -155,6 +160,7 @@ def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("alias", required=False)
 @click.option("--remove", is_flag=True, help="End the alias.")
+@csv_option
 @json_option
 def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
     """Make ALIAS name NAME@VERSION from now on; without ALIAS show the aliases of NAME.
@@ -171,7 +177,7 @@ def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
         raise BadInput(Code.REQUEST_INVALID, f"name the alias too: edgeward model alias {name} champion")
     found = client.aliases(model)
     rows = [(each.alias, f"v{each.release}", each.by, when(each.at)) for each in found]
-    print_json(found.plain) if as_json else console.print(table(model, ("alias", "version", "by", "at"), rows))
+    print_json(found.plain) if as_json else print_table(model, ("alias", "version", "by", "at"), rows)
 
 
 @click.command()

@@ -44,7 +44,7 @@ COLOURS = {
 
 
 def json_option(command: F) -> F:
-    """Adds the --json flag, which every command has."""
+    """Adds the --json flag, for commands that answer or change something."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
@@ -196,14 +196,18 @@ def how_right(measured: Measured | Served | None) -> str:
 
 def when(moment: datetime | None) -> str:
     """Returns a date and time to the minute, in the zone of this machine (TZ); in UTC with --csv."""
-    context = click.get_current_context(silent=True)
-    in_csv = context is not None and context.meta.get(_CSV, False)
-    return "-" if moment is None else moment.astimezone(UTC if in_csv else None).strftime("%Y-%m-%d %H:%M")
+    return "-" if moment is None else moment.astimezone(UTC if _is_csv() else None).strftime("%Y-%m-%d %H:%M")
 
 
 def zone() -> str:
-    """The name of this machine's time zone now, as `UTC` or `CET`, for the title of a column of times."""
-    return datetime.now(UTC).astimezone().tzname() or "local"
+    """The name of the time zone of `when`, as `UTC` or `CET`, for the title of a column of times."""
+    return datetime.now(UTC).astimezone(UTC if _is_csv() else None).tzname() or "local"
+
+
+def _is_csv() -> bool:
+    """Whether a command runs with --csv; False outside of commands."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_CSV))
 
 
 def _cell(value: Any) -> Text:

@@ -12,7 +12,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.retraining import Decision, Retraining
 from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
-from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when, zone
 from edgeward.client import Client
 
 
@@ -23,6 +23,7 @@ def retrain() -> None:
 
 @retrain.command(name="list")
 @click.argument("model", default="")
+@csv_option
 @json_option
 def list_(model: str, *, as_json: bool) -> None:
     """List attempts to retrain MODEL (none named: all), newest first."""
@@ -36,12 +37,13 @@ def list_(model: str, *, as_json: bool) -> None:
         for each in found
     ]  # fmt: skip
     columns = ("retraining", "model", "status", "champion", "candidate", "gain", "because")
-    console.print(table("retraining", columns, rows))
+    print_table("retraining", columns, rows)
 
 
 @retrain.command()
 @click.argument("model", default="")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@csv_option
 @json_option
 def decisions(model: str, limit: int, *, as_json: bool) -> None:
     """Show why MODEL was trained again, and why it was not, newest first."""
@@ -50,7 +52,7 @@ def decisions(model: str, limit: int, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(when(each.when), each.model, each.word, each.times, _triggers(each), each.detail) for each in found]
-    console.print(table("decisions", (f"at ({zone()})", "model", "decided", "times", "proposed by", "because"), rows))
+    print_table("decisions", (f"at ({zone()})", "model", "decided", "times", "proposed by", "because"), rows)
 
 
 @retrain.command()

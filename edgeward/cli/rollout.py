@@ -175,13 +175,14 @@ def watch(rollout_id: str, *, as_json: bool) -> None:
 
 @rollout.command(name="list")
 @click.option("--model", help="Only those of a model.")
+@click.option("--status", multiple=True, metavar="WORD", help="As paused, rolled_back; may be repeated.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that go on.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=1000, show_default=True, help="At most so many.")
 @json_option
 @csv_option
-def list_(model: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
+def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit: int, as_json: bool) -> None:
     """The newest rollouts, newest first, each with its cause and the devices that failed."""
-    rollouts = Client().rollouts(model=model or "", only_open=only_open, limit=limit)
+    rollouts = Client().rollouts(model=model or "", status=status, only_open=only_open, limit=limit)
     if as_json:
         print_json(rollouts.plain)
         return

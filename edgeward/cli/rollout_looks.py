@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 import click
 
 from edgeward.answers.rollout_looks import Discussion
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, table, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    many,
+    print_json,
+    print_table,
+    table,
+    tell,
+    when,
+)
 from edgeward.cli.rollout_panels import rollout_panel
 from edgeward.cli.rollout_timeline import picture, story_lines
 from edgeward.client import Client
@@ -119,34 +130,42 @@ def retry(rollout_id: str, *, as_json: bool) -> None:
 @click.command()
 @click.argument("rollout_id")
 @click.argument("text")
-def note(rollout_id: str, text: str) -> None:
+@json_option
+def note(rollout_id: str, text: str, *, as_json: bool) -> None:
     """Replace the note of a rollout by TEXT; an empty text removes it."""
-    Client().open_rollout(rollout_id).write_note(text)
+    found = Client().open_rollout(rollout_id).write_note(text)
+    print_json(found.plain) if as_json else tell("kept" if found.note is not None else "removed")
 
 
 @click.command()
 @click.argument("rollout_id")
 @click.argument("address")
-def ticket(rollout_id: str, address: str) -> None:
+@json_option
+def ticket(rollout_id: str, address: str, *, as_json: bool) -> None:
     """Link a rollout with a ticket at ADDRESS; an empty address removes the link."""
-    Client().open_rollout(rollout_id).set_ticket(address)
+    found = Client().open_rollout(rollout_id).set_ticket(address)
+    print_json(found.plain) if as_json else tell(f"linked with {found.ticket}" if found.ticket else "no ticket")
 
 
 @click.command()
 @click.argument("rollout_id")
 @click.argument("text")
-def comment(rollout_id: str, text: str) -> None:
+@json_option
+def comment(rollout_id: str, text: str, *, as_json: bool) -> None:
     """Write a comment beside a rollout; @NAME notifies a person by an event."""
-    Client().open_rollout(rollout_id).comment(text)
+    found = Client().open_rollout(rollout_id).comment(text)
+    print_json(found.plain) if as_json else tell(many(len(found.comments), "comment"))
 
 
 @click.command()
 @click.argument("rollout_id")
 @click.argument("who")
 @click.argument("text", default="")
-def review(rollout_id: str, who: str, text: str) -> None:
+@json_option
+def review(rollout_id: str, who: str, text: str, *, as_json: bool) -> None:
     """Ask WHO to look at a rollout; their next comment or approval ends that."""
-    Client().open_rollout(rollout_id).ask_review(who, text)
+    found = Client().open_rollout(rollout_id).ask_review(who, text)
+    print_json(found.plain) if as_json else tell("\n".join(written_words(found)))
 
 
 @click.command()

@@ -27,7 +27,7 @@ def picture(view: Rollout, events: Sequence[RolloutEvent], now: datetime, column
     if not events:
         return []
     begin = events[0].at
-    end = now if view.open else events[-1].at
+    end = now if view.open else _ended_at(events)
     width = max(MIN_COLUMNS, min(MAX_COLUMNS, columns - NAME_COLUMNS - 1))
     line = _Line(begin, max(end, begin), width)
     rows = [_head(line)]
@@ -47,6 +47,11 @@ def picture(view: Rollout, events: Sequence[RolloutEvent], now: datetime, column
             drawn = "".join(mark if place in places else " " for place in range(line.width))
             rows.append(_row(name, drawn.rstrip(), style))
     return rows
+
+
+def _ended_at(events: Sequence[RolloutEvent]) -> datetime:
+    """Returns when it ended last: notes, comments and late verdicts that come afterwards do not make it longer."""
+    return next((each.at for each in reversed(events) if each.kind == "ended"), events[-1].at)
 
 
 def story_lines(events: Iterable[RolloutEvent]) -> list[Text]:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from contract.errors import BadInput, Code
-from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.runs.compare import compare as compare_runs
 from edgeward.runs.plot import picture, series_of, write_png
 from edgeward.runs.record import Record
@@ -39,6 +39,7 @@ def _in_directory(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--sort", default="", metavar="METRIC", help="Highest first by this metric; default: newest first.")
 @click.option("--limit", default=30, show_default=True, help="At most so many.")
 @_in_directory
+@csv_option
 @json_option
 def list_(*, name: str, sort: str, limit: int, directory: Path | None, as_json: bool) -> None:
     """List runs, newest first."""
@@ -50,7 +51,7 @@ def list_(*, name: str, sort: str, limit: int, directory: Path | None, as_json: 
         print_json([plain(each) for each in found])
         return
     rows = [(each.id, each.name, each.status, _took(each), each.result[:8] or "-", _numbers(each)) for each in found]
-    console.print(table("runs", ("run", "name", "status", "took", "result", "metrics"), rows))
+    print_table("runs", ("run", "name", "status", "took", "result", "metrics"), rows)
 
 
 @run.command()
@@ -74,6 +75,7 @@ def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
 @click.argument("before")
 @click.argument("after")
 @_in_directory
+@csv_option
 @json_option
 def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -> None:
     """Show what differs between two runs: results, parameters, and what may explain them."""
@@ -82,11 +84,11 @@ def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -
     if as_json:
         print_json([{"what": each.what, "before": each.before, "after": each.after} for each in rows])
         return
-    if not rows:
+    if not rows and not csv_asked():
         tell("nothing that a run records differs")
         return
     columns = ("what", store.find(before), store.find(after))
-    console.print(table("differences", columns, [(each.what, each.before, each.after) for each in rows]))
+    print_table("differences", columns, [(each.what, each.before, each.after) for each in rows])
 
 
 @run.command()

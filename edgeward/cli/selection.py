@@ -19,6 +19,7 @@ from edgeward.answers.table import Table
 from edgeward.cli.device_list import filter_options, filters_of
 from edgeward.cli.render import console, print_json
 from edgeward.client import Client
+from edgeward.device_calls import DeviceFilters
 
 F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = ("device", "name")
@@ -49,16 +50,22 @@ def selected(
 
     `call` is the end of the address that the command will call, if it is not the verb.
     """
-    found = named(names, file)
     filters = filters_of(given)
-    if filters.asked():
-        found += [device.device for page in Client().device_pages(filters, None) for device in page.devices]
-        if not found:
-            raise BadInput(Code.SELECTOR_EMPTY, "no device meets these filters: `edgeward device list` takes them, too")
+    found = [*named(names, file), *matching(filters)]
     if not found:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from, --label or another filter")
     found = list(dict.fromkeys(found))
     agree(verb, found, f"POST /v1/devices/{call or verb}", ask=not yes and (bool(filters.asked()) or len(found) > 1))
+    return found
+
+
+def matching(filters: DeviceFilters) -> list[str]:
+    """Returns the devices that meet filters; none without a filter. BadInput `selector_empty` where none does."""
+    if not filters.asked():
+        return []
+    found = [device.device for page in Client().device_pages(filters, None) for device in page.devices]
+    if not found:
+        raise BadInput(Code.SELECTOR_EMPTY, "no device meets these filters: `edgeward device list` takes them, too")
     return found
 
 

@@ -20,13 +20,16 @@ def token() -> None:
 @click.option("--days", type=float, default=90.0, show_default=True, help="Days until it expires.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Act only on devices with it; may repeat.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Act only on this model; may repeat.")
-def create(name: str, roles: tuple[str, ...], days: float, labels: tuple[str, ...], models: tuple[str, ...]) -> None:
+@json_option
+def create(
+    name: str, roles: tuple[str, ...], days: float, labels: tuple[str, ...], models: tuple[str, ...], *, as_json: bool
+) -> None:
     """Make a token for NAME. It is printed only now: set it as EDGEWARD_TOKEN.
 
     --label and --model limit what its holder may change, not what they may see.
     """
     made = Client().create_token(name, roles, days, labels=pairs(labels), models=models)
-    click.echo(made.token)
+    print_json(made.plain) if as_json else click.echo(made.token)
 
 
 @token.command(name="list")
@@ -54,7 +57,8 @@ def list_(*, as_json: bool) -> None:
 
 @token.command()
 @click.argument("identifier")
-def revoke(identifier: str) -> None:
+@json_option
+def revoke(identifier: str, *, as_json: bool) -> None:
     """Revoke the token with this id."""
     Client().revoke_token(identifier)
-    console.print(f"revoked {identifier}", highlight=False)
+    print_json({"id": identifier}) if as_json else console.print(f"revoked {identifier}", highlight=False)

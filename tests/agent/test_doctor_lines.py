@@ -37,6 +37,28 @@ def test_each_sensor_and_each_sink_has_a_line_of_its_own(configured: Path) -> No
     assert "no such device" in found[1].detail
 
 
+def test_a_sensor_that_has_not_run_yet_has_a_line_that_says_whether_its_source_is_there(configured: Path) -> None:
+    there, gone = configured, configured.parent / "gone.csv"
+    sensors = (f'[[sensor]]\nkind = "replay"\nmodel = "m"\npath = "{path}"\n' for path in (there, gone))
+    configured.write_text("".join((configured.read_text(), *sensors, '[[sensor]]\nkind = "stdin"\nmodel = "m"\n')))
+    found = list(examine(load_config(configured), configured, frozenset({"sensors"})))
+    assert [(each.ok, each.detail) for each in found] == [
+        (True, "replay-1 of m: has not run yet"),
+        (False, f"replay-2 of m: has not run yet, and {gone} is not there"),
+        (True, "stdin-3 of m: has not run yet"),
+    ]
+
+
+def test_before_it_has_enrolled_a_device_says_so_and_names_no_missing_file(configured: Path) -> None:
+    own = '[broker]\ncert_file = "x.pem"\nkey_file = "x.key"\nca_file = "ca.pem"\n'
+    text = configured.read_text().replace("[broker]\n", own).replace("mqtt://", "mqtts://")
+    configured.write_text(f'{text}[enrolment]\nurl = "http://127.0.0.1:1"\nclaim_file = "claim.json"\n')
+    found = examine(load_config(configured), configured, frozenset({"certificates", "broker"}))
+    assert [(each.ok, each.detail.partition(":")[0]) for each in found] == [
+        (False, "not enrolled yet"), (False, "not tried"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("answer", "ok", "words"),
     [(b"HTTP/1.1 200 OK\r\n\r\n", True, "answers as a model server"), (b"220 mail\r\n", False, "another program")],

@@ -170,3 +170,18 @@ def test_yes_or_one_name_needs_no_typing(fleet: list[Any]) -> None:
     assert CliRunner().invoke(cli, ["device", "unquarantine", "--label", "site=x", "--yes"]).exit_code == 0
     assert CliRunner().invoke(cli, ["device", "label", "a", "site=x", "old-"]).output == "a: old-, site=x\n"
     assert fleet == [("a",), ("a", "b", "c"), {"a": {"site": "x", "old": None}}]
+
+
+def test_labels_are_given_to_all_that_filters_find_once_somebody_has_typed_their_count(fleet: list[Any]) -> None:
+    words = ["device", "label", "--label", "site=x", "--presence", "silent", "check=yes"]
+    said = CliRunner().invoke(cli, words, input="3\n")
+    assert "Label 3 devices: a, b, c." in said.output
+    assert fleet == [{name: {"check": "yes"} for name in ("a", "b", "c")}]
+    assert CliRunner().invoke(cli, words, input="yes\n").exit_code == 1
+    assert len(fleet) == 1
+
+
+def test_labelling_without_a_label_is_refused_before_anything_is_asked(fleet: list[Any]) -> None:
+    said = CliRunner().invoke(cli, ["device", "label", "a"])
+    assert (said.exit_code, fleet) == (1, [])
+    assert "name a label" in str(said.exception)

@@ -58,6 +58,11 @@ def test_a_list_comes_in_pages_without_members_and_names_who_failed(played: tupl
     assert [(each["device"], each["code"]) for each in found["failed"]] == [(SICK, "health_latency")]
     assert get(state, "/v1/rollouts?model=other")["total"] == 0
     assert call(state, "GET", "/v1/rollouts?limit=0")[1]["code"] == "request_invalid"
+    status = page["rollouts"][0]["status"]
+    assert get(state, f"/v1/rollouts?status=paused&status={status}")["total"] == page["total"]
+    assert get(state, "/v1/rollouts?status=proposed")["total"] == 0
+    wrong = call(state, "GET", "/v1/rollouts?status=rolledback")[1]
+    assert wrong["detail"].startswith("status 'rolledback': expected one of proposed, running")
 
 
 def test_members_come_in_pages_by_outcome_wave_and_kind(played: tuple[State, str]) -> None:

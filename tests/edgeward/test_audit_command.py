@@ -57,10 +57,12 @@ def test_a_list_is_asked_for_as_it_is_wanted() -> None:
     said = CliRunner().invoke(cli, ["audit", "list", "--actor", "controller", "--since", "2026-01-01", "--limit", "3"])
     assert said.exit_code == 0, said.output
     assert Answers.asked == {
-        "limit": 3, "actor": "controller", "since": MIDNIGHT, "until": "", "action": "", "subject": "",
+        "limit": 3, "actor": "controller", "since": MIDNIGHT, "until": "", "action": "", "subject": "", "before": 0,
     }  # fmt: skip
     assert "2026-01-02 03:04:05" in said.output
-    assert "older entries are left out" in said.output
+    assert "older entries are left out: --limit, or --before 1" in said.output, "its time may be that of others, too"
+    assert CliRunner().invoke(cli, ["audit", "list", "--before", "9"]).exit_code == 0
+    assert Answers.asked["before"] == 9
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ FLEET = SimpleNamespace(
     aliases=lambda model: [SimpleNamespace(alias="champion")],
     devices=lambda **asked: [SimpleNamespace(device="cam-1")],
     rollouts=lambda: [SimpleNamespace(id="r-1")],
+    selectors=lambda: [SimpleNamespace(name="north")],
 )
 
 
@@ -40,6 +41,9 @@ def offered(monkeypatch: pytest.MonkeyPatch, *words: str, fleet: Any = FLEET) ->
         (("rollout", "watch", ""), ["r-1"]),
         (("device", "show", "c"), ["cam-1"]),
         (("device", "tune", "x"), []),
+        (("telemetry", "query", "we"), ["weather"]),
+        (("device", "list", "--model", "wi"), ["wind"]),
+        (("device", "retire", "--selector", ""), ["north"]),
     ],
 )
 def test_a_shell_completes_names_of_models_devices_and_rollouts(

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from edgeward.answers.rollout_looks import RolloutEvent
-from edgeward.cli.rollout_timeline import story_lines
+from edgeward.cli.rollout_timeline import picture, story_lines
 
 AT = datetime(2026, 11, 27, 8, 10, tzinfo=UTC)
 
@@ -26,3 +28,17 @@ def test_times_and_moments_within_words_are_those_of_the_readers_zone() -> None:
     event = RolloutEvent.read({"at": AT.isoformat(), "text": f"until {AT.isoformat()}", **told})
     (line,) = story_lines([event])
     assert line.plain == "2026-11-27 17:10:00  pause by mara: until 2026-11-27 17:10:00 JST"
+
+
+def event(after_s: float, kind: str, action: str) -> RolloutEvent:
+    told = {"at": (AT + timedelta(seconds=after_s)).isoformat(), "kind": kind, "action": action}
+    return RolloutEvent.read({"by": "mara", "device": "", "text": "", **told})
+
+
+def test_a_note_on_the_next_day_does_not_make_a_rollout_longer_that_has_ended() -> None:
+    told = [event(0, "running", "rollout start"), event(300, "ended", "rollout completed")]
+    ended = cast("Any", SimpleNamespace(open=False))
+    late = event(86_400, "written", "rollout note")
+    heads = [picture(ended, events, AT, 80)[0].plain.split() for events in (told, [*told, late])]
+    assert heads[0] == heads[1]
+    assert "5 min" in " ".join(heads[0])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contract.messages import Presence
 from controller.reconcile.decisions import reconcile
 from controller.state import State
-from controller.verbs import devices, tokens
+from controller.verbs import device_labels, devices, selectors, tokens
 from tests.controller.page_worlds import ROLLOUT, STAR, fill, heartbeat, steady
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
 
@@ -243,7 +243,11 @@ def test_numbers_follow_the_fleet_without_a_reload_and_rows_wait_for_their_reade
 
 
 def test_filters_stand_in_the_address_and_back_undoes_a_page(look: Look) -> None:
+    look.served.on_loop(lambda: selectors.save(look.served.state, "holm", {"site": "holm"}, actor="mara"))
     look.enter()
+    look.page.get_by_label("selector", exact=True).select_option("holm")
+    until(lambda: all(name.startswith("holm-") for name in rows(look)))
+    assert look.page.url.endswith("/fleet?selector=holm")
     look.go("/fleet?health=failing", "#devices tbody tr")
     assert rows(look) == [STAR]
     look.page.locator(f"#devices a:has-text('{STAR}')").click()
@@ -356,6 +360,19 @@ def test_a_plot_is_read_by_arrow_keys_and_has_a_table_of_the_same_numbers(look: 
     until(lambda: rates.inner_text() != newest)
     look.page.locator(".plot summary").first.click()
     until(lambda: look.page.locator(".plot table tbody tr").count() > 20)
+
+
+def test_a_device_shows_its_note_and_answers_with_its_log_when_somebody_asks(look: Look) -> None:
+    state, lines = look.served.state, {"device": STAR, "lines": ["probe: ready"], "left_out": 0}
+    look.served.on_loop(lambda: device_labels.write_note(state, STAR, "its fan is loud", actor="mara"))
+    look.expected = ("503",)
+    look.enter(address=f"/devices/{STAR}")
+    look.page.get_by_text("its fan is loud").wait_for()
+    look.page.get_by_role("button", name="Newest log lines").click()
+    look.page.get_by_role("alert").filter(has_text="broker_unreachable").wait_for()
+    look.page.route("**/logs", lambda route: route.fulfill(json=lines))
+    look.page.get_by_role("button", name="Newest log lines").click()
+    look.page.get_by_role("region", name="What it answered").get_by_text("probe: ready").wait_for()
 
 
 def test_nothing_is_wider_than_the_screen_on_any_screen(look: Look) -> None:

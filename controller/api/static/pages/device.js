@@ -2,6 +2,7 @@
 import { html, useMemo, useState, Panel, Pill, Status, Lone, Said, Table, Terminal, Act, Ago, Dialog, bytes, count, lasting, latency, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
 import { address, api, refusal, said, useAsked, useScope } from "../store.js";
+import { Inquiry, Written } from "../inquiry.js";
 import { Asked } from "./states.js";
 
 const LOOK = { asked: "off", fetching: "busy", probing: "busy", ready: "busy", trial: "busy", confirmed: "good", shadowed: "good", steady: "good",
@@ -154,11 +155,11 @@ function Facts({ d }) {
       ${h && html`<span>${h.machine}, ${h.cpus} CPU, ${count(h.memory_mb)} MB</span><span>onnxruntime <b>${h.onnxruntime}</b></span><span>agent <b>${h.agent}</b></span>${h.sandbox && html`<span>${h.sandbox}</span>`}`}
       ${d.rss_mb > 0 && html`<span>resident <b>${d.rss_mb.toFixed(1)} MB</b></span><span>CPU <b>${(100 * d.cpu_ratio).toFixed(1)} %</b></span>`}
       ${d.temperature_c != null && html`<span><b>${d.temperature_c.toFixed(0)} °C</b></span>`}${d.bytes_received > 0 && html`<span>received <b>${bytes(d.bytes_received)}</b></span>`}
-      ${Object.entries(d.labels).map(([k, v]) => html`<span>${k}=<b>${v}</b></span>`)}</p>`;
+      ${Object.entries(d.labels).map(([k, v]) => html`<span>${k}=<b>${v}</b>${k in d.given_labels ? " (given)" : ""}</span>`)}</p><${Written} device=${d} />`;
 }
 
 export default function Device({ name }) {
   const asked = useAsked(`/v1${address("devices", name)}`, { topics: ["fleet"], every_s: 30 });
   return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} name=${name} quarantined=${d.quarantined} again=${asked.again} /></div>
-    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /></div></div>`}<//>`;
+    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /><${Inquiry} name=${name} /></div></div>`}<//>`;
 }

@@ -4,7 +4,7 @@ import { address, ask, go, state, useAsked } from "../store.js";
 
 const PAGE = 25;
 const TYPED_MS = 150;
-const FILTERS = ["health", "presence", "model", "version", "label", "code", "quarantined"];
+const FILTERS = ["health", "presence", "model", "version", "label", "code", "selector", "quarantined"];
 
 /** The question for the controller, from the address. */
 function question(query) {
@@ -63,6 +63,7 @@ export function Devices({ query, fleet }) {
   const models = [...new Set(fleet.serving.map((s) => s.model))].filter((m) => !query.get("model") || m === query.get("model")).slice(0, 3);
   const versions = [...new Set(fleet.serving.filter((s) => s.release && (!query.get("model") || s.model === query.get("model"))).map((s) => s.release))].sort((a, b) => b - a);
   const { total = 0, devices = [] } = asked.data || {}, kept = query.get("quarantined") === "true", chosen = FILTERS.filter((key) => key !== "quarantined" && query.get(key)), off = () => go("/fleet");
+  const { data: saved = [] } = useAsked("/v1/selectors", { every_s: 300 });
   const measured = devices.some((d) => best(d)[1] !== "–");
   const again = () => { setSeen(state.fleet?.at || 0); asked.again(); };
   return html`<${Panel} id="devices" title="Devices" note=${asked.data ? (total === fleet.devices ? count(total) : `${count(total)} of ${count(fleet.devices)}`) : ""}
@@ -70,6 +71,7 @@ export function Devices({ query, fleet }) {
     <div class="filters"><${Search} query=${query} /><${Pick} name="health" query=${query} options=${["failing", "attention", "silent", "offline", "updating", "well"]} />
       <${Pick} name="presence" query=${query} options=${["online", "silent", "offline"]} /><${Pick} name="model" query=${query} options=${[...new Set(fleet.serving.map((s) => s.model))]} />
       <${Pick} name="version" query=${query} options=${versions} />
+      ${saved.length > 0 && html`<${Pick} name="selector" query=${query} options=${saved.map((each) => each.name)} />`}
       <button class="chip" aria-pressed=${String(kept)} onClick=${() => ask({ quarantined: kept ? "" : "true" })}>quarantined</button>
       ${chosen.map((key) => html`<button class="chip" aria-pressed="true" onClick=${() => ask({ [key]: "" })}>${key} ${query.get(key)}<${Icon} name="close" /><span class="hide">, take this filter off</span></button>`)}</div>
     ${asked.error && html`<p class="in bad" role="alert">${asked.error.message}</p>`}

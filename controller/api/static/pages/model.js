@@ -34,7 +34,7 @@ function Quality({ points, share, span, marks }) {
         series=${versions.slice(0, 4).map((v, i) => ({ label: `v${v.release}`, values: v.values, band: [v.low, v.high], colour: COLOURS[i][0], dash: COLOURS[i][1], points: t.length < 3 }))} />
       <${Plot} label=${`Labels in each ${hours ? "hour" : "day"}`} t=${t} height=${72} sync="quality" days=${!hours} format=${(v) => count(Math.round(v))} ticks=${(v) => (v >= 1000 ? `${v / 1000} k` : String(v))}
         series=${[{ label: `labels in each ${hours ? "hour" : "day"}`, values: labels, colour: "--ink3", bars: true, fill: true, thin: true }]} />`
-      : html`<p class="soft">Nobody has told any device the truth in this time, so there is nothing to compare answers with. Rows bring labels with <code>edgeward model label</code>, or at the device itself.</p>`}
+      : html`<p class="soft">Nobody has told any device the truth in this time, so there is nothing to compare answers with. Rows bring labels with <code>edgeward label give</code>, or at the device itself.</p>`}
     ${share < 1 && html`<p class="small soft">Estimated from ${Math.round(share * 100)} % of the devices, chosen by their hash.</p>`}</div><//>`;
 }
 

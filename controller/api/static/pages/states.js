@@ -44,7 +44,7 @@ export function Failed({ error, again }) {
   return html`<div class="whole" role="alert"><h1><span class="bad"><${Mark} of="bad" /></span> The controller could not answer this</h1>
     <p class="soft">${asked} gave ${error.status || "no answer"}. <b class="strong">${code}</b>: ${words}. What devices run is not touched by this.</p>
     <dl class="cols"><dt>What to do</dt><dd>${TODO[code] || "Ask again. If it stays, look at the controller's log."}</dd>
-      <dt>Look at</dt><dd><code>edgeward-controller doctor</code></dd><dt>At</dt><dd>${stamp(Date.now() / 1000)} UTC</dd></dl>
+      <dt>Look at</dt><dd><code>edgeward status</code></dd><dt>At</dt><dd>${stamp(Date.now() / 1000)} UTC</dd></dl>
     <div class="acts"><button class="btn main" onClick=${again}>Ask again</button>
       <button class="btn" onClick=${() => navigator.clipboard?.writeText(report)}><${Icon} name="copy" />Copy for a report</button></div></div>`;
 }
