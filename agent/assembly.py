@@ -29,7 +29,7 @@ from agent.transfer.carriers import Carriers, OpenSource
 from agent.transfer.download import Download, Pace
 from agent.tuner import Tuner
 from agent.uplink.captures import Captures
-from agent.uplink.inquiries import Inquiries
+from agent.uplink.inquiries import Inquiries, Replies
 from agent.uplink.reporter import Reporter
 from contract.blobs import Blob
 from contract.errors import BadInput, Code
@@ -195,24 +195,19 @@ class Assembly:
         )
 
     def _new_asked(self, identity: Identity, stepper: Stepper, reporter: Reporter) -> Asked:
-        ports, device, sign = self._ports, identity.device, identity.sign
-        inquiries = Inquiries(
-            device, ports.link, look=ports.look, number=reporter.number, dropped=self.dropped, sign=sign
-        )
+        ports = self._ports
+        replies = Replies(identity.device, ports.link, reporter.number, identity.sign)
         candidates = Candidates(
-            device,
-            link=ports.link,
+            replies,
             store=self._store,
             runtime=ports.runtime,
             new_download=self._new_download,
             enqueue=ports.enqueue,
             is_busy=lambda: stepper.is_busy,
             kept=lambda: stepper.kept_digests,
-            number=reporter.number,
-            sign=sign,
             probes_per_h=self._config.serving.probes_per_h,
         )
-        return Asked(inquiries, candidates)
+        return Asked(Inquiries(replies, look=ports.look, dropped=self.dropped), candidates)
 
     def _tune(self, wanted: RemoteConfig | None) -> None:
         """Checks that the device's own file allows it, then applies it. BadInput `config_invalid`."""

@@ -129,9 +129,7 @@ class Client(
         """Returns what `rollout` would do: waves, excluded devices and why, bytes, earliest end, what its rules can
         detect.
         """
-        _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
-        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-        body["schedule"] = schedule or {}
+        body = _wanted_body(model, release, strategy, selector, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
 
     def rollout(
@@ -151,7 +149,7 @@ class Client(
         rolled back is started only with `again` (`version_rolled_back`). `schedule` says when offers are made:
         `not_before` and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
-        body = _start_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
+        body = _wanted_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
     def dry_run(
@@ -166,7 +164,7 @@ class Client(
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
         """What `rollout` would do for whoever asks, refused where it would be: role, scope, another rollout."""
-        body = _start_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
+        body = _wanted_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/dry-run", body))
 
     def deploy(
@@ -350,21 +348,23 @@ def _text_of(moment: datetime | str) -> str:
     return moment.isoformat() if isinstance(moment, datetime) else moment
 
 
-def _start_body(
+def _wanted_body(
     model: str,
     release: int | str | None,
     strategy: str | dict[str, Any],
     selector: dict[str, str] | None,
-    plan_digest: str,
+    plan_digest: str | None = None,
     *,
     again: bool,
     schedule: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """A start as the API takes it. BadInput `request_invalid` for what it cannot take."""
+    """A plan as the API takes it, or with a `plan_digest` a start. BadInput `request_invalid` for anything else."""
     _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
-    arguments.text("plan_digest", plan_digest)
     body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-    return body | {"plan_digest": plan_digest, "schedule": schedule or {}}
+    if plan_digest is not None:
+        arguments.text("plan_digest", plan_digest)
+        body["plan_digest"] = plan_digest
+    return body | {"schedule": schedule or {}}
 
 
 def _check_rollout(

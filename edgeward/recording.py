@@ -6,7 +6,7 @@ between the two is hidden. Refuses to know how a model is converted.
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -136,8 +136,13 @@ def _width(sample: Sample) -> int:
 def _libraries(estimator: Any) -> dict[str, str]:
     """Versions of the libraries that answered: scikit-learn's, and that of the estimator's own package."""
     package = type(estimator).__module__.partition(".")[0]
+    return versions_of((*LIBRARIES, *(() if package in ("sklearn", "__main__") else (package,))))
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed, by name."""
     found: dict[str, str] = {}
-    for name in (*LIBRARIES, *(() if package in ("sklearn", "__main__") else (package,))):
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

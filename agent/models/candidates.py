@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from agent.core.events import FetchDone, FetchFailed
 from agent.core.model import Assignment
 from agent.flash.store import Store
-from agent.ports import Link, ProbeReport, Runtime
+from agent.ports import ProbeReport, Runtime
 from agent.stimuli import CandidateProbed, LookedInto, Stimulus
 from agent.transfer.download import Download, Result
-from agent.uplink.inquiries import Inquiries, check_asked
-from contract import topics
+from agent.uplink.inquiries import Inquiries, Replies, check_asked
 from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
-from contract.inquiries import LIFE_S, Answered, Inquiry, Probed
+from contract.inquiries import Inquiry, Probed
 from contract.manifest import Manifest
-from contract.protocol import PROTOCOL
-from contract.signatures import Sign, sign_message
-from contract.wire import encode
 
 HOUR_S = 3600.0
 FETCH_S = 60.0
@@ -48,22 +44,19 @@ class Candidates:
 
     def __init__(
         self,
-        device: str,
+        replies: Replies,
         *,
-        link: Link,
         store: Store,
         runtime: Runtime,
         new_download: Callable[[Assignment], Download],
         enqueue: Callable[[Stimulus], None],
         is_busy: Callable[[], bool],
         kept: Callable[[], set[str]],
-        number: Callable[[], tuple[int, int]],
-        sign: Sign | None,
         probes_per_h: int,
     ) -> None:
-        self._device, self._link, self._store, self._runtime = device, link, store, runtime
+        self._replies, self._store, self._runtime = replies, store, runtime
         self._new_download, self._enqueue = new_download, enqueue
-        self._is_busy, self._kept, self._number, self._sign = is_busy, kept, number, sign
+        self._is_busy, self._kept = is_busy, kept
         self._per_h = probes_per_h
         self._begun: deque[float] = deque(maxlen=max(1, probes_per_h))
         self._seen: deque[str] = deque(maxlen=MAX_KEPT_IDS)
@@ -71,12 +64,12 @@ class Candidates:
 
     def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
         """Begins to fetch a candidate, or says why not. BadInput as `check_asked`."""
-        check_asked(inquiry, self._device, date_s)
+        check_asked(inquiry, self._replies.device, date_s)
         if inquiry.id in self._seen or inquiry.candidate is None:
             return
         self._seen.append(inquiry.id)
         if why := self._refusal(inquiry.candidate, now):
-            self._answer(inquiry.id, Probed(code=Code.BUSY, detail=why))
+            self._replies.send(inquiry.id, probed=Probed(code=Code.BUSY, detail=why))
             return
         self._begun.append(now)
         assignment = Assignment(model="candidate", generation=1, manifest=inquiry.candidate, policy=CONFINED)
@@ -168,12 +161,7 @@ class Candidates:
                     self._store.discard(blob)
             except WorldError:
                 pass
-        self._answer(opened.inquiry.id, probed)
-
-    def _answer(self, identifier: str, probed: Probed) -> None:
-        boot, seq = self._number()
-        answer = Answered(protocol=PROTOCOL, device=self._device, boot=boot, seq=seq, id=identifier, probed=probed)
-        self._link.publish(topics.answered(self._device), encode(sign_message(answer, self._sign)), expiry_s=LIFE_S)
+        self._replies.send(opened.inquiry.id, probed=probed)
 
 
 class Asked:

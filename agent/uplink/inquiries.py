@@ -5,11 +5,12 @@ Decides that one inquiry is answered at a time, and none twice. Refuses to know 
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.ports import Link
 from contract import topics
 from contract.errors import BadInput, Code
-from contract.inquiries import LIFE_S, Answered, Inquiry, fitted
+from contract.inquiries import LIFE_S, Answered, Inquiry, Probed, fitted
 from contract.protocol import PROTOCOL
 from contract.signatures import Sign, sign_message
 from contract.wire import encode
@@ -23,25 +24,34 @@ GIVE_UP_S = 30.0
 """Seconds after which an unanswered inquiry is given up, so that another one may follow."""
 
 
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Answers of one device to inquiries: numbered, signed and sent. `number` returns the boot and the next number."""
+
+    device: str
+    link: Link
+    number: Callable[[], tuple[int, int]]
+    sign: Sign | None
+
+    def send(
+        self, identifier: str, *, lines: tuple[str, ...] = (), left_out: int = 0, probed: Probed | None = None
+    ) -> None:
+        """Sends the answer to the inquiry of this id."""
+        boot, seq = self.number()
+        answer = Answered(
+            protocol=PROTOCOL, device=self.device, boot=boot, seq=seq, id=identifier,
+            lines=lines, left_out=left_out, probed=probed,
+        )  # fmt: skip
+        self.link.publish(topics.answered(self.device), encode(sign_message(answer, self.sign)), expiry_s=LIFE_S)
+
+
 class Inquiries:
     """The inquiries of one device. `look` begins to answer one, and passes the result to `answer`."""
 
-    def __init__(
-        self,
-        device: str,
-        link: Link,
-        *,
-        look: Callable[[Inquiry], None],
-        number: Callable[[], tuple[int, int]],
-        dropped: Counter[str],
-        sign: Sign | None,
-    ) -> None:
-        self._device = device
-        self._link = link
+    def __init__(self, replies: Replies, *, look: Callable[[Inquiry], None], dropped: Counter[str]) -> None:
+        self._replies = replies
         self._look = look
-        self._number = number
         self._dropped = dropped
-        self._sign = sign
         self._seen: deque[str] = deque(maxlen=MAX_KEPT_IDS)
         self._open: tuple[Inquiry, float] | None = None
         self._begun: deque[float] = deque(maxlen=MAX_BURST)
@@ -51,7 +61,7 @@ class Inquiries:
 
         BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for an old inquiry that somebody has kept.
         """
-        check_asked(inquiry, self._device, date_s)
+        check_asked(inquiry, self._replies.device, date_s)
         busy = self._open is not None and now - self._open[1] < GIVE_UP_S
         many = len(self._begun) == MAX_BURST and now - self._begun[0] < BURST_S
         if inquiry.id in self._seen or busy or many:
@@ -67,12 +77,8 @@ class Inquiries:
         if self._open is None or self._open[0].id != identifier:
             return
         inquiry, self._open = self._open[0], None
-        boot, seq = self._number()
         kept, left_out = fitted(lines, inquiry.lines)
-        answer = Answered(
-            protocol=PROTOCOL, device=self._device, boot=boot, seq=seq, id=identifier, lines=kept, left_out=left_out
-        )
-        self._link.publish(topics.answered(self._device), encode(sign_message(answer, self._sign)), expiry_s=LIFE_S)
+        self._replies.send(identifier, lines=kept, left_out=left_out)
 
 
 def check_asked(inquiry: Inquiry, device: str, date_s: float) -> None:

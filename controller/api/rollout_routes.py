@@ -131,17 +131,7 @@ async def show_rollout(request: web.Request) -> RolloutView:
 
 async def plan_rollout(request: web.Request) -> Preview:
     """Returns what a rollout would do, and changes nothing."""
-    wanted = decode(await request.read(), PlanRequest)
-    strategy = resolve_strategy(wanted.strategy)
-    return rollouts.preview(
-        request.app[STATE],
-        wanted.model,
-        _release(request, wanted),
-        strategy,
-        wanted.selector,
-        again=wanted.again,
-        schedule=wanted.schedule,
-    )
+    return _preview(request, decode(await request.read(), PlanRequest), None)
 
 
 async def start_rollout(request: web.Request) -> RolloutView:
@@ -165,6 +155,11 @@ async def start_rollout(request: web.Request) -> RolloutView:
 async def preview_start(request: web.Request) -> Preview:
     """What a start would do, refused as the start itself would be; nothing happens."""
     wanted = decode(await request.read(), RolloutRequest)
+    return _preview(request, wanted, wanted.plan_digest)
+
+
+def _preview(request: web.Request, wanted: PlanRequest, starting: str | None) -> Preview:
+    """`starting`: the plan's digest that a start would be bound to; None: no start is asked about."""
     return rollouts.preview(
         request.app[STATE],
         wanted.model,
@@ -173,7 +168,7 @@ async def preview_start(request: web.Request) -> Preview:
         wanted.selector,
         again=wanted.again,
         schedule=wanted.schedule,
-        starting=wanted.plan_digest,
+        starting=starting,
     )
 
 

@@ -30,12 +30,12 @@ from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.classes import certain, classes_of_estimator, classes_of_graph
 from controller.convert.compare import no_reference
-from controller.convert.estimator import load_estimator
+from controller.convert.estimator import load_estimator, told_parameters
 from controller.convert.judge import judge_conversion, judge_pushed
 from controller.convert.memory import is_memory_fault, memory_words
 from controller.convert.missing import named
 from controller.convert.model_file import Model, scan_model, size_of
-from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, with_free_batch
+from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, freed, takes_rows
 from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
@@ -43,7 +43,7 @@ from controller.convert.soundness import refuse_unsound
 from controller.convert.staged import convert_stages
 from controller.convert.tensor_parity import answers_are_of, tensor_parity
 from controller.convert.variants import make_variant
-from controller.gates.parity import Compared, Parity
+from controller.gates.parity import NOTHING, Compared, Parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
 OWN_PACKAGES = ("confinement", "contract", "controller")
@@ -106,7 +106,7 @@ def _convert(request: Request, directory: Path) -> Conversion:
     judged = judge_conversion(estimator, sample, recorded, budget_s=request.precision_s, waived=request.rows_waived)
     described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
-        "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
+        "params": told_parameters(estimator),
         **_lacking(judged),
     }
     described["classes"] = classes_of_estimator(estimator)
@@ -151,9 +151,8 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
     matched = match_sample(sample, tensors)
     every, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     inputs = first_rows(every, golden_rows(every)) if any(array.ndim > 2 for array in every.values()) else every
-    if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
-        freed = with_free_batch(raw, session, inputs)
-        raw, session = (raw, session) if freed is raw else (freed, open_session(freed))
+    raw, session = freed(raw, session, inputs)
+    if takes_rows(session, inputs):
         size = fixed_rows(session)
         if size is not None and rows >= 2 * size:  # it depends on the size of the batch: devices send such a batch
             inputs, matched = as_runs(inputs, size), replace(matched, columns=())
@@ -203,9 +202,8 @@ def _variants(
     for name in request.variants:
         model = make_variant(full.model, name)
         if model is None:
-            nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
             words = "saves nothing: the model has no large weights"
-            shrunk.append(Shrunk(name=name, size_bytes=size_of(full.model), compared=nothing, note=words))
+            shrunk.append(Shrunk(name=name, size_bytes=size_of(full.model), compared=NOTHING, note=words))
             continue
         smaller = replace(full, model=model, session=open_session(model))
         evidence = Shrunk(name=name, size_bytes=len(model), compared=_beside(full, smaller))

@@ -8,7 +8,7 @@ from contract.golden import rows_differ
 from contract.tensors import Array
 from contract.tolerance import OF_SPREAD, RESOLUTION, tolerance
 from controller.convert.sample_frame import SampleFrame
-from controller.gates.parity import Compared, Parity, WorstRow
+from controller.gates.parity import NOTHING, Compared, Parity, WorstRow
 
 MAX_WORST = 5
 AS_PUSHED = "as pushed"
@@ -86,10 +86,9 @@ def _worst(
 
 def no_reference(rows: int) -> Parity:
     """Returns the evidence for a model that was pushed as ONNX: there were no other answers to compare with."""
-    nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",
         precision=AS_PUSHED,
         sample=Compared(rows=rows, differing=0, max_abs_difference=0.0),
-        boundary=nothing,
+        boundary=NOTHING,
     )

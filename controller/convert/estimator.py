@@ -39,6 +39,11 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     raise BadInput(Code.ESTIMATOR_UNTRUSTED, _untrusted(unknown))
 
 
+def told_parameters(estimator: Any) -> dict[str, str]:
+    """The estimator's own parameters by name, each as a short text, for the evidence of a version."""
+    return {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())}
+
+
 def _untrusted(unknown: list[str]) -> str:
     """Returns what to do about unknown types: trusting one helps only if its package is installed."""
     absent = sorted({name.partition(".")[0] for name in unknown if not _is_installed(name.partition(".")[0])})

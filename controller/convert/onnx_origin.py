@@ -77,6 +77,19 @@ def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, [None, classes])
 
 
+def takes_rows(session: Any, inputs: Mapping[str, Array]) -> bool:
+    """Whether the first axis of every input counts what that of its array counts."""
+    return all(len(entry.shape) == inputs[entry.name].ndim > 0 for entry in session.get_inputs())
+
+
+def freed(model: Model, session: Any, inputs: Mapping[str, Array]) -> tuple[Model, Any]:
+    """Returns (model, session) for any number of rows, where the model for a fixed number answers the same so."""
+    if not takes_rows(session, inputs):
+        return model, session
+    free = with_free_batch(model, session, inputs)
+    return (model, session) if free is model else (free, open_session(free))
+
+
 def with_free_batch(raw: Model, session: Any, inputs: Mapping[str, Array]) -> Model:
     """Returns a model for a fixed number of rows as one for any number; unchanged if that would change the answers.
 

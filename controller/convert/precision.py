@@ -26,9 +26,7 @@ from controller.convert.remedies import MAX_SAID_CHARS, at_a_word, remedy
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
-from controller.gates.parity import Compared, Parity, WorstRow, judge_parity
-
-NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
+from controller.gates.parity import NOTHING, Compared, Parity, WorstRow, judge_parity
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ on the sample from end to end. Refuses to know files and processes.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +22,13 @@ from contract.stages import MATRIX, Stages, match_matrix, match_stages
 from contract.tensors import Array
 from controller.convert.classes import classes_of_estimator
 from controller.convert.compare import by_output, differing_rows, shaped, tolerances
-from controller.convert.estimator import load_estimator
+from controller.convert.estimator import load_estimator, told_parameters
 from controller.convert.joined import join
 from controller.convert.judge import judge_conversion
 from controller.convert.model_file import Model
-from controller.convert.onnx_origin import as_devices_take, with_free_batch
-from controller.convert.precision import NOTHING
+from controller.convert.onnx_origin import as_devices_take, freed
 from controller.convert.runs import open_session, run_rows
-from controller.gates.parity import Compared, Parity
+from controller.gates.parity import NOTHING, Compared, Parity
 
 ONE_GRAPH = "one graph"
 
@@ -73,7 +71,7 @@ def convert_stages(
     first = as_devices_take(stages.first)
     session = open_session(first)
     matched = match_sample(sample, [tensor_of(entry) for entry in session.get_inputs()])
-    first, session = _freed(first, session, matched.arrays)
+    first, session = freed(first, session, matched.arrays)
     outputs = [tensor_of(entry) for entry in session.get_outputs()]
     given = dict(zip(_names(outputs), run_rows(session, _names(outputs), matched.arrays), strict=True))
     if stages.head.second == "onnx":
@@ -93,14 +91,6 @@ def convert_stages(
     )
 
 
-def _freed(model: Model, session: Any, arrays: Mapping[str, Array]) -> tuple[Model, Any]:
-    """A model for a fixed number of rows as one for any number, where it answers the same."""
-    if not all(len(entry.shape) == arrays[entry.name].ndim > 0 for entry in session.get_inputs()):
-        return model, session
-    freed = with_free_batch(model, session, arrays)
-    return (model, session) if freed is model else (freed, open_session(freed))
-
-
 def _names(tensors: list[Tensor]) -> list[str]:
     return [tensor.name for tensor in tensors]
 
@@ -109,7 +99,7 @@ def _onnx(stages: Stages, outputs: list[Tensor], given: dict[str, Array]) -> _Se
     model = as_devices_take(stages.second)
     session = open_session(model)
     feeds = match_stages(outputs, [tensor_of(entry) for entry in session.get_inputs()], stages.head.feeds)
-    model, session = _freed(model, session, {name: given[output] for name, output in feeds.items()})
+    model, session = freed(model, session, {name: given[output] for name, output in feeds.items()})
     lacking = {entry.name for entry in session.get_outputs()} - stages.answers.keys()
     if lacking:
         raise BadInput(Code.TENSORS_INVALID, f"no answers were recorded for {', '.join(sorted(lacking))}")
@@ -137,14 +127,13 @@ def _estimator(
     answers = ask(estimator, features) if recorded is None else recorded.answers
     names = [output.name for output in open_session(judged.model).get_outputs()]
     parity = replace_fields(judged.parity, reference=f"{stages.head.answered_by}, then {judged.parity.reference}")
-    params = {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())}
     return _Second(
         judged.model,
         feeds,
         "" if judged.real == str(features.dtype) else judged.real,
         by_output(names, answers),
         parity,
-        params,
+        told_parameters(estimator),
         classes_of_estimator(estimator),
     )
 

@@ -17,7 +17,7 @@ from contract.tolerance import OF_SPREAD, RESOLUTION
 from controller.convert.compare import AS_PUSHED, MAX_WORST, in_spreads, tolerances
 from controller.convert.onnx_origin import as_runs, fixed_rows
 from controller.convert.runs import run_rows
-from controller.gates.parity import Compared, Parity, WorstRow
+from controller.gates.parity import NOTHING, Compared, Parity, WorstRow
 
 RUN_BYTES = 16 << 20
 """Of the inputs of one run."""
@@ -26,7 +26,6 @@ SHOWN_NUMBERS = 4
 
 Inputs = dict[str, Array]
 Run = Callable[[Inputs], dict[str, Array]]
-NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
 
 
 def answers_are_of(recorded: Recorded, session: Any) -> bool:

@@ -30,6 +30,10 @@ class Compared(Message, frozen=True):
         return self.differing / self.rows if self.rows else 0.0
 
 
+NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
+"""The comparison where there was nothing to compare."""
+
+
 class WorstRow(Message, frozen=True):
     """A row that differs, for the error message."""
 

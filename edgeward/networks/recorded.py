@@ -5,7 +5,6 @@ Decides how a sample becomes the inputs of a network, and which rows try it. Ref
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from contract.tensors import Array
 from edgeward.encode import encode_rows
 from edgeward.networks.exported import onnx_of
 from edgeward.networks.network import Arrays, Network, ask_in_batches, rows_in
+from edgeward.recording import versions_of
 
 MAX_TRIED_ROWS = 64
 """Rows of each kind that try a network."""
@@ -101,7 +101,7 @@ def _recorded(network: Network, head: Sample, answers: Arrays) -> Recorded:
         [[(start, stop)] for start, stop in zip([0, *ends[:-1]], ends, strict=True)],
         len(kinds),
     )
-    return Recorded(answers, rows, kinds, answered, row_answers, dict(_versions(network)))
+    return Recorded(answers, rows, kinds, answered, row_answers, versions_of((*network.libraries, "numpy")))
 
 
 def _tried(head: Sample, rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -146,11 +146,3 @@ def _joined(parts: list[dict[str, Array]]) -> Sample:
 
 def _length(rows: Mapping[str, Array]) -> int:
     return len(next(iter(rows.values())))
-
-
-def _versions(network: Network) -> Iterator[tuple[str, str]]:
-    for name in (*network.libraries, "numpy"):
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue
