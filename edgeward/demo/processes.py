@@ -19,7 +19,7 @@ from edgeward.demo.models import LABEL, TRAINED_UNTIL, weather_file
 
 T = TypeVar("T")
 
-START_S = 30.0
+START_S = 90.0
 STOP_S = 10.0
 
 _CONTROLLER = """\

@@ -72,7 +72,7 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
             model = onnx_bytes(number, release.behaviour)
             client.push(model, name=MODEL, sample=sample, waive_rows="a model of one answer")
             strategy = msgspec.to_builtins(scenario.strategy)
-            ended = client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=100)
+            ended = client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=300)
             assert ended.status == release.expect
             wait_for(f"the last word on release {number}", partial(all_have_ended, client, number))
         return {device: told(states) for device, states in all_states(client).items()}
