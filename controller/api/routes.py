@@ -33,6 +33,7 @@ from controller.api.label_routes import LABEL_ROUTES
 from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.page_routes import PAGE_ROUTES
+from controller.api.pin_routes import PIN_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -230,6 +231,7 @@ ROUTES = (
     *DEVICE_LABEL_ROUTES,
     *DEVICE_LIST_ROUTES,
     *INQUIRY_ROUTES,
+    *PIN_ROUTES,
     *OPERATOR_ROUTES,
     *SCOPE_ROUTES,
     *SESSION_ROUTES,

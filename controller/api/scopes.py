@@ -15,6 +15,7 @@ from controller.api.device_label_routes import MAX_LABELS_BYTES, LabelsOfDevices
 from controller.api.device_life_routes import MAX_DEVICES_BYTES, AdoptRequest, DevicesRequest
 from controller.api.errors import Handler
 from controller.api.event_routes import DeploymentRequest
+from controller.api.pin_routes import PinRequest, UnpinRequest
 from controller.api.retraining_routes import ClaimRequest
 from controller.api.rollout_routes import RolloutRequest
 from controller.api.route import Route
@@ -28,7 +29,8 @@ from controller.verbs import retraining, scopes
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Returns why a request is outside a scope; empty if it is inside."""
 DRY_RUN = ("POST", "/v1/rollouts/dry-run")
-"""Held as the deed itself, and none: nothing is done that the audit could name."""
+DRY_RUNS = frozenset({DRY_RUN, ("POST", "/v1/devices/pin/dry-run"), ("POST", "/v1/devices/unpin/dry-run")})
+"""Held as the deeds themselves, and none: nothing is done that the audit could name."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
@@ -56,7 +58,7 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
     if words:
         raise BadInput(Code.OUTSIDE_SCOPE, scopes.refusal(subject.scope, words))
     answered = await handler(request)
-    if request.method != "GET" and entry_of(request) != DRY_RUN:
+    if request.method != "GET" and entry_of(request) not in DRY_RUNS:
         deed = f"{request.method} {request.path}"
         scopes.note(request.app[STATE], subject.scope, deed, actor=actor_of(request))
     return answered
@@ -129,6 +131,14 @@ def _named(kind: type[QuarantinedRequest] | type[AdoptRequest] | type[TuneReques
     return check
 
 
+def _pinned(kind: type[UnpinRequest]) -> Check:
+    async def check(request: web.Request, state: State, scope: Scope) -> str:
+        wanted = decode(await request.read(), kind, max_bytes=MAX_DEVICES_BYTES)
+        return scopes.model_on_devices(state, scope, wanted.model, wanted.devices)
+
+    return check
+
+
 async def _attempt(request: web.Request, state: State, scope: Scope) -> str:
     return scopes.whole_model(scope, retraining.find(state, request.match_info["retraining"]).model)
 
@@ -168,6 +178,8 @@ REACHES: dict[tuple[str, str], Check] = {
     ("POST", "/v1/devices/unquarantine"): _named(QuarantinedRequest),
     ("POST", "/v1/devices/adopt"): _named(AdoptRequest),
     ("POST", "/v1/devices/tune"): _named(TuneRequest),
+    **{("POST", f"/v1/devices/pin{end}"): _pinned(PinRequest) for end in ("", "/dry-run")},
+    **{("POST", f"/v1/devices/unpin{end}"): _pinned(UnpinRequest) for end in ("", "/dry-run")},
     ("POST", "/v1/devices/retire"): _selected,
     ("POST", "/v1/devices/replace"): _selected,
     ("POST", f"{_DEVICE}/claim"): _device,

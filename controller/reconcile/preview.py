@@ -16,6 +16,7 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 from contract.wire import Message
 from controller.fleet.fit import forms_of
+from controller.fleet.pin import pinned_among
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
 from controller.reconcile.measured import HISTORY_S, fleet_rows
@@ -71,6 +72,8 @@ class Preview(Message, frozen=True):
     it."""
     unproven: tuple[str, ...]
     """Devices that have not shown since their boot that their stable version is complete."""
+    pinned: tuple[str, ...] = ()
+    """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
     """What the person who starts it should know, in sentences."""
 
@@ -173,6 +176,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
             if not member.previous_release
         },
         unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
+        pinned=tuple(pinned_among(rollout.excluded)),
         warnings=tuple(_warnings(world, rollout, facts)),
     )
 

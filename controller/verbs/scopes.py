@@ -75,6 +75,13 @@ def devices(state: State, scope: Scope, names: Iterable[str]) -> str:
     return _outside(scope, {name: _labels(state, name) for name in chosen}, models)
 
 
+def model_on_devices(state: State, scope: Scope, model: str, names: Iterable[str]) -> str:
+    """Returns why a change of one model on named devices is outside; empty if it is inside."""
+    if not scope.has_model(model):
+        return f"it is about the model {model[:64]}"
+    return _outside(scope, {name: _labels(state, name) for name in dict.fromkeys(names)}, {})
+
+
 def labels_of_devices(state: State, scope: Scope, changes: Mapping[str, Mapping[str, str | None]]) -> str:
     """Returns why changes of labels are outside: other devices, or exactly the labels by which a device is inside."""
     moved = {key for asked in changes.values() for key in asked if key in scope.labels}

@@ -37,6 +37,8 @@ class Preview(Answer, frozen=True):
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
     unproven: tuple[str, ...]
+    pinned: tuple[str, ...] = ()
+    """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
     """What the person who starts it should know."""
 
