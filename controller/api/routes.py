@@ -44,6 +44,7 @@ from controller.api.state_key import STATE
 from controller.api.steps import in_steps
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
+from controller.api.template_routes import TEMPLATE_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.try_routes import TRY_ROUTES
 from controller.api.tuning_routes import TUNING_ROUTES
@@ -232,6 +233,7 @@ ROUTES = (
     *DEVICE_LIST_ROUTES,
     *INQUIRY_ROUTES,
     *PIN_ROUTES,
+    *TEMPLATE_ROUTES,
     *OPERATOR_ROUTES,
     *SCOPE_ROUTES,
     *SESSION_ROUTES,

@@ -17,9 +17,10 @@ from controller.api.errors import Handler
 from controller.api.event_routes import DeploymentRequest
 from controller.api.pin_routes import PinRequest, UnpinRequest
 from controller.api.retraining_routes import ClaimRequest
-from controller.api.rollout_routes import RolloutRequest
+from controller.api.rollout_routes import RolloutRequest, filled
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.template_routes import TemplateRequest
 from controller.api.tuning_routes import TuneRequest
 from controller.fleet.selection import select
 from controller.state import State
@@ -98,9 +99,14 @@ async def _rollout(request: web.Request, state: State, scope: Scope) -> str:
     return scopes.rollout(state, scope, request.match_info["rollout"])
 
 
-async def _started(request: web.Request, _: State, scope: Scope) -> str:
+async def _started(request: web.Request, state: State, scope: Scope) -> str:
     wanted = decode(await request.read(), RolloutRequest)
-    return scopes.selection(scope, wanted.model, wanted.selector)
+    return scopes.selection(scope, wanted.model, filled(state, wanted).selector)
+
+
+async def _template(request: web.Request, state: State, scope: Scope) -> str:
+    selector = decode(await request.read(), TemplateRequest).selector if request.method == "PUT" else None
+    return scopes.template(state, scope, request.match_info["template"], selector)
 
 
 async def _deployed(request: web.Request, state: State, scope: Scope) -> str:
@@ -157,6 +163,7 @@ REACHES: dict[tuple[str, str], Check] = {
     **{("POST", f"{_ROLLOUT}/{verb}"): _rollout for verb in ("approve", "retry", "judge")},
     **{("PUT", f"{_ROLLOUT}/discussion/{what}"): _rollout for what in ("note", "ticket")},
     DRY_RUN: _started,
+    **{(method, "/v1/rollout-templates/{template}"): _template for method in ("PUT", "DELETE")},
     ("PUT", f"{_OF}/deployment"): _deployed,
     ("DELETE", f"{_OF}/deployment"): _deployed,
     ("POST", f"{_OF}/versions"): _model,

@@ -88,13 +88,15 @@ def start(
     policy_of: str = "",
     schedule: Schedule = ALWAYS,
     retried: Retried | None = None,
+    source: str = "",
 ) -> Rollout:
     """Plans and starts; the first devices get their offers within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
     `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`,
     `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or with `approval`, it waits
-    for another person's approval. `policy_of`: whose policy has started it, if no person did.
+    for another person's approval. `policy_of`: whose policy has started it, if no person did. `source`:
+    the template, in words.
     """
     version = may_start(state, model, release, again=again)
     _end_if_only_absent(state, model)
@@ -129,6 +131,7 @@ def start(
     detail = f"{model} v{version.release} by {strategy.name} to {devices_of(len(rollout.members))}{left_out}"
     detail += f", by the {created_by}" if policy_of else ""
     detail += f", a retry of {retried.rollout}" if retried is not None else ""
+    detail += f", from {source}" if source else ""
     detail += f"; {words}" if (words := schedule_words(schedule, now)) else ""
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
@@ -154,6 +157,7 @@ async def prepare_and_start(
     again: bool,
     actor: str,
     schedule: Schedule = ALWAYS,
+    source: str = "",
 ) -> Rollout:
     """As `start`, once the version's encodings exist, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
@@ -168,6 +172,7 @@ async def prepare_and_start(
         again=again,
         actor=actor,
         schedule=schedule,
+        source=source,
     )
 
 

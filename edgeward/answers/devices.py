@@ -261,9 +261,9 @@ class Device(Answer, frozen=True):
     seen_s_ago: float | None
     sensors: tuple[Sensor, ...]
     sinks: tuple[Sink, ...]
-    pins: dict[str, Pin] = {}
+    pins: dict[str, Pin]
     """By model, the release at which people hold it: rollouts pass the device by."""
-    pinned: dict[str, int] = {}
+    pinned: dict[str, int]
     """The releases at which its own configuration holds models, which wins."""
 
     def __str__(self) -> str:

@@ -245,6 +245,32 @@ class DeploymentPolicy(Answer, frozen=True):
         return str(self.strategy["name"])
 
 
+class Template(Answer, frozen=True):
+    """One revision of a rollout template."""
+
+    name: str
+    revision: int
+    """From 1 on; each save makes the next one."""
+    strategy: Plain
+    """Every field of the strategy, as in configs/rollouts."""
+    selector: dict[str, str]
+    hours: tuple[str, ...]
+    """In UTC, in which offers are made; empty: all."""
+    note: str
+    by: str
+    at: Time
+
+    @property
+    def strategy_name(self) -> str:
+        """The strategy's name."""
+        return str(self.strategy["name"])
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row, with the strategy's name in place of its fields."""
+        (row,) = super().table_rows()
+        return [row | {"strategy": self.strategy_name}]
+
+
 class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     """The state of a rollout at the time of an event."""
 

@@ -86,14 +86,19 @@ def test_a_rollout_leaves_a_pinned_device_out_and_names_it_with_the_reason(state
     assert pin(state, "a", reason="audit in May")[0]["is_moved"] is False
     plan = call(state, "POST", "/v1/rollouts/plan", json={"model": "m", "strategy": ALL})[1]
     assert (plan["devices"], plan["pinned"]) == (1, ["a"])
-    assert "pinned at v1 by local:ada: audit in May; `edgeward device unpin a --model m` ends that" in plan["excluded"]["a"]
+    assert (
+        "pinned at v1 by local:ada: audit in May; `edgeward device unpin a --model m` ends that"
+        in plan["excluded"]["a"]
+    )
     started = start(state)
     step(state)
     assert (desired(state, "a"), desired(state, "b")) == (0, 2)
     assert "1 device is pinned and stays where it is: a." in rollouts.explain(state, started.id)
     shown = call(state, "GET", "/v1/devices/a")[1]
     assert (shown["pins"]["m"]["release"], shown["pins"]["m"]["reason"]) == (1, "audit in May")
-    assert any("m is pinned at v1 by local:ada" in words for words in call(state, "GET", "/v1/devices/a/why")[1]["sentences"])
+    assert any(
+        "m is pinned at v1 by local:ada" in words for words in call(state, "GET", "/v1/devices/a/why")[1]["sentences"]
+    )
     assert [each["device"] for each in call(state, "GET", "/v1/devices?pinned=true")[1]["devices"]] == ["a"]
 
 
