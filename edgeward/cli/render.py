@@ -48,6 +48,11 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def say_done(words: str, facts: dict[str, object], *, as_json: bool) -> None:
+    """Says what was done: in words for people, or the same facts as JSON."""
+    print_json(facts) if as_json else console.print(words, highlight=False)
+
+
 def csv_option(command: F) -> F:
     """Adds the --csv flag, for commands that print a table with `print_table`."""
     return click.option("--csv", is_flag=True, expose_value=False, callback=_note_csv, help="Print the table as CSV.")(
