@@ -24,6 +24,7 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of
 from controller.events.traces import trace_of
+from controller.fleet.absences import Return
 from controller.fleet.device_query import check_words
 from controller.reconcile.preview import Preview
 from controller.reconcile.preview import preview as preview_of
@@ -33,6 +34,7 @@ from controller.rollout.strategies import STRATEGIES
 from controller.state import State
 from controller.verbs import devices, rollouts, scopes, steering, templates
 from controller.verbs.retries import retry_failed
+from controller.verbs.returns import returns_of
 from controller.verbs.rollout_comparison import RolloutComparison, compare
 from controller.verbs.rollout_story import RolloutEvent, story
 from controller.verbs.rollouts import resolve_strategy
@@ -132,7 +134,12 @@ async def list_members(request: web.Request) -> MemberPage:
 
 
 def _view(state: State, rollout: Rollout) -> RolloutView:
-    return rollout_view(rollout, state.world, time.time(), trace_id=trace_of(state.config.traces, rollout))
+    now, trace_id = time.time(), trace_of(state.config.traces, rollout)
+
+    def returns(devices: list[str]) -> dict[str, Return | None]:
+        return returns_of(state, devices, now)
+
+    return rollout_view(rollout, state.world, now, returns=returns, trace_id=trace_id)
 
 
 async def show_rollout(request: web.Request) -> RolloutView:

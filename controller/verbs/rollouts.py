@@ -23,12 +23,14 @@ from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named
 from controller.rollout.explain import explain as sentences
 from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy, person
+from controller.rollout.progress import Away, away_of
 from controller.rollout.schedule import ALWAYS, Schedule, schedule_words
 from controller.rollout.strategies import STRATEGIES
 from controller.rollout.words import devices_of
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit
+from controller.verbs.returns import returns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,14 @@ def preview(
         schedule=schedule,
     )
     _same_plan(planned, starting or "")
-    return preview_of(state.world, planned, now)
+    return preview_of(state.world, planned, now, away_now(state, planned, now))
+
+
+def away_now(state: State, rollout: Rollout, now: float) -> Away:
+    """Returns when the members that are not online may be back, by their own past."""
+    facts = facts_of(state.world, rollout, now)
+    away = [device for device, fact in facts.items() if fact.presence != "online"]
+    return away_of(rollout, len(away), list(returns_of(state, away, now).values()))
 
 
 def start(

@@ -33,6 +33,9 @@ class Preview(Answer, frozen=True):
     bytes_to_send: int
     finish_s: float
     """At the earliest."""
+    finish_low_s: float
+    finish_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
@@ -206,6 +209,9 @@ class Rollout(RolloutSummary, frozen=True):
 
     progress: tuple[WaveProgress, ...]
     left_s: float
+    left_low_s: float
+    left_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     left: str
     """The smallest time left, in a sentence; empty once it has ended."""
     waits_for: str
