@@ -108,7 +108,7 @@ def start(
     the template, in words.
     """
     version = may_start(state, model, release, again=again)
-    _end_if_only_absent(state, model)
+    end_if_only_absent(state, model)
     refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
@@ -318,7 +318,7 @@ def _only_absent(state: State, rollout: Rollout) -> bool:
     return rollout.status in RETURNING and waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
 
 
-def _end_if_only_absent(state: State, model: str) -> None:
+def end_if_only_absent(state: State, model: str) -> None:
     """Ends a roll back of `model` that only absent devices keep open, so that a newer rollout need not
     wait for them.
     """
