@@ -32,7 +32,7 @@ class PinCalls:
         another release is sent there, or refused. `until` has a zone; without it the pin stays until `unpin`. With
         `dry_run` nothing happens.
         """
-        body = {
+        body: dict[str, object] = {
             "devices": list(devices),
             "model": model,
             "release": release,
