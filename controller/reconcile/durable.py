@@ -93,7 +93,7 @@ class FleetRecords:
         WorldError `disk_full` or `disk_failed`: then none of them is durable.
         """
         changed = [durable.rollouts[name] for name in sorted(rollouts)]
-        rows = {
+        rows: Rows = {
             "devices": device_rows(durable.twins[device] for device in sorted(devices) if device in durable.twins),
             "quarantine": quarantine_rows(durable.quarantine, sorted(quarantined)),
             "endings": {
@@ -312,7 +312,7 @@ def rollout_rows(
     changed rollout keeps its member objects. So a pass does not compare a whole fleet field by field.
     """
     known = excluded if excluded is not None else {}
-    new = {} if rollout.members is members else dict(_new_members(rollout, members))
+    new: dict[str, bytes | None] = {} if rollout.members is members else dict(_new_members(rollout, members))
     out = {} if rollout.excluded is known else rollout.excluded
     gone = () if rollout.excluded is known else known.keys() - rollout.excluded.keys()
     return {

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, TypeVar, cast
 
@@ -48,7 +48,7 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def say_done(words: str, facts: dict[str, object], *, as_json: bool) -> None:
+def say_done(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """Says what was done: in words for people, or the same facts as JSON."""
     print_json(facts) if as_json else console.print(words, highlight=False)
 
