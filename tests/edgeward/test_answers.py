@@ -375,8 +375,8 @@ def device_json(**changed: Any) -> dict[str, Any]:
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
         "device": "d", "presence": "online", "health": "well", "why": "",
-        "faults": [], "quarantined": [], "labels": {}, "given_labels": {}, "note": None, "config": None, "pins": {}, "pinned": {},
+        "faults": [], "quarantined": [], "labels": {}, "given_labels": {}, "note": None, "config": None,
         "config_said": None, "models": [], "dropped": {}, "expiries": {},
-        "sensors": [], "sinks": [],
+        "sensors": [], "sinks": [], "pins": {}, "pinned": {},
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}
