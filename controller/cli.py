@@ -72,7 +72,11 @@ def _run(config: Config, _: argparse.Namespace) -> int:
 
 def _back_up(config: Config, call: argparse.Namespace) -> int:
     made = back_up(config.data_dir, call.file, stamp())
-    print(backup_words(made, call.file))
+    if call.json:
+        facts = {"file": str(call.file), "made_at": made.contents.made_at, "files": len(made.contents.files)}
+        print(json.dumps({**facts, "secrets": made.contents.secrets, "damaged": made.damaged}))
+    else:
+        print(backup_words(made, call.file))
     return 1 if made.damaged else 0
 
 
@@ -94,6 +98,10 @@ def _restore(config: Config, call: argparse.Namespace) -> int:
         contents, aside = restore(call.file, config.data_dir, replace=call.replace, now=stamp())
     finally:
         lock.close()
+    if call.json:
+        facts = {"data_dir": str(config.data_dir), "made_at": contents.made_at, "files": len(contents.files)}
+        print(json.dumps({**facts, "aside": None if aside is None else str(aside)}))
+        return 0
     print(f"restored {len(contents.files)} files of {contents.made_at} to {config.data_dir}")
     if aside is not None:
         print(f"what was there before is in {aside}; remove it when you no longer need it")
@@ -215,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(command=command, port=None, broker=None, broker_port=None)
     for name in ("backup", "restore"):
         commands.choices[name].add_argument("file", type=Path, help="the backup")
+        commands.choices[name].add_argument("--json", action="store_true", help="print JSON")
     aside = "move what is in the data directory aside first"
     commands.choices["restore"].add_argument("--replace", action="store_true", help=aside)
     runs = commands.choices["run"]

@@ -35,6 +35,7 @@ from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
 from controller.events.cloudevents import Events
 from controller.events.notifier import Notifier
+from controller.fleet.absences import Absence
 from controller.fleet.invented import Names, names_of
 from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
@@ -128,6 +129,8 @@ class State:
     """By model, the newest look at the data of its devices; None if it failed. Alerts and retraining read it."""
     watch: Watch = field(default_factory=Watch)
     """The findings of the watcher's newest looks at the vitals of the fleet."""
+    absences: dict[str, tuple[float | None, tuple[Absence, ...], float | None]] = field(default_factory=dict)
+    """device -> (when it was seen, its absences, since when it is away), as read from `vitals`; see `verbs.returns`."""
     broker: RunningBroker | None = None
     """The broker, once the service has started or found it."""
     links: Sequence[ControllerLink] = ()

@@ -15,7 +15,7 @@ import msgspec
 from contract.attestation import Attestation, AttestationPage, Statement
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
-from edgeward import arguments, sticks
+from edgeward import sticks
 from edgeward.alert_calls import AlertCalls
 from edgeward.answers.answer import read
 from edgeward.answers.models import Capture
@@ -34,10 +34,11 @@ from edgeward.answers.operators import (
     Token,
     Trust,
 )
-from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, RolloutSummary
+from edgeward.answers.rollouts import Event, Preview, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.data_calls import DataCalls
+from edgeward.deployment_calls import DeploymentCalls, wanted_body
 from edgeward.device_calls import DeviceCalls
 from edgeward.discussion_calls import DiscussionCalls
 from edgeward.drift_calls import DriftCalls
@@ -55,7 +56,15 @@ CAPTURED_PAGE = 10_000
 
 
 class Client(
-    VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls, DiscussionCalls, WatcherCalls
+    VersionCalls,
+    DeploymentCalls,
+    DeviceCalls,
+    DataCalls,
+    AlertCalls,
+    DriftCalls,
+    RetrainingCalls,
+    DiscussionCalls,
+    WatcherCalls,
 ):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
@@ -121,7 +130,8 @@ class Client(
         model: str,
         *,
         release: int | str | None = None,
-        strategy: str | dict[str, Any] = "canary",
+        strategy: str | dict[str, Any] | None = None,
+        template: str = "",
         selector: dict[str, str] | None = None,
         again: bool = False,
         schedule: dict[str, Any] | None = None,
@@ -129,7 +139,7 @@ class Client(
         """Returns what `rollout` would do: waves, excluded devices and why, bytes, earliest end, what its rules can
         detect.
         """
-        body = _wanted_body(model, release, strategy, selector, again=again, schedule=schedule)
+        body = wanted_body(model, release, (strategy, template), selector, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
 
     def rollout(
@@ -137,7 +147,8 @@ class Client(
         model: str,
         *,
         release: int | str | None = None,
-        strategy: str | dict[str, Any] = "canary",
+        strategy: str | dict[str, Any] | None = None,
+        template: str = "",
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
         again: bool = False,
@@ -147,9 +158,10 @@ class Client(
 
         With the `plan_digest` of a `plan` exactly that plan is started, or nothing (`plan_changed`). A version that was
         rolled back is started only with `again` (`version_rolled_back`). `schedule` says when offers are made:
-        `not_before` and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
+        `not_before` and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`. A
+        `template` gives strategy (else `canary`), selector and hours where they are left out.
         """
-        body = _wanted_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
+        body = wanted_body(model, release, (strategy, template), selector, plan_digest, again=again, schedule=schedule)
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
     def dry_run(
@@ -157,38 +169,16 @@ class Client(
         model: str,
         *,
         release: int | str | None = None,
-        strategy: str | dict[str, Any] = "canary",
+        strategy: str | dict[str, Any] | None = None,
+        template: str = "",
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
         again: bool = False,
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
         """What `rollout` would do for whoever asks, refused where it would be: role, scope, another rollout."""
-        body = _wanted_body(model, release, strategy, selector, plan_digest, again=again, schedule=schedule)
+        body = wanted_body(model, release, (strategy, template), selector, plan_digest, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/dry-run", body))
-
-    def deploy(
-        self,
-        model: str,
-        *,
-        strategy: str | dict[str, Any] = "canary",
-        selector: dict[str, str] | None = None,
-        approval: bool = False,
-    ) -> DeploymentPolicy:
-        """Rolls out automatically every version of a model that passes its gates from now on."""
-        _check_rollout(model, None, strategy, selector)
-        arguments.flag("approval", approval)
-        body = {"strategy": strategy, "selector": selector or {}, "approval": approval}
-        return DeploymentPolicy.read(self._transport.put(f"/v1/models/{model}/deployment", body))
-
-    def deployments(self) -> dict[str, DeploymentPolicy]:
-        """Deployment policies by model."""
-        found = self._transport.get("/v1/deployments")
-        return {model: DeploymentPolicy.read(policy) for model, policy in found.items()}
-
-    def end_deployment(self, model: str) -> None:
-        """Removes the policy of a model: its versions wait for a person to roll them out."""
-        self._transport.delete(f"/v1/models/{model}/deployment")
 
     def events(self, after: str = "") -> Iterator[Event]:
         """Yields what happens to rollouts, as CloudEvents, until the controller ends; with `after`, an id, first the
@@ -346,36 +336,3 @@ class Client(
 
 def _text_of(moment: datetime | str) -> str:
     return moment.isoformat() if isinstance(moment, datetime) else moment
-
-
-def _wanted_body(
-    model: str,
-    release: int | str | None,
-    strategy: str | dict[str, Any],
-    selector: dict[str, str] | None,
-    plan_digest: str | None = None,
-    *,
-    again: bool,
-    schedule: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """A plan as the API takes it, or with a `plan_digest` a start. BadInput `request_invalid` for anything else."""
-    _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
-    body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-    if plan_digest is not None:
-        arguments.text("plan_digest", plan_digest)
-        body["plan_digest"] = plan_digest
-    return body | {"schedule": schedule or {}}
-
-
-def _check_rollout(
-    model: Any, release: Any, strategy: Any, selector: Any, *, again: Any = False, schedule: Any = None
-) -> None:
-    """Refuses what a plan or a rollout does not accept, by the name of the argument. BadInput `request_invalid`."""
-    arguments.text("model", model)
-    if release is not None:
-        arguments.text_or_number("release", release)
-    if not isinstance(strategy, str):
-        arguments.by_name("strategy", strategy, None, '{"steps": [...]}, or the name of one')
-    arguments.by_name("selector", selector, arguments.text, '{"site": "oslo"}')
-    arguments.flag("again", again)
-    arguments.by_name("schedule", schedule, None, '{"hours": ["mon-fri 08:00-16:00"]}')

@@ -24,6 +24,7 @@ from edgeward.answers.fleet import Fleet
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import Vitals
 from edgeward.answers.written import Written
+from edgeward.pin_calls import PinCalls
 from edgeward.transport import Transport
 
 DEVICES_PAGE = 1_000
@@ -53,6 +54,8 @@ class DeviceFilters:
     """Of a fault, of an update that failed, or of a quarantine."""
     quarantined: bool = False
     """Only devices with a quarantined version."""
+    pinned: bool = False
+    """Only devices on which a pin holds a model; with `model` that model."""
     sort: str = ""
     """device, presence, health, seen, version or label.KEY; a minus before it reverses the order."""
 
@@ -65,6 +68,7 @@ class DeviceFilters:
             "version": self.version,
             "code": self.code,
             "quarantined": "true" if self.quarantined else "",
+            "pinned": "true" if self.pinned else "",
             "sort": self.sort,
         }
         found = [(name, value) for name, value in single.items() if value]
@@ -72,7 +76,7 @@ class DeviceFilters:
         return found + [("label", f"{key}={value}") for key, value in sorted(self.labels.items())]
 
 
-class DeviceCalls:
+class DeviceCalls(PinCalls):
     """Calls about devices."""
 
     _transport: Transport
@@ -89,6 +93,7 @@ class DeviceCalls:
         version: str | int = "",
         code: str = "",
         quarantined: bool = False,
+        pinned: bool = False,
         sort: str = "",
         limit: int | None = None,
     ) -> Table[Device]:
@@ -96,11 +101,21 @@ class DeviceCalls:
         model.
 
         `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault, a failed update or a
-        quarantine.
+        quarantine; `pinned` devices have a pin that holds a model.
         `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way round.
         """
         filters = DeviceFilters(
-            text, tuple(presence), tuple(health), labels or {}, selector, model, str(version), code, quarantined, sort
+            text=text,
+            presence=tuple(presence),
+            health=tuple(health),
+            labels=labels or {},
+            selector=selector,
+            model=model,
+            version=str(version),
+            code=code,
+            quarantined=quarantined,
+            pinned=pinned,
+            sort=sort,
         )
         return Table(device for page in self.device_pages(filters, limit) for device in page.devices)
 

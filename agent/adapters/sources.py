@@ -10,11 +10,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from agent.adapters.timely import TimelyResponse
 from agent.stimuli import MessageArrived, SourceFailed, Stimulus
 from contract import topics
 from contract.blobs import Blob
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
 TIMEOUT_S = 20.0
+"""Seconds without a byte after which a source has failed."""
+MIN_BYTES_S = 500
+"""Bytes a second below which a source has failed after `TIMEOUT_S`, though it still sends some: a tenth of what a poor
+GPRS link carries. A source that sends a byte a minute would hold its thread for days."""
 MAX_CONNECTIONS = 2
 MAX_ADDRESS_CHARS = 4096
 MAX_REFUSAL_BYTES = 64 * 1024
@@ -107,33 +113,37 @@ class Source:
         """Requests a part of a file. If a redirected address has expired, asks the source itself again, once."""
         wanted = f"bytes={offset}-{offset + total - 1}"
         if (moved := self._moved.get(name)) is not None:
-            answer = self._get(moved, wanted)
+            answer = self._get(moved, wanted, total)
             if _holds(answer, offset, total):
                 return answer
             answer.read(MAX_REFUSAL_BYTES)
             self._connections.clear()
-        answer = self._get(self.url.replace("{sha256}", name), wanted)
+        answer = self._get(self.url.replace("{sha256}", name), wanted, total)
         if answer.status == HTTPStatus.TEMPORARY_REDIRECT:
             moved = _location(answer)
             answer.read(MAX_REFUSAL_BYTES)
             self._moved = {name: moved}
-            answer = self._get(moved, wanted)
+            answer = self._get(moved, wanted, total)
         if not _holds(answer, offset, total):
             raise OSError(f"HTTP {answer.status} for {name[:12]}")
         return answer
 
-    def _get(self, address: str, wanted: str) -> "HTTPResponse":
+    def _get(self, address: str, wanted: str, total: int) -> "HTTPResponse":
         url = urlsplit(address)
         place = f"{url.scheme}://{url.netloc}"
         path = f"{url.path}?{url.query}" if url.query else url.path
         if (known := self._connections.pop(place, None)) is not None:
             with suppress(ConnectionError):  # the server closed the idle connection; this is no fault of the source
-                return self._ask_on(known, place, path, wanted)
+                return self._ask_on(known, place, path, wanted, total)
         if len(self._connections) >= MAX_CONNECTIONS:
             self._connections.clear()
-        return self._ask_on(self._connect(url.scheme, url.netloc), place, path, wanted)
+        return self._ask_on(self._connect(url.scheme, url.netloc), place, path, wanted, total)
 
-    def _ask_on(self, connection: "HTTPConnection", place: str, path: str, wanted: str) -> "HTTPResponse":
+    def _ask_on(self, connection: "HTTPConnection", place: str, path: str, wanted: str, total: int) -> "HTTPResponse":
+        if connection.sock is not None:
+            connection.sock.settimeout(TIMEOUT_S)  # the last answer left it with what remained of its time
+        within_s = TIMEOUT_S + total / MIN_BYTES_S
+        connection.response_class = partial(TimelyResponse, within_s=within_s, silent_s=TIMEOUT_S)  # type: ignore[assignment]  # called like the class
         connection.request("GET", path, headers={"Range": wanted})
         answer = connection.getresponse()
         self._connections[place] = connection

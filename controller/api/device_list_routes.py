@@ -30,6 +30,7 @@ _ASKED = frozenset(
         "version",
         "code",
         "quarantined",
+        "pinned",
         "selector",
         "sort",
         "limit",
@@ -45,8 +46,9 @@ async def list_devices(request: web.Request) -> views.DevicePage:
     `q` is looked for in names, labels and codes. `presence` and `health` are words, several behind commas or
     repeated; `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported;
     `version` answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault, of a
-    failed update or of a quarantine; `quarantined=true` finds devices with a quarantined version. `sort` is device,
-    presence, health, seen, version or label.KEY, with a minus before it the other way round.
+    failed update or of a quarantine; `quarantined=true` finds devices with a quarantined version, `pinned=true` those
+    on which a pin holds a model. `sort` is device, presence, health, seen, version or label.KEY, with a minus before
+    it the other way round.
     BadInput `request_invalid`.
     """
     return device_page(request.app[STATE], list(request.query.items()), time.time())
@@ -99,6 +101,7 @@ def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
         code=code,
         coded=quarantined_for(durable, code) if code else frozenset(),
         among=quarantined_devices(durable) if _flag(asked, "quarantined") else None,
+        pinned=_flag(asked, "pinned"),
         order=order,
         descending=descending,
         limit=limit,

@@ -24,19 +24,25 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of
 from controller.events.traces import trace_of
+from controller.fleet.absences import Return
 from controller.fleet.device_query import check_words
 from controller.reconcile.preview import Preview
 from controller.reconcile.preview import preview as preview_of
 from controller.rollout.model import FINAL, Rollout, Status
 from controller.rollout.schedule import ALWAYS, Schedule
+from controller.rollout.strategies import STRATEGIES
 from controller.state import State
-from controller.verbs import devices, rollouts, scopes, steering
+from controller.verbs import devices, rollouts, scopes, steering, templates
 from controller.verbs.retries import retry_failed
+from controller.verbs.returns import returns_of
 from controller.verbs.rollout_comparison import RolloutComparison, compare
 from controller.verbs.rollout_story import RolloutEvent, story
 from controller.verbs.rollouts import resolve_strategy
 from controller.verbs.steering import Seen
+from controller.verbs.templates import Filled
 from controller.verbs.verb_previews import VerbPreview, preview_approval, preview_verb, refused_step
+
+DEFAULT_STRATEGY = "canary"
 
 
 class PlanRequest(Message, frozen=True):
@@ -45,10 +51,12 @@ class PlanRequest(Message, frozen=True):
     model: str
     release: int | str | None = None
     """A number, a semantic version or an alias, as it is now; None: the newest version that passed its gates."""
-    strategy: str | dict[str, Any] = "canary"
-    """A name, or the fields of a strategy."""
+    strategy: str | dict[str, Any] | None = None
+    """A name, or the fields of a strategy; None: that of the template, else `canary`."""
     selector: dict[str, str] = {}
-    """Labels that a device must have; empty: every device."""
+    """Labels that a device must have; empty: those of the template, else every device."""
+    template: str = ""
+    """A saved template, for what the request leaves out."""
     again: bool = False
     """Whether a version may be started that was rolled back."""
     schedule: Schedule = ALWAYS
@@ -74,6 +82,12 @@ class JudgeRequest(Message, frozen=True):
 
     revert: bool = False
     """Whether the rollout is rolled back if a rule fails."""
+
+
+def filled(state: State, wanted: PlanRequest) -> Filled:
+    """Returns what a request means, with its template."""
+    given = None if wanted.strategy is None else resolve_strategy(wanted.strategy)
+    return templates.fill(state.store, wanted.template, given, wanted.selector, wanted.schedule)
 
 
 def _release(request: web.Request, wanted: PlanRequest) -> int | None:
@@ -120,7 +134,12 @@ async def list_members(request: web.Request) -> MemberPage:
 
 
 def _view(state: State, rollout: Rollout) -> RolloutView:
-    return rollout_view(rollout, state.world, time.time(), trace_id=trace_of(state.config.traces, rollout))
+    now, trace_id = time.time(), trace_of(state.config.traces, rollout)
+
+    def returns(devices: list[str]) -> dict[str, Return | None]:
+        return returns_of(state, devices, now)
+
+    return rollout_view(rollout, state.world, now, returns=returns, trace_id=trace_id)
 
 
 async def show_rollout(request: web.Request) -> RolloutView:
@@ -138,16 +157,18 @@ async def start_rollout(request: web.Request) -> RolloutView:
     """Plans and starts a rollout."""
     state = request.app[STATE]
     wanted = decode(await request.read(), RolloutRequest)
+    meant = filled(state, wanted)
     rollout = await rollouts.prepare_and_start(
         state,
         wanted.model,
         _release(request, wanted),
-        resolve_strategy(wanted.strategy),
-        wanted.selector,
+        meant.strategy or STRATEGIES[DEFAULT_STRATEGY],
+        meant.selector,
         plan_digest=wanted.plan_digest,
         again=wanted.again,
         actor=actor_of(request),
-        schedule=wanted.schedule,
+        schedule=meant.schedule,
+        source=meant.source,
     )
     return _view(state, rollout)
 
@@ -160,14 +181,15 @@ async def preview_start(request: web.Request) -> Preview:
 
 def _preview(request: web.Request, wanted: PlanRequest, starting: str | None) -> Preview:
     """`starting`: the plan's digest that a start would be bound to; None: no start is asked about."""
+    meant = filled(request.app[STATE], wanted)
     return rollouts.preview(
         request.app[STATE],
         wanted.model,
         _release(request, wanted),
-        resolve_strategy(wanted.strategy),
-        wanted.selector,
+        meant.strategy or STRATEGIES[DEFAULT_STRATEGY],
+        meant.selector,
         again=wanted.again,
-        schedule=wanted.schedule,
+        schedule=meant.schedule,
         starting=starting,
     )
 

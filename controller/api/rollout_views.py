@@ -4,12 +4,13 @@ Decides how many members one answer names. Refuses to know what follows from it.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from contract.messages import ModelState, VersionRef
 from contract.wire import Message
+from controller.fleet.absences import Return
 from controller.reconcile.membership import facts_of, quiet_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
@@ -19,7 +20,7 @@ from controller.rollout.exposure import Exposure, exposure_of
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, OnFail, Rollout
 from controller.rollout.outcome import FAILURES, MemberOutcome, outcome_of
-from controller.rollout.progress import WaveProgress, left_of, waves_of
+from controller.rollout.progress import WaveProgress, away_of, left_of, waves_of
 from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, Word
 
@@ -129,6 +130,9 @@ class RolloutView(RolloutSummary, frozen=True):
     """The state of each wave."""
     left_s: float
     """The smallest number of seconds left."""
+    left_low_s: float
+    left_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
     waits_for: str
@@ -166,19 +170,28 @@ def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> Verdic
     )
 
 
-def rollout_view(rollout: Rollout, world: World, now: float, *, trace_id: str = "") -> RolloutView:
+Returns = Callable[[list[str]], dict[str, Return | None]]
+"""Says of devices that are away when each may be back."""
+
+
+def rollout_view(
+    rollout: Rollout, world: World, now: float, *, returns: Returns = lambda _: {}, trace_id: str = ""
+) -> RolloutView:
     """Returns a rollout with its waves, its first members and the newest verdicts."""
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
     outcomes = outcomes_of(rollout, facts, endings, now)
     progress = waves_of(rollout, outcomes, now)
-    absent = sum(word == "pending" and facts[device].presence != "online" for device, word in outcomes.items())
+    absent = [device for device, word in outcomes.items() if word == "pending" and facts[device].presence != "online"]
+    away = away_of(rollout, len(absent), list(returns(absent).values()) or [None] * len(absent))
     undecided = sum(each.word not in HOLDS_NOTHING_UP for each in world.measured.verdicts.get(rollout.id, ()))
     clock = datetime.fromtimestamp(now, UTC)
-    left = left_of(rollout, progress, clock, absent=absent, undecided=undecided)
+    left = left_of(rollout, progress, clock, away=away, undecided=undecided)
     rows = world.measured.rows.get(rollout.id)
     return RolloutView(
         progress=progress,
         left_s=left.seconds,
+        left_low_s=left.low_s,
+        left_high_s=left.high_s,
         left=left.words,
         waits_for=whom_it_waits_for(rollout, facts, now, quiet_of(world, rollout, wave=rollout.wave)),
         exposure=exposure_of(rollout, rows.table(), progress) if rows is not None else None,

@@ -33,6 +33,7 @@ from controller.api.label_routes import LABEL_ROUTES
 from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.page_routes import PAGE_ROUTES
+from controller.api.pin_routes import PIN_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -43,6 +44,7 @@ from controller.api.state_key import STATE
 from controller.api.steps import in_steps
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
+from controller.api.template_routes import TEMPLATE_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.try_routes import TRY_ROUTES
 from controller.api.tuning_routes import TUNING_ROUTES
@@ -230,6 +232,8 @@ ROUTES = (
     *DEVICE_LABEL_ROUTES,
     *DEVICE_LIST_ROUTES,
     *INQUIRY_ROUTES,
+    *PIN_ROUTES,
+    *TEMPLATE_ROUTES,
     *OPERATOR_ROUTES,
     *SCOPE_ROUTES,
     *SESSION_ROUTES,

@@ -15,10 +15,12 @@ from controller.api.device_label_routes import MAX_LABELS_BYTES, LabelsOfDevices
 from controller.api.device_life_routes import MAX_DEVICES_BYTES, AdoptRequest, DevicesRequest
 from controller.api.errors import Handler
 from controller.api.event_routes import DeploymentRequest
+from controller.api.pin_routes import PinRequest, UnpinRequest
 from controller.api.retraining_routes import ClaimRequest
-from controller.api.rollout_routes import RolloutRequest
+from controller.api.rollout_routes import RolloutRequest, filled
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.template_routes import TemplateRequest
 from controller.api.tuning_routes import TuneRequest
 from controller.fleet.selection import select
 from controller.state import State
@@ -28,7 +30,8 @@ from controller.verbs import retraining, scopes
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Returns why a request is outside a scope; empty if it is inside."""
 DRY_RUN = ("POST", "/v1/rollouts/dry-run")
-"""Held as the deed itself, and none: nothing is done that the audit could name."""
+DRY_RUNS = frozenset({DRY_RUN, ("POST", "/v1/devices/pin/dry-run"), ("POST", "/v1/devices/unpin/dry-run")})
+"""Held as the deeds themselves, and none: nothing is done that the audit could name."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
@@ -56,7 +59,7 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
     if words:
         raise BadInput(Code.OUTSIDE_SCOPE, scopes.refusal(subject.scope, words))
     answered = await handler(request)
-    if request.method != "GET" and entry_of(request) != DRY_RUN:
+    if request.method != "GET" and entry_of(request) not in DRY_RUNS:
         deed = f"{request.method} {request.path}"
         scopes.note(request.app[STATE], subject.scope, deed, actor=actor_of(request))
     return answered
@@ -96,9 +99,14 @@ async def _rollout(request: web.Request, state: State, scope: Scope) -> str:
     return scopes.rollout(state, scope, request.match_info["rollout"])
 
 
-async def _started(request: web.Request, _: State, scope: Scope) -> str:
+async def _started(request: web.Request, state: State, scope: Scope) -> str:
     wanted = decode(await request.read(), RolloutRequest)
-    return scopes.selection(scope, wanted.model, wanted.selector)
+    return scopes.selection(scope, wanted.model, filled(state, wanted).selector)
+
+
+async def _template(request: web.Request, state: State, scope: Scope) -> str:
+    selector = decode(await request.read(), TemplateRequest).selector if request.method == "PUT" else None
+    return scopes.template(state, scope, request.match_info["template"], selector)
 
 
 async def _deployed(request: web.Request, state: State, scope: Scope) -> str:
@@ -129,6 +137,14 @@ def _named(kind: type[QuarantinedRequest] | type[AdoptRequest] | type[TuneReques
     return check
 
 
+def _pinned(kind: type[UnpinRequest]) -> Check:
+    async def check(request: web.Request, state: State, scope: Scope) -> str:
+        wanted = decode(await request.read(), kind, max_bytes=MAX_DEVICES_BYTES)
+        return scopes.model_on_devices(state, scope, wanted.model, wanted.devices)
+
+    return check
+
+
 async def _attempt(request: web.Request, state: State, scope: Scope) -> str:
     return scopes.whole_model(scope, retraining.find(state, request.match_info["retraining"]).model)
 
@@ -147,6 +163,7 @@ REACHES: dict[tuple[str, str], Check] = {
     **{("POST", f"{_ROLLOUT}/{verb}"): _rollout for verb in ("approve", "retry", "judge")},
     **{("PUT", f"{_ROLLOUT}/discussion/{what}"): _rollout for what in ("note", "ticket")},
     DRY_RUN: _started,
+    **{(method, "/v1/rollout-templates/{template}"): _template for method in ("PUT", "DELETE")},
     ("PUT", f"{_OF}/deployment"): _deployed,
     ("DELETE", f"{_OF}/deployment"): _deployed,
     ("POST", f"{_OF}/versions"): _model,
@@ -168,6 +185,8 @@ REACHES: dict[tuple[str, str], Check] = {
     ("POST", "/v1/devices/unquarantine"): _named(QuarantinedRequest),
     ("POST", "/v1/devices/adopt"): _named(AdoptRequest),
     ("POST", "/v1/devices/tune"): _named(TuneRequest),
+    **{("POST", f"/v1/devices/pin{end}"): _pinned(PinRequest) for end in ("", "/dry-run")},
+    **{("POST", f"/v1/devices/unpin{end}"): _pinned(UnpinRequest) for end in ("", "/dry-run")},
     ("POST", "/v1/devices/retire"): _selected,
     ("POST", "/v1/devices/replace"): _selected,
     ("POST", f"{_DEVICE}/claim"): _device,

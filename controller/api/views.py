@@ -12,6 +12,7 @@ from contract.remote_config import RemoteConfig
 from contract.wire import Message
 from controller.fleet.device_health import judge, judge_told
 from controller.fleet.faults import faults_of
+from controller.fleet.pin import Pin
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.quarantined import quarantined_on
 from controller.reconcile.why import WhyItem
@@ -166,6 +167,10 @@ class DeviceView(Message, frozen=True):
     """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
     """What somebody wrote about it."""
+    pins: dict[str, Pin]
+    """By model, the release at which people hold it."""
+    pinned: dict[str, int]
+    """The releases at which its own configuration holds models, which wins."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModelView, ...]
@@ -258,6 +263,8 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "labels": twin.labels,
         "given_labels": twin.given_labels,
         "note": twin.note,
+        "pins": twin.pins,
+        "pinned": twin.pinned,
         "config": twin.config,
         "config_said": twin.config_said,
         "hardware": twin.hardware,

@@ -5,7 +5,11 @@ Decides the words of a mail, and which answers of a server are final. Refuses to
 """
 
 import smtplib
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
@@ -18,6 +22,13 @@ from controller.events.attempts import NotTaken, Refused
 from controller.events.secrets import read_secret
 
 TIMEOUT_S = 15.0
+"""Seconds for one answer of a server."""
+WHOLE_S = 60.0
+"""Seconds for a whole mail: a server that sends a byte now and then would hold a thread for ever."""
+
+
+READY = 220
+"""What a server that takes mail says first."""
 
 
 def mail_of(receiver: MailReceiver, due: Due) -> EmailMessage:
@@ -55,7 +66,9 @@ def _words(alert: AlertView) -> str:
 def send_mail(receiver: MailReceiver, mail: EmailMessage, beside: Path) -> None:
     """Sends a mail to the server; blocks. Refused for a final answer, else NotTaken; BadInput for a lost password."""
     try:
-        with _connected(receiver) as server:
+        server = _server(receiver)
+        with _within(server, WHOLE_S), server:
+            _connect(server, receiver)
             if receiver.user:
                 server.login(receiver.user, read_secret(beside / receiver.password_file))
             server.send_message(mail)
@@ -72,18 +85,37 @@ def send_mail(receiver: MailReceiver, mail: EmailMessage, beside: Path) -> None:
         raise NotTaken(f"{receiver.host}:{receiver.port}: {error}") from error
 
 
-def _connected(receiver: MailReceiver) -> smtplib.SMTP:
-    trusted = ssl.create_default_context()
+def _server(receiver: MailReceiver) -> smtplib.SMTP:
     if receiver.security == "tls":
-        return smtplib.SMTP_SSL(receiver.host, receiver.port, timeout=TIMEOUT_S, context=trusted)
-    server = smtplib.SMTP(receiver.host, receiver.port, timeout=TIMEOUT_S)
+        return smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=ssl.create_default_context())
+    return smtplib.SMTP(timeout=TIMEOUT_S)
+
+
+def _connect(server: smtplib.SMTP, receiver: MailReceiver) -> None:
+    server._host = receiver.host  # type: ignore[attr-defined]  # TLS checks the name that a constructor takes
+    code, words = server.connect(receiver.host, receiver.port)
+    if code != READY:
+        raise smtplib.SMTPConnectError(code, words)
+    if receiver.security == "starttls":
+        server.starttls(context=ssl.create_default_context())
+
+
+@contextmanager
+def _within(server: smtplib.SMTP, seconds: float) -> Iterator[None]:
+    """Breaks the connection of a server that is not done by then; what waits for it raises an OSError."""
+    timer = threading.Timer(seconds, _cut, [server])
+    timer.daemon = True
+    timer.start()
     try:
-        if receiver.security == "starttls":
-            server.starttls(context=trusted)
-    except BaseException:
-        server.close()
-        raise
-    return server
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(server: smtplib.SMTP) -> None:
+    with suppress(OSError):
+        if server.sock is not None:
+            server.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _text(words: bytes | str) -> str:

@@ -37,6 +37,8 @@ class DeviceQuery:
     code: str = ""
     coded: frozenset[str] = frozenset()
     """Devices that the code is about though they do not say so any more: a version that failed so is quarantined."""
+    pinned: bool = False
+    """Only devices on which a pin holds a model, of people or of its own configuration; with `model` that model."""
     among: frozenset[str] | None = None
     """Only these devices; None: all."""
     order: str = "device"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contract.desired import TrialPolicy
 from contract.manifest import Manifest
 from contract.wire import Message
+from controller.fleet.pin import PINNED_AT, pin_words
 from controller.fleet.twin import Twin
 
 MAX_MEMORY_RATIO = 0.5
@@ -109,9 +110,11 @@ def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantin
     """Returns in words why a device cannot run this form; an empty text if it can."""
     if (rollout := quarantined.get(form.digest)) is not None:
         return f"quarantined: it failed there in {rollout}; `edgeward device unquarantine {twin.device}` lifts that"
-    pin = twin.pinned.get(model, form.release)
-    if pin != form.release:
-        return f"pinned at v{pin} by the device's own configuration"
+    own, pin = twin.pinned.get(model, form.release), twin.pins.get(model)
+    if own != form.release:
+        return f"{PINNED_AT}{own} by the device's own configuration"
+    if pin is not None and pin.release != form.release:
+        return f"{pin_words(pin)}; `edgeward device unpin {twin.device} --model {model}` ends that"
     stable = twin.reported[model].stable if model in twin.reported else None
     if policy.mode == "shadow" and stable is None:
         return "no version serves, so a shadow has nothing to run beside"

@@ -168,6 +168,12 @@ def entry_of(twin: Twin, traffic: Traffic | None, withdrawn: Mapping[tuple[str, 
     )
 
 
+def is_pinned(twin: Twin, model: str) -> bool:
+    """Whether a pin holds a model on a device; "": any model."""
+    held = twin.pins.keys() | twin.pinned.keys()
+    return model in held if model else bool(held)
+
+
 def _answering(reported: Iterable[tuple[str, ModelState]]) -> Iterator[tuple[str, int]]:
     for model, state in reported:
         for each in (state.trial, state.stable):
@@ -188,7 +194,7 @@ def _health(entry: Entry, moment: Moment) -> Judged:
 def _filters(query: DeviceQuery, moment: Moment) -> list[Callable[[Entry], bool]]:
     """Returns the filters of a query, the cheapest first."""
     text, model, release, code = query.text, query.model, query.release, query.code
-    found: list[Callable[[Entry], bool]] = []
+    found: list[Callable[[Entry], bool]] = [lambda entry: is_pinned(entry.twin, model)] if query.pinned else []
     if (among := query.among) is not None:
         found.append(lambda entry: entry.twin.device in among)
     if model:

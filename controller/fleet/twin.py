@@ -18,6 +18,7 @@ from contract.versions import next_version
 from contract.wire import Message
 from controller.fleet.boots import Boots
 from controller.fleet.device_clock import DeviceClock, hear_clock
+from controller.fleet.pin import Pin
 from controller.written import Written
 
 DOCUMENT_LIFE_S = 7 * 86_400
@@ -75,6 +76,9 @@ class Twin(msgspec.Struct, frozen=True):
     note: Written | None = None
     """What somebody wrote about it."""
     pinned: dict[str, int] = {}
+    """The releases at which its own configuration holds models."""
+    pins: dict[str, Pin] = {}
+    """By model, the releases at which people hold it. Durable."""
     dropped: dict[str, int] = {}
     sensors: tuple[SensorState, ...] = ()
     sinks: tuple[SinkState, ...] = ()

@@ -17,6 +17,7 @@ from controller.reconcile.fold import close_vitals, fold
 from controller.reconcile.measured import marks_of, rows_of
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
+from controller.reconcile.pinning import end_pins
 from controller.reconcile.series import VerdictPoint, points_of
 from controller.reconcile.world import FromDevice, World
 from controller.rollout.decide import Decision, decide
@@ -37,6 +38,8 @@ class Changes:
     unheard: frozenset[str] = frozenset()
     """Devices that are online and have not acted on their document: it is published again unchanged."""
     rollouts: tuple[Rollout, ...] = ()
+    unpinned: frozenset[str] = frozenset()
+    """Devices on which the time of a pin is over."""
     restarted: frozenset[str] = frozenset()
     """Devices whose agent has started again: the former start is kept durably."""
     quarantined: frozenset[str] = frozenset()
@@ -91,17 +94,22 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
     redesired |= issue_reordered(world, now)
     unheard: set[str] = set()
+    unpinned: set[str] = set()
     if now >= world.caches.sweep_at:
         world.caches.sweep_at = now + SWEEP_S
         redesired |= reissue_documents(world, now)
         unheard = unheard_documents(world, now) - redesired
         close_vitals(world, now)
+        unpinned, freed, over = end_pins(world, now)
+        changed |= freed
+        deeds += over
     vitals, world.measured.closed_vitals = tuple(world.measured.closed_vitals), []
     world.caches.published_at.update(dict.fromkeys(redesired | unheard, now))
     return Changes(
         redesired=frozenset(redesired),
         unheard=frozenset(unheard),
         rollouts=tuple(changed.values()),
+        unpinned=frozenset(unpinned),
         restarted=frozenset(heard.restarted),
         quarantined=frozenset(quarantined),
         endings=frozenset(endings),

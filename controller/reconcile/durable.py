@@ -21,6 +21,7 @@ from contract.names import is_device_name
 from contract.remote_config import RemoteConfig
 from contract.said import decode_said
 from controller.fleet.boots import of_past
+from controller.fleet.pin import Pin
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat, fold_report, with_given_labels
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
@@ -51,6 +52,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
     note: Written | None = None
     config: RemoteConfig | None = None
     erasures: tuple[Erasure, ...] = ()
+    pins: dict[str, Pin] = {}
 
 
 _desired_side = row_reader(DesiredSide)
@@ -91,7 +93,7 @@ class FleetRecords:
         WorldError `disk_full` or `disk_failed`: then none of them is durable.
         """
         changed = [durable.rollouts[name] for name in sorted(rollouts)]
-        rows = {
+        rows: Rows = {
             "devices": device_rows(durable.twins[device] for device in sorted(devices) if device in durable.twins),
             "quarantine": quarantine_rows(durable.quarantine, sorted(quarantined)),
             "endings": {
@@ -231,8 +233,8 @@ class FleetRecords:
                 found.setdefault(artifact, {})[base] = delivery
         return found
 
-    def _rollout_rows(self, rollouts: Iterable[Rollout]) -> dict[str, dict[str, bytes]]:
-        rows: dict[str, dict[str, bytes]] = {"rollouts": {}, "members": {}, "excluded": {}}
+    def _rollout_rows(self, rollouts: Iterable[Rollout]) -> dict[str, dict[str, bytes | None]]:
+        rows: dict[str, dict[str, bytes | None]] = {"rollouts": {}, "members": {}, "excluded": {}}
         for rollout in rollouts:
             members, excluded = self._members.get(rollout.id, ()), self._excluded.get(rollout.id, {})
             for table, new in rollout_rows(rollout, members, excluded).items():
@@ -268,6 +270,7 @@ def _with_side(twin: Twin, side: DesiredSide) -> Twin:
         answered=side.answered,
         withdrawn=side.withdrawn,
         erasures=side.erasures,
+        pins=side.pins,
         boots=replace(of_past(side.past_boots), current=twin.boots.current),
     )
 
@@ -287,6 +290,7 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 note=twin.note,
                 config=twin.config,
                 erasures=twin.erasures,
+                pins=twin.pins,
             )
         )
         for twin in twins
@@ -300,19 +304,24 @@ def quarantine_rows(quarantine: Mapping[str, Mapping[str, str]], devices: Iterab
 
 def rollout_rows(
     rollout: Rollout, members: tuple[Member, ...] = (), excluded: Mapping[str, str] | None = None
-) -> dict[str, dict[str, bytes]]:
-    """Returns a rollout's own row, and a row for each member and each excluded device that has changed.
+) -> dict[str, dict[str, bytes | None]]:
+    """Returns a rollout's own row, and a row for each member and each excluded device that has changed; None removes
+    the row of a device that is excluded no more.
 
     `members` and `excluded` are those that are written already. Members are compared by identity first, because a
     changed rollout keeps its member objects. So a pass does not compare a whole fleet field by field.
     """
     known = excluded if excluded is not None else {}
-    new = {} if rollout.members is members else dict(_new_members(rollout, members))
+    new: dict[str, bytes | None] = {} if rollout.members is members else dict(_new_members(rollout, members))
     out = {} if rollout.excluded is known else rollout.excluded
+    gone = () if rollout.excluded is known else known.keys() - rollout.excluded.keys()
     return {
         "rollouts": {rollout.id: msgspec.json.encode(replace(rollout, members=(), excluded={}))},
         "members": new,
-        "excluded": {f"{rollout.id}/{d}": reason.encode() for d, reason in out.items() if known.get(d) != reason},
+        "excluded": {
+            **{f"{rollout.id}/{d}": reason.encode() for d, reason in out.items() if known.get(d) != reason},
+            **{f"{rollout.id}/{d}": None for d in gone},
+        },
     }
 
 
@@ -336,7 +345,7 @@ def rows_of_table(table: str, old_docs: Mapping[str, Any]) -> Rows:
         case "deliveries":
             return {table: {key: msgspec.json.encode(doc["delivery"]) for key, doc in docs.items()}}
         case "rollouts":
-            rows: dict[str, dict[str, bytes]] = {"rollouts": {}, "members": {}, "excluded": {}}
+            rows: dict[str, dict[str, bytes | None]] = {"rollouts": {}, "members": {}, "excluded": {}}
             for doc in docs.values():
                 for name, new in rollout_rows(msgspec.convert(doc, Rollout)).items():
                     rows[name].update(new)

@@ -29,6 +29,7 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
             assigned=twin.desired.get(rollout.model),
             state=twin.reported.get(rollout.model),
             retired=member.device in world.durable.retired,
+            pinned_at=pin.release if (pin := twin.pins.get(rollout.model)) is not None else 0,
         )
     return facts
 

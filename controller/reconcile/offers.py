@@ -5,6 +5,7 @@ offer.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -34,28 +35,48 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     `now` is seconds since 1970.
     """
     twin = world.durable.twins.get(offer.device) or Twin(offer.device)
+    if not offer.release:
+        put_twin(world, told(world, twin, offer.model, None, now))
+        return
+    digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
+    order = Order(offer.release, digest, _policy_of(offer, rollout), rollout.id, offer.attempt)
+    put_twin(world, told(world, twin, offer.model, order, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A release that a device is to run, in one form, by one policy."""
+
+    release: int
+    digest: str
+    policy: TrialPolicy
+    rollout: str = ""
+    """Empty: a pin asks for it."""
+    attempt: int = 1
+
+
+def told(world: World, twin: Twin, model: str, order: Order | None, now: float) -> Twin:
+    """Returns the twin with an order about a model in its desired side; None: it must run no version of the model."""
     version = twin.next_version(now)
-    desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
-    withdrawn = {model: generation for model, generation in twin.withdrawn.items() if model != offer.model}
-    if offer.release:
-        digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
-        near = _near(world, twin, offer.model, digest, now)
-        desired[offer.model] = Assigned(
-            release=offer.release,
+    desired = {name: assigned for name, assigned in twin.desired.items() if name != model}
+    withdrawn = {name: generation for name, generation in twin.withdrawn.items() if name != model}
+    if order is None:
+        withdrawn[model] = version
+    else:
+        near = _near(world, twin, model, order.digest, now)
+        desired[model] = Assigned(
+            release=order.release,
             generation=version,
-            rollout=rollout.id,
-            digest=digest,
-            delivery=None if near else delivery_for(world, twin, offer.model, digest),
+            rollout=order.rollout,
+            digest=order.digest,
+            delivery=None if near else delivery_for(world, twin, model, order.digest),
             sources=(*near, *world.sources)[:MAX_SOURCES],
-            policy=_policy_of(offer, rollout),
-            attempt=offer.attempt,
+            policy=order.policy,
+            attempt=order.attempt,
             offered_at=now,
         )
-    else:
-        withdrawn[offer.model] = version
     newest = dict(list(withdrawn.items())[-MAX_WITHDRAWN:])
-    told = replace(twin, document_version=version, desired=desired, withdrawn=newest, issued_at=int(now))
-    put_twin(world, told)
+    return replace(twin, document_version=version, desired=desired, withdrawn=newest, issued_at=int(now))
 
 
 def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class Unsaved:
     unheard: set[str] = field(default_factory=set)
     rollouts: set[str] = field(default_factory=set)
     restarted: set[str] = field(default_factory=set)
+    unpinned: set[str] = field(default_factory=set)
     quarantined: set[str] = field(default_factory=set)
     reports: list[tuple[str, Report]] = field(default_factory=list)
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Unsaved:
         self.unheard |= changes.unheard
         self.rollouts.update(rollout.id for rollout in changes.rollouts)
         self.restarted |= changes.restarted
+        self.unpinned |= changes.unpinned
         self.quarantined |= changes.quarantined
         self.reports += changes.reports
         self.heartbeats.update(changes.heartbeats)
@@ -102,7 +104,7 @@ class Passes:
         if unsaved.deeds:  # first: after a kill in between, a deed is in the audit twice, and never missing there
             self._history.audit(unsaved.deeds)
             unsaved.deeds = []
-        devices = unsaved.redesired | unsaved.restarted
+        devices = unsaved.redesired | unsaved.restarted | unsaved.unpinned
         self._records.save(durable, devices, unsaved.rollouts, unsaved.quarantined, unsaved.endings)
         if unsaved.measured or unsaved.verdicts:
             self._history.keep_measured(unsaved.measured, unsaved.verdicts)

@@ -16,6 +16,7 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 from contract.wire import Message
 from controller.fleet.fit import forms_of
+from controller.fleet.pin import pinned_among
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
 from controller.reconcile.measured import HISTORY_S, fleet_rows
@@ -29,7 +30,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
 from controller.rollout.plan import expand, plan_members
 from controller.rollout.power import Shown, count_in, judged_for_s, past_of, power_of, shown_of, why_it_cannot_trip
-from controller.rollout.progress import offering_s
+from controller.rollout.progress import NOBODY_AWAY, Away, away_words, offering_s
 from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
 from controller.rollout.words import devices_of, span
 
@@ -64,6 +65,9 @@ class Preview(Message, frozen=True):
     finish_s: float
     """The earliest end in seconds from the start: the rate of offers and the soak times, without the time of
     transfers."""
+    finish_low_s: float
+    finish_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     power: tuple[str, ...]
     """One sentence for each rule: the difference that it can detect in the first wave."""
     no_way_back: dict[str, str]
@@ -71,6 +75,8 @@ class Preview(Message, frozen=True):
     it."""
     unproven: tuple[str, ...]
     """Devices that have not shown since their boot that their stable version is complete."""
+    pinned: tuple[str, ...] = ()
+    """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
     """What the person who starts it should know, in sentences."""
 
@@ -145,8 +151,9 @@ def _check_interface(
             )
 
 
-def preview(world: World, rollout: Rollout, now: float) -> Preview:
-    """Returns the plan in figures."""
+def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY) -> Preview:
+    """Returns the plan in figures; `away` says when devices that are not online may be back."""
+    finish_s = sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1))
     facts = facts_of(world, rollout, now)
     held = {
         device
@@ -165,7 +172,9 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         excluded=rollout.excluded,
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names.get(rollout.digest_for(member))))),
-        finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
+        finish_s=finish_s,
+        finish_low_s=finish_s + away.low_s,
+        finish_high_s=finish_s + away.high_s,
         power=tuple(_power(world, rollout, now)),
         no_way_back={
             member.device: why_no_way_back(world, rollout.model, member.device)
@@ -173,7 +182,8 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
             if not member.previous_release
         },
         unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
-        warnings=tuple(_warnings(world, rollout, facts)),
+        pinned=tuple(pinned_among(rollout.excluded)),
+        warnings=(*_warnings(world, rollout, facts), *filter(None, (away_words(away),))),
     )
 
 

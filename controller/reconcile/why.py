@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from contract.messages import ModelState, Report
 from contract.wire import Message
+from controller.fleet.pin import pin_words
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.quarantined import version_named
 from controller.rollout.model import Rollout
@@ -66,6 +67,10 @@ def why_items(
             name,
         )
         for digest, name in quarantined.items()
+    ]
+    pins += [
+        WhyItem("", "pinned", f"{model} is {pin_words(pin)}; rollouts pass it by.")
+        for model, pin in sorted(twin.pins.items())
     ]
     return [*told, *now, *failed, *asked, *pins, *kept]
 

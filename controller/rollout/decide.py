@@ -16,6 +16,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import RETURNING, Member, Rollout, Status
 from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
+from controller.rollout.pinned import is_left_alone, may_have
 from controller.rollout.rows import Rows
 from controller.rollout.schedule import allows, opens_in_s
 from controller.rollout.verdict import HOLDS_NOTHING_UP, RuleVerdict
@@ -62,7 +63,8 @@ def decide(rollout: Rollout, facts: Facts, rows: Rows, now: float, endings: Endi
     new = _new_endings(rollout, facts, outcomes, endings)
     kept = {**endings, **new} if new else endings
     decision = _decide(rollout, facts, rows, now, outcomes=outcomes, endings=kept)
-    return _with(decision, endings=new) if new else decision
+    allowed = tuple(offer for offer in decision.offers if may_have(facts[offer.device], offer.release))
+    return _with(decision, endings=new, offers=allowed) if new or allowed != decision.offers else decision
 
 
 def _decide(
@@ -198,7 +200,8 @@ def unproven(rollout: Rollout, facts: Facts) -> list[str]:
     for member in rollout.members:
         fact = facts[member.device]
         state = fact.state
-        waits = member.wave > rollout.wave and fact.presence == "online" and not rollout.is_stopped(member)
+        stays = rollout.is_stopped(member) or is_left_alone(rollout, member, fact)
+        waits = member.wave > rollout.wave and fact.presence == "online" and not stays
         if waits and state is not None and state.stable is not None and not state.stable_proven:
             found.append(member.device)
     return found
@@ -301,6 +304,7 @@ def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
         for member in rollout.members
         if member.wave <= rollout.wave
         and not member.lost_digest
+        and not is_left_alone(rollout, member, facts[member.device])
         and not (keeps and _has_confirmed(rollout, facts[member.device]))
     ]
 
@@ -309,7 +313,7 @@ def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirm
     """Whether a way back would change the device: it was offered the release, and does not keep what it
     has confirmed.
     """
-    if member.lost_digest or (keeps_confirmed and _has_confirmed(rollout, fact)):
+    if member.lost_digest or fact.pinned_at or (keeps_confirmed and _has_confirmed(rollout, fact)):
         return False
     return _release_of(fact) == rollout.release and not _keeps_its_own(rollout, member, fact)
 

@@ -38,6 +38,8 @@ def ending_of(
     """Returns the ending of a member whose outcome is `word` now; None while it has none, or if `known` stays
     unchanged.
     """
+    if word == "pinned":
+        return Ending(outcome=word) if known is None else None
     if rollout.status in RETURNING or word == "stopped":
         return _sent_back(rollout, member, fact, word, known)
     if word not in DECIDED or (known is not None and known.outcome == word):

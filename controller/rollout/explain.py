@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from controller.fleet.pin import pinned_among
 from controller.rollout.decide import NO_ENDINGS, Facts, awaited, holds, unproven, waits_for_absentees_only
 from controller.rollout.endings import MAX_NAMED, Ending, Endings, named
-from controller.rollout.model import RETURNING, Rollout
+from controller.rollout.model import FINAL, RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
+from controller.rollout.pinned import is_left_alone
 from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import RuleVerdict
 from controller.rollout.words import devices_have, devices_of, span
@@ -48,7 +50,7 @@ def explain(
     because = f", because {rollout.reason}" if rollout.reason else ""
     if rollout.status in _ENDS:
         ended = f"{_ENDS[rollout.status]}{because}."
-        why = [*_ended(rollout, endings), *_failed(rollout, endings), *_left(rollout, facts)]
+        why = [*_ended(rollout, endings), *_failed(rollout, endings), *_left(rollout, facts), *_pinned(rollout, facts)]
         return [what, ended, *why, *_returns(rollout, facts, now)]
     sentences = [what]
     if rollout.status == "paused":
@@ -56,7 +58,7 @@ def explain(
     elif rollout.reason:
         sentences.append(f"{rollout.reason}.")
     sentences += [words for words in (schedule_words(rollout.schedule, now),) if words]
-    sentences += [*_devices(rollout, facts, now), *_failed(rollout, endings)]
+    sentences += [*_devices(rollout, facts, now), *_pinned(rollout, facts), *_failed(rollout, endings)]
     return [*sentences, *_waits(rollout, facts, verdicts, now, quiet)]
 
 
@@ -111,6 +113,17 @@ def _left(rollout: Rollout, facts: Facts) -> list[str]:
     word = "keeps" if len(left) == 1 else "keep"
     why = "the registry does not hold what ran there before"
     return [f"{devices_of(len(left))} {word} v{rollout.release}, because {why}: {named(left)}."] if left else []
+
+
+def _pinned(rollout: Rollout, facts: Facts) -> list[str]:
+    """Says which devices a pin keeps where they are, whether they were left out or pinned later."""
+    known = () if rollout.status in FINAL else (each for each in rollout.members if each.device in facts)
+    later = [each.device for each in known if is_left_alone(rollout, each, facts[each.device])]
+    held = sorted({*pinned_among(rollout.excluded), *later})
+    if not held:
+        return []
+    stay = "is pinned and stays where it is" if len(held) == 1 else "are pinned and stay where they are"
+    return [f"{devices_of(len(held))} {stay}: {named(held)}."]
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:

@@ -137,3 +137,5 @@ class DeviceFact(msgspec.Struct, frozen=True):
     state: ModelState | None
     retired: bool = False
     """Whether it has left the fleet."""
+    pinned_at: int = 0
+    """The release at which a person holds the model there; 0: none."""

@@ -11,6 +11,7 @@ from contract.messages import UpdateOutcome
 from controller.fleet.twin import Assigned
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Member, Rollout
+from controller.rollout.pinned import is_left_alone
 from controller.rollout.plan import unit_hash
 
 MemberOutcome = Literal[
@@ -25,15 +26,17 @@ MemberOutcome = Literal[
     "stopped",
     "sent_back",
     "retired",
+    "pinned",
 ]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
 refused the release. silent: it got the offer and never answered. regressed: it had confirmed and runs another version
 now. absent: offline before it could begin, or so sick that its stable version fails as much; counts neither way.
 stopped: taken out with its stratum or wave. sent_back: had or fetched the release when the rollout was ended; an ending
-only. retired: it has left the fleet; counts neither way."""
+only. retired: it has left the fleet; counts neither way. pinned: a person holds it at another release, or where it is
+on the way back; counts neither way."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
-DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent"}
+DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent", "pinned"}
 """Outcomes that hold until the device reports otherwise."""
 
 RETRYABLE = frozenset(
@@ -55,10 +58,8 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
 
     Success: the device reports the rollout's digest as stable; in a shadow wave, that the shadow has passed.
     """
-    if fact.retired or member.wave > rollout.wave:
-        return "retired" if fact.retired else "waiting"
-    if rollout.is_stopped(member):
-        return "stopped"
+    if (left_out := _left_out(rollout, member, fact)) is not None:
+        return left_out
     state, assigned = fact.state, fact.assigned
     if state is not None and state.stable is not None and rollout.carries(state.stable.digest):
         return "succeeded"
@@ -68,6 +69,17 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
     if ended is not None:
         return _decided(rollout, assigned, ended)
     return _undecided(rollout, fact, assigned, now)
+
+
+def _left_out(rollout: Rollout, member: Member, fact: DeviceFact) -> MemberOutcome | None:
+    """Returns the outcome of a member that is asked for nothing now; None for the others."""
+    if fact.retired:
+        return "retired"
+    if is_left_alone(rollout, member, fact):
+        return "pinned"
+    if member.wave > rollout.wave:
+        return "waiting"
+    return "stopped" if rollout.is_stopped(member) else None
 
 
 def mode_of(rollout: Rollout) -> str:

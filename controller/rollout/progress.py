@@ -5,7 +5,7 @@ devices that are offline. Refuses to know where facts come from and how they are
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -13,11 +13,12 @@ import msgspec
 
 from contract.maintenance import wait_s
 from contract.wire import Message
+from controller.fleet.absences import Return
 from controller.rollout.model import JUDGED, Rollout
 from controller.rollout.outcome import MemberOutcome
 from controller.rollout.pace import allowed
 from controller.rollout.schedule import opens_in_s
-from controller.rollout.words import devices_have, span
+from controller.rollout.words import devices_have, devices_of, span
 
 WaveState = Literal["done", "now", "waiting"]
 
@@ -48,6 +49,9 @@ class Left(msgspec.Struct, frozen=True):
 
     seconds: float
     """The smallest possible number."""
+    low_s: float
+    high_s: float
+    """The range in which it is expected, by the habits of devices that are away; both as `seconds` if none is."""
     words: str
     """A sentence: the parts of the time, and what may make it longer. Empty for a rollout that has ended."""
 
@@ -101,22 +105,58 @@ def offering_s(rollout: Rollout, number: int) -> float:
     return max(needed_s, strategy.jitter_s)
 
 
-def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, *, absent: int, undecided: int) -> Left:
-    """Returns the time left. `absent`: devices that have not decided and are not online. `undecided`: rules that delay
+class Away(msgspec.Struct, frozen=True):
+    """Devices that have not decided and are not online, and when the last of them may be back."""
+
+    devices: int = 0
+    low_s: float = 0.0
+    high_s: float = 0.0
+    """From now; at most as long as the rollout waits for a device."""
+    unknown: int = 0
+    """How many of them have no habits that are known: they count as anything up to that."""
+
+
+NOBODY_AWAY = Away()
+
+
+def away_of(rollout: Rollout, devices: int, returns: Collection[Return | None]) -> Away:
+    """Returns when the last of so many absent devices may be back; `returns` are those that were looked at."""
+    most_s = rollout.strategy.start_s
+    known = [each for each in returns if each is not None]
+    unknown = len(returns) - len(known)
+    low_s = max((min(each.low_s, most_s) for each in known), default=0.0)
+    high_s = most_s if unknown else max((min(each.high_s, most_s) for each in known), default=0.0)
+    return Away(devices, low_s, high_s, unknown) if devices else NOBODY_AWAY
+
+
+def away_words(away: Away) -> str:
+    """Says when devices that are away may be back; empty if nobody is away whose habits are known."""
+    if away.unknown >= away.devices:
+        return ""
+    few = f", though of {away.unknown} nothing is known" if away.unknown else ""
+    back = "is" if away.devices == 1 else "are all"
+    range_ = f"{span(away.low_s)} to {span(away.high_s)}"
+    return f"by their habits, {devices_of(away.devices)} that cannot be reached {back} back in {range_}{few}"
+
+
+def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, *, away: Away, undecided: int) -> Left:
+    """Returns the time left. `away`: devices that have not decided and are not online. `undecided`: rules that delay
     it. `clock`: date and time in UTC, by which maintenance hours are computed for all devices.
     """
     if rollout.status not in JUDGED and rollout.status != "proposed":
-        return Left(0.0, "")
+        return Left(0.0, 0.0, 0.0, "")
     opens_s = wait_s(rollout.strategy.trial.maintenance, clock)
     begins_s = opens_in_s(rollout.schedule, clock.timestamp()) or 0.0
     own_s = sum(each.left_s for each in waves) + begins_s
     parts = [f"{span(own_s - begins_s)} for offers, trials and soaks"]
     parts += [f"{span(begins_s)} until its schedule lets it go on"] if begins_s else []
     parts += [f"{span(opens_s)} until maintenance hours begin"] if opens_s else []
-    return Left(
-        own_s + opens_s,
-        f"At least {span(own_s + opens_s)}: {' and '.join(parts)}{_longer(rollout, absent, undecided)}.",
-    )
+    least_s = own_s + opens_s
+    low_s, high_s = least_s + away.low_s, least_s + away.high_s
+    why = away_words(away)
+    range_ = f" Expected: {span(low_s)} to {span(high_s)}, since {why}." if why else ""
+    words = f"At least {span(least_s)}: {' and '.join(parts)}{_longer(rollout, away.devices, undecided)}.{range_}"
+    return Left(least_s, low_s, high_s, words)
 
 
 def _longer(rollout: Rollout, absent: int, undecided: int) -> str:

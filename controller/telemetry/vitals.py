@@ -61,6 +61,11 @@ class VitalsStore:
         """Returns the vitals of a device from a time on, oldest first."""
         return [vitals for _, vitals in map(_read, self._db.execute(_READ, (device, since)))]
 
+    def heard(self, device: str, since: float) -> list[tuple[float, float]]:
+        """Returns (start, seconds) of the intervals in which a device sent telemetry, from a time on, oldest first."""
+        rows = "SELECT start, span FROM vitals WHERE device = ? AND start >= ? ORDER BY start"
+        return [(float(start), float(span)) for start, span in self._db.execute(rows, (device, since))]
+
     def drop(self, device: str) -> None:
         """Removes all vitals of a device."""
         with transaction(self._db):

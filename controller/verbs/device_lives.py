@@ -157,6 +157,7 @@ def _without_hardware(twin: Twin) -> Twin:
         given_labels=twin.given_labels,
         note=twin.note,
         config=twin.config,
+        pins=twin.pins,
         document_version=twin.document_version,
         issued_at=twin.issued_at,
         desired=twin.desired,

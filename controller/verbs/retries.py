@@ -4,32 +4,36 @@ Decides which devices: members that ended failed, rejected, silent or regressed 
 quarantine from this release is lifted, because a person asks for it. Refuses to know HTTP.
 """
 
+import time
+
 import msgspec
 
 from contract.errors import BadInput, Code
 from controller.clock import stamp
+from controller.reconcile.membership import facts_of
 from controller.rollout.endings import named
 from controller.rollout.model import FINAL, Rollout, Wave
-from controller.rollout.outcome import FAILURES
+from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.words import devices_of
 from controller.state import State
-from controller.verbs.rollouts import Retried, find, may_start, refuse_overlap, start
+from controller.verbs.rollouts import Retried, end_if_only_absent, find, may_start, refuse_overlap, start
 
 
 def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
     """Starts a rollout of the same release to the devices that failed: one wave, with the same rules and trial.
 
-    BadInput `unknown_rollout`, `rollout_conflict` if it has not ended or no device has failed, and as `start`.
+    A way back that only absent devices hold open ends first, as for any newer rollout: they get the order that is meant
+    for them when they return. BadInput `unknown_rollout`, `rollout_conflict` if it has not ended or no device has
+    failed, and as `start`.
     """
+    end_if_only_absent(state, find(state, name).model)
     before = find(state, name)
     if before.status not in FINAL:
-        raise BadInput(
-            Code.ROLLOUT_CONFLICT,
-            f"{name} is {before.status}: wait until it has ended, or abort it; what has failed is tried again then",
-        )
+        raise BadInput(Code.ROLLOUT_CONFLICT, _why_open(state, before))
     failed = _failed(state, before)
     if not failed:
-        raise BadInput(Code.ROLLOUT_CONFLICT, f"no device of {name} has failed: there is nothing to try again")
+        words = f"no device of {name} has failed that is not pinned elsewhere: there is nothing to try again"
+        raise BadInput(Code.ROLLOUT_CONFLICT, words)
     refuse_overlap(state, before.model)
     may_start(state, before.model, before.release, again=True)
     _unquarantine(state, before, failed, actor=actor)
@@ -47,8 +51,24 @@ def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
     )
 
 
+def _why_open(state: State, rollout: Rollout) -> str:
+    """Says why a rollout that has not ended is not retried, and what to do: by name where only absent devices hold it
+    open.
+    """
+    then = "what has failed is tried again then"
+    now = time.time()
+    facts = facts_of(state.world, rollout, now)
+    members = (each for each in rollout.members if each.device in facts)
+    pending = [each.device for each in members if outcome_of(rollout, each, facts[each.device], now) == "pending"]
+    if not pending or any(facts[device].presence == "online" for device in pending):
+        return f"{rollout.id} is {rollout.status}: wait until it has ended, or abort it; {then}"
+    held = f"{devices_of(len(pending))} that cannot be reached: {named(pending)}"
+    ends = f"`edgeward rollout abort {rollout.id}` ends it, and what has confirmed keeps the release"
+    return f"{rollout.id} is {rollout.status} and waits only for {held}; {ends}; {then}"
+
+
 def _failed(state: State, rollout: Rollout) -> list[str]:
-    """Returns members that failed, are still in the fleet and do not run the release now."""
+    """Returns members that failed, are still in the fleet, not pinned elsewhere, and do not run the release now."""
     endings, durable = state.world.durable.endings.get(rollout.id, {}), state.world.durable
     found = []
     for member in rollout.members:
@@ -57,7 +77,9 @@ def _failed(state: State, rollout: Rollout) -> list[str]:
             continue
         reported = twin.reported.get(rollout.model)
         stable = reported.stable if reported is not None else None
-        if stable is None or not rollout.carries(stable.digest):
+        pin = twin.pins.get(rollout.model)
+        held = pin is not None and pin.release != rollout.release
+        if not held and (stable is None or not rollout.carries(stable.digest)):
             found.append(member.device)
     return found
 

@@ -23,12 +23,14 @@ from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named
 from controller.rollout.explain import explain as sentences
 from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy, person
+from controller.rollout.progress import Away, away_of
 from controller.rollout.schedule import ALWAYS, Schedule, schedule_words
 from controller.rollout.strategies import STRATEGIES
 from controller.rollout.words import devices_of
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit
+from controller.verbs.returns import returns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,14 @@ def preview(
         schedule=schedule,
     )
     _same_plan(planned, starting or "")
-    return preview_of(state.world, planned, now)
+    return preview_of(state.world, planned, now, away_now(state, planned, now))
+
+
+def away_now(state: State, rollout: Rollout, now: float) -> Away:
+    """Returns when the members that are not online may be back, by their own past."""
+    facts = facts_of(state.world, rollout, now)
+    away = [device for device, fact in facts.items() if fact.presence != "online"]
+    return away_of(rollout, len(away), list(returns_of(state, away, now).values()))
 
 
 def start(
@@ -88,16 +97,18 @@ def start(
     policy_of: str = "",
     schedule: Schedule = ALWAYS,
     retried: Retried | None = None,
+    source: str = "",
 ) -> Rollout:
     """Plans and starts; the first devices get their offers within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
     `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`,
     `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or with `approval`, it waits
-    for another person's approval. `policy_of`: whose policy has started it, if no person did.
+    for another person's approval. `policy_of`: whose policy has started it, if no person did. `source`:
+    the template, in words.
     """
     version = may_start(state, model, release, again=again)
-    _end_if_only_absent(state, model)
+    end_if_only_absent(state, model)
     refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
@@ -129,6 +140,7 @@ def start(
     detail = f"{model} v{version.release} by {strategy.name} to {devices_of(len(rollout.members))}{left_out}"
     detail += f", by the {created_by}" if policy_of else ""
     detail += f", a retry of {retried.rollout}" if retried is not None else ""
+    detail += f", from {source}" if source else ""
     detail += f"; {words}" if (words := schedule_words(schedule, now)) else ""
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
@@ -154,6 +166,7 @@ async def prepare_and_start(
     again: bool,
     actor: str,
     schedule: Schedule = ALWAYS,
+    source: str = "",
 ) -> Rollout:
     """As `start`, once the version's encodings exist, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
@@ -168,6 +181,7 @@ async def prepare_and_start(
         again=again,
         actor=actor,
         schedule=schedule,
+        source=source,
     )
 
 
@@ -304,7 +318,7 @@ def _only_absent(state: State, rollout: Rollout) -> bool:
     return rollout.status in RETURNING and waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
 
 
-def _end_if_only_absent(state: State, model: str) -> None:
+def end_if_only_absent(state: State, model: str) -> None:
     """Ends a roll back of `model` that only absent devices keep open, so that a newer rollout need not
     wait for them.
     """

@@ -11,7 +11,7 @@ from controller.fleet.twin import Twin
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.trust.scope import Scope
-from controller.verbs import policies
+from controller.verbs import policies, templates
 from controller.verbs.rollouts import find
 
 MAX_AUDITED_CHARS = 500
@@ -64,6 +64,19 @@ def deployment(state: State, scope: Scope, model: str, selector: Mapping[str, st
     return next((words for each in about if (words := selection(scope, model, each))), "")
 
 
+def template(state: State, scope: Scope, name: str, selector: Mapping[str, str] | None) -> str:
+    """Returns why a change of a rollout template is outside: the old one, or the new one (None: none).
+
+    A template is about no model. A start by it is held to the scope by itself.
+    """
+    known = [each for each in templates.every(state.store) if each.name == name]
+    about = [*(each.selector for each in known), *([] if selector is None else [selector])]
+    if all(scope.labels.items() <= each.items() for each in about):
+        return ""
+    wanted = " ".join(f"--select {key}={value}" for key, value in sorted(scope.labels.items()))
+    return f"template {name[:64]} is for devices elsewhere as well: it needs {wanted}"
+
+
 def devices(state: State, scope: Scope, names: Iterable[str]) -> str:
     """Returns why a change of whole devices is outside; empty if every one of them is inside.
 
@@ -73,6 +86,13 @@ def devices(state: State, scope: Scope, names: Iterable[str]) -> str:
     chosen = dict.fromkeys(names)
     models = {name: _models(known[name]) for name in chosen if name in known}
     return _outside(scope, {name: _labels(state, name) for name in chosen}, models)
+
+
+def model_on_devices(state: State, scope: Scope, model: str, names: Iterable[str]) -> str:
+    """Returns why a change of one model on named devices is outside; empty if it is inside."""
+    if not scope.has_model(model):
+        return f"it is about the model {model[:64]}"
+    return _outside(scope, {name: _labels(state, name) for name in dict.fromkeys(names)}, {})
 
 
 def labels_of_devices(state: State, scope: Scope, changes: Mapping[str, Mapping[str, str | None]]) -> str:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from contract.errors import Code
 from edgeward.answers.answer import Answer, Time
+from edgeward.answers.pins import Pin
 from edgeward.answers.written import Written
 
 DAY_S = 86_400.0
@@ -260,6 +261,10 @@ class Device(Answer, frozen=True):
     seen_s_ago: float | None
     sensors: tuple[Sensor, ...]
     sinks: tuple[Sink, ...]
+    pins: dict[str, Pin]
+    """By model, the release at which people hold it: rollouts pass the device by."""
+    pinned: dict[str, int]
+    """The releases at which its own configuration holds models, which wins."""
 
     def __str__(self) -> str:
         """A sentence, as the command prints it; `repr` has the fields."""

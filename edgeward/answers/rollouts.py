@@ -33,10 +33,15 @@ class Preview(Answer, frozen=True):
     bytes_to_send: int
     finish_s: float
     """At the earliest."""
+    finish_low_s: float
+    finish_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
     unproven: tuple[str, ...]
+    pinned: tuple[str, ...] = ()
+    """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
     """What the person who starts it should know."""
 
@@ -204,6 +209,9 @@ class Rollout(RolloutSummary, frozen=True):
 
     progress: tuple[WaveProgress, ...]
     left_s: float
+    left_low_s: float
+    left_high_s: float
+    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
     left: str
     """The smallest time left, in a sentence; empty once it has ended."""
     waits_for: str
@@ -241,6 +249,32 @@ class DeploymentPolicy(Answer, frozen=True):
     def strategy_name(self) -> str:
         """The strategy's name."""
         return str(self.strategy["name"])
+
+
+class Template(Answer, frozen=True):
+    """One revision of a rollout template."""
+
+    name: str
+    revision: int
+    """From 1 on; each save makes the next one."""
+    strategy: Plain
+    """Every field of the strategy, as in configs/rollouts."""
+    selector: dict[str, str]
+    hours: tuple[str, ...]
+    """In UTC, in which offers are made; empty: all."""
+    note: str
+    by: str
+    at: Time
+
+    @property
+    def strategy_name(self) -> str:
+        """The strategy's name."""
+        return str(self.strategy["name"])
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row, with the strategy's name in place of its fields."""
+        (row,) = super().table_rows()
+        return [row | {"strategy": self.strategy_name}]
 
 
 class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):

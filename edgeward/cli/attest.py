@@ -23,10 +23,14 @@ def attest() -> None:
 
 @attest.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def export(file: Path) -> None:
+@json_option
+def export(file: Path, *, as_json: bool) -> None:
     """Write the statement of the whole fleet to FILE, with every device's signed heartbeat."""
     found = Client().attestation()
     write_whole(file, msgspec.json.encode(found))
+    if as_json:
+        print_json({"file": str(file), "attestation": digest_of(found)})
+        return
     tell(f"wrote {file}; check it, with or without a controller: edgeward attest verify {file}")
 
 

@@ -14,7 +14,7 @@ import click
 from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.answers.operators import AuditEntry
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, zone
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, say_done, zone
 from edgeward.client import Client
 from edgeward.files import write_whole
 
@@ -86,33 +86,41 @@ def list_(*, limit: int, before: int | None, as_json: bool, **wanted: str) -> No
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An exported file; default: ask the controller.",
 )
-def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
+@json_option
+def verify(witnesses: tuple[str, ...], file: Path | None, *, as_json: bool) -> None:
     """Check every link, and the end against the checkpoints in signed metadata and in the audit's seal."""
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit().plain
     known = [*witnesses, *(found[name] for name in ("witness", "seal") if found.get(name))]
     faults = dict.fromkeys([*chain.faults(found["entries"], known), *found.get("faults", [])])
     if faults:
         raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
-    console.print(f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses", highlight=False)
+    facts = {"unbroken": True, "entries": len(found["entries"]), "witnesses": len(known)}
+    words = f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses"
+    say_done(words, facts, as_json=as_json)
 
 
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_filters
-def export(file: Path, **wanted: str) -> None:
+@json_option
+def export(file: Path, *, as_json: bool, **wanted: str) -> None:
     """Write the audit to FILE: as .csv the selected entries, oldest first; else all of it as JSON, with what proves it
     complete.
     """
     if file.suffix == ".csv":
         entries = Client().audit_entries(limit=None, **_asked(wanted))
         write_whole(file, as_csv(reversed(entries)))
-        console.print(f"wrote {len(entries)} entries to {file}", highlight=False)
+        _say_written(file, len(entries), as_json=as_json)
         return
     if any(wanted.values()):
         raise BadInput(Code.REQUEST_INVALID, f"{file}: a part of the audit goes to a .csv; its chain covers all of it")
     found = Client().audit()
     write_whole(file, json.dumps(found.plain, indent=1))
-    console.print(f"wrote {len(found.entries)} entries to {file}", highlight=False)
+    _say_written(file, len(found.entries), as_json=as_json)
+
+
+def _say_written(file: Path, count: int, *, as_json: bool) -> None:
+    say_done(f"wrote {count} entries to {file}", {"file": str(file), "entries": count}, as_json=as_json)
 
 
 def as_csv(entries: Iterable[AuditEntry]) -> str:

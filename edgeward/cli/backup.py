@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from contract.errors import BadInput, Code
+from edgeward.cli.render import json_option
 from edgeward.settings import DEFAULT_DATA_DIR
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -20,18 +21,21 @@ _data_dir = click.option("--data-dir", help="Of the controller; else EDGEWARD_DA
 @click.command()
 @click.argument("file", type=_FILE)
 @_data_dir
-def backup(file: Path, data_dir: str | None) -> None:
+@json_option
+def backup(file: Path, data_dir: str | None, *, as_json: bool) -> None:
     """Write all that a controller needs to FILE, also while it runs. FILE holds keys: protect it."""
-    _controller("backup", str(file), data_dir)
+    _controller("backup", str(file), data_dir, *(["--json"] if as_json else []))
 
 
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--replace", is_flag=True, help="Move what is in the directory aside first.")
 @_data_dir
-def restore(file: Path, data_dir: str | None, *, replace: bool) -> None:
+@json_option
+def restore(file: Path, data_dir: str | None, *, replace: bool, as_json: bool) -> None:
     """Restore FILE into the directory of a controller that does not run."""
-    _controller("restore", str(file), data_dir, *(["--replace"] if replace else []))
+    flags = [name for name, given in (("--replace", replace), ("--json", as_json)) if given]
+    _controller("restore", str(file), data_dir, *flags)
 
 
 def _controller(verb: str, file: str, data_dir: str | None, *options: str) -> None:

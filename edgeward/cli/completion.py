@@ -51,16 +51,20 @@ def _selectors(client: Client, _: str) -> list[str]:
     return [each.name for each in client.selectors()]
 
 
+def _templates(client: Client, _: str) -> list[str]:
+    return [each.name for each in client.templates()]
+
+
 _KINDS = {
     ("model", "name"): _models, ("version", "model"): _models, ("rollout", "model"): _models,
     ("trust", "model"): _models, ("retrain", "model"): _models, ("retrain", "named"): _models,
     ("telemetry", "model"): _models, ("label", "model"): _models, ("report", "model"): _models,
-    ("lineage", "name"): _models, ("selector", "name"): _selectors,
+    ("lineage", "name"): _models, ("selector", "name"): _selectors, ("template", "name"): _templates,
     ("device", "name"): _devices, ("device", "names"): _devices, ("device", "words"): _devices,
     ("rollout", "rollout_id"): _rollouts, ("rollout", "left"): _rollouts, ("rollout", "right"): _rollouts,
 }  # fmt: skip
 """What an argument names, by the group of commands and the argument's name."""
-_OPTIONS = {"--model": _models, "--selector": _selectors, "--device": _devices}
+_OPTIONS = {"--model": _models, "--selector": _selectors, "--device": _devices, "--template": _templates}
 """What an option names, in every group."""
 
 

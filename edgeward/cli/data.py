@@ -16,6 +16,7 @@ from edgeward.cli.render import (
     json_option,
     print_json,
     print_table,
+    say_done,
     size,
     table,
     tell,
@@ -129,17 +130,19 @@ def diff(name: str, before: int, after: int, *, as_json: bool) -> None:
 @data.command()
 @click.argument("reference", metavar="NAME[@VERSION]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .parquet or .csv file.")
-def export(reference: str, *, out: Path) -> None:
+@json_option
+def export(reference: str, *, out: Path, as_json: bool) -> None:
     """Write the rows of a version to a file."""
     client = Client()
     if out.suffix == ".parquet":
         found = client.data_set(reference)
         out.write_bytes(client.data_file(found))
-        tell(f"{found.rows} rows of {found.reference} in {out}, {found.sha256}")
+        facts: dict[str, object] = {"file": str(out), "rows": found.rows, "sha256": found.sha256}
+        say_done(f"{found.rows} rows of {found.reference} in {out}, {found.sha256}", facts, as_json=as_json)
     elif out.suffix == ".csv":
         rows = client.data_rows(reference)
         rows.to_csv(out, index=False)
-        tell(f"{len(rows)} rows in {out}")
+        say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
     else:
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .parquet or .csv")
 

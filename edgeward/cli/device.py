@@ -17,6 +17,7 @@ from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.device_list import left, list_devices
+from edgeward.cli.device_pin import pin, pin_lines, unpin
 from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.device_vitals import vitals
 from edgeward.cli.key_values import pairs
@@ -75,7 +76,8 @@ def device() -> None:
 
 
 for command in (
-    list_devices, label, note, unquarantine, logs, doctor, tune, vitals, retire, replace, adopt, retired
+    list_devices, label, note, unquarantine, logs, doctor, tune, vitals, retire, replace, adopt, retired,
+    pin, unpin,
 ):  # fmt: skip
     device.add_command(command)
 
@@ -94,6 +96,8 @@ def show(name: str, *, as_json: bool) -> None:
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
+    for words in pin_lines(found):
+        console.print(words, highlight=False, markup=False)
     for words in _told(found):
         console.print(words, highlight=False)
     measured = [

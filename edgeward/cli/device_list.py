@@ -29,6 +29,7 @@ WIDE_COLUMNS = (
     "accuracy or error",
     "faults",
     "quarantined",
+    "pinned",
     "expires",
     "labels",
     "why",
@@ -37,6 +38,16 @@ WIDE_COLUMNS = (
 
 def filter_options(command: F) -> F:
     """Adds the filters of devices; the command gets them by `filters_of`."""
+    for option in (
+        click.option("--release", "version", default="", help="On which this version answers."),
+        click.option("--model", default="", help="That has or is to have this model."),
+    ):
+        command = option(command)
+    return plain_filter_options(command)
+
+
+def plain_filter_options(command: F) -> F:
+    """Adds the filters but model and release, for a command in which these are what it is about."""
     options = (
         click.option("--search", "text", default="", metavar="TEXT", help="In names, labels or codes."),
         click.option("--presence", multiple=True, metavar="WORD", help="online, offline, silent or unknown."),
@@ -47,10 +58,9 @@ def filter_options(command: F) -> F:
             "--label", "--select", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."
         ),
         click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
-        click.option("--model", default="", help="That has or is to have this model."),
-        click.option("--release", "version", default="", help="On which this version answers."),
         click.option("--code", default="", help="With this code of a fault, a failed update or a quarantine."),
         click.option("--quarantined", is_flag=True, help="With a version that is not offered to it again."),
+        click.option("--pinned", is_flag=True, help="On which a pin holds a model, see `device pin`."),
     )
     for option in reversed(options):
         command = option(command)
@@ -58,17 +68,20 @@ def filter_options(command: F) -> F:
 
 
 def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
-    """Returns the filters from a command's options."""
+    """Returns the filters from a command's options; none of `given` passes every device."""
+    if not given:
+        return DeviceFilters(sort=sort)
     return DeviceFilters(
         text=given["text"],
         presence=given["presence"],
         health=given["health"],
         labels=pairs(given["labels"]),
         selector=given["selector"],
-        model=given["model"],
-        version=given["version"],
+        model=given.get("model", ""),
+        version=given.get("version", ""),
         code=given["code"],
         quarantined=given["quarantined"],
+        pinned=given["pinned"],
         sort=sort,
     )
 
@@ -117,6 +130,7 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
         "seen": f"{duration(entry.seen_s_ago)} ago" if entry.seen_s_ago is not None else None,
         "faults": " ".join(each.code for each in entry.faults) or None,
         "quarantined": ", ".join(entry.quarantined) or None,
+        "pinned": _held(entry) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
     }
@@ -127,6 +141,12 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
     about = next((each for each in models if _is_about(entry.why, each.model)), models[0] if models else None)
     for model in models:
         yield head | _model_cells(model) | {"why": why if model is about else None}
+
+
+def _held(entry: Device) -> str:
+    """Returns the models that a pin holds, each with its release."""
+    held = entry.pinned | {model: pin.release for model, pin in entry.pins.items()}
+    return ", ".join(f"{model} v{release}" for model, release in sorted(held.items()))
 
 
 def _is_about(why: str, model: str) -> bool:

@@ -67,7 +67,8 @@ def next_(model: str, *, file: Path | None, as_json: bool) -> None:
     help="A file with the columns id and label, as `label next --csv` writes it.",
 )  # fmt: skip
 @click.option("--model", "whose", default="", help="Whose rows they are, where the file has bare numbers as ids.")
-def give(row: str | None, value: str | None, *, file: Path | None, whose: str) -> None:
+@json_option
+def give(row: str | None, value: str | None, *, file: Path | None, whose: str, as_json: bool) -> None:
     """Say that VALUE is the true answer of ROW, as in `label give weather/812 rain`.
 
     A file may also be what `edgeward model captured` has written, with a column label added: then name the --model.
@@ -79,11 +80,14 @@ def give(row: str | None, value: str | None, *, file: Path | None, whose: str) -
     for name, text in pairs:
         model, number = split_row(f"{whose}/{name}" if whose and name.isdigit() else name)
         by_model.setdefault(model, {})[number] = text
-    client = Client()
+    client, labelled = Client(), {}
     for model, labels in by_model.items():
-        count = client.label(model, labels)
-        console.print(Text(f"{count} of {len(labels)} rows of {model} have a label now"))
-    if not by_model:
+        labelled[model] = count = client.label(model, labels)
+        if not as_json:
+            console.print(Text(f"{count} of {len(labels)} rows of {model} have a label now"))
+    if as_json:
+        print_json({"labelled": labelled})
+    elif not by_model:
         console.print(Text(f"{file} has no label yet"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgeward.cli.named import split_version
-from edgeward.cli.render import console, json_option, print_json, size, table, tell
+from edgeward.cli.render import console, json_option, print_json, say_done, size, table, tell
 from edgeward.client import Client
 from edgeward.files import write_whole
 from edgeward.provenance.folder import read_provenance
@@ -24,7 +24,8 @@ def lineage() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new directory.")
 @click.option("--prediction", default="", metavar="ID", help="A captured row that it made, or the answer's name.")
 @click.option("--root", type=click.Path(dir_okay=False, path_type=Path), help="Write the fleet's root of trust too.")
-def export(name: str, out: Path, prediction: str, root: Path | None) -> None:
+@json_option
+def export(name: str, out: Path, prediction: str, root: Path | None, *, as_json: bool) -> None:
     """Write NAME@VERSION with its signed lineage to a directory, in which it can be checked.
 
     Send the root of trust by another way than the directory: somebody who can change both can forge both.
@@ -32,9 +33,11 @@ def export(name: str, out: Path, prediction: str, root: Path | None) -> None:
     model, release = split_version(name)
     client = Client()
     written = client.export_lineage(model, release, out, prediction=prediction)
-    console.print(f"{size(written)} of {name} in {out}", highlight=False)
+    facts = {"directory": str(out), "size_bytes": written, "root": None if root is None else str(root)}
+    say_done(f"{size(written)} of {name} in {out}", facts, as_json=as_json)
     if root is not None:
         write_whole(root, client.enrolment().root)
+    if root is not None and not as_json:
         tell(f"next: edgeward lineage verify {out} --root {root}")
 
 

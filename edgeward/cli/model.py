@@ -19,7 +19,18 @@ from edgeward.cli.named import HOW, split_name
 from edgeward.cli.push_progress import PushProgress
 from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, size, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say_done,
+    size,
+    tell,
+    when,
+)
 from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
@@ -230,13 +241,14 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
 @model.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
-def captured(name: str, out: Path) -> None:
+@json_option
+def captured(name: str, out: Path, *, as_json: bool) -> None:
     """Write the captured inferences of NAME to a file, for retraining."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
     rows = Client().captured(name).to_frame()
     rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
-    console.print(f"{len(rows)} rows in {out}", highlight=False)
+    say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
 
 
 @model.command()
@@ -255,7 +267,8 @@ def captured(name: str, out: Path) -> None:
     "--sign-with", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A private key (PEM, P-256): adds an OpenSSF model signature, model.sig. Not for devices.",
 )  # fmt: skip
-def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path | None) -> None:
+@json_option
+def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path | None, *, as_json: bool) -> None:
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
     Devices verify these files like those from the broker. Other formats are folders that MLflow, Hugging Face or a
@@ -270,7 +283,8 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
         written = Client().export(name, found.release, out)
     else:
         written = Client().export_folder(name, found.release, out, form, sign_with)
-    console.print(f"{size(written)} of {name} v{found.release} in {out}", highlight=False)
+    facts = {"directory": str(out), "model": name, "release": found.release, "format": form, "size_bytes": written}
+    say_done(f"{size(written)} of {name} v{found.release} in {out}", facts, as_json=as_json)
 
 
 def _standing(version: Version) -> str:

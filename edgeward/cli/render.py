@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, TypeVar, cast
 
@@ -46,6 +46,11 @@ COLOURS = {
 def json_option(command: F) -> F:
     """Adds the --json flag, for commands that answer or change something."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def say_done(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Says what was done: in words for people, or the same facts as JSON."""
+    print_json(facts) if as_json else console.print(words, highlight=False)
 
 
 def csv_option(command: F) -> F:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from contract.errors import BadInput, Code
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, tell
+from edgeward.cli.render import console, json_option, print_json, say_done, tell
 from edgeward.cli.telemetry import seconds_of
 from edgeward.client import Client
 from edgeward.files import write_whole
@@ -34,8 +34,9 @@ INDENT = 10
     "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("fleet-report.html"), show_default=True,
     help="A .html, or a .pdf where Chromium is installed.",
 )  # fmt: skip
+@json_option
 @click.pass_context
-def report(context: click.Context, *, since: str, until: str, out: Path) -> None:
+def report(context: click.Context, *, since: str, until: str, out: Path, as_json: bool) -> None:
     """Write a report: fleet, versions, rollouts with their verdicts, alerts, changes."""
     if context.invoked_subcommand is not None:
         return
@@ -50,7 +51,8 @@ def report(context: click.Context, *, since: str, until: str, out: Path) -> None
         write_pdf(page, out)
     else:
         write_whole(out, page)
-    tell(f"wrote {out}: {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC")
+    facts = {"file": str(out), "since": begins.isoformat(), "until": ends.isoformat()}
+    say_done(f"wrote {out}: {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC", facts, as_json=as_json)
 
 
 @report.command()

@@ -5,10 +5,8 @@ policy | events`, and what `rollout_looks` adds.
 import json
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +21,8 @@ from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
+from edgeward.cli.rollout_template import template as template_group
+from edgeward.cli.strategy_file import NAMED, read_strategy
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
@@ -38,7 +38,6 @@ def rollout() -> None:
 
 def _about(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that say which rollout is meant: the same for a preview and for a start."""
-    named = "A name, or a TOML file as in configs/rollouts."
     moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
         click.option(
@@ -50,7 +49,8 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
         ),
-        click.option("--strategy", default="canary", show_default=True, help=named),
+        click.option("--template", default="", metavar="NAME", help="A saved one, for what is not named here."),
+        click.option("--strategy", help=f"{NAMED} Default: the template's, else canary."),
         click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
         click.argument("model"),
     ):
@@ -65,7 +65,8 @@ def plan(
     *,
     model: str,
     release: str | None,
-    strategy: str,
+    strategy: str | None,
+    template: str,
     selectors: tuple[str, ...],
     begin: datetime | None,
     end: datetime | None,
@@ -80,7 +81,8 @@ def plan(
         found = Client().plan(
             model,
             release=release,
-            strategy=read_strategy(strategy),
+            strategy=None if strategy is None else read_strategy(strategy),
+            template=template,
             selector=chosen,
             again=again,
             schedule=schedule_of(begin, end, hours),
@@ -98,7 +100,8 @@ def start(
     *,
     model: str,
     release: str | None,
-    strategy: str,
+    strategy: str | None,
+    template: str,
     selectors: tuple[str, ...],
     begin: datetime | None,
     end: datetime | None,
@@ -116,7 +119,8 @@ def start(
         done = (client.dry_run if dry_run else client.rollout)(
             model,
             release=release,
-            strategy=read_strategy(strategy),
+            strategy=None if strategy is None else read_strategy(strategy),
+            template=template,
             selector=pairs(selectors),
             plan_digest=plan_digest,
             again=again,
@@ -192,7 +196,7 @@ def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit:
 
 @rollout.command()
 @click.argument("model", required=False)
-@click.option("--strategy", default="canary", show_default=True, help="A name, or a TOML file as in configs/rollouts.")
+@click.option("--strategy", default="canary", show_default=True, help=NAMED)
 @click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
@@ -283,6 +287,7 @@ rollout.add_command(
 rollout.add_command(_steering("rollback", "Set every touched device back to its last confirmed release."))
 
 
+rollout.add_command(template_group)
 for each in COMMANDS:
     rollout.add_command(each)
 
@@ -292,19 +297,6 @@ def schedule_of(begin: datetime | None, end: datetime | None, hours: tuple[str, 
     moments = {"not_before": begin, "not_after": end}
     found: dict[str, Any] = {name: at.astimezone().timestamp() for name, at in moments.items() if at is not None}
     return {**found, **({"hours": list(hours)} if hours else {})}
-
-
-def read_strategy(given: str) -> str | dict[str, Any]:
-    """Returns a strategy's name, or the fields in a TOML file; BadInput `strategy_invalid`."""
-    path = Path(given)
-    if path.suffix != ".toml":
-        return given
-    try:
-        return {"name": path.stem[:64], **tomllib.loads(path.read_text(encoding="utf-8"))}
-    except OSError as error:
-        raise BadInput(Code.STRATEGY_INVALID, f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(Code.STRATEGY_INVALID, f"{path}: {error}") from None
 
 
 def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:

@@ -33,6 +33,7 @@ OUTCOMES = (
     "stopped",
     "sent_back",
     "retired",
+    "pinned",
 )
 
 

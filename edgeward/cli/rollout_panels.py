@@ -54,6 +54,7 @@ def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{pending} pending"] if pending and wave.state == "now" else []
     parts += [f"{absent} absent"] if absent else []
+    parts += [f"{wave.counts['pinned']} pinned"] if wave.counts.get("pinned") else []
     parts += [f"{duration(wave.left_s)} left at least"] if wave.left_s >= 1 and wave.state == "now" else []
     return ", ".join(parts)
 
@@ -105,6 +106,11 @@ def _transfer(transfer: Transfer) -> list[RenderableType]:
     return [bar]
 
 
+def _pinned(plan: Preview) -> str:
+    """Returns how many devices a pin keeps away, with the first of them by name and reason."""
+    return f"{_devices(len(plan.pinned))} pinned: {_left_out({each: plan.excluded[each] for each in plan.pinned})}"
+
+
 def plan_panel(plan: Preview) -> RenderableType:
     """Returns the plan of a rollout before it starts."""
     rows = [
@@ -122,7 +128,9 @@ def plan_panel(plan: Preview) -> RenderableType:
     cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
     lines = [Text(f"  {words}") for words in plan.power]
     lines += [Text(f"  {words}", style="yellow") for words in plan.warnings]
-    lines += [Text(f"  left out: {_left_out(plan.excluded)}", style="yellow")] if plan.excluded else []
+    others = {device: why for device, why in plan.excluded.items() if device not in plan.pinned}
+    lines += [Text(f"  left out: {_left_out(others)}", style="yellow")] if others else []
+    lines += [Text(f"  {_pinned(plan)}", style="yellow")] if plan.pinned else []
     lines += [Text(f"  {_devices(count)} in the smaller form {name}") for name, count in plan.variants.items()]
     for reason, count in Counter(plan.no_way_back.values()).items():
         lines.append(Text(f"  no way back for {_devices(count)}: {reason}", style="yellow"))

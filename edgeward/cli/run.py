@@ -152,12 +152,17 @@ def plot(identifiers: tuple[str, ...], *, metrics: tuple[str, ...], png: Path | 
 @run.command()
 @click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
 @_in_directory
-def delete(identifiers: tuple[str, ...], *, directory: Path | None) -> None:
+@json_option
+def delete(identifiers: tuple[str, ...], *, directory: Path | None, as_json: bool) -> None:
     """Delete runs. Blobs that another run may use stay."""
     store = RunStore(directory)
-    for name in [store.find(each) for each in identifiers]:
+    names = [store.find(each) for each in identifiers]
+    for name in names:
         shutil.rmtree(store.directory_of(name))
-        tell(f"deleted {name}")
+        if not as_json:
+            tell(f"deleted {name}")
+    if as_json:
+        print_json({"deleted": names})
 
 
 def plain(record: Record) -> dict[str, Any]:

@@ -15,13 +15,15 @@ import click
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
 from edgeward.answers.claims import DeviceAnswer
+from edgeward.answers.pins import PinAnswer
 from edgeward.answers.table import Table
-from edgeward.cli.device_list import filter_options, filters_of
+from edgeward.cli.device_list import filter_options, filters_of, plain_filter_options
 from edgeward.cli.render import console, print_json
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
 
 F = TypeVar("F", bound=Callable[..., Any])
+D = TypeVar("D", DeviceAnswer, PinAnswer)
 COLUMNS = ("device", "name")
 """Headings under which a CSV file may name devices; without a heading it is the first column."""
 SHOWN_NAMES = 10
@@ -39,6 +41,13 @@ from_option = click.option(
 def selection_options(command: F) -> F:
     """Adds names, --from, --yes and the filters of `device list`; the command gets names by `selected`."""
     for option in (yes_option, filter_options, from_option, click.argument("names", nargs=-1)):
+        command = option(command)
+    return command
+
+
+def plain_selection_options(command: F) -> F:
+    """As `selection_options`, without the filters by model and release: the command is about one model."""
+    for option in (yes_option, plain_filter_options, from_option, click.argument("names", nargs=-1)):
         command = option(command)
     return command
 
@@ -111,7 +120,7 @@ def read_names(lines: Iterable[str]) -> list[str]:
     return found
 
 
-def show_answers(answers: Table[DeviceAnswer], done: Callable[[DeviceAnswer], str], *, as_json: bool) -> None:
+def show_answers(answers: Table[D], done: Callable[[D], str], *, as_json: bool) -> None:
     """Prints the result for each device. Exit code 1 if something was not done."""
     if as_json:
         print_json(answers.plain)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeward.cli.render import console, size
+from edgeward.cli.render import console, json_option, say_done, size
 from edgeward.client import Client
 
 
@@ -16,15 +16,16 @@ def stick() -> None:
 @stick.command()
 @click.option("--device", "devices", multiple=True, help="May be repeated; without it all devices.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
-def export(devices: tuple[str, ...], out: Path) -> None:
+@json_option
+def export(devices: tuple[str, ...], out: Path, *, as_json: bool) -> None:
     """Write what devices shall run: for those whose [broker] url is the directory, as file:///...
 
     Devices verify it like documents from a broker. It is valid for a day and a half, as long as the timestamp.
     """
     found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
-    console.print(f"{size(found.size_bytes)} in {out} for {named}", highlight=False)
-    for what, why in sorted(found.missing.items()):
+    say_done(f"{size(found.size_bytes)} in {out} for {named}", {"directory": str(out), **found.plain}, as_json=as_json)
+    for what, why in sorted(found.missing.items()) if not as_json else ():
         console.print(f"[red]missing[/] {what}: {why}", highlight=False)
     if found.missing:
         raise click.exceptions.Exit(1)
@@ -32,9 +33,10 @@ def export(devices: tuple[str, ...], out: Path) -> None:
 
 @stick.command(name="import")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def import_(directory: Path) -> None:
+@json_option
+def import_(directory: Path, *, as_json: bool) -> None:
     """Bring what devices left in DIRECTORY to the controller. Repeating it does no harm."""
     found = Client().import_stick(directory)
-    console.print(f"{found.taken} messages taken, {found.refused} refused", highlight=False)
+    say_done(f"{found.taken} messages taken, {found.refused} refused", found.plain, as_json=as_json)
     if found.refused:
         raise click.exceptions.Exit(1)

@@ -11,7 +11,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table
+from edgeward.cli.render import csv_option, json_option, print_json, print_table, say_done
 from edgeward.client import Client
 
 
@@ -63,7 +63,8 @@ def query(*, as_json: bool, **wanted: str) -> None:
 @telemetry.command()
 @_asking
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
-def export(*, out: Path, **wanted: str) -> None:
+@json_option
+def export(*, out: Path, as_json: bool, **wanted: str) -> None:
     """Write what devices measured of MODEL to a file."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
@@ -72,7 +73,7 @@ def export(*, out: Path, **wanted: str) -> None:
         rows.to_csv(out, index=False)
     else:
         _as_parquet(rows, out)
-    console.print(f"{len(rows)} rows in {out}", highlight=False)
+    say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
 
 
 def _as_parquet(rows: Any, out: Path) -> None:

@@ -10,7 +10,17 @@ from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.wire import encode
 from edgeward import ceremony
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say_done,
+    tell,
+    when,
+)
 from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,14 +37,17 @@ def trust() -> None:
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--root-keys", type=click.IntRange(1, 9), default=3, show_default=True)
 @click.option("--threshold", type=click.IntRange(1, 9), default=2, show_default=True, help="Root keys that must sign.")
-def init(directory: Path, root_keys: int, threshold: int) -> None:
+@json_option
+def init(directory: Path, root_keys: int, threshold: int, *, as_json: bool) -> None:
     """Make the keys and the first metadata of a new fleet in DIRECTORY."""
     ceremony.begin(directory, root_keys, threshold, _now())
-    console.print(
+    parts: dict[str, object] = {name: str(directory / name) for name in ("offline", "controller", "metadata")}
+    say_done(
         f"offline/     root, targets and release keys: move them to people and media; {threshold} of {root_keys} roots "
         f"sign\ncontroller/  copy to the controller's <data_dir>/keys\nmetadata/    name it in controller.toml: "
         f"\\[trust] metadata_dir",
-        highlight=False,
+        {**parts, "root_keys": root_keys, "threshold": threshold},
+        as_json=as_json,
     )
 
 
@@ -72,10 +85,11 @@ def status(*, as_json: bool) -> None:
 )
 @click.option("--targets-key", type=_FILE, help="Names these keys as the model's signers; all of them must sign then.")
 @click.option("--min-release", type=int, default=0, help="Close the way back to anything older, for good.")
-def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int) -> None:
+@json_option
+def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int, *, as_json: bool) -> None:
     """Sign the versions of MODEL that have passed their gates."""
     proposal = Client().proposal(model)
-    for release, plain in proposal.manifests.items():
+    for release, plain in proposal.manifests.items() if not as_json else ():
         mark = "signed already" if int(release) in proposal.signed else "NEW"
         digest = msgspec.convert(plain, Manifest).artifact.sha256
         console.print(f"v{release}  {digest}  {mark}", highlight=False)
@@ -83,25 +97,29 @@ def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_relea
     signed = ceremony.vouch(
         Client(), model, [ceremony.open_key(key) for key in keys], targets=targets, floor=min_release, now=_now()
     )
-    console.print(f"vouched for {', '.join(f'v{release}' for release in signed)}", highlight=False)
+    words = f"vouched for {', '.join(f'v{release}' for release in signed)}"
+    say_done(words, {"model": model, "signed": list(signed)}, as_json=as_json)
 
 
 @trust.command()
 @click.argument("role", type=click.Choice(_ROLES))
 @click.option("--keys", type=_DIRECTORY, help="Offline keys: root-*.pem, targets.pem. Without it the controller's own.")
-def rotate(role: str, keys: Path | None) -> None:
+@json_option
+def rotate(role: str, keys: Path | None, *, as_json: bool) -> None:
     """Replace the key of ROLE. What the old key signs is refused from then on.
 
     `root` and `release` are keys of a fleet that its controller made itself; people keep `root-1` and so on.
     """
     made = Client().rotate(role).keyid if keys is None else ceremony.rotate(Client(), role, keys, _now())
-    console.print(f"{role} signs with key {made[:12]} from now on", highlight=False)
-    tell("next, since older backups do not hold this key: edgeward backup after-rotation.tar")
+    say_done(f"{role} signs with key {made[:12]} from now on", {"role": role, "keyid": made}, as_json=as_json)
+    if not as_json:
+        tell("next, since older backups do not hold this key: edgeward backup after-rotation.tar")
 
 
 @trust.command()
 @click.option("--root", type=_FILE, required=True, help="The root that devices were given.")
-def verify(root: Path) -> None:
+@json_option
+def verify(root: Path, *, as_json: bool) -> None:
     """Follow the fleet's metadata as a device would, starting from a root of trust."""
     files = Client().trust().files
     trusted = chain.trust_root(root.read_text(encoding="utf-8"))
@@ -109,13 +127,16 @@ def verify(root: Path) -> None:
     while (version := chain.missing_root(trusted, raw)) is not None:
         trusted = chain.take_root(trusted, files[f"{version}.root.json"])
     trusted = chain.follow(trusted, raw, _now())
+    verified: dict[str, list[int]] = {}
     for name in sorted(files):
         if name.startswith("models-"):
             model = name.removeprefix("models-").removesuffix(".json")
             trusted = chain.take_role(trusted, model, files[name].encode(), _now())
-            releases = ", ".join(f"v{release}" for release in sorted(repository.signed_releases(files, model)[0]))
-            console.print(f"{model}: {releases}", highlight=False)
-    console.print(f"[green]verified[/], good until {chain.expires(trusted):%Y-%m-%d %H:%M}", highlight=False)
+            verified[model] = sorted(repository.signed_releases(files, model)[0])
+    until = chain.expires(trusted)
+    lines = [f"{model}: {', '.join(f'v{release}' for release in found)}" for model, found in verified.items()]
+    words = "\n".join([*lines, f"[green]verified[/], good until {until:%Y-%m-%d %H:%M}"])
+    say_done(words, {"verified": verified, "good_until": until.isoformat()}, as_json=as_json)
 
 
 def _now() -> datetime:

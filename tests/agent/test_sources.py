@@ -3,6 +3,7 @@ fault.
 """
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -259,3 +260,34 @@ def test_what_is_wanted_again_is_no_longer_spare(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="disk_full"):
         store.reserve(other)
     assert store.has(blob)
+
+
+def test_a_source_that_drips_fails_once_it_is_slower_than_any_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte now and then keeps a socket's own time-out away: the whole answer has a deadline as well."""
+    monkeypatch.setattr(sources, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sources, "MIN_BYTES_S", 1e9)
+    dripping, failed = threading.Event(), threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        client.sendall(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1000\r\n\r\n")
+        while not dripping.wait(0.05):
+            try:
+                client.sendall(b"x")
+            except OSError:
+                return
+
+    said: list[Stimulus] = []
+
+    def deliver(stimulus: Stimulus) -> None:
+        said.append(stimulus)
+        failed.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/{{sha256}}"
+        Source(address, deliver).ask(describe(NEW, CHUNK), [0])
+        assert failed.wait(20), "the source's thread is held"
+        dripping.set()
+    assert isinstance(said[0], SourceFailed)
+    assert "TimeoutError" in said[0].detail

@@ -72,6 +72,7 @@ KEPT: list[tuple[type, Any]] = [
 TABLES = {
     "desired",
     "given_labels",
+    "pins",
     "labels",
     "selector",
     "min_releases",

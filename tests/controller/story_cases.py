@@ -18,7 +18,7 @@ from controller.rollout.explain import explain
 from controller.rollout.exposure import exposure_of
 from controller.rollout.model import Rollout, Rule, Wave
 from controller.rollout.outcome import outcome_of
-from controller.rollout.progress import left_of, waves_of
+from controller.rollout.progress import away_of, left_of, waves_of
 from controller.rollout.promote import promoted, why_not_promoted
 from controller.rollout.rows import Rows
 from controller.rollout.schedule import Schedule, schedule_words
@@ -191,7 +191,7 @@ def told_of(case: Case) -> dict[str, Any]:
     decision = decide(made, known, rows, now, endings)
     outcomes = {member.device: outcome_of(made, member, known[member.device], now) for member in made.members}
     progress = waves_of(made, outcomes, now)
-    left = left_of(made, progress, datetime.fromtimestamp(now, UTC), absent=1, undecided=2)
+    left = left_of(made, progress, datetime.fromtimestamp(now, UTC), away=away_of(made, 1, [None]), undecided=2)
     everyone = {**endings, **decision.endings}
     found = {
         "outcomes": outcomes,

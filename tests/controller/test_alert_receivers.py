@@ -5,10 +5,12 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,10 @@ from controller.alerts.alert import look
 from controller.alerts.routing import MAX_IN_A_MESSAGE, Delivered, Due
 from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, Receiver, Rule, WebhookReceiver
 from controller.config import Config, StorageConfig
-from controller.events import attempts
+from controller.events import attempts, mail, post
 from controller.events.alertmanager import prometheus_labels
-from controller.events.attempts import ATTEMPTS
+from controller.events.attempts import ATTEMPTS, NotTaken
 from controller.events.cloudevents import Events
-from controller.events.mail import mail_of
 from controller.events.notifier import Notifier
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
@@ -172,12 +173,42 @@ def test_encryption_that_a_mail_server_does_not_offer_is_an_error_and_no_plain_m
     assert "STARTTLS" in fare.error
 
 
+@pytest.mark.parametrize("kind", ["mail", "webhook"])
+def test_a_receiver_that_drips_holds_nobody_beyond_its_deadline(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte now and then keeps a socket's own time-out away: a whole message has a deadline as well."""
+    monkeypatch.setattr(mail, "WHOLE_S", 0.3)
+    monkeypatch.setattr(post, "TIMEOUT_S", 0.3)
+    dripping = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        while not dripping.wait(0.05):
+            try:
+                client.sendall(b"2" if kind == "mail" else b"H")
+            except OSError:
+                return
+
+    async def told(port: int) -> None:
+        async with post.new_session() as session:
+            await post.post(session, f"http://127.0.0.1:{port}/x", b"{}", {})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        port = listener.getsockname()[1]
+        receiver = MailReceiver(
+            host="127.0.0.1", port=port, sender="e@x.org", to=("a@x.org",), security="none", name="r"
+        )
+        with pytest.raises(NotTaken):
+            asyncio.run(told(port)) if kind == "webhook" else mail.send_mail(receiver, EmailMessage(), Path())
+        dripping.set()
+
+
 def test_a_mail_names_a_bounded_number_of_alerts_and_no_header_can_be_smuggled_in() -> None:
     receiver = MailReceiver(name="m", host="localhost", sender="a@b.c", to=("d@e.f",))
     due = message("m", MAX_IN_A_MESSAGE + 5)
-    mail = mail_of(receiver, Due("m", "g", {"site": "x\r\nBcc: evil@x"}, due.firing, (), START))
-    text = mail.get_content()
-    assert (text.count("FIRING warning"), mail["Bcc"]) == (MAX_IN_A_MESSAGE, None)
+    made = mail.mail_of(receiver, Due("m", "g", {"site": "x\r\nBcc: evil@x"}, due.firing, (), START))
+    text = made.get_content()
+    assert (text.count("FIRING warning"), made["Bcc"]) == (MAX_IN_A_MESSAGE, None)
     assert "... and 5 more: edgeward alert list" in text
 
 

@@ -9,7 +9,7 @@ from contract.errors import BadInput
 from controller.rollout.decide import decide
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.power import judged_for_s
-from controller.rollout.progress import left_of, waves_of
+from controller.rollout.progress import NOBODY_AWAY, away_of, left_of, waves_of
 from controller.rollout.rows import Rows
 from controller.rollout.schedule import Schedule, check_schedule, opens_in_s, schedule_words
 from controller.rollout.words import devices_have, devices_of, span
@@ -75,15 +75,17 @@ def test_the_time_left_knows_soaks_pace_the_schedule_and_maintenance() -> None:
     outcomes = {member.device: "pending" if member.wave == 0 else "waiting" for member in made.members}
     waves = waves_of(made, outcomes, MONDAY)  # type: ignore[arg-type]
     clock = datetime.fromtimestamp(MONDAY, UTC)
-    left = left_of(made, waves, clock, absent=2, undecided=1)
+    left = left_of(made, waves, clock, away=away_of(made, 2, [None, None]), undecided=1)
     trial_s = float(strategy.trial.soak_s)
     assert [each.left_s for each in waves] == pytest.approx([trial_s + 100.0, 30.0 + trial_s + 50.0], abs=2.0)
     assert left.seconds == pytest.approx(sum(each.left_s for each in waves) + HOUR_S)
     for part in ("until its schedule lets it go on", "wave 2 waits for a person", "2 devices have", "1 rule cannot"):
         assert part in left.words
     night = replace(made, strategy=replace(strategy, trial=replace(strategy.trial, maintenance=("22:00-04:00",))))
-    assert left_of(night, waves, clock, absent=0, undecided=0).seconds == pytest.approx(left.seconds + 15 * HOUR_S)
-    assert left_of(replace(made, status="completed"), waves, clock, absent=0, undecided=0).words == ""
+    assert left_of(night, waves, clock, away=NOBODY_AWAY, undecided=0).seconds == pytest.approx(
+        left.seconds + 15 * HOUR_S
+    )
+    assert left_of(replace(made, status="completed"), waves, clock, away=NOBODY_AWAY, undecided=0).words == ""
 
 
 def test_the_power_of_a_plan_goes_by_what_a_rule_judges() -> None:

@@ -21,6 +21,7 @@ from edgeward.answers import (
     fleet,
     models,
     operators,
+    pins,
     retraining,
     rollout_looks,
     rollouts,
@@ -78,6 +79,9 @@ ANSWERED: dict[str, type[Answer]] = {
     "HistoryEntry": devices.HistoryEntry,
     "Claim": claims.Claim,
     "DeviceAnswer": claims.DeviceAnswer,
+    "PinAnswer": pins.PinAnswer,
+    "Pin": pins.Pin,
+    "Template": rollouts.Template,
     "RetiredView": devices.Retired,
     "DeviceLines": devices.DeviceLines,
     "NoteView": devices.NoteOfDevice,
@@ -373,6 +377,6 @@ def device_json(**changed: Any) -> dict[str, Any]:
         "device": "d", "presence": "online", "health": "well", "why": "",
         "faults": [], "quarantined": [], "labels": {}, "given_labels": {}, "note": None, "config": None,
         "config_said": None, "models": [], "dropped": {}, "expiries": {},
-        "sensors": [], "sinks": [],
+        "sensors": [], "sinks": [], "pins": {}, "pinned": {},
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

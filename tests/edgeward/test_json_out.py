@@ -1,6 +1,7 @@
 """What changes something answers with JSON where a script asks for it, and with words where a person does."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edgeward.cli import certificate, device, device_labels, rollout_looks, token
+from edgeward.cli import backup, certificate, device, device_labels, label, lineage, rollout_looks, stick, token
 from edgeward.cli.main import cli
 
 DONE = SimpleNamespace(
@@ -49,3 +50,52 @@ def test_a_change_is_answered_in_words_or_as_json(
     Path("claim.json").unlink(missing_ok=True)
     ended = CliRunner().invoke(cli, [*words, "--json"])
     assert (ended.exit_code, len(json.loads(ended.stdout))) == (0, 1), ended.output
+
+
+class Written(Answers):
+    """A controller whose answers go to files."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "label":
+            return lambda model, labels: len(labels)
+        if name in ("export_stick", "import_stick"):
+            plain = {"devices": ["a"], "size_bytes": 1000, "missing": {}, "taken": 2, "refused": 0}
+            return lambda *_: SimpleNamespace(plain=plain, **plain)
+        if name == "export_lineage":
+            return lambda *_, **__: 1000
+        return super().__getattr__(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        (("stick", "export", "--out", "stick"), "size_bytes", "1.0 kB in stick for a"),
+        (("stick", "import", "."), "taken", "2 messages taken, 0 refused"),
+        (("label", "give", "weather/812", "rain"), "labelled", "1 of 1 rows of weather have a label now"),
+        (("lineage", "export", "weather@3", "--out", "proof"), "size_bytes", "1.0 kB of weather@3 in proof"),
+        (("trust", "init", "keys"), "threshold", "offline/"),
+        (("audit", "verify", "--file", "audit.json"), "entries", "unbroken: 0 entries"),
+    ],
+)
+def test_what_writes_files_says_in_words_or_as_json_what_it_wrote(
+    words: tuple[str, ...], key: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module in (stick, label, lineage):
+        monkeypatch.setattr(module, "Client", Written)
+    monkeypatch.chdir(tmp_path)
+    Path("audit.json").write_text('{"entries": [], "witness": "", "seal": "", "faults": []}', encoding="utf-8")
+    assert said in CliRunner().invoke(cli, words).output
+    shutil.rmtree("keys", ignore_errors=True)
+    ended = CliRunner().invoke(cli, [*words, "--json"])
+    assert ended.exit_code == 0, ended.output
+    assert key in json.loads(ended.stdout)
+
+
+def test_a_backup_is_asked_for_as_json_of_the_program_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        backup.subprocess, "run", lambda words, check: asked.append(words) or SimpleNamespace(returncode=0)
+    )
+    for verb in ("backup", "restore"):
+        assert CliRunner().invoke(cli, [verb, "b.tar", "--data-dir", "d", "--json"]).exit_code == 0
+        assert asked[-1][1:] == [verb, "b.tar", "--data-dir", "d", "--json"]

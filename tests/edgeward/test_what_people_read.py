@@ -27,6 +27,7 @@ def view(status: str, **changed: Any) -> Rollout:
     plain = {
         "id": "r-1", "model": "m", "release": 2, "strategy": "canary", "status": status, "wave": 0, "waves": 2,
         "open": status == "running", "reason": "", "counts": {"pending": 3}, "verdicts": [], "members": [],
+        "left_low_s": 0.0, "left_high_s": 0.0,
         "failed": [], "progress": [], "left_s": 0.0, "left": "", "waits_for": "", "exposure": None, "devices": 3,
         "transfer": {"done_bytes": 0, "total_bytes": 0, "bytes_s": 0.0, "eta_s": None}, "excluded": {},
         "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada", "plan_digest": "", "approved_by": "",

@@ -72,6 +72,8 @@ def test_device_show_counts_refusals_by_code_with_their_words() -> None:
         "why": "",
         "quarantined": (),
         "given_labels": {},
+        "pins": {},
+        "pinned": {},
         "note": None,
         "config": None,
         "config_said": None,

@@ -5,8 +5,6 @@ are not followed, because the token would go with them. The signature is `contra
 """
 
 import http.client
-import io
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.sensors.sinks import TIMEOUT_S, NeverTaken
+from agent.adapters.timely import TimelyResponse
 from agent.config import WebhookSink
 from contract.webhook_signature import signed_headers
 
@@ -61,40 +60,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-class _Timely(io.RawIOBase):
-    """Reads a socket until `TIMEOUT_S` are over: a receiver that sends a byte now and then would hold a sink for days.
-
-    Such a socket's own time-out begins anew with each byte.
-    """
-
-    def __init__(self, raw: socket.socket) -> None:
-        self._raw = raw
-        self._until = time.monotonic() + TIMEOUT_S
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left_s = self._until - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError(f"no whole answer in {TIMEOUT_S:g} s")
-        self._raw.settimeout(left_s)
-        return self._raw.recv_into(buffer)
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
-        super().__init__(sock, *arguments, **named)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Timely(sock))
+def _response(*arguments: Any, **named: Any) -> TimelyResponse:
+    return TimelyResponse(*arguments, within_s=TIMEOUT_S, silent_s=TIMEOUT_S, **named)
 
 
 class _PlainConnection(http.client.HTTPConnection):
-    response_class = _Response
+    response_class = staticmethod(_response)  # type: ignore[assignment]  # called like the class
 
 
 class _SecureConnection(http.client.HTTPSConnection):
-    response_class = _Response
+    response_class = staticmethod(_response)  # type: ignore[assignment]  # called like the class
 
 
 class _Plain(urllib.request.HTTPHandler):

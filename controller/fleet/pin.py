@@ -1,0 +1,40 @@
+"""A pin: a person holds a model on a device at one release.
+
+Decides its words. Refuses to know rollouts, and how a device is brought to the release. A pin that stands is in force:
+`reconcile.pinning` ends one whose time is over, so no other room compares times.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from contract.wire import Message
+
+PINNED_AT = "pinned at v"
+"""The begin of every reason that names a pin, of the device's own configuration or of the controller."""
+
+
+class Pin(Message, frozen=True):
+    """The release at which a model is held on one device, and who holds it there."""
+
+    release: int
+    by: str
+    at: str
+    """The date and time, in ISO 8601."""
+    reason: str = ""
+    until: float = 0.0
+    """Seconds since 1970 at which it ends; 0: when somebody ends it."""
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time is over."""
+        return 0.0 < self.until <= now
+
+
+def pin_words(pin: Pin) -> str:
+    """Returns what a pin holds, by whom, until when and why."""
+    until = f" until {datetime.fromtimestamp(pin.until, UTC).isoformat(timespec='seconds')}" if pin.until else ""
+    return f"{PINNED_AT}{pin.release} by {pin.by}{until}" + (f": {pin.reason}" if pin.reason else "")
+
+
+def pinned_among(excluded: Mapping[str, str]) -> list[str]:
+    """Returns the devices, sorted, that a pin has left out; `excluded` is the reason by device."""
+    return sorted(device for device, reason in excluded.items() if reason.startswith(PINNED_AT))

@@ -1,0 +1,62 @@
+"""Pins come and go: what a new pin asks of a device, and what the end of a pin gives back to rollouts.
+
+Decides when a pinned device is sent to its release, and which rollouts take a device in whose pin has ended. Refuses to
+know people, roles and how a change becomes durable.
+"""
+
+from msgspec.structs import replace
+
+from contract.desired import TrialPolicy
+from controller.fleet.pin import pin_words
+from controller.fleet.twin import Twin
+from controller.reconcile.deeds import Deed
+from controller.reconcile.world import World, put_twin
+from controller.rollout.model import JUDGED, Rollout
+
+POLICY = TrialPolicy(min_samples=0, signature="may_change")
+"""How a device tries the release of its pin. A person has named device and release, often to go back: it soaks and may
+fail as in any trial, but needs no requests, and the interface may be another."""
+
+
+def needs_order(twin: Twin, model: str, release: int) -> bool:
+    """Whether a device must be told to run a release: it has not confirmed it, or was told to run another one."""
+    state, assigned = twin.reported.get(model), twin.desired.get(model)
+    stable = state.stable if state is not None else None
+    runs = stable is not None and stable.release == release
+    return not runs or (assigned is not None and assigned.release != release)
+
+
+def unpinned(twin: Twin, model: str) -> Twin:
+    """Returns the twin without its pin of a model; what it was told to run stays."""
+    return replace(twin, pins={name: pin for name, pin in twin.pins.items() if name != model})
+
+
+def free(world: World, device: str, model: str) -> dict[str, Rollout]:
+    """Lets the open rollouts of a model take a device in again; returns those that had left it out, by id.
+
+    They join it in the next pass, if it matches them and the release fits. An ended rollout changes nothing.
+    """
+    world.caches.joining.add(device)
+    found = {}
+    for rollout in world.durable.rollouts.values():
+        if rollout.model == model and rollout.status in JUDGED and device in rollout.excluded:
+            left = {name: why for name, why in rollout.excluded.items() if name != device}
+            found[rollout.id] = replace(rollout, excluded=left)
+    world.durable.rollouts.update(found)
+    return found
+
+
+def end_pins(world: World, now: float) -> tuple[set[str], dict[str, Rollout], list[Deed]]:
+    """Ends the pins whose time is over; returns (devices, rollouts that may take them in, entries for the audit)."""
+    devices: set[str] = set()
+    freed: dict[str, Rollout] = {}
+    deeds = []
+    for twin in [each for each in world.durable.twins.values() if each.pins]:
+        for model, pin in twin.pins.items():
+            if not pin.is_over(now):
+                continue
+            put_twin(world, unpinned(world.durable.twins[twin.device], model))
+            freed |= free(world, twin.device, model)
+            devices.add(twin.device)
+            deeds.append(Deed("device unpin", twin.device, f"{model} was {pin_words(pin)}; its time is over"))
+    return devices, freed, deeds
