@@ -53,6 +53,7 @@ from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
 from controller.registry.retrainings import Retrainings
+from controller.registry.runs import Runs
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
@@ -88,6 +89,7 @@ class State:
     journal: Journal
     captures: Captures
     data_sets: DataSets
+    runs: Runs
     erasures: Erasures
     telemetry: TelemetryStore
     vitals: VitalsStore
@@ -196,7 +198,7 @@ class State:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
         stores = (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry)
-        for each in (*stores, self.vitals, self.retrainings):
+        for each in (*stores, self.vitals, self.retrainings, self.runs):
             each.close()
         self.credentials.close()
 
@@ -245,6 +247,7 @@ def open_state(config: Config) -> State:
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
         data_sets=DataSets(directory / "data_sets"),
+        runs=Runs(directory / "runs.sqlite"),
         erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
         vitals=VitalsStore(directory / "vitals.sqlite"),

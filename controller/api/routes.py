@@ -36,6 +36,7 @@ from controller.api.page_routes import PAGE_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.run_routes import RUN_ROUTES
 from controller.api.scopes import SCOPE_ROUTES
 from controller.api.session_routes import SESSION_ROUTES
 from controller.api.sign_in_routes import SIGN_IN_ROUTES
@@ -210,6 +211,7 @@ ROUTES = (
     Route("view", "GET", "/v1/fleet", show_fleet, "The fleet on one page", FleetView),
     *BLOB_ROUTES,
     *DATA_ROUTES,
+    *RUN_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *RETRAINING_ROUTES,
