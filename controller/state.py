@@ -30,6 +30,7 @@ from controller.clock import stamp, today
 from controller.config import Config
 from controller.convert.starter import Starter
 from controller.convert.turns import Turns
+from controller.convert.under_way import Pushing
 from controller.drift.report import DriftReport
 from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
@@ -166,6 +167,8 @@ class State:
     foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
     """Foreign retained messages on the broker, for health."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    pushing: Pushing = field(default_factory=Pushing)
+    """Pushes that are under way, for the page and whoever waits."""
     starter: Starter = field(default_factory=Starter)
     """The starter of conversion children; its process starts with the first push."""
 

@@ -23,6 +23,7 @@ from edgeward.answers.models import (
     Model,
     Notes,
     Pushed,
+    PushUnderWay,
     Version,
     VersionDetail,
 )
@@ -178,6 +179,10 @@ class VersionCalls:
             where = {"device": on} if isinstance(on, str) else {"labels": dict(on)}
             request["on"] = {**where, "max_bytes": max_bytes}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
+
+    def pushes(self) -> Table[PushUnderWay]:
+        """The pushes that are under way, the one that began first at the top."""
+        return Table(map(PushUnderWay.read, self._transport.get("/v1/pushes")))
 
     def models(self) -> Table[Model]:
         """All models."""
