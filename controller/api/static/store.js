@@ -27,7 +27,7 @@ export function useStore() {
 // ---- asking
 
 /** An answer that says no: `code` and `detail` are the controller's words. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, code, detail, path) {
     super(`${code}: ${detail}`);
     Object.assign(this, { status, code, detail, path });
