@@ -31,8 +31,8 @@ VENDORED = ((STATIC / "vendor"), Path(__file__).parents[1] / "data" / "axe")
 MAX_LINES = 400
 VERDICTS = ("pass", "fail", "inconclusive")
 FIRST_PAGE = ("index.html", "style.css", "app.js", "store.js", "live.js", "finder.js", "ui.js", "csv.js", "marks.js",
-              "words.js", "filters.js", "heat.js", "vendor/preact-htm.js", "pages/states.js", "pages/fleet.js", "pages/fleet_cells.js",
-              "pages/fleet_devices.js")  # fmt: skip
+              "words.js", "filters.js", "heat.js", "vendor/preact-htm.js", "pages/states.js", "pages/fleet.js",
+              "pages/fleet_cells.js", "pages/fleet_devices.js")  # fmt: skip
 MAX_FIRST_PAGE_BYTES = 120_000
 
 

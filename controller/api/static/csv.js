@@ -17,7 +17,7 @@ function cell(value) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-const written = (rows) => rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+export const written = (rows) => rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
 
 /** Gives the reader a file. */
 export function save(text, name, type = "text/csv") {

@@ -54,7 +54,7 @@ function Against({ d, versions, query }) {
       foot=${asked > 0 && html`<${Terminal} text=${`edgeward data diff ${d.name} ${asked} ${d.version}`} />`}>
     ${!others.length ? html`<p class="in soft">There is no other version with rows.</p>` : !asked ? html`<p class="in soft">Choose a version: rows, labels, columns and means are compared by the controller.</p>`
     : error ? html`<p class="in bad" role="alert">${error.message}</p>` : !data ? html`<p class="in soft">Comparing.</p>`
-    : html`<${Table} label="Differences, table" head=${html`<th>what</th><th class="figure">@${asked}</th><th class="figure">@${d.version}</th>`}>${differences(data).map(([what, a, b]) => html`<tr key=${what}><td>${what}</td><td class="figure">${a}</td><td class="figure">${b}</td></tr>`)}<//>`}<//>`;
+    : html`<div class="even"><${Table} label="Differences, table" head=${html`<th>what</th><th class="figure">@${asked}</th><th class="figure">@${d.version}</th>`}>${differences(data).map(([what, a, b]) => html`<tr key=${what}><td>${what}</td><td class="figure">${a}</td><td class="figure">${b}</td></tr>`)}<//></div>`}<//>`;
 }
 
 export default function DataSet({ name, query }) {

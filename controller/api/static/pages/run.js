@@ -62,7 +62,7 @@ function Against({ r, query }) {
   return html`<${Panel} title="Against another run" note="results first, then what may explain them" end=${options.length > 0 && html`<${Pick} name="with" title="The other run" query=${query} keep label="choose one" options=${options} />`} foot=${other && html`<${Terminal} text=${`edgeward run compare ${other} ${r.id}`} />`}>
     ${!options.length ? html`<p class="in soft">No other run of this name was sent here.</p>` : !other ? html`<p class="in soft">Choose a run of the same name, or two by their boxes in the <a href="/runs">list</a>.</p>` : error ? html`<p class="in bad" role="alert">${error.message}</p>`
     : !data ? html`<p class="in soft">Comparing.</p>` : !data.length ? html`<p class="in soft">Nothing that a run records differs.</p>`
-    : html`<${Table} label="Differences, table" head=${html`<th>what</th><th>the other, ${other.slice(0, 15)}</th><th>this one</th>`}>${data.map((row) => html`<tr key=${row.what}><td class="strong">${row.what}</td><td class="small break">${row.before}</td><td class="small break">${row.after}</td></tr>`)}<//>`}<//>`;
+    : html`<div class="even"><${Table} label="Differences, table" head=${html`<th>what</th><th>the other, ${other.slice(0, 15)}</th><th>this one</th>`}>${data.map((row) => html`<tr key=${row.what}><td class="strong">${row.what}</td><td class="small break">${row.before}</td><td class="small break">${row.after}</td></tr>`)}<//></div>`}<//>`;
 }
 
 export default function Run({ name, query }) {

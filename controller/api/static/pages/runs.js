@@ -15,10 +15,10 @@ const FILE = { head: ["run", "name", "status", "started", "took_s", "parameters"
   row: (r) => [r.id, r.name, r.status, r.started_at, r.took_s ?? "", JSON.stringify(r.params), JSON.stringify(r.metrics), r.pushed.map(([m, v]) => `${m} v${v}`).join("; "), r.data_sets.join("; "), r.sent_by] };
 
 const Row = ({ r, chosen, choose }) => html`<tr class="go" aria-selected=${String(chosen)}><td class="box"><input type="checkbox" aria-label=${`Compare ${r.id}`} checked=${chosen} onChange=${choose} /></td>
-  <td><a class="strong" href=${address("runs", r.id)}>${r.name}</a><span class="sub mono nowrap">${r.id}</span></td><td><${Status} word=${r.status} /></td>
+  <td><a class="strong" href=${address("runs", r.id)}>${r.name}</a><span class="sub mono nowrap">${r.id}</span><span class="sub narrow"><${Ago} at=${r.started_at} /></span></td><td><${Status} word=${r.status} /></td>
   <td class="lo soft small">${some(r.metrics, figure) || "none"}</td><td class="lo soft small">${some(r.params, String) || "none"}</td>
   <td class="lo nowrap">${r.pushed.map(([m, v], i) => html`${i ? ", " : ""}<a href=${`${address("models", m)}?version=${v}`}>${m} v${v}</a>`)}</td>
-  <td class="figure lo nowrap">${r.took_s == null ? "–" : lasting(r.took_s)}</td><td class="figure soft nowrap"><${Ago} at=${r.started_at} /><span class="sub lo">${r.sent_by.replace(/^local:/, "")}</span></td></tr>`;
+  <td class="figure lo nowrap">${r.took_s == null ? "–" : lasting(r.took_s)}</td><td class="figure lo soft nowrap"><${Ago} at=${r.started_at} /><span class="sub lo">${r.sent_by.replace(/^local:/, "")}</span></td></tr>`;
 
 /** Orders: the newest first, and best and least by each metric that is on the page. */
 function orders(found, now) {
@@ -39,7 +39,7 @@ export default function Runs({ query }) {
         <${Pick} name="status" query=${query} options=${STATUSES} keep /><${Pick} name="model" query=${query} options=${models.map((m) => m.name)} />
         <${Pick} name="sort" title="Order" label="newest first" query=${query} options=${orders(runs, query.get("sort") || "")} />
         ${["data_set", "name"].filter((key) => query.get(key)).map((key) => html`<button class="chip" aria-pressed="true" onClick=${() => ask({ [key]: "" })}>${key.replace("_", " ")} ${query.get(key)}<span class="hide">, take this filter off</span></button>`)}</div>
-      <${Table} label="Runs, table" csv=${{ ...FILE, path }} head=${html`<th class="box"><span class="hide">compare</span></th><th>run</th><th>status</th><th class="lo">metrics</th><th class="lo">parameters</th><th class="lo">pushed</th><th class="figure lo">took</th><th class="figure">began</th>`}>
+      <${Table} label="Runs, table" csv=${{ ...FILE, path }} head=${html`<th class="box"><span class="hide">compare</span></th><th>run</th><th>status</th><th class="lo">metrics</th><th class="lo">parameters</th><th class="lo">pushed</th><th class="figure lo">took</th><th class="figure lo">began</th>`}>
       ${runs.map((r) => html`<${Row} key=${r.id} r=${r} chosen=${chosen.includes(r.id)} choose=${() => choose(r.id)} />`)}
       ${!runs.length && html`<tr><td colspan="8" class="soft">No run fits. <button class="link" onClick=${() => go("/runs")}>Take all filters off</button></td></tr>`}<//>
       ${total > PAGE && html`<${Pager} unit="runs" page=${page} pages=${Math.ceil(total / PAGE)} from=${(page - 1) * PAGE + 1} to=${(page - 1) * PAGE + runs.length} total=${total} go=${(n) => ask({ page: n }, { keepPage: true })} />`}<//>`)}<//>`;
