@@ -20,6 +20,7 @@ from tests.integration.page_browser import (
     until,
     wider_than_the_screen,
 )
+from tests.integration.page_states import settle
 from tests.integration.test_page_accessibility import DRAWS, check, draw
 
 pytestmark = NEEDS_CHROMIUM
@@ -60,6 +61,7 @@ def saved(look: Look, button: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(Path(came.value.path()).read_text())))
 
 
+@pytest.mark.soak
 def test_runs_are_searched_sorted_and_paged_by_the_controller_and_the_address_keeps_it(look: Look) -> None:
     look.go("/runs", "text=1 to 25 of 32 runs")
     look.page.get_by_label("Name, parameter, tag, data set, commit or sender").fill("depth=8 jonas")
@@ -93,10 +95,13 @@ def test_two_runs_are_compared_by_keyboard_and_their_numbers_lie_in_one_plot_wit
     look.page.wait_for_selector("figure[aria-label='loss over steps'] canvas")
     assert "metric=loss" in look.page.url
     look.page.locator("summary:has-text('table of loss')").click()
-    cells = look.page.locator("figure tbody tr:nth-child(30) td").all_inner_texts()
+    row = look.page.locator("figure tbody tr:nth-child(30)")
+    row.wait_for()
+    cells = row.locator("td").all_inner_texts()
     assert (cells[0], cells[2]) == ("30", "\u2013"), "a number that is none stays a gap"
 
 
+@pytest.mark.soak
 def test_a_data_set_says_what_it_is_who_was_trained_on_it_and_what_differs(look: Look) -> None:
     look.go("/data?q=weather", "text=weather@2")
     assert look.page.locator("main tbody tr").count() == 2
@@ -104,13 +109,14 @@ def test_a_data_set_says_what_it_is_who_was_trained_on_it_and_what_differs(look:
     look.page.wait_for_selector("text=Trained on it")
     look.page.wait_for_selector("a:has-text('m v2')")
     assert "site" in look.page.inner_text("section[aria-label='Retention and privacy']")
-    look.page.get_by_label("Version").select_option("2")
+    look.page.get_by_label("Version", exact=True).select_option("2")
     look.page.get_by_label("The other version").select_option("1")
     look.page.wait_for_selector("text=label rain")
     assert "version=2&against=1" in look.page.url
     assert "its rows are deleted by themselves" in words(look)
 
 
+@pytest.mark.soak
 def test_alerts_are_filtered_by_the_controller_and_the_counts_follow(look: Look) -> None:
     look.go("/alerts", "li.alert")
     look.page.get_by_label("severity").select_option("critical")
@@ -123,6 +129,7 @@ def test_alerts_are_filtered_by_the_controller_and_the_counts_follow(look: Look)
     assert "firing 0" in " ".join(look.page.inner_text(".legend").split())
 
 
+@pytest.mark.soak
 def test_a_list_is_saved_whole_as_the_filters_leave_it_and_no_cell_is_a_formula(look: Look) -> None:
     look.go("/runs", "text=1 to 25 of 32 runs")
     rows = saved(look, "CSV of Runs")
@@ -137,10 +144,10 @@ def test_a_list_is_saved_whole_as_the_filters_leave_it_and_no_cell_is_a_formula(
     assert written == '\'=1+1,-2,"a,""b"""\r\n'
 
 
+@pytest.mark.soak
 def test_every_table_of_every_page_can_be_had_as_a_file(look: Look) -> None:
     for address in TABLES:
-        look.go(address, "main table")
-        look.page.wait_for_load_state("networkidle")
+        look.go(address, "main table tbody tr")
         look.page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
         bare = look.page.evaluate(
             "[...document.querySelectorAll('main table')]"
@@ -149,6 +156,7 @@ def test_every_table_of_every_page_can_be_had_as_a_file(look: Look) -> None:
         assert bare == [], address
 
 
+@pytest.mark.soak
 def test_a_push_under_way_shows_its_share_and_step_and_goes_when_it_ends(look: Look, served: Served) -> None:
     look.go("/models", "main table")
     push = UnderWay("weather", "local:mara", time.time() - 12, time.monotonic)
@@ -164,6 +172,7 @@ def test_a_push_under_way_shows_its_share_and_step_and_goes_when_it_ends(look: L
     bar.wait_for(state="detached")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("address", ["/flet", "/runs/a/b", "/constructor", "/100%25/x"])
 def test_a_mistyped_address_is_said_with_every_way_back(look: Look, address: str) -> None:
     look.expected += ("404",)
@@ -172,6 +181,7 @@ def test_a_mistyped_address_is_said_with_every_way_back(look: Look, address: str
     look.page.wait_for_selector("text=1 to 25 of 32 runs")
 
 
+@pytest.mark.soak
 def test_what_was_never_sent_or_made_is_said_in_words(look: Look) -> None:
     look.expected += ("404",)
     look.go("/runs/20200101-1")
@@ -180,15 +190,16 @@ def test_what_was_never_sent_or_made_is_said_in_words(look: Look) -> None:
     assert "There is no data set nothing" in words(look)
 
 
+@pytest.mark.soak
 def test_runs_are_reached_by_two_keys_and_nothing_is_wider_than_a_phone(look: Look) -> None:
     look.page.keyboard.press("g")
     look.page.keyboard.press("n")
     look.page.wait_for_url("**/runs")
-    for width in (320, PHONE["width"], 1280):
-        look.page.set_viewport_size({"width": width, "height": 844})
-        for address in PAGES:
-            look.go(address, "main h1")
-            until(lambda: not wider_than_the_screen(look))
+    for address in PAGES:
+        look.go(address, "main h1")
+        for width in (320, PHONE["width"], 1280):
+            look.page.set_viewport_size({"width": width, "height": 844})
+            until(lambda: not wider_than_the_screen(look), 20)
 
 
 @pytest.mark.soak
@@ -196,7 +207,7 @@ def test_runs_are_reached_by_two_keys_and_nothing_is_wider_than_a_phone(look: Lo
 def test_axe_finds_nothing_on_any_of_these_pages(look: Look, address: str) -> None:
     look.expected += ("404",)
     look.go(address, "main h1")
-    look.page.wait_for_load_state("networkidle")
+    settle(look)
     check(look)
 
 
