@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from controller.api.app import make_app
+from controller.config import Config, StorageConfig
 from controller.convert.under_way import FULL, STEP_FILE, STEPS, Pushing, UnderWay
+from controller.state import open_state
+from controller.verbs.push import begun
 
 
 class Clock:
@@ -80,3 +85,21 @@ def test_a_push_is_under_way_until_it_ends_however_that_is() -> None:
     with pytest.raises(asyncio.CancelledError):
         ends()
     assert (kept.all, kept.changes) == ([], 2)
+
+
+def test_a_push_under_way_is_told_with_its_step_words_and_share(tmp_path: Path) -> None:
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    mine = begun(state, "weather", "ada", 100)
+    mine.receive(50)
+
+    async def run() -> Any:
+        async with TestClient(TestServer(make_app(state, "t")), headers={"Authorization": "Bearer t"}) as client:
+            with state.pushing.begin(mine):
+                during = await (await client.get("/v1/pushes")).json()
+            return during, await (await client.get("/v1/pushes")).json()
+
+    ((told,), after) = asyncio.run(run())
+    state.close()
+    assert (told["model"], told["by"], told["step"], told["number"], told["of"]) == ("weather", "ada", "receive", 1, 8)
+    assert (told["ratio"], told["received_bytes"], told["total_bytes"]) == (0.05, 50, 100)
+    assert after == []

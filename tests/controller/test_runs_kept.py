@@ -1,19 +1,24 @@
 """Runs that machines send: kept by the controller, found by words, compared, plotted, never somebody else's."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from contract.errors import BadInput, Code
 from contract.run_record import Artifact, CodeState, DataUse, Entry, Environment, Point, PushedVersion, Record
 from contract.run_sent import MAX_SENT_POINTS, Curve, SentRun, check_sent
+from contract.wire import encode
+from controller.api.app import make_app
 from controller.config import Config, StorageConfig
 from controller.registry import runs as kept_runs
 from controller.registry.runs import RunQuery
 from controller.state import State, open_state
-from controller.verbs import runs
+from controller.trust.scope import Scope
+from controller.verbs import runs, tokens
 from edgeward.runs.sent import MAX_CURVE_POINTS, sent_run
 
 
@@ -130,3 +135,26 @@ def test_numbers_are_thinned_and_keep_their_last_and_a_gap_stays_a_gap() -> None
     assert (curve.steps[-1], curve.values[0], curve.thinned) == (9_998, None, True)
     many = [Point(f"m{number}", step, 1.0, 0.0) for number in range(1000) for step in range(60)]
     assert sum(len(curve.steps) for curve in sent_run(record(1), many).curves) <= MAX_SENT_POINTS
+
+
+def test_runs_are_sent_and_read_over_http_and_a_scoped_sender_reaches_only_their_models(state: State) -> None:
+    mine = Scope(models=("pump",))
+    _, token = tokens.create_token(state, "ada", ("operator",), days=1, actor="test", scope=mine)
+    curve = Curve(metric="loss", steps=(0, 1), values=(0.5, None), at=(1.0, 2.0))
+    bodies = [SentRun(record=record(1), curves=(curve,)), SentRun(record=record(2, pushed=()))]
+
+    async def run() -> list[Any]:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with TestClient(TestServer(make_app(state, "t")), headers=headers) as client:
+            sent = [await client.put(f"/v1/runs/{each.record.id}", data=encode(each)) for each in bodies]
+            paths = (f"/{record(1).id}", f"/{record(1).id}/curves?metric=loss", "?q=pump&limit=5", "?wrong=1", "/none")
+            read = [await client.get(f"/v1/runs{path}") for path in paths]
+            return [(each.status, await each.json()) for each in (*sent, *read)]
+
+    kept, refused, shown, curves, page, wrong, missing = asyncio.run(run())
+    assert kept[0] == shown[0] == 200
+    assert (refused[0], refused[1]["code"]) == (403, "outside_scope")
+    assert (shown[1]["sent_by"], shown[1]["took_s"], shown[1]["record"]["params"]) == ("ada", 10.0, {"depth": "1"})
+    assert curves[1][0]["values"] == [0.5, None]
+    assert (page[1]["total"], page[1]["runs"][0]["pushed"]) == (1, [["pump", 1]])
+    assert (wrong[0], missing[0], missing[1]["code"]) == (422, 404, "unknown_run")
