@@ -11,6 +11,7 @@ import pytest
 
 from controller.convert.under_way import UnderWay
 from tests.controller.page_training_worlds import FIRST, RUNS, SECOND, fill_with_trainings
+from tests.controller.page_worlds import ROLLOUT
 from tests.integration.page_browser import (
     NEEDS_CHROMIUM,
     PHONE,
@@ -25,7 +26,7 @@ from tests.integration.test_page_accessibility import DRAWS, check, draw
 
 pytestmark = NEEDS_CHROMIUM
 PAGES = ("/runs", f"/runs/{FIRST}?with={SECOND}", "/data", "/data/weather?version=2&against=1", "/alerts", "/models")
-TABLES = ("/fleet", "/rollouts", *PAGES, "/models/m", "/audit")
+TABLES = ("/fleet", "/rollouts", f"/rollouts/{ROLLOUT}", *PAGES[:4], "/models", "/models/m", "/audit")
 
 
 @pytest.fixture(scope="module")
