@@ -29,7 +29,7 @@ const Schema = ({ d }) => html`<${Panel} title="Columns" note=${count(Object.key
 
 function Trained({ path, reference }) {
   const { data: versions, error } = useAsked(`${path}/trained`, { topics: ["models"] }), { data: runs } = useAsked(`/v1/runs?${new URLSearchParams({ data_set: reference, limit: 25 })}`, { every_s: 60 });
-  return html`<${Panel} title="Trained on it" note="by what runs and versions say of themselves" foot=${html`<${Terminal} text=${`edgeward model search --text ${reference}`} />`}>
+  return html`<${Panel} title="Trained on it" note="by what runs and versions say of themselves" foot=${html`<${Terminal} text=${`edgeward data show ${reference}`} />`}>
     ${error ? html`<p class="in bad" role="alert">${error.message}</p>` : !versions ? html`<p class="in soft">Asking the controller.</p>` : !versions.length && !runs?.total ? html`<p class="in soft">No version and no run names it.</p>` : html`<${Table} label="Trained on it, table" head=${html`<th>what</th><th>run</th><th class="figure">devices</th><th class="figure">made</th>`}>
       ${versions.map((v) => html`<tr class="go" key=${`${v.model}${v.release}`}><td><a class="strong" href=${`${address("models", v.model)}?version=${v.release}`}>${v.model} v${v.release}</a></td><td>${v.run ? html`<a class="mono small" href=${address("runs", v.run)}>${v.run}</a>` : html`<span class="faint">not told</span>`}</td>
         <td class="figure">${count(v.devices)}</td><td class="figure soft nowrap"><${Ago} at=${v.created_at} /></td></tr>`)}
