@@ -135,5 +135,5 @@ def _words(kept: KeptRun) -> str:
     pairs = [f"{name}={value}" for found in (record.params, record.tags) for name, value in found.items()]
     pushed = [f"{each.model} v{each.release}" for each in record.pushed]
     data = [text for each in record.data for text in (each.name, each.data_set, each.sha256)]
-    commit = record.code.revision if record.code is not None else ""
-    return " ".join((record.id, record.name, record.status, kept.sent_by, commit, *pushed, *pairs, *data)).lower()
+    revision = record.code.revision if record.code is not None else ""
+    return " ".join((record.id, record.name, record.status, kept.sent_by, revision, *pushed, *pairs, *data)).lower()
