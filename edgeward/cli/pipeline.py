@@ -17,8 +17,6 @@ from edgeward.pipelines.runner import LOGS, PipelineResult, StepState, load_step
 from edgeward.pipelines.schedule import read_schedule
 from edgeward.runs.sent import send_or_say
 from edgeward.runs.store import RunStore
-from edgeward.settings import find_settings
-from edgeward.transport import Transport
 
 _WORDS = {"running": "[cyan]runs[/]", "done": "[green]done[/]", "known": "[dim]known[/]", "failed": "[red]failed[/]"}
 _DIR = click.option(
@@ -47,7 +45,7 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
     """
     result = run_pipeline(file, _pairs(params), directory, on=on, tell=_silent if as_json else _say)
     if result.pushed_now:
-        send_or_say(Transport(find_settings()), RunStore(directory), result.run_id)
+        send_or_say(None, RunStore(directory), result.run_id)
     if as_json:
         steps = msgspec.to_builtins(result.steps)
         print_json(

@@ -16,6 +16,7 @@ from contract.errors import EdgewardError
 from contract.run_record import Entry, Point, Record
 from contract.run_sent import MAX_SENT_POINTS, Curve, SentRun
 from edgeward.runs.store import RunStore
+from edgeward.settings import find_settings
 from edgeward.transport import Transport
 
 MAX_CURVE_POINTS = 2_000
@@ -44,10 +45,13 @@ def send_run(transport: Transport, store: RunStore, run: str) -> None:
     transport.put(f"/v1/runs/{record.id}", msgspec.to_builtins(sent_run(record, store.points(record.id))))
 
 
-def send_or_say(transport: Transport, store: RunStore, run: str) -> None:
-    """Sends a run that has pushed a version; a controller that does not take it is named and ends nothing."""
+def send_or_say(transport: Transport | None, store: RunStore, run: str) -> None:
+    """Sends a run that has pushed a version; a controller that does not take it is named and ends nothing.
+
+    `transport` None: to the controller that the settings name, because a step in a process of its own has pushed.
+    """
     try:
-        send_run(transport, store, run)
+        send_run(transport or Transport(find_settings()), store, run)
     except EdgewardError as error:
         words = f"edgeward: run {run} was not sent: {error}; again by `edgeward run send {run}`"
         print(words, file=sys.stderr)
