@@ -95,6 +95,7 @@ class Code(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"  # the device has never reported: see `edgeward device list`
     UNKNOWN_BLOB = "unknown_blob"  # no device needs it now: check the digest, and `edgeward rollout list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
+    UNKNOWN_RUN = "unknown_run"  # runs stay where they ran until they are sent: `edgeward run send RUN`
     UNKNOWN_DATA_SET = "unknown_data_set"  # see `edgeward data list`; the rows of a version may be deleted
     NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
     GATES_NOT_PASSED = "gates_not_passed"  # the version's gates have not passed

@@ -30,6 +30,7 @@ from controller.clock import stamp, today
 from controller.config import Config
 from controller.convert.starter import Starter
 from controller.convert.turns import Turns
+from controller.convert.under_way import Pushing
 from controller.drift.report import DriftReport
 from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
@@ -54,6 +55,7 @@ from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
 from controller.registry.retrainings import Retrainings
+from controller.registry.runs import Runs
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
@@ -89,6 +91,7 @@ class State:
     journal: Journal
     captures: Captures
     data_sets: DataSets
+    runs: Runs
     erasures: Erasures
     telemetry: TelemetryStore
     vitals: VitalsStore
@@ -167,6 +170,8 @@ class State:
     foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
     """Foreign retained messages on the broker, for health."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    pushing: Pushing = field(default_factory=Pushing)
+    """Pushes that are under way, for the page and whoever waits."""
     starter: Starter = field(default_factory=Starter)
     """The starter of conversion children; its process starts with the first push."""
 
@@ -199,7 +204,7 @@ class State:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
         stores = (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry)
-        for each in (*stores, self.vitals, self.retrainings):
+        for each in (*stores, self.vitals, self.retrainings, self.runs):
             each.close()
         self.credentials.close()
 
@@ -248,6 +253,7 @@ def open_state(config: Config) -> State:
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
         data_sets=DataSets(directory / "data_sets"),
+        runs=Runs(directory / "runs.sqlite"),
         erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
         vitals=VitalsStore(directory / "vitals.sqlite"),

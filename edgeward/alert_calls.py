@@ -22,15 +22,26 @@ class AlertCalls:
     _transport: Transport
 
     def alerts(
-        self, state: str = "", *, match: Sequence[str] = (), since: float = 0.0, until: float = 1e12
+        self,
+        state: str = "",
+        *,
+        match: Sequence[str] = (),
+        text: str = "",
+        severity: str = "",
+        model: str = "",
+        device: str = "",
+        since: float = 0.0,
+        until: float = 1e12,
     ) -> Table[Alert]:
         """Returns alerts, newest first: those that are not resolved, or those in one `state`, or `all`.
 
-        `match` are `name=value` or `name!=value` of labels, with * for any text; `since` and `until` (seconds since
-        1970) keep those that existed in between.
+        `text` are words of names, labels and sentences; `severity`, `model` and `device` are whole. `match` are
+        `name=value` or `name!=value` of labels, with * for any text; `since` and `until` (seconds since 1970) keep
+        those that existed in between.
         """
         asked = [("state", state), ("since", since), ("until", until), ("limit", ALERTS_PAGE)]
-        asked += [("match", each) for each in match]
+        named = (("q", text), ("severity", severity), ("model", model), ("device", device))
+        asked += [(name, value) for name, value in named if value] + [("match", each) for each in match]
         found: list[Alert] = []
         while True:
             query = urlencode([*asked, ("offset", len(found))])

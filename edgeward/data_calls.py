@@ -16,6 +16,9 @@ from edgeward.transport import Transport
 if TYPE_CHECKING:
     import pandas as pd
 
+DATA_PAGE = 1_000
+"""Versions of data sets per call: the most that the controller answers."""
+
 
 class DataCalls:
     """Calls about data sets. A name is `NAME@VERSION`, `NAME@newest`, or `NAME` for the newest."""
@@ -23,8 +26,13 @@ class DataCalls:
     _transport: Transport
 
     def data_sets(self) -> Table[DataSet]:
-        """All versions of all data sets, oldest first."""
-        return Table(map(DataSet.read, self._transport.get("/v1/data")))
+        """All versions of all data sets, by name and number."""
+        found: list[DataSet] = []
+        while True:
+            page = self._transport.get(f"/v1/data?limit={DATA_PAGE}&offset={len(found)}")
+            found += map(DataSet.read, page["data_sets"])
+            if not page["data_sets"] or len(found) >= page["total"]:
+                return Table(sorted(found, key=lambda each: (each.name, each.version)))
 
     def make_data_set(
         self,

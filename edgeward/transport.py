@@ -29,6 +29,11 @@ class Transport:
         retries = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.2, allowed_methods=None)
         self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S))
 
+    @property
+    def url(self) -> str:
+        """The address of the controller."""
+        return self._settings.url
+
     def get(self, path: str, *, also: tuple[int, ...] = ()) -> Any:
         """Sends GET and returns the JSON of the answer. Statuses in `also` are answers, not failures."""
         return _read(self._request("GET", path), also)

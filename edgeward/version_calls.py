@@ -23,6 +23,7 @@ from edgeward.answers.models import (
     Model,
     Notes,
     Pushed,
+    PushUnderWay,
     Version,
     VersionDetail,
 )
@@ -138,8 +139,19 @@ class VersionCalls:
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
         if opened is not None:
-            note_push(opened, model if network_of(model) is None else raw, name, answer)
+            note_push(opened, model if network_of(model) is None else raw, name, answer, self._transport)
         return answer
+
+    def send_run(self, run: str, directory: Path | None = None) -> None:
+        """Sends a run of this machine, so that the page shows it: an id, the beginning of one, or `newest`. Arguments,
+        directories and files stay here.
+
+        A run that pushed a version is sent by itself at its end. BadInput `forbidden` where somebody else sent it.
+        """
+        from edgeward.runs.sent import send_run
+        from edgeward.runs.store import RunStore
+
+        send_run(self._transport, RunStore(directory), run)
 
     def try_out(
         self,
@@ -167,6 +179,10 @@ class VersionCalls:
             where = {"device": on} if isinstance(on, str) else {"labels": dict(on)}
             request["on"] = {**where, "max_bytes": max_bytes}
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
+
+    def pushes(self) -> Table[PushUnderWay]:
+        """The pushes that are under way, the one that began first at the top."""
+        return Table(map(PushUnderWay.read, self._transport.get("/v1/pushes")))
 
     def models(self) -> Table[Model]:
         """All models."""

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -25,6 +25,7 @@ from controller.verbs import alerts
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
+_BY_LABEL = ("severity", "model", "device")
 STATES = ("pending", "firing", "silenced", "inhibited", "resolved")
 
 
@@ -50,26 +51,42 @@ class RuleTestRequest(Message, frozen=True):
 async def list_alerts(request: web.Request) -> views.AlertPage:
     """Returns alerts, newest first. `state`: one of five, `all`, or empty for those that are not resolved.
 
-    `match` is `name=value` or `name!=value` of a label, with * for any text, and may be repeated. `since` and `until`
-    (seconds since 1970) keep the alerts that existed in between. BadInput `request_invalid`.
+    `severity`, `model` and `device` are whole words, several behind commas; `q` are words of its name, labels and
+    sentences. `match` is `name=value` or `name!=value` of a label, with * for any text, and may be repeated. `since`
+    and `until` (seconds since 1970) keep the alerts that existed in between. BadInput `request_invalid`.
     """
     state, query = request.app[STATE], request.query
     word = query.get("state", "")
     if word not in ("", "all", *STATES):
         raise BadInput(Code.REQUEST_INVALID, f"state {word[:20]!r}: expected all, or one of {', '.join(STATES)}")
     wanted = [read_matcher(text) for text in query.getall("match", [])[:16]]
+    named = {key: frozenset(query[key][:1000].split(",")) for key in _BY_LABEL if query.get(key)}
+    words = query.get("q", "")[:200].lower().split()
     since, until = _number(query.get("since", "0")), _number(query.get("until", "1e12"))
-    found = [
+    among = [
         alert
-        for alert in _chosen(state, word)
-        if word not in STATES or _why(state, alert).word(alert.state) == word
+        for alert in newest_first([*state.alerts.records.active.values(), *state.alerts.records.ended.values()])
         if all(each.matches(alert.labels) for each in wanted) and _was_there(alert, since, until)
+        if _has(alert, named) and all(each in _text(alert) for each in words)
     ]
+    by_word = [(_why(state, alert).word(alert.state), alert) for alert in among]
+    found = [alert for each, alert in by_word if word in ("all", each) or (not word and each != "resolved")]
     limit, offset = int(_number(query.get("limit", str(DEFAULT_PAGE)))), int(_number(query.get("offset", "0")))
     if not 1 <= limit <= MAX_PAGE or offset < 0:
         raise BadInput(Code.REQUEST_INVALID, f"expected limit = 1 to {MAX_PAGE}, and offset = 0 or more")
     shown = tuple(alert_view(each, _why(state, each)) for each in found[offset : offset + limit])
-    return views.AlertPage(total=len(found), items=shown)
+    return views.AlertPage(
+        total=len(found), items=shown, counts=dict.fromkeys(STATES, 0) | Counter(each for each, _ in by_word)
+    )
+
+
+def _has(alert: Alert, named: dict[str, frozenset[str]]) -> bool:
+    return all(alert.labels.get(label, "") in values for label, values in named.items())
+
+
+def _text(alert: Alert) -> str:
+    """Everything in which words are looked for, in small letters."""
+    return " ".join((alert.name, alert.summary, alert.reading.detail, *alert.labels.values())).lower()
 
 
 async def show_alert(request: web.Request) -> views.AlertDetail:
@@ -167,13 +184,6 @@ async def try_receiver(request: web.Request) -> views.ReceiverView:
     """Sends one receiver a test message, once, and returns the result."""
     name = request.match_info["receiver"]
     return views.receiver_view(await alerts.try_receiver(request.app[STATE], name, actor=actor_of(request)))
-
-
-def _chosen(state: State, word: Literal["", "all"] | str) -> list[Alert]:
-    records = state.alerts.records
-    active = [] if word == "resolved" else [*records.active.values()]
-    ended = [*records.ended.values()] if word in ("all", "resolved") else []
-    return newest_first([*active, *ended])
 
 
 def _why(state: State, alert: Alert) -> Muted:

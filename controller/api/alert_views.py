@@ -15,6 +15,8 @@ class AlertPage(Message, frozen=True):
     total: int
     """The number of alerts on all pages."""
     items: tuple[AlertView, ...]
+    counts: dict[str, int]
+    """The number of alerts by state that pass every filter but that of the state."""
 
 
 class AlertDetail(AlertView, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from controller.api.errors import Handler, errors_to_json
 from controller.api.live import live_app
 from controller.api.metrics import metrics
 from controller.api.openapi import openapi
-from controller.api.page import PAGE_ADDRESSES, page, static_file, static_paths
+from controller.api.page import MISTYPED_ADDRESS, PAGE_ADDRESSES, no_such_page, page, static_file, static_paths
 from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
 from controller.api.routes import FLEET, ROUTES, KeptFleet
@@ -80,9 +80,10 @@ def make_app(state: State, token: str) -> web.Application:
 
 def _add_page(app: web.Application) -> None:
     """Adds the page's addresses and files, which need no token: they contain no secret."""
-    for path, answer in [*((each, page) for each in PAGE_ADDRESSES), *((p, static_file(p)) for p in static_paths())]:
-        app[NEEDS]["GET", path] = "nothing"
-        app.router.add_get(path, answer)
+    files = ((path, static_file(path)) for path in static_paths())
+    for path, answer in [*((each, page) for each in PAGE_ADDRESSES), *files, (MISTYPED_ADDRESS, no_such_page)]:
+        resource = app.router.add_get(path, answer).resource
+        app[NEEDS]["GET", resource.canonical if resource is not None else path] = "nothing"
 
 
 async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:

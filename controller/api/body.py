@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +96,10 @@ class Pushes:
         shutil.rmtree(directory, ignore_errors=True)
 
     @asynccontextmanager
-    async def received(self, request: web.Request) -> AsyncIterator[Received]:
-        """Yields the parts of a push, which exist until the block ends.
+    async def received(
+        self, request: web.Request, came: Callable[[int], None] = lambda _: None
+    ) -> AsyncIterator[Received]:
+        """Yields the parts of a push, which exist until the block ends. `came` is told how many bytes have come.
 
         Raises, before the body is read: WorldError `busy` if too many run, `disk_full` if less than RESERVE_BYTES would
         remain. Then BadInput `message_too_large`, `request_slow`, `request_invalid`, `sample_missing`.
@@ -117,7 +119,7 @@ class Pushes:
         try:
             with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
                 await _invite(request)
-                yield await _receive(request, Path(scratch))
+                yield await _receive(request, Path(scratch), came)
         finally:
             self._under_way -= 1
 
@@ -138,7 +140,7 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
         task.cancel()
 
 
-async def _receive(request: web.Request, scratch: Path) -> Received:
+async def _receive(request: web.Request, scratch: Path, tell: Callable[[int], None]) -> Received:
     began = time.monotonic()
     came: set[str] = set()
     try:
@@ -155,6 +157,7 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
                 with (scratch / name).open("wb") as file:
                     async for size_bytes in _pieces(part, file, name):
                         received += size_bytes
+                        tell(received)
                         if received - looked_at >= LOOK_EVERY_BYTES:
                             looked_at = received
                             _check_room(scratch, 0)

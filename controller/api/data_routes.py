@@ -6,12 +6,14 @@ from aiohttp import web
 from contract.errors import BadInput, Code
 from contract.wire import decode
 from controller.api.auth import actor_of
+from controller.api.paging import page_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.clock import stamp_of
 from controller.registry.data_sets import DataSet
 from controller.registry.erasures import Request
 from controller.verbs import data_sets, erasures
+from controller.verbs.data_sets import TrainedOn
 
 
 class DataSetMade(msgspec.Struct, frozen=True):
@@ -19,6 +21,14 @@ class DataSetMade(msgspec.Struct, frozen=True):
 
     new: bool
     data_set: DataSet
+
+
+class DataPage(msgspec.Struct, frozen=True):
+    """A page of versions of data sets."""
+
+    total: int
+    """The number of versions on all pages."""
+    data_sets: list[DataSet]
 
 
 class TrainedView(msgspec.Struct, frozen=True):
@@ -47,9 +57,25 @@ class DeletionView(msgspec.Struct, frozen=True):
     trained: list[TrainedView]
 
 
-async def list_data_sets(request: web.Request) -> list[DataSet]:
-    """Returns every version of every data set, oldest first."""
-    return request.app[STATE].data_sets.all()
+async def list_data_sets(request: web.Request) -> DataPage:
+    """Returns versions of data sets, newest first. `q` are words of name, model, columns and maker; `name` and `model`
+    are whole. BadInput `request_invalid`.
+    """
+    asked = request.query
+    limit, offset = page_of(asked)
+    words, model = asked.get("q", "").lower().split(), asked.get("model", "")
+    found = [
+        each
+        for each in request.app[STATE].data_sets.all(asked.get("name", ""))
+        if model in ("", each.model) and all(word in _words(each) for word in words)
+    ]
+    found.sort(key=lambda each: (each.created_at, each.version), reverse=True)
+    return DataPage(len(found), found[offset : offset + limit])
+
+
+async def list_trained(request: web.Request) -> list[TrainedOn]:
+    """Returns every version of a model whose lineage names this version of a data set, newest first."""
+    return data_sets.trained_on(request.app[STATE], _reference(request, "version"))
 
 
 async def make_data_set(request: web.Request) -> DataSetMade:
@@ -112,6 +138,12 @@ def deletion_view(made: Request) -> DeletionView:
     )
 
 
+def _words(data_set: DataSet) -> str:
+    """Everything by which a search finds a version, in small letters."""
+    about = (data_set.reference, data_set.model, data_set.created_by, data_set.sha256, *data_set.columns)
+    return " ".join(about).lower()
+
+
 def _reference(request: web.Request, key: str) -> str:
     number = request.match_info[key]
     if not (number == "newest" or number.isdigit()):
@@ -121,9 +153,10 @@ def _reference(request: web.Request, key: str) -> str:
 
 _ONE = "/v1/data/{name}/versions/{version}"
 DATA_ROUTES = (
-    Route("view", "GET", "/v1/data", list_data_sets, "All data sets", list[DataSet]),
+    Route("view", "GET", "/v1/data", list_data_sets, "A page of data sets", DataPage),
     Route("push", "POST", "/v1/data/{name}", make_data_set, "Make a data set", DataSetMade, data_sets.RowsWanted),
     Route("view", "GET", _ONE, show_data_set, "One version of a data set", DataSet),
+    Route("view", "GET", f"{_ONE}/trained", list_trained, "Versions trained on it", list[TrainedOn]),
     Route("view", "GET", f"{_ONE}/file", data_set_file, "Its rows, as Parquet", bytes),
     Route("push", "DELETE", _ONE, delete_data_set, "Delete its rows", DataSet),
     Route(

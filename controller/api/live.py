@@ -45,7 +45,7 @@ class LiveMessage(Message, frozen=True):
     """What has changed since the message before."""
 
     topics: tuple[str, ...]
-    """fleet | rollouts | models | alerts | audit."""
+    """fleet | rollouts | models | pushes | alerts | audit."""
     at: float
     """Seconds since 1970."""
     devices: int
@@ -79,6 +79,7 @@ class Live:
         self._changed: dict[str, None] = {}
         """Devices that have changed since the last message to readers, in order."""
         self._presence: dict[str, int] = {}
+        self._pushes = 0
 
     async def seen(self) -> Glance:
         """Returns the newest look at the fleet: a new one if the last is old enough for its cost."""
@@ -127,6 +128,8 @@ class Live:
         changed, self._changed = tuple(self._changed), {}
         moved, self._presence = self._presence != presence, presence
         topics = {topic_of(each.type) for each in events} | ({"fleet"} if changed or moved else set())
+        begun, self._pushes = self._pushes, self._state.pushing.changes
+        topics |= {"pushes"} if begun != self._pushes else set()
         if not topics:
             return
         self._number += 1

@@ -20,12 +20,17 @@ PAGE_ADDRESSES = (
     "/rollouts/{rollout}",
     "/models",
     "/models/{model}",
+    "/runs",
+    "/runs/{run}",
     "/data",
+    "/data/{data_set}",
     "/devices/{device}",
     "/alerts",
     "/audit",
 )
 """Addresses at which `index.html` is served; filters are in the query."""
+MISTYPED_ADDRESS = r"/{address:(?!(?:v1|api|static|metrics)(?:/|$)).+}"
+"""Any other address that is not the API's: a person who mistypes one is told so by the page, with a way back."""
 STATIC = Path(__file__).with_name("static")
 STATIC_PREFIX = "/static"
 _KINDS = {
@@ -67,6 +72,13 @@ async def page(request: web.Request) -> web.Response:
     return _answer(request, STATIC / "index.html")
 
 
+async def no_such_page(request: web.Request) -> web.Response:
+    """Serves `index.html` with status 404 to browsers; HTTPNotFound for programs, which read JSON."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        raise web.HTTPNotFound
+    return _answer(request, STATIC / "index.html", status=404)
+
+
 def static_file(path: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Returns what serves the file at an address of `static_paths`."""
     found = STATIC / path.removeprefix(f"{STATIC_PREFIX}/")
@@ -81,15 +93,16 @@ def _served(path: Path) -> bool:
     return path.is_file() and path.suffix in _KINDS and path.name != "index.html"
 
 
-def _answer(request: web.Request, path: Path) -> web.Response:
+def _answer(request: web.Request, path: Path, status: int = 200) -> web.Response:
     """Returns the file, compressed if the browser accepts that; 304 if it has the same one already."""
     found = _load(path, path.stat().st_mtime_ns)
     headers = {**_HEADERS, "ETag": found.tag}
-    if request.headers.get("If-None-Match") == found.tag:
+    if status == 200 and request.headers.get("If-None-Match") == found.tag:
         return web.Response(status=304, headers=headers)
     if "gzip" in request.headers.get("Accept-Encoding", ""):
-        return web.Response(body=found.packed, content_type=found.kind, headers={**headers, "Content-Encoding": "gzip"})
-    return web.Response(body=found.plain, content_type=found.kind, charset="utf-8", headers=headers)
+        packed = {**headers, "Content-Encoding": "gzip"}
+        return web.Response(body=found.packed, status=status, content_type=found.kind, headers=packed)
+    return web.Response(body=found.plain, status=status, content_type=found.kind, charset="utf-8", headers=headers)
 
 
 @lru_cache(maxsize=64)

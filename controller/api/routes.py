@@ -34,9 +34,11 @@ from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.page_routes import PAGE_ROUTES
 from controller.api.pin_routes import PIN_ROUTES
+from controller.api.pushing_routes import PUSHING_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.run_routes import RUN_ROUTES
 from controller.api.scopes import SCOPE_ROUTES
 from controller.api.session_routes import SESSION_ROUTES
 from controller.api.sign_in_routes import SIGN_IN_ROUTES
@@ -57,7 +59,7 @@ from controller.registry.version import Told
 from controller.retraining.model import Retrained
 from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
-from controller.verbs.push import push
+from controller.verbs.push import begun, push
 
 
 class PushRequest(Message, frozen=True):
@@ -134,27 +136,29 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
 
 async def push_version(request: web.Request) -> PushAnswer:
     """Converts a model, checks it by the gates and registers it as a version; ends with the caller's connection."""
-    state = request.app[STATE]
-    async with request.app[PUSHES].received(request) as came:
-        wanted = decode(came.request, PushRequest)
-        pushed = await while_connected(
-            request,
-            push(
-                state,
-                request.match_info["model"],
-                wanted.kind,
-                came.model,
-                came.sample,
-                actor=actor_of(request),
-                tags=wanted.tags,
-                variants=wanted.variants,
-                waive_rows=wanted.waive_rows,
-                told=wanted.told,
-                brought=Brought(came.held_out, wanted.own_gates),
-                recurrent=wanted.recurrent,
-                retrained=wanted.retrained,
-            ),
-        )
+    state, model, actor = request.app[STATE], request.match_info["model"], actor_of(request)
+    with state.pushing.begin(begun(state, model, actor, request.content_length or 0)) as mine:
+        async with request.app[PUSHES].received(request, mine.receive) as came:
+            wanted = decode(came.request, PushRequest)
+            pushed = await while_connected(
+                request,
+                push(
+                    state,
+                    model,
+                    wanted.kind,
+                    came.model,
+                    came.sample,
+                    actor=actor,
+                    tags=wanted.tags,
+                    variants=wanted.variants,
+                    waive_rows=wanted.waive_rows,
+                    told=wanted.told,
+                    brought=Brought(came.held_out, wanted.own_gates),
+                    recurrent=wanted.recurrent,
+                    retrained=wanted.retrained,
+                    under_way=mine,
+                ),
+            )
     return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
 
 
@@ -210,8 +214,10 @@ ROUTES = (
         list[views.CapturedView],
     ),
     Route("view", "GET", "/v1/fleet", show_fleet, "The fleet on one page", FleetView),
+    *PUSHING_ROUTES,
     *BLOB_ROUTES,
     *DATA_ROUTES,
+    *RUN_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *RETRAINING_ROUTES,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from contract.errors import BadInput, Code
+from contract.run_sent import MAX_SENT_BYTES, SentRun
 from contract.wire import Message, decode
 from controller.api.auth import NEEDS, actor_of, entry_of, role_refusal, subject_of
 from controller.api.device_label_routes import MAX_LABELS_BYTES, LabelsOfDevicesRequest, QuarantinedRequest
@@ -149,6 +150,14 @@ async def _attempt(request: web.Request, state: State, scope: Scope) -> str:
     return scopes.whole_model(scope, retraining.find(state, request.match_info["retraining"]).model)
 
 
+async def _run(request: web.Request, _: State, scope: Scope) -> str:
+    """A run reaches the models that were pushed from it; one that pushed none concerns all."""
+    pushed = decode(await request.read(), SentRun, max_bytes=MAX_SENT_BYTES).record.pushed
+    return next(
+        (words for each in pushed if (words := scopes.whole_model(scope, each.model))), "" if pushed else CLOSED
+    )
+
+
 async def _claimed(request: web.Request, _: State, scope: Scope) -> str:
     models = decode(await request.read(), ClaimRequest).models
     return next((words for each in models if (words := scopes.whole_model(scope, each))), "")
@@ -181,6 +190,7 @@ REACHES: dict[tuple[str, str], Check] = {
     ("POST", f"{_OF}/retraining/propose"): _model,
     **{("POST", f"{_RETRAINING}/{verb}"): _attempt for verb in ("approve", "decline", "heard", "failed")},
     ("POST", "/v1/retraining/claim"): _claimed,
+    ("PUT", "/v1/runs/{run}"): _run,
     ("POST", "/v1/devices/label"): _labelled,
     ("POST", "/v1/devices/unquarantine"): _named(QuarantinedRequest),
     ("POST", "/v1/devices/adopt"): _named(AdoptRequest),

@@ -42,6 +42,7 @@ from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
 from controller.convert.staged import convert_stages
 from controller.convert.tensor_parity import answers_are_of, tensor_parity
+from controller.convert.under_way import STEP_FILE, Step
 from controller.convert.variants import make_variant
 from controller.gates.parity import NOTHING, Compared, Parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
@@ -84,8 +85,14 @@ def main() -> None:
         (directory / files.ANSWER).write_bytes(encode(answer))
 
 
+def _tell(directory: Path, step: Step) -> None:
+    """Tells the controller at which step the conversion is."""
+    (directory / STEP_FILE).write_text(step)
+
+
 def _convert(request: Request, directory: Path) -> Conversion:
     model = Path(request.model)
+    _tell(directory, "convert")
     sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
     if request.kind == "stages":
         return _two(request, directory, sample)
@@ -165,6 +172,7 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
     session = converted.session
+    _tell(directory, "golden")
     answered = refuse_unsound(converted.model, session, converted.inputs)
     variants, shrunk = _variants(request, directory, converted)
     form, task = _write_form(directory, "", converted, answered), _task(session)

@@ -22,6 +22,7 @@ from controller.convert.memory import memory_for
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, ModelKind, Request, VariantName
 from controller.convert.scratch import open_file, read_file
 from controller.convert.starter import Starter, convert_fresh
+from controller.convert.under_way import Step, UnderWay
 from controller.health import FREE_BYTES_WANTED
 
 MEASURE_TIMEOUT_S = 120
@@ -69,11 +70,12 @@ async def run_conversion(
     chunk_bytes: int,
     rows_waived: bool = False,
     starter: Starter | None = None,
+    push: UnderWay | None = None,
 ) -> Converted:
     """Converts the file `model` in child processes, which leave their files in `directory`; that is empty before.
 
     `chunk_bytes`: how the made files are cut. `rows_waived`: few distinct rows of the sample are enough. `starter`: its
-    child converts; None: a fresh one.
+    child converts; None: a fresh one. `push` is told at which step it is.
 
     BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
     """
@@ -96,12 +98,20 @@ async def run_conversion(
     # at the same time as the child: for 1 GiB this takes two seconds
     given = asyncio.create_task(_described(model, model_bytes // 2**20 + 1, chunk_bytes)) if kind == "onnx" else None
     try:
+        _enter(push, "read", directory)
         await convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
+        _enter(push, "measure", directory)
         return await _collect(directory, request, allowed_mb, given, chunk_bytes)
     finally:
         if given is not None:
             given.cancel()
             await asyncio.gather(given, return_exceptions=True)  # a refused caller need not be told of it
+
+
+def _enter(push: UnderWay | None, step: Step, directory: Path) -> None:
+    if push is not None:
+        push.directory = directory
+        push.enter(step)
 
 
 def _allowed_mb(directory: Path, memory_mb: int) -> int:

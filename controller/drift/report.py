@@ -86,7 +86,7 @@ def report_of(facts: Facts, rows: Sequence[Row]) -> DriftReport:
     blocks = blocks_of(rows, facts.now, facts.span_s, facts.release, facts.alike)
     here = _newest(rows, facts)
     classifies = facts.task == "classification"
-    found = ranked(blocks, facts.reference.features, facts.reference.output, classifies=classifies)
+    found = ranked(blocks, facts.reference, classifies=classifies)
     quality = _quality(facts, blocks) if classifies else cannot_be_told(_WITHOUT[facts.task])
     unknown = unknown_label_rates(facts.labelled, facts.release, blocks, facts.classes)
     rates, fair = [*unknown, *breach_rates(here)], fairness_of(here)

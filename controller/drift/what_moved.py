@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from contract.distributions import Edges
+from contract.distributions import Edges, Reference
 from contract.tensors import Array
 from controller.drift.blocks import Blocks, labels_by_block
 from controller.drift.distance import MIN_ROWS, Moved, apart, moved
@@ -18,6 +18,16 @@ from controller.drift.shape import Shape
 
 Sort = Literal["input", "answer", "confidence"]
 MAX_DEVICES_NAMED = 10
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """One bin of a distribution: rows in the newest block, in the blocks before, and in the sample of the model."""
+
+    words: str
+    now: int
+    before: int
+    reference: int | None
+    """None: the sample of the model has no counts of it, as of answers by name."""
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -28,6 +38,8 @@ class Ranked(msgspec.Struct, frozen=True):
     moved: Moved
     towards: str
     """Which values have become more frequent, in words."""
+    bins: tuple["Bin", ...] = ()
+    """The bins in their order; with numbers those between, which are tenths of the reference, first what is missing."""
 
 
 class DeviceMoved(msgspec.Struct, frozen=True):
@@ -39,22 +51,36 @@ class DeviceMoved(msgspec.Struct, frozen=True):
     rows: int
 
 
-def ranked(blocks: Blocks, edges: Mapping[str, Edges], output: Edges | None, *, classifies: bool) -> list[Ranked]:
-    """Returns all distributions that can be compared, the one that has moved furthest first. `edges` are those of the
-    reference, by column.
-    """
+def ranked(blocks: Blocks, reference: Reference, *, classifies: bool) -> list[Ranked]:
+    """Returns all distributions that can be compared, the one that has moved furthest first."""
+    edges, sample = reference.features, reference.feature_counts
     found = [
-        Ranked(name, "input", how, bin_words(edges.get(name), how.bin))
-        for name in blocks.columns()
-        if (how := moved(blocks.counts(name))) is not None
+        _ranked(name, "input", blocks.counts(name), edges.get(name), sample.get(name, ())) for name in blocks.columns()
     ]
-    if (how := moved(blocks.counts(""))) is not None:
-        name: Sort = "confidence" if classifies else "answer"
-        found.append(Ranked(name, name, how, bin_words(output, how.bin)))
+    sort: Sort = "confidence" if classifies else "answer"
+    found.append(_ranked(sort, sort, blocks.counts(""), reference.output, reference.output_counts))
     names, counts = labels_by_block(blocks)
     if classifies and len(names) and (how := moved(counts)) is not None:
-        found.append(Ranked("answer", "answer", how, f'"{names[how.bin]}"'))
-    return sorted(found, key=lambda each: (-each.moved.rank, each.what))
+        words = [f'"{name}"' for name in names]
+        found.append(Ranked("answer", "answer", how, words[how.bin], _bins(counts, words, ())))
+    return sorted((each for each in found if each is not None), key=lambda each: (-each.moved.rank, each.what))
+
+
+def _ranked(what: str, sort: Sort, counts: Array, edges: Edges | None, sample: Sequence[int]) -> Ranked | None:
+    """Ranks one distribution, whose counts are by block and bin; None if it cannot be compared."""
+    how = moved(counts)
+    if how is None:
+        return None
+    words = [bin_words(edges, at) for at in range(counts.shape[1])]
+    return Ranked(what, sort, how, words[how.bin], _bins(counts, words, sample))
+
+
+def _bins(counts: Array, words: Sequence[str], sample: Sequence[int]) -> tuple[Bin, ...]:
+    now, before = counts[0], counts[1:].sum(axis=0)
+    known = len(sample) == len(words)
+    return tuple(
+        Bin(each, int(now[at]), int(before[at]), sample[at] if known else None) for at, each in enumerate(words)
+    )
 
 
 def devices_moved(blocks: Blocks, names: Mapping[str, str] | None = None) -> list[DeviceMoved]:

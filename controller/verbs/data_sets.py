@@ -17,6 +17,7 @@ from controller.registry.captures import MAX_ROWS_PER_QUERY
 from controller.registry.data_sets import DataSet, columns_of
 from controller.state import State
 from controller.verbs.audit import CONTROLLER
+from controller.verbs.versions import devices_by_release
 
 DAY_S = 86_400.0
 LOOK_S = 60.0
@@ -58,6 +59,19 @@ class DataComparison(msgspec.Struct, frozen=True):
     """The number of rows by label in the first and in the second."""
     means: dict[str, tuple[float, float]]
     """The means of numeric columns whose means differ."""
+
+
+class TrainedOn(msgspec.Struct, frozen=True):
+    """A version of a model that was trained on rows of a data set."""
+
+    model: str
+    release: int
+    created_at: str
+    created_by: str
+    run: str
+    """The id of the run that made it; empty: not told."""
+    devices: int
+    """How many devices run it now."""
 
 
 def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[DataSet, bool]:
@@ -103,6 +117,20 @@ def delete(state: State, reference: str, *, actor: str) -> DataSet:
     gone = state.data_sets.delete(found, at=stamp(), why=f"deleted by {actor}")
     state.journal.audit(stamp(), actor, "data delete", found.reference, f"{found.rows} rows, {found.sha256}")
     return gone
+
+
+def trained_on(state: State, reference: str) -> list[TrainedOn]:
+    """Returns every version of a model whose lineage names a data set, the newest first. BadInput
+    `unknown_data_set`.
+    """
+    name, found = state.data_sets.find(reference).reference, []
+    for model in state.registry.models():
+        mine = [each for each in state.registry.versions(model) if name in each.lineage.data_sets]
+        running = devices_by_release(state, model) if mine else {}
+        for version in mine:
+            made, devices = version.lineage, len(running.get(version.release, ()))
+            found.append(TrainedOn(model, version.release, made.created_at, made.created_by, made.run, devices))
+    return sorted(found, key=lambda each: (each.created_at, each.release), reverse=True)
 
 
 def keep_retention(state: State) -> None:

@@ -24,6 +24,7 @@ from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, ModelKind, VariantName
 from controller.convert.scratch import scratch_directory
+from controller.convert.under_way import UnderWay
 from controller.gates.variant import judge_variant
 from controller.gates.verdict import GateVerdict
 from controller.registry.journal import AuditFilter
@@ -70,11 +71,12 @@ async def push(
     brought: Brought = NO_MORE,
     recurrent: StateAsked | None = None,
     retrained: Retrained | None = None,
+    under_way: UnderWay | None = None,
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    `recurrent`: the state that devices keep between requests. `waive_rows`: the reason why few distinct rows of the
-    sample are enough; empty: they are not.
+    `under_way` is told at which step the push is. `recurrent`: the state that devices keep between requests.
+    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
     BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
     out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
     end and nothing is registered.
@@ -87,20 +89,24 @@ async def push(
         attempt, rule = retraining.begin_push(state, retrained.id, model)
         brought = dataclasses.replace(brought, rule=rule, champion=attempt.champion, trained_since=attempt.began_at)
     parent = _parent(state, model, told.parent)
-    settings, at = state.config.convert, stamp()
+    settings, at, mine = state.config.convert, stamp(), under_way or begun(state, model, actor)
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     with scratch_directory(raw.parent) as directory:
         try:
+            mine.enter("wait")
             async with state.conversions.turn():
                 began_s = time.monotonic()
                 converted = await run_conversion(
                     kind, raw, sample, limits, variants, directory=directory,
                     chunk_bytes=state.config.publish.chunk_bytes, rows_waived=bool(waive_rows), starter=state.starter,
+                    push=mine,
                 )  # fmt: skip
                 converted_s = time.monotonic()
                 manifest = manifest_of(state, model, converted, recurrent)
+                mine.enter("gates")
                 verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
                 took_s = {"conversion": converted_s - began_s, "gates": time.monotonic() - converted_s}
+            mine.enter("register")
             digests = await _digests(converted, raw, sample)
         except asyncio.CancelledError:
             state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
@@ -116,6 +122,13 @@ async def push(
     if not pushed.version.passed:
         raise _refusal(pushed.version)
     return pushed
+
+
+def begun(state: State, model: str, actor: str, total_bytes: int = 0) -> UnderWay:
+    """Returns a push that begins now; how long it takes is told by the newest version of the model."""
+    newest = state.registry.newest(model) if model in state.registry.models() else None
+    took_s = newest.evidence.get("took_s", {}) if newest is not None else {}
+    return UnderWay(model, actor, time.time(), time.monotonic, sum(took_s.values()) or None, total_bytes)
 
 
 def _tell_of(state: State, pushed: Pushed, *, at: str, actor: str) -> None:

@@ -56,6 +56,8 @@ class AlertPage(Answer, frozen=True):
 
     total: int
     items: tuple[Alert, ...]
+    counts: dict[str, int]
+    """By state, those that pass every filter but that of the state."""
 
 
 class Matcher(Answer, frozen=True):

@@ -22,6 +22,16 @@ class Moved(Answer, frozen=True):
     gained: float
 
 
+class Bin(Answer, frozen=True):
+    """One bin of a distribution: rows now, in the blocks before, and in the sample of the model."""
+
+    words: str
+    now: int
+    before: int
+    reference: int | None
+    """None: the sample has no counts of it."""
+
+
 class Ranked(Answer, frozen=True):
     """One distribution, and how far it has moved."""
 
@@ -30,6 +40,7 @@ class Ranked(Answer, frozen=True):
     moved: Moved
     towards: str
     """Which values have become more frequent, in words."""
+    bins: tuple[Bin, ...] = ()
 
     @property
     def is_beyond(self) -> bool:

@@ -290,6 +290,24 @@ class Pushed(VersionDetail, frozen=True):
         return super().__str__() if self.new else f"same bytes as {self.model} v{self.release}: no version was made"
 
 
+class PushUnderWay(Answer, frozen=True):
+    """A push that is under way: its step, and the share of it that is done."""
+
+    model: str
+    by: str
+    began_at: Time
+    took_s: float
+    step: str
+    words: str
+    """What is done in this step."""
+    number: int
+    """The number of the step, from 1."""
+    of: int
+    ratio: float
+    received_bytes: int
+    total_bytes: int
+
+
 class VersionMeasured(Answer, frozen=True):
     """What all devices have measured of one version since the controller started."""
 

@@ -23,16 +23,23 @@ def alert() -> None:
 @alert.command(name="list")
 @click.option("--state", type=click.Choice(_STATES), default=None, help="Default: all that are not resolved.")
 @click.option("--match", multiple=True, metavar="LABEL=VALUE", help="Also !=; * is any text. May be repeated.")
+@click.option("--search", default="", metavar="WORDS", help="In names, labels and sentences.")
+@click.option("--severity", default="", help="critical, warning or info.")
+@click.option("--model", default="", help="Only about this model.")
+@click.option("--device", default="", help="Only about this device.")
 @csv_option
 @json_option
-def list_(*, state: str | None, match: tuple[str, ...], as_json: bool) -> None:
+def list_(
+    *, state: str | None, match: tuple[str, ...], search: str, severity: str, model: str, device: str, as_json: bool
+) -> None:
     """List alerts, newest first."""
-    found = Client().alerts(state or "", match=match)
+    found = Client().alerts(state or "", match=match, text=search, severity=severity, model=model, device=device)
     if as_json:
         print_json(found.plain)
         return
     if not found and not csv_asked():
-        tell("no alerts" + (" that match" if match or state else ": nothing is wrong that a rule looks for"))
+        is_filtered = any((match, state, search, severity, model, device))
+        tell("no alerts" + (" that match" if is_filtered else ": nothing is wrong that a rule looks for"))
         return
     rows = [(one.fingerprint, one.state, one.severity, one.name, one.about, when(one.since)) for one in found]
     print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows)

@@ -1,5 +1,6 @@
 """`edgeward model push | list | show | export | captured`, and the commands of `cli.registry`."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from edgeward.cli import model_discussion
 from edgeward.cli.drift import drift, fairness
 from edgeward.cli.key_values import pairs
 from edgeward.cli.named import HOW, split_name
-from edgeward.cli.push_progress import PushProgress
+from edgeward.cli.push_progress import PushProgress, follow
 from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import (
@@ -125,7 +126,7 @@ def push(
     _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path, texts)
     pushed = estimator if then is None else [estimator, then]
-    with _converting(Path(file).name) as progress:
+    with _converting(Path(file).name, client, name) as progress:
         version = client.push(
             pushed,
             name=name,
@@ -172,18 +173,22 @@ def _say_to_pipe(words: str) -> None:
 
 
 @contextmanager
-def _converting(file: str) -> Iterator[PushProgress]:
-    """Shows that a push runs; Ctrl-C ends it here, and the controller drops what it has begun."""
+def _converting(file: str, client: Client, model: str) -> Iterator[PushProgress]:
+    """Shows how far a push is; Ctrl-C ends it here, and the controller drops what it has begun."""
     status = console.status("", spinner="dots")
     show = status.update if console.is_terminal else None
     progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
     status.update(progress.converting)
     _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
+    ended = threading.Event()
+    threading.Thread(target=follow, args=(progress, client, model, ended), daemon=True).start()
     try:
         with status:
             yield progress
     except KeyboardInterrupt as error:
         raise click.Abort("cancelled, on the controller too: no version was made") from error
+    finally:
+        ended.set()
 
 
 @model.command(name="list")

@@ -15,6 +15,7 @@ from edgeward.pipelines.pipeline import load_pipeline
 from edgeward.pipelines.retention import MAX_BYTES, prune
 from edgeward.pipelines.runner import LOGS, PipelineResult, StepState, load_steps, run_pipeline
 from edgeward.pipelines.schedule import read_schedule
+from edgeward.runs.sent import send_or_say
 from edgeward.runs.store import RunStore
 
 _WORDS = {"running": "[cyan]runs[/]", "done": "[green]done[/]", "known": "[dim]known[/]", "failed": "[red]failed[/]"}
@@ -43,6 +44,8 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
     After a fault the same command continues where it stopped.
     """
     result = run_pipeline(file, _pairs(params), directory, on=on, tell=_silent if as_json else _say)
+    if result.pushed_now:
+        send_or_say(None, RunStore(directory), result.run_id)
     if as_json:
         steps = msgspec.to_builtins(result.steps)
         print_json(

@@ -1,4 +1,4 @@
-"""`edgeward run list | show | compare | reproduce | plot | delete`."""
+"""`edgeward run list | show | compare | reproduce | plot | send | delete`."""
 
 import shutil
 import sys
@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.run_compare import compare as compare_runs
+from contract.run_record import Record
 from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
-from edgeward.runs.compare import compare as compare_runs
+from edgeward.client import Client
 from edgeward.runs.plot import picture, series_of, write_png
-from edgeward.runs.record import Record
 from edgeward.runs.reproduce import reproduce as reproduce_run
 from edgeward.runs.store import RunStore
 
@@ -147,6 +148,25 @@ def plot(identifiers: tuple[str, ...], *, metrics: tuple[str, ...], png: Path | 
             tell(f"{metric}  {name}  {len(series)} numbers, last {series[-1][1]:.6g}")
             for line in picture(series, columns=min(console.width, PLOT_COLUMNS)):
                 tell(line)
+
+
+@run.command()
+@click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
+@_in_directory
+@json_option
+def send(identifiers: tuple[str, ...], *, directory: Path | None, as_json: bool) -> None:
+    """Send runs to the controller, where the page shows them. A run that pushed a version is sent by itself.
+
+    Arguments, directories and files stay here; parameters, metrics, digests and the environment go.
+    """
+    store, client = RunStore(directory), Client()
+    names = [store.find(each) for each in identifiers]
+    for name in names:
+        client.send_run(name, directory)
+        if not as_json:
+            tell(f"sent {name}; see `edgeward page`, /runs/{name}")
+    if as_json:
+        print_json({"sent": names})
 
 
 @run.command()

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import BadInput, Code
+from contract.run_record import digest_of
 from edgeward.pipelines.step import Step
 from edgeward.runs.digest import value_digest
-from edgeward.runs.record import digest_of
 
 FORMAT = 1
 """Raised when stored results of older versions of this package must not be used."""

@@ -19,12 +19,12 @@ from typing import Any
 
 import msgspec
 
+from contract.run_record import Record
 from edgeward.pipelines.job import INPUTS, JOB, PARAMS, RESULT, VALUE, Job, Result
 from edgeward.pipelines.pipeline import load_module
 from edgeward.pipelines.step import Metrics, Step
 from edgeward.runs import found_out
 from edgeward.runs.digest import value_digest
-from edgeward.runs.record import Record
 from edgeward.runs.run import Run, joined
 from edgeward.runs.store import RunStore
 

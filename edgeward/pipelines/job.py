@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeward.runs.record import Artifact, DataUse, Point, PushedVersion, Threads
+from contract.run_record import Artifact, DataUse, Point, PushedVersion, Threads
 
 JOB, VALUE, RESULT, LOG = "job.json", "value.pickle", "result.json", "log"
 INPUTS, PARAMS = "inputs", "params.pickle"

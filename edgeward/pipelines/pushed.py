@@ -7,7 +7,7 @@ number. Refuses to know steps and their addresses.
 from collections.abc import Iterable
 
 from contract.errors import EdgewardError
-from edgeward.runs.record import PushedVersion
+from contract.run_record import PushedVersion
 
 
 def are_there(pushed: Iterable[PushedVersion]) -> bool:

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import BadInput
+from contract.run_record import Record
 from edgeward.pipelines.job import Result
 from edgeward.pipelines.results import STEPS
-from edgeward.runs.record import Record
 from edgeward.runs.store import BLOBS, RunStore
 
 MAX_AGE_S = 30 * 86_400.0

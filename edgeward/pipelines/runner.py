@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.run_record import Artifact, Entry
 from edgeward.files import write_whole
 from edgeward.pipelines.address import step_address
 from edgeward.pipelines.job import Outcome, Result
@@ -24,7 +25,6 @@ from edgeward.pipelines.results import Results
 from edgeward.pipelines.retention import NOTHING, Dropped, prune
 from edgeward.pipelines.workers import Workers, open_workers
 from edgeward.runs import found_out
-from edgeward.runs.record import Artifact, Entry
 from edgeward.runs.run import Run
 from edgeward.runs.run import run as begin_run
 from edgeward.runs.store import RunStore

@@ -6,7 +6,7 @@ pipelines' steps with such rows are deleted too. Refuses to know who asked.
 
 import msgspec
 
-from edgeward.runs.record import Record
+from contract.run_record import Record
 from edgeward.runs.store import RunStore
 
 

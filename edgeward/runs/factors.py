@@ -1,4 +1,4 @@
-"""What differs between a recorded run and its repetition, and which difference changed the result.
+"""Which difference between a recorded run and its repetition changed the result.
 
 Decides by experiments: first everything is restored as recorded, then one thing after the other is set to its present
 value. What must stay restored to get the recorded result is the cause. Refuses to know how an experiment is performed;
@@ -7,28 +7,8 @@ source of the method: Zeller, "Isolating cause-effect chains from computer progr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from edgeward.runs.record import Record
-
-Kind = Literal["code", "data", "library", "threads", "kernel", "seed"]
-ORDER: tuple[Kind, ...] = ("code", "data", "library", "threads", "kernel", "seed")
-"""Code is set to its present value first: code that names another seed is then distinguished from the seed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that differs from the record."""
-
-    kind: Kind
-    name: str
-    recorded: str
-    now: str
-
-    def __str__(self) -> str:
-        """One line for people."""
-        about = f"{self.kind} {self.name}".strip()
-        return f"{about}: recorded {self.recorded or 'nothing'}, now {self.now or 'nothing'}"
+from contract.run_differences import ORDER, Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +20,6 @@ class Finding:
     experiments: int
     restored_repeats: bool
     """Whether the recorded result returns with everything restored."""
-
-
-def differences(recorded: Record, now: Record) -> list[Difference]:
-    """Returns everything that may change a result and differs between two records, in `ORDER`."""
-    found = [*_code(recorded, now), *_data(recorded, now), *_libraries(recorded, now)]
-    found += _pairs("threads", recorded.threads.counts, now.threads.counts)
-    found += _pairs("kernel", recorded.threads.kernels, now.threads.kernels)
-    return [*found, *_pairs("seed", recorded.seeds, now.seeds)]
 
 
 def find_causes(found: Sequence[Difference], repeats: Callable[[Sequence[Difference]], bool]) -> Finding:
@@ -89,38 +61,3 @@ class _Search:
 def _groups(found: Sequence[Difference]) -> list[list[Difference]]:
     """Differences of one kind together: twenty libraries that changed nothing cost one experiment."""
     return [group for kind in ORDER if (group := [each for each in found if each.kind == kind])]
-
-
-def _code(recorded: Record, now: Record) -> list[Difference]:
-    if recorded.entry.script_sha256 == now.entry.script_sha256 and recorded.code == now.code:
-        return []
-    return [Difference("code", "", _code_words(recorded), _code_words(now))]
-
-
-def _code_words(record: Record) -> str:
-    if record.code is None:
-        return f"script {record.entry.script_sha256[:12]}"
-    changed = f" with changes {record.code.diff_sha256[:12]}" if record.code.diff_sha256 else ""
-    return f"commit {record.code.revision[:12]}{changed}, script {record.entry.script_sha256[:12]}"
-
-
-def _data(recorded: Record, now: Record) -> list[Difference]:
-    known = {each.name: f"{each.rows} rows {each.sha256[:12]}" for each in recorded.data}
-    return _pairs("data", known, {each.name: f"{each.rows} rows {each.sha256[:12]}" for each in now.data})
-
-
-def _libraries(recorded: Record, now: Record) -> list[Difference]:
-    """Those that were used, and Python itself."""
-    before, after = recorded.environment, now.environment
-    used = {name: before.packages.get(name, "") for name in before.used}
-    found = _pairs("library", used, {name: after.packages.get(name, "") for name in used})
-    python = [Difference("library", "python", before.python, after.python)] if before.python != after.python else []
-    return [*python, *found]
-
-
-def _pairs(
-    kind: Kind, before: dict[str, str] | dict[str, int], after: dict[str, str] | dict[str, int]
-) -> list[Difference]:
-    names = sorted(before.keys() | after.keys())
-    pairs = [(name, str(before.get(name, "")), str(after.get(name, ""))) for name in names]
-    return [Difference(kind, name, old, new) for name, old, new in pairs if old != new]

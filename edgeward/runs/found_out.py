@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from contract.run_record import CodeState, Entry, Environment, Threads
 from edgeward.lineage import GIT_S, data_digest
-from edgeward.runs.record import CodeState, Entry, Environment, Threads
 
 MAX_DIFF_BYTES = 16 << 20
 """The largest difference to the commit. A larger one contains data, which a run stores by digest."""

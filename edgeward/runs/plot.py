@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from contract.errors import BadInput, Code
-from edgeward.runs.record import Point
+from contract.run_record import Point
 
 Series = Sequence[tuple[float, float]]
 """(step, value) in order."""

@@ -5,6 +5,7 @@ push without one costs nothing more.
 """
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import BadInput, Code
@@ -12,6 +13,7 @@ from edgeward.answers.models import Pushed
 
 if TYPE_CHECKING:
     from edgeward.runs.run import Run
+    from edgeward.transport import Transport
 
 MAX_METRICS = 100
 """Numbers that a version may carry; the run has them all."""
@@ -40,10 +42,14 @@ def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def note_push(run: "Run", model: Any, name: str, answer: Pushed) -> None:
-    """Records in the run what was pushed, and the digest of the model, by which a reproduction is compared."""
-    from edgeward.runs.record import PushedVersion
+def note_push(run: "Run", model: Any, name: str, answer: Pushed, transport: "Transport") -> None:
+    """Records in the run what was pushed, and the digest of the model, by which a reproduction is compared. Once the
+    run has ended, it is sent to the controller that has the version.
+    """
+    from contract.run_record import PushedVersion
+    from edgeward.runs.sent import send_or_say
 
+    run.at_end(transport.url, partial(send_or_say, transport, run.store, run.id))
     run.note_pushed(PushedVersion(name, answer.release, answer.digest, answer.plain))
     _log(run, model, name)
 

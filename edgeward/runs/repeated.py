@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from edgeward.runs.record import Record
+from contract.run_record import Record
 from edgeward.runs.store import REPRODUCED, RunStore
 
 

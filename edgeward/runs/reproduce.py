@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import BadInput, Code, WorldError
+from contract.run_differences import Difference, differences
+from contract.run_record import Record
 from edgeward.runs import restore
-from edgeward.runs.factors import Difference, Finding, differences, find_causes
-from edgeward.runs.record import Record
+from edgeward.runs.factors import Finding, find_causes
 from edgeward.runs.repeated import Asked
 from edgeward.runs.store import REPRODUCED, RunStore
 

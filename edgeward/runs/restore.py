@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.errors import BadInput, Code, WorldError
-from edgeward.runs.factors import Difference
-from edgeward.runs.record import Record
+from contract.run_differences import Difference
+from contract.run_record import Record
 from edgeward.runs.store import RunStore
 
 SOURCES = Path(__file__).resolve().parents[2]

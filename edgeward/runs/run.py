@@ -10,7 +10,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,7 @@ import msgspec
 import numpy as np
 
 from contract.errors import BadInput, Code
-from edgeward import arguments
-from edgeward.runs import found_out
-from edgeward.runs.digest import value_digest
-from edgeward.runs.record import (
+from contract.run_record import (
     MAX_ARTIFACTS,
     MAX_DATA,
     MAX_PARAMS,
@@ -37,6 +34,9 @@ from edgeward.runs.record import (
     Record,
     Threads,
 )
+from edgeward import arguments
+from edgeward.runs import found_out
+from edgeward.runs.digest import value_digest
 from edgeward.runs.repeated import Repeated, repeated_here
 from edgeward.runs.store import RunStore
 from edgeward.runs.tracking import Tracking, open_tracking
@@ -68,11 +68,17 @@ class Run:
         self._used: frozenset[str] = frozenset()
         self._threads = Threads()
         self._repeated: Repeated | None = repeated_here(record.entry.ordinal)
+        self._at_end: dict[str, Callable[[], None]] = {}
 
     @property
     def id(self) -> str:
         """The id of the run, which a version that is pushed from it carries."""
         return self._record.id
+
+    @property
+    def store(self) -> RunStore:
+        """Where the run is kept."""
+        return self._store
 
     @property
     def record(self) -> Record:
@@ -175,6 +181,10 @@ class Run:
         """Keeps which version was pushed from this run."""
         self._change(pushed=(*self._record.pushed, version))
 
+    def at_end(self, what: str, deed: Callable[[], None]) -> None:
+        """Calls `deed` once the run has ended; a later one for the same `what` takes its place."""
+        self._at_end[what] = deed
+
     def recorded_push(self, model: str) -> PushedVersion | None:
         """During a reproduction: returns what the run pushed of this model. Nothing is pushed a second time."""
         if self._repeated is None:
@@ -246,6 +256,8 @@ class Run:
         self._held.close()
         if self._tracking is not None:
             self._tracking.end(status)
+        for deed in self._at_end.values():
+            deed()
 
 
 def run(

@@ -14,8 +14,8 @@ from typing import IO
 import msgspec
 
 from contract.errors import BadInput, Code, WorldError
+from contract.run_record import Point, Record
 from edgeward.files import write_whole
-from edgeward.runs.record import Point, Record
 
 DIRECTORY = Path(".edgeward") / "runs"
 """The directory of runs below the current one, unless EDGEWARD_RUNS_DIR names another."""

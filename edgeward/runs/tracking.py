@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import urllib3
 
-from edgeward.runs.record import Point
+from contract.run_record import Point
 from edgeward.runs.store import REPRODUCED
 
 BATCH = 1_000

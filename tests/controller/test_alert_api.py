@@ -215,3 +215,16 @@ def test_a_controller_with_a_malformed_file_does_not_start_and_names_the_line(tm
 def test_a_receiver_that_there_is_none_of_cannot_be_tried(state: State) -> None:
     ((status, said),) = call(state, ("POST", "/v1/alert-receivers/none/test", None))
     assert (status, said["code"]) == (404, "unknown_receiver")
+
+
+def test_alerts_are_filtered_by_severity_device_and_words_and_the_counts_are_of_those_that_fit(state: State) -> None:
+    look(state)
+    asked = ("", "&device=d0", "&device=d0,d1&severity=warning", "&q=DISK+d3", "&q=nothing", "&severity=info")
+    pages = [
+        body for _, body in call(state, *(("GET", f"/v1/alerts?state=firing&limit=1{each}", None) for each in asked))
+    ]
+    totals = [page["total"] for page in pages]
+    assert totals[0] == 5
+    assert totals[1:] == [1, 2, 1, 0, 0]
+    assert [page["counts"]["firing"] for page in pages] == totals
+    assert pages[1]["counts"]["pending"] == 1, "the clock of d0, whatever state is asked for"

@@ -265,3 +265,21 @@ def test_a_version_that_is_missing_is_told_from_a_reference_that_is_none(state: 
         with pytest.raises(BadInput) as caught:
             data_sets.compare(state, "rows@1", reference)
         assert caught.value.detail == words
+
+
+def test_data_sets_are_searched_and_paged_and_say_which_versions_were_trained_on_them(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    make(state)
+    state.captures.label("m", {1: "rain"}, 1000.0)
+    make(state)
+
+    async def run() -> list[Any]:
+        async with TestClient(TestServer(make_app(state, "t")), headers={"Authorization": "Bearer t"}) as client:
+            paths = ("?limit=1", "?limit=1&offset=1", "?q=ROWS+site", "?q=nothing", "?model=other")
+            trained = "/rows/versions/1/trained"
+            return [await (await client.get(f"/v1/data{path}")).json() for path in (*paths, trained)]
+
+    *pages, trained = asyncio.run(run())
+    assert [page["total"] for page in pages] == [2, 2, 2, 0, 0]
+    assert [page["data_sets"][0]["version"] for page in pages[:3]] == [2, 1, 2], "the newest first"
+    assert [(each["model"], each["release"], each["devices"]) for each in trained] == [("m", 2, 0)]

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
+from contract.distributions import Reference
 from controller.drift.between import between, same_hours
 from controller.drift.blocks import MAX_BLOCKS, block_of, blocks_of
 from controller.drift.distance import MIN_PAST, MIN_ROWS, moved
 from controller.drift.shape import MAX_LABELS, Shape
 from controller.drift.what_moved import bin_words, devices_moved, ranked, sentence
 from tests.controller.drift_worlds import EDGES, NOW, WEEK_S, binned, device_weeks, past_rows
+
+
+def reference(counts: dict[str, tuple[int, ...]] | None = None, **features: np.ndarray) -> Reference:
+    return Reference(features=features, output=None, feature_counts=counts or {}, output_counts=())
 
 
 def weeks_of(seed: int, shift: float = 0.0, persistence: float = 0.9) -> np.ndarray:
@@ -95,14 +100,14 @@ def test_what_moved_most_comes_first_and_the_sentence_names_it_and_the_past() ->
         (device, release, start, Shape(features=still | dict(shape.features))) for device, release, start, shape in rows
     ]
     blocks = blocks_of(rows, NOW, WEEK_S, 1)
-    found = ranked(blocks, {"x": EDGES, "still": np.array([0.0])}, None, classifies=True)
+    found = ranked(blocks, reference(x=EDGES, still=np.array([0.0])), classifies=True)
     assert [each.what for each in found] == ["x", "still"]
     words = sentence(found, blocks, "week")
     assert "x moved most" in words
     assert "Its own weeks moved by" in words
     assert "1 of 2 moved further" in words
     assert "can't be told yet: that takes five weeks" in sentence(
-        ranked(blocks_of(past_rows(4, 3), NOW, WEEK_S, 1), {"x": EDGES}, None, classifies=True), blocks, "week"
+        ranked(blocks_of(past_rows(4, 3), NOW, WEEK_S, 1), reference(x=EDGES), classifies=True), blocks, "week"
     )
     assert "Nothing can be told yet" in sentence([], blocks_of([], NOW, WEEK_S, 1), "week")
 
@@ -117,6 +122,18 @@ def test_the_device_that_moved_most_is_named_first() -> None:
         "",
         "arm",
     ]
+
+
+def test_each_bin_is_told_with_its_rows_now_before_and_in_the_sample_of_the_model() -> None:
+    blocks = blocks_of(past_rows(4, 6), NOW, WEEK_S, 1)
+    sample = (0, *[20] * (len(EDGES) + 1))
+    (found,) = ranked(blocks, reference({"x": sample}, x=EDGES), classifies=True)
+    assert [each.words for each in found.bins] == [bin_words(EDGES, at) for at in range(len(EDGES) + 2)]
+    assert [each.now for each in found.bins] == blocks.counts("x")[0].tolist()
+    assert [each.before for each in found.bins] == blocks.counts("x")[1:].sum(axis=0).tolist()
+    assert [each.reference for each in found.bins] == [*sample]
+    (older,) = ranked(blocks, reference({"x": (1, 2)}, x=EDGES), classifies=True)
+    assert {each.reference for each in older.bins} == {None}, "counts of other bins are no reference"
 
 
 def test_a_bin_is_told_in_words() -> None:

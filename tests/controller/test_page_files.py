@@ -30,9 +30,9 @@ OWN = sorted(path for path in STATIC.rglob("*.js") if "vendor" not in path.parts
 VENDORED = ((STATIC / "vendor"), Path(__file__).parents[1] / "data" / "axe")
 MAX_LINES = 400
 VERDICTS = ("pass", "fail", "inconclusive")
-FIRST_PAGE = ("index.html", "style.css", "app.js", "store.js", "live.js", "finder.js", "ui.js", "marks.js", "words.js",
-              "heat.js", "vendor/preact-htm.js", "pages/states.js", "pages/fleet.js", "pages/fleet_cells.js",
-              "pages/fleet_devices.js")  # fmt: skip
+FIRST_PAGE = ("index.html", "style.css", "app.js", "store.js", "live.js", "finder.js", "ui.js", "csv.js", "marks.js",
+              "words.js", "filters.js", "heat.js", "vendor/preact-htm.js", "pages/states.js", "pages/fleet.js",
+              "pages/fleet_cells.js", "pages/fleet_devices.js")  # fmt: skip
 MAX_FIRST_PAGE_BYTES = 120_000
 
 
@@ -95,6 +95,28 @@ def test_the_first_page_is_small_enough_for_a_slow_line() -> None:
         for wanted in re.findall(r'^(?:import|export) .*?from "(\.[^"]+)"', (STATIC / name).read_text(), re.MULTILINE):
             found = (STATIC / name).parent.joinpath(wanted).resolve().relative_to(STATIC).as_posix()
             assert found in loaded, f"{name} loads {found}"
+
+
+def test_nothing_is_exported_that_nobody_imports() -> None:
+    texts = {path: path.read_text() for path in OWN}
+    for path, text in texts.items():
+        for name in EXPORTED.findall(text):
+            others = "\n".join(each for other, each in texts.items() if other != path)
+            assert re.search(rf"\b{name}\b", others), f"{path.name} exports {name}"
+
+
+def test_a_mistyped_address_is_the_pages_for_a_person_and_json_for_a_program(tmp_path: Path) -> None:
+    person = {"Accept": "text/html,*/*;q=0.8"}
+    paths = ("/flet", "/models/m/versions", "/wp-login.php")
+    for status, body, headers in ask(tmp_path, *((path, person) for path in paths)):
+        assert (status, headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert body == (STATIC / "index.html").read_bytes()
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    (program,) = ask(tmp_path / "program", ("/flet", {}))
+    assert (program[0], program[2]["Content-Type"].partition(";")[0]) == (404, "application/json")
+    for status, _, headers in ask(tmp_path / "api", *((path, person) for path in ("/v1/flet", "/static/flet.js"))):
+        assert status in (401, 404)
+        assert headers["Content-Type"].startswith("application/json")
 
 
 def block(name: str, constant: str) -> str:

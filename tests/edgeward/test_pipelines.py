@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from contract.errors import BadInput, Code
+from contract.run_record import PushedVersion
 from edgeward.cli.pipeline import _say_result
 from edgeward.pipelines.checks import check_labels, check_time, validate
 from edgeward.pipelines.pipeline import Pipeline, load_pipeline
@@ -18,7 +19,6 @@ from edgeward.pipelines.runner import LOGS, Outputs, PipelineResult, load_steps,
 from edgeward.pipelines.schedule import Schedule, read_schedule
 from edgeward.pipelines.step import Step, step
 from edgeward.pipelines.workers import open_workers
-from edgeward.runs.record import PushedVersion
 from edgeward.runs.reproduce import reproduce
 from edgeward.runs.restore import old_code
 from edgeward.runs.store import RunStore
@@ -78,7 +78,7 @@ weather = Pipeline("weather", [data, train])
 WITH_PUSH = """\
 from pathlib import Path
 from edgeward import Pipeline, current_run, step
-from edgeward.runs.record import PushedVersion
+from contract.run_record import PushedVersion
 
 @step
 def data(source: Path) -> str:

@@ -3,10 +3,13 @@
 import http.server
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from contract.errors import Code, WorldError
+from edgeward.cli import push_progress
 from edgeward.cli.push_progress import LINE_S, QUIET_S, PushProgress
 from edgeward.multipart import Multipart
 from edgeward.sending import ToldBody
@@ -53,6 +56,48 @@ def test_in_a_log_it_is_a_line_every_ten_seconds_and_one_at_the_end() -> None:
     assert [line.split(":")[1].split(" %")[0].strip() for line in lines[:-1]] == ["19", "51", "83"]
     assert lines[-1].startswith("sent 31.0 MB; converting")
     assert LINE_S == 10.0
+
+
+def test_the_share_of_a_conversion_is_said_with_its_step_from_five_seconds_on() -> None:
+    clock, drawn, lines = Clock(), [], []
+    shown = PushProgress("m.onnx", clock, show=drawn.append, line=drawn.append)
+    logged = PushProgress("m.onnx", clock, show=None, line=lines.append)
+    for second, (words, ratio) in enumerate([("converting it", 0.2), *[("converting it", 0.3)] * 6, ("judging", 0.9)]):
+        clock.now = float(second)
+        for each in (shown, logged):
+            each.at_step(words, ratio)
+    assert drawn == ["m.onnx: 30 % done, converting it"] * 2 + ["m.onnx: 90 % done, judging"]
+    assert lines == ["m.onnx: 30 % done, converting it", "m.onnx: 90 % done, judging"], "a log has each step once"
+
+
+class Controller:
+    """Answers which pushes are under way, as a client does, and ends the looking with its last answer."""
+
+    def __init__(self, ended: threading.Event, *answers: Any) -> None:
+        self._ended, self._answers = ended, list(answers)
+
+    def pushes(self) -> list[Any]:
+        found = self._answers.pop(0)
+        if not self._answers:
+            self._ended.set()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.mark.parametrize("last", [[], WorldError(Code.CONTROLLER_UNREACHABLE, "gone")])
+def test_the_newest_push_of_the_model_is_followed_until_it_ends(monkeypatch: pytest.MonkeyPatch, last: Any) -> None:
+    monkeypatch.setattr(push_progress, "LOOK_S", 0.001)
+    clock, drawn, ended = Clock(), [], threading.Event()
+    progress = PushProgress("m.onnx", clock, show=drawn.append, line=drawn.append)
+    progress.sent(1, 1)
+    clock.now = 9.0
+    others = SimpleNamespace(model="other", step="gates", words="judging", ratio=0.9)
+    behind = SimpleNamespace(model="m", step="receive", words="receiving", ratio=0.0)
+    mine = SimpleNamespace(model="m", step="convert", words="converting it", ratio=0.25)
+    client: Any = Controller(ended, [mine, behind, others], last)
+    push_progress.follow(progress, client, "m", ended)
+    assert drawn == ["m.onnx: 25 % done, converting it"]
 
 
 def test_a_body_that_is_read_to_its_end_has_told_all_of_it() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from contract.run_record import Artifact, DataUse, PushedVersion, Record
 from edgeward.pipelines.job import Outcome, Result
 from edgeward.pipelines.results import Results
 from edgeward.pipelines.retention import GRACE_S, Dropped, Kept, going, prune
-from edgeward.runs.record import Artifact, DataUse, PushedVersion, Record
 from edgeward.runs.store import BLOBS, RunStore
 
 DAY_S = 86_400.0

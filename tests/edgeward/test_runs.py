@@ -12,11 +12,12 @@ import pytest
 
 import edgeward
 from contract.errors import BadInput, WorldError
-from edgeward.runs.compare import compare
+from contract.run_compare import compare
+from contract.run_differences import Difference
+from contract.run_record import Point, Record
 from edgeward.runs.digest import value_digest
-from edgeward.runs.factors import Difference, find_causes
+from edgeward.runs.factors import find_causes
 from edgeward.runs.plot import picture, series_of, write_png
-from edgeward.runs.record import Point, Record
 from edgeward.runs.reproduce import reproduce
 from edgeward.runs.run import current_run
 from edgeward.runs.store import METRICS, RunStore

@@ -149,6 +149,15 @@ class Look:
             self.wrong.append(f"a request to {url}")
 
 
+def wider_than_the_screen(look: Look) -> list[str]:
+    """The beginnings of elements that reach beyond the right edge of the window, and do not scroll by themselves."""
+    found: list[str] = look.page.evaluate(
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+        " && !e.closest('.scroll, .peek, .hide, .skip')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
+    )
+    return found
+
+
 def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
     """Waits until something holds; AssertionError if it never does."""
     end = time.monotonic() + seconds

@@ -14,7 +14,7 @@ from controller.reconcile.decisions import reconcile
 from controller.state import State
 from controller.verbs import device_labels, devices, selectors, tokens
 from tests.controller.page_worlds import ROLLOUT, STAR, fill, heartbeat, steady
-from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
+from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until, wider_than_the_screen
 
 pytestmark = NEEDS_CHROMIUM
 DEVICES = 120
@@ -381,12 +381,7 @@ def test_nothing_is_wider_than_the_screen_on_any_screen(look: Look) -> None:
         look.go(address, "main table tbody tr")
         for width in (320, PHONE["width"], 768, 1280, 1920):
             look.page.set_viewport_size({"width": width, "height": 844})
-            look.page.wait_for_timeout(50)  # canvases follow their box a frame later
-            wide = look.page.evaluate(
-                "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
-                " && !e.closest('.scroll, .peek, .hide, .skip')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
-            )
-            assert not wide, (address, width)
+            until(lambda: not wider_than_the_screen(look))  # canvases follow their box some frames later
             assert look.page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -8,18 +8,21 @@ from typing import Any, get_args
 
 import pytest
 
+from contract.run_record import Status as RunStatus
+from controller.convert.under_way import STEPS, Step
 from controller.fleet.device_health import HealthWord
 from controller.rollout.model import Status
 from controller.rollout.outcome import MemberOutcome
 from controller.trust.scope import Scope
 from controller.verbs import tokens
+from tests.controller.page_training_worlds import FIRST, SECOND, fill_with_trainings
 from tests.controller.page_worlds import STAR, fill
 from tests.integration import page_states, test_rollout_page, test_watch_page
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, WIDE, Look, Served, chromium
 from tests.integration.test_page_accessibility import AXE, COLOUR, RUN, TAGS
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.soak]
-LISTS = ("/fleet", "/rollouts", "/models", "/data", "/alerts", "/audit")
+LISTS = ("/fleet", "/rollouts", "/models", "/runs", "/data", "/alerts", "/audit")
 
 
 def faults(look: Look) -> list[str]:
@@ -44,6 +47,8 @@ def browser() -> Iterator[Any]:
 
 def _world(name: str, directory: Path) -> Served:
     """A controller whose fleet has devices, a rollout under way, a model that is watched, or nothing yet."""
+    if name == "trainings":
+        return Served(directory, fill_with_trainings)
     if name == "fleet":
         return Served(directory, lambda state: fill(state, time.time(), 60))
     if name == "empty":
@@ -99,6 +104,8 @@ FILLED = (
     ("fleet", "/fleet"), ("fleet", f"/devices/{STAR}"), ("fleet", "/alerts"), ("fleet", "/audit"),
     ("rollout", "/rollouts"), ("rollout", "/rollouts/ROLLOUT"), ("rollout", "/models"), ("rollout", "/models/pump"),
     ("watch", "/data"), ("watch", "/models/m"), ("watch", "/rollouts/r"),
+    ("trainings", "/runs"), ("trainings", f"/runs/{FIRST}?with={SECOND}"), ("trainings", "/data"),
+    ("trainings", "/data/weather?version=2&against=1"),
 )  # fmt: skip
 BROKEN = (
     page_states.loading, page_states.failing, page_states.forbidden, page_states.missing, page_states.parts_missing,
@@ -114,7 +121,9 @@ def test_axe_finds_nothing_where_an_answer_is_missing(opens: Any, world: str, pa
     assert faults(look) == []
 
 
-@pytest.mark.parametrize("page", [*LISTS, "/devices/nobody", "/rollouts/none", "/models/none"])
+@pytest.mark.parametrize(
+    "page", [*LISTS, "/devices/nobody", "/rollouts/none", "/models/none", "/runs/none", "/data/none", "/none"]
+)
 def test_axe_finds_nothing_where_there_is_nothing_yet(opens: Any, page: str) -> None:
     look = opens("empty")
     look.go(page, "main h1")
@@ -220,6 +229,32 @@ def test_axe_finds_nothing_however_a_device_is(opens: Any, health: str) -> None:
     presence = health if health in ("silent", "offline") else "online"
     said = {"health": health, "presence": presence, "why": "v13 was rolled back: health_latency", "models": []}
     page_states.answered(look, f"/devices/{STAR}", lambda found: found | said, f"/v1/devices/{STAR}")
+    assert faults(look) == []
+
+
+RUN_STATUSES = get_args(RunStatus)
+
+
+@pytest.mark.parametrize("status", RUN_STATUSES)
+def test_axe_finds_nothing_however_a_run_ended(opens: Any, status: str) -> None:
+    look = opens("trainings")
+
+    def changed(found: Any) -> Any:
+        ended = {"status": status, "error": "ValueError: no rows", "data": [], "artifacts": [], "params": {}}
+        return found | {"record": found["record"] | ended | {"code": None}, "took_s": None}
+
+    page_states.answered(look, f"/runs/{FIRST}", changed, f"/v1/runs/{FIRST}")
+    assert faults(look) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_axe_finds_nothing_at_whatever_step_a_push_is(opens: Any, step: Step) -> None:
+    look = opens("empty")
+    push: dict[str, Any] = {"model": "weather", "by": "ada", "began_at": "2026-11-27T09:00:00Z", "took_s": 12.0}
+    push |= {"step": step, "words": STEPS[step][0], "number": 1, "of": len(STEPS), "ratio": 0.25}
+    push |= {"received_bytes": 1, "total_bytes": 2}
+    page_states.answered(look, "/models", lambda _: [push], "/v1/pushes")
+    look.page.get_by_role("progressbar").wait_for()
     assert faults(look) == []
 
 

@@ -4,19 +4,20 @@ import { html, useState, useEffect, useRef, Icon, Mark, clock, Dialog, stamp } f
 import { api, change, go, onClick, state, useAsked, useStore, useWhere } from "./store.js";
 import { listen, reconnect } from "./live.js";
 import { Finder } from "./finder.js";
-import { Entrance, Failed, Loading, Missing } from "./pages/states.js";
+import { Entrance, Failed, Loading, NoSuchPage } from "./pages/states.js";
 
 /** [first part of the address, its name, its icon, its key]. */
-const PAGES = [["fleet", "Fleet", "fleet", "f"], ["rollouts", "Rollouts", "waves", "r"], ["models", "Models", "cube", "m"], ["data", "Data", "down", "d"],
+const PAGES = [["fleet", "Fleet", "fleet", "f"], ["rollouts", "Rollouts", "waves", "r"], ["models", "Models", "cube", "m"], ["runs", "Runs", "forward", "n"], ["data", "Data", "down", "d"],
   ["alerts", "Alerts", "bell", "a"], ["audit", "Audit", "list", "u"]];
 /** The file of each page, by the first part of its address and whether a name follows: loaded when it is shown. */
 const FILES = {
   fleet: () => import("./pages/fleet.js"), devices_one: () => import("./pages/device.js"),
   rollouts: () => import("./pages/rollouts.js"), rollouts_one: () => import("./pages/rollout.js"),
-  data: () => import("./pages/data.js"), models: () => import("./pages/models.js"), models_one: () => import("./pages/model.js"),
+  runs: () => import("./pages/runs.js"), runs_one: () => import("./pages/run.js"),
+  data: () => import("./pages/data.js"), data_one: () => import("./pages/data_set.js"), models: () => import("./pages/models.js"), models_one: () => import("./pages/model.js"),
   alerts: () => import("./pages/alerts.js"), audit: () => import("./pages/audit.js"),
 };
-const KEYS = [["/", "search"], ["g f", "fleet"], ["g r", "rollouts"], ["g m", "models"], ["g d", "data sets"], ["g a", "alerts"], ["g u", "audit"],
+const KEYS = [["/", "search"], ["g f", "fleet"], ["g r", "rollouts"], ["g m", "models"], ["g n", "runs"], ["g d", "data sets"], ["g a", "alerts"], ["g u", "audit"],
   ["← → ↑ ↓", "from device to device, or along a plot"], ["Enter", "open what is marked"], ["Esc", "close"], ["?", "this list"]];
 
 const LOGO = html`<svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true"><rect width="20" height="20" rx="5" fill="var(--accent)" />
@@ -77,13 +78,13 @@ function onKey(event) {
 
 /** The page of an address, loaded at its first showing. */
 function Shown({ path, query }) {
-  const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [found, setFound] = useState({}), [error, setError] = useState(null);
+  const [page = "fleet", name] = path, wanted = name ? `${page}_one` : page, load = Object.hasOwn(FILES, wanted) ? FILES[wanted] : undefined, [found, setFound] = useState({}), [error, setError] = useState(null);
   useEffect(() => {
     let left = false; // a file may come after somebody has gone on to another page
     load?.().then((file) => left || setFound({ load, Page: file.default }), (why) => left || setError(why));
     return () => { left = true; };
   }, [load]);
-  if (!load) return html`<${Missing} what=${path.join("/")} />`;
+  if (!load || path.length > 2) return html`<${NoSuchPage} path=${path} pages=${PAGES} />`;
   if (error) return html`<${Failed} error=${error} again=${() => location.reload()} />`;
   return found.load === load ? html`<${found.Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;
 }
@@ -103,7 +104,7 @@ function App() {
   useStore();
   const { path, query } = useWhere(), [page, name] = path, main = useRef(), been = useRef(false);
   useEffect(() => {
-    document.title = `${name || PAGES.find((p) => p[0] === page)?.[1] || "Fleet"} · Edgeward`;
+    document.title = `${name || PAGES.find((p) => p[0] === page)?.[1] || (page ? "No such page" : "Fleet")} · Edgeward`;
     if (been.current) { scrollTo(0, 0); main.current?.focus({ preventScroll: true }); }
     been.current = true;
   }, [page, name]);

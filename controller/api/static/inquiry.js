@@ -6,7 +6,7 @@ import { address, api, refusal, useScope } from "./store.js";
 const WHAT = [["logs", "Newest log lines"], ["doctor", "Run its doctor"]];
 
 /** How the remote configuration stands that was sent to a device. */
-export function standing(sent, told) {
+function standing(sent, told) {
   if (!told || sent.version > Math.max(told.confirmed, told.trial, told.refused)) return "sent, the device has not said anything about it yet";
   if (sent.version === told.confirmed) return "confirmed";
   return sent.version === told.trial ? "on trial" : `taken back: ${told.code}: ${told.detail}`;

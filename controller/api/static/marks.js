@@ -3,11 +3,11 @@ import { html } from "./vendor/preact-htm.js";
 import { plain } from "./words.js";
 
 const WORDS = {
-  good: "well online steady pass passed succeeded completed resolved confirmed stable ok",
+  good: "well online steady pass passed succeeded completed resolved confirmed stable ok finished",
   busy: "updating running pending fetching verifying probing trial ready starting on_trial",
   warn: "attention paused warning pinned held sent_back",
   quiet: "silent",
-  bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical",
+  bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical broken",
   ask: "inconclusive proposed unknown",
   off: "offline waiting absent stopped silenced inhibited none info never ended retired no_data",
 };

@@ -1,6 +1,6 @@
 // Time series by uPlot: one look, shared cursors, a legend that reads values, keys, and a table twin.
 // Decides how a series is drawn. Refuses to know what it measures. Hand in arrays that stay the same between renders (useMemo).
-import { html, useEffect, useRef, useState, useWidth, useScheme, token, clock, stamp } from "./ui.js";
+import { html, useEffect, useRef, useState, useWidth, useScheme, token, clock, count, stamp, Table } from "./ui.js";
 
 const DASHES = { dash: [5, 4], dot: [1.5, 3] };
 /** Points that an arrow key passes with Shift. */
@@ -45,15 +45,15 @@ function columns(t, series, dark, uPlot) {
   return { data, lines, bands };
 }
 
-function options({ uPlot, width, height, sync, range, days, format, ticks, yAxis }, { lines, bands }, hooks) {
+function options({ uPlot, width, height, sync, range, days, steps, format, ticks, yAxis }, { lines, bands }, hooks) {
   const axis = { stroke: token("--ink3"), font: `11px ${token("--sans")}`, ticks: { show: false }, grid: { stroke: token("--line"), width: 1 }, border: { show: false } };
-  const x = { ...axis, grid: { show: false }, space: days ? 70 : 60, size: 24, values: (u, splits) => splits.map((s) => (days ? dayOf(s) : clock(s))) };
+  const x = { ...axis, grid: { show: false }, space: days ? 70 : 60, size: 24, values: (u, splits) => splits.map((s) => (steps ? count(s) : days ? dayOf(s) : clock(s))) };
   const y = { ...axis, show: yAxis, size: 40, space: 30, values: (u, splits) => splits.map(ticks || format || brief) };
   const points = { size: 7, stroke: token("--panel"), fill: (u, i) => u.series[i]._stroke || token("--ink3") };
   return {
     width, height, legend: { show: false }, padding: [10, 18, 0, 0], series: lines, bands, hooks, axes: [x, y],
     cursor: { sync: sync && { key: sync, setSeries: false }, points, drag: { x: true, y: false }, y: false },
-    tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"), scales: { x: { time: true }, y: range ? { range } : {} },
+    tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"), scales: { x: { time: !steps }, y: range ? { range } : {} },
   };
 }
 
@@ -61,19 +61,19 @@ function options({ uPlot, width, height, sync, range, days, format, ticks, yAxis
 const said = (s, i, show) => (s.values[i] == null ? "–"
   : show(s.values[i], s) + (s.band?.[0][i] != null ? ` [${show(s.band[0][i], s)}, ${show(s.band[1][i], s)}]` : ""));
 
-function Twin({ label, t, series, show }) {
+function Twin({ label, t, series, show, steps }) {
   const [open, setOpen] = useState(false);
   return html`<details class="twin" onToggle=${(e) => setOpen(e.target.open)}><summary>table<span class="hide"> of ${label}</span></summary>
-    ${open && html`<div class="scroll" tabindex="0" role="region" aria-label=${`${label}, as a table`}><table>
-      <thead><tr><th>time, UTC</th>${series.map((s) => html`<th class="figure">${s.label}</th>`)}</tr></thead>
-      <tbody>${t.map((at, i) => html`<tr><td>${stamp(at)}</td>${series.map((s) => html`<td class="figure">${said(s, i, show)}</td>`)}</tr>`).reverse()}</tbody></table></div>`}</details>`;
+    ${open && html`<${Table} label=${`${label}, as a table`} head=${html`<th>${steps ? "step" : "time, UTC"}</th>${series.map((s) => html`<th class="figure">${s.label}</th>`)}`}>
+      ${t.map((at, i) => html`<tr><td>${steps ? count(at) : stamp(at)}</td>${series.map((s) => html`<td class="figure">${said(s, i, show)}</td>`)}</tr>`).reverse()}<//>`}</details>`;
 }
 
 /**
+ * With `steps`, t counts steps in place of seconds.
  * series: [{label, values, colour: "--accent", dash, fill, band: [lo, hi], points, bars, thin}], t in seconds since 1970.
  * limit: {value, below, label}; marks: [[t, words], ...]; range: uPlot's function of the axis; sync: the same for plots that share a cursor.
  */
-export function Plot({ label, t, series, height = 180, sync, limit, marks = [], range, unit = "", format, days, yAxis = true }) {
+export function Plot({ label, t, series, height = 180, sync, limit, marks = [], range, unit = "", format, days, steps, yAxis = true }) {
   const [box, width] = useWidth(), dark = useScheme(), made = useRef(), keys = useRef([]), host = useRef();
   const show = format || ((v) => `${v.toFixed(1)}${unit}`);
   const read = (u) => series.forEach((s, i) => { if (keys.current[i]) keys.current[i].textContent = said(s, u.cursor.idx ?? lastOf(s.values), show); });
@@ -84,7 +84,7 @@ export function Plot({ label, t, series, height = 180, sync, limit, marks = [], 
       if (gone) return;
       const { data, lines, bands } = columns(t, series, dark, uPlot);
       const hooks = { setCursor: [read], drawAxes: [(u) => under(u, limit, marks, dark)], draw: [(u) => whiskers(u, t, series)] };
-      made.current = new uPlot(options({ uPlot, width, height, sync, range, days, format, yAxis }, { lines, bands }, hooks), data, host.current);
+      made.current = new uPlot(options({ uPlot, width, height, sync, range, days, steps, format, yAxis }, { lines, bands }, hooks), data, host.current);
       read(made.current);
     });
     return () => { gone = true; made.current?.destroy(); made.current = undefined; };
@@ -101,7 +101,7 @@ export function Plot({ label, t, series, height = 180, sync, limit, marks = [], 
       ${limit && html`<span><i class="dash" style=${{ color: "var(--bad-fill)" }} />${limit.label}</span>`}</figcaption>
     <div class="canvas" ref=${box} style=${{ "--h": `${height}px` }} tabindex="0" role="img" onKeyDown=${step}
       aria-label=${`${label}. Left and right arrow read values; a table follows.`}><div ref=${host} /></div>
-    <${Twin} label=${label} t=${t} series=${series} show=${show} /></figure>`;
+    <${Twin} label=${label} t=${t} series=${series} show=${show} steps=${steps} /></figure>`;
 }
 
 /** What lies under the lines: the zone that is not allowed, and upright marks with words. */

@@ -14,7 +14,7 @@ const THEN = { pause: "be paused", resume: "be resumed", promote: "be promoted",
 const MAX_REASON = 500;
 
 /** Why a step is off, or nothing. `outside` is what the reader's scope says of this rollout. */
-export function offReason(r, verb, outside = "") {
+function offReason(r, verb, outside = "") {
   const off = refusal("rollout") || outside;
   if (off) return off;
   return LEGAL[r.status]?.includes(verb) ? "" : `It is ${r.status.replace("_", " ")}: it cannot ${THEN[verb]} now.`;
@@ -59,7 +59,7 @@ export function Buttons({ r, changed }) {
 }
 
 /** Tries the release again on the devices alone that failed, once the rollout has ended. */
-export function Retry({ r, outside }) {
+function Retry({ r, outside }) {
   const [open, setOpen] = useState(false), [wrong, setWrong] = useState(""), failed = ["failed", "rejected", "silent", "regressed"].reduce((n, w) => n + (r.counts[w] || 0), 0);
   if (r.open || !failed) return "";
   const act = async () => {

@@ -27,7 +27,7 @@ export function useStore() {
 // ---- asking
 
 /** An answer that says no: `code` and `detail` are the controller's words. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, code, detail, path) {
     super(`${code}: ${detail}`);
     Object.assign(this, { status, code, detail, path });
@@ -95,7 +95,12 @@ export function useAsked(path, { topics = [], every_s = 0 } = {}) {
 
 /** The address: decoded parts of its path, and its query. Filters live there, so that a view can be sent to somebody. */
 export function where() {
-  return { path: location.pathname.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(location.search) };
+  return { path: location.pathname.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(location.search) };
+}
+
+/** A part of a path as text; as it stands where it was mistyped, as "100%" is. */
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
 }
 
 const MOVED = "edgeward:moved";

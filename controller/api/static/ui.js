@@ -1,8 +1,10 @@
 // The small parts that every page is made of. They decide how a thing looks; pages decide what is said.
 import { html, useState, useEffect, useMemo, useRef } from "./vendor/preact-htm.js";
+import { Csv } from "./csv.js";
 import { Icon, kind } from "./marks.js";
 import { count, lasting, seconds, stamp } from "./words.js";
 
+export { Csv };
 export * from "./marks.js";
 export * from "./words.js";
 export { html, useState, useEffect, useMemo, useRef };
@@ -27,9 +29,9 @@ export function Panel({ title, note, end, children, foot, label, id }) {
     ${children}${foot && html`<footer>${foot}</footer>`}</section>`;
 }
 
-/** A table that scrolls sideways by itself and says its name. */
-export const Table = ({ label, head, children }) => html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
-  <table><thead><tr>${head}</tr></thead><tbody>${children}</tbody></table></div>`;
+/** A table that scrolls sideways by itself, says its name, and can be had as a file. `csv`: see Csv, for a list with more pages. */
+export const Table = ({ label, head, children, csv }) => html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
+  <table><thead><tr>${head}</tr></thead><tbody>${children}</tbody></table></div><p class="table-end"><${Csv} label=${label} of=${csv} /></p>`;
 
 /** A bar of parts: [[look, n, word], ...]; its words are its label. */
 export function Parts({ parts, total, label }) {
@@ -59,17 +61,6 @@ export function Spark({ values, limit, label }) {
   const path = values.map((v, i) => `${i ? "L" : "M"}${((i / last) * 100).toFixed(1)} ${y(v).toFixed(1)}`).join("");
   return html`<svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" role="img" aria-label=${label}>
     ${limit !== undefined && html`<path class="lim" d=${`M0 ${y(limit)}H100`} />`}<path d=${path} /></svg>`;
-}
-
-/** Shares of rows per bin against the reference: where nothing has moved, every bar touches the line. */
-export function Bins({ now, label, reference }) {
-  const line = (i) => (reference ? reference[i] : 1 / now.length), w = 100 / now.length;
-  const top = Math.max(0.2, ...now, ...(reference || [])), y = (p) => `${100 - (p / top) * 100}%`;
-  const box = (look, i, from, to) => html`<rect class=${look} x=${`${i * w + 0.6}%`} width=${`${w - 1.2}%`}
-    y=${y(to)} height=${`${((to - from) / top) * 100}%`} />`;
-  return html`<svg class="bins" role="img" aria-label=${label}>${now.map((p, i) => html`<g>
-    ${box("has", i, 0, Math.min(p, line(i)))}${p > line(i) ? box("over", i, line(i), p) : box("gap", i, p, line(i))}
-    <line class="ref" x1=${`${i * w}%`} x2=${`${i * w + w}%`} y1=${y(line(i))} y2=${y(line(i))} /></g>`)}</svg>`;
 }
 
 const toClipboard = (text) => navigator.clipboard?.writeText(text).catch(() => {});

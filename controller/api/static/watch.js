@@ -1,6 +1,7 @@
 // What a model meets in the field: what has moved, estimated quality, fairness, labels that are wanted, and retraining.
 // Decides how it is drawn. Refuses to judge: limits and sentences are the controller's.
 import { html, useState, Act, Ago, Interval, Lone, Panel, Said, Table, Terminal, count, many, percent, plain } from "./ui.js";
+import { Bins, sharesOf } from "./bins.js";
 import { address, api, refusal, said, useAsked, useScope } from "./store.js";
 
 const MOST_MOVED = 8;
@@ -8,26 +9,36 @@ const MOST_DECISIONS = 5;
 const beyond = (m) => m.limit != null && m.distance > m.limit;
 
 function One({ r, top }) {
-  const m = r.moved, limit = m.limit ?? undefined;
+  const m = r.moved, limit = m.limit ?? undefined, parts = sharesOf(r.bins || []);
   return html`<li><h3><span class="strong">${r.what}</span><span class=${beyond(m) ? "warn" : "soft"}>${percent(m.distance)}</span></h3>
     <${Interval} lo=${0} value=${m.distance} hi=${m.distance} limit=${limit} low=${0} high=${top} zero=${m.usual ?? undefined} verdict=${beyond(m) ? "warning" : "waiting"} />
+    ${parts.length > 0 && html`<${Bins} parts=${parts} label=${`${r.what} by ${parts.length} bins, now against the weeks before: ${percent(m.distance)} of the rows lie elsewhere. A table follows the list.`} />
+      <p class="ends"><span>${parts[0][0]}</span><span>${parts.at(-1)[0]}</span></p>`}
     <p class="small soft">more in ${r.towards}${m.limit == null ? "; its past is too short for a limit" : `; its own past explains ${percent(m.limit)}`}</p></li>`;
 }
 
+/** The same pictures in numbers. */
+function InNumbers({ shown }) {
+  const [open, setOpen] = useState(false), share = (p) => (p == null ? "–" : percent(p)), rows = shown.flatMap((r) => sharesOf(r.bins || []).map((p) => [r.what, ...p]));
+  return html`<details class="twin" onToggle=${(e) => setOpen(e.target.open)}><summary>table<span class="hide"> of what has moved, by bin</span></summary>${open && html`<${Table} label="What has moved by bin, table" head=${html`<th>what</th><th>bin</th><th class="figure">now</th><th class="figure">before</th><th class="figure">sample</th>`}>
+    ${rows.map(([what, words, ...shares]) => html`<tr key=${what + words}><td class="strong">${what}</td><td>${words}</td>${shares.map((p) => html`<td class="figure">${share(p)}</td>`)}</tr>`)}<//>`}</details>`;
+}
+
 /** What has moved, most first, each on the same scale: a diagnosis, and no alarm. */
-export function Drift({ model, found }) {
+function Drift({ model, found }) {
   const shown = found.moved.slice(0, MOST_MOVED), top = 1.1 * Math.max(0.1, ...shown.flatMap((r) => [r.moved.distance, r.moved.limit ?? 0]));
   const q = found.quality_estimate;
   return html`<${Panel} title="What has moved" note=${`v${found.release}, newest ${found.days} days against the weeks before, ${many(found.devices, "device")}`}
       end=${html`<${Terminal} text=${`edgeward model drift ${model}`} />`} foot=${found.moved.length > MOST_MOVED && `${found.moved.length - MOST_MOVED} more moved less.`}><div class="in stack tight">
-    <p>${found.says}</p>${shown.length > 0 && html`<ul class="small-multiples">${shown.map((r) => html`<${One} key=${`${r.sort}${r.what}`} r=${r} top=${top} />`)}</ul>`}
+    <p>${found.says}</p>${shown.length > 0 && html`<ul class="small-multiples">${shown.map((r) => html`<${One} key=${`${r.sort}${r.what}`} r=${r} top=${top} />`)}</ul>
+      <p class="outcomes small soft"><span><span class="bin-key has" /> rows now</span><span><span class="bin-key over" /> more than before</span><span><span class="bin-key gap" /> fewer than before</span><span><span class="bin-key line" /> the weeks before</span><span><span class="bin-key sample" /> the sample it was made with</span></p><${InNumbers} shown=${shown} />`}
     <p><${Lone} of=${q.valid ? "good" : "off"} /> ${q.value == null ? "Quality without labels can’t be told" : html`Estimated accuracy without labels <b class="strong">${q.value.toFixed(3)}</b> [${q.low.toFixed(3)}, ${q.high.toFixed(3)}]`}:
       <span class="soft"> ${q.valid ? "it may be relied on" : "not to be relied on"}, ${q.why}.</span></p>
     ${found.breaches.map((b) => html`<p class="small" key=${b.what + b.kind}><${Lone} of="warn" /> ${percent(b.rate)} of the rows have ${b.what} ${plain(b.kind)}.</p>`)}</div><//>`;
 }
 
 /** What groups got, by column; small groups are counted and not shown. */
-export function Fairness({ columns }) {
+function Fairness({ columns }) {
   return html`${columns.map((c) => html`<${Panel} key=${c.column} title=${`Fairness by ${c.column}`} note=${c.suppressed > 0 ? `${many(c.suppressed, "group")} too small to be shown` : ""}
       foot=${c.difference.value != null && `Demographic parity difference ${c.difference.value.toFixed(3)} [${c.difference.low.toFixed(3)}, ${c.difference.high.toFixed(3)}]`}>
     <${Table} label=${`Fairness by ${c.column}, table`} head=${html`<th>group</th><th class="figure">rows</th><th class="figure">chosen</th>`}>
@@ -61,7 +72,7 @@ const WORD = { train: "running", ask: "proposed", wait: "paused", no: "waiting" 
 const DECIDED = { train: "trained", ask: "a person is asked", wait: "held back", no: "not trained" };
 
 /** Why a model was trained again, and why it was not. */
-export function Retraining({ model }) {
+function Retraining({ model }) {
   const asked = (what) => `/v1/retraining${what}?model=${encodeURIComponent(model)}`, { data: decisions } = useAsked(`${asked("/decisions")}&limit=${MOST_DECISIONS}`, { every_s: 60 });
   const { data: attempts } = useAsked(asked(""), { every_s: 60 });
   if (!decisions || !attempts) return null;

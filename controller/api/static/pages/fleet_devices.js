@@ -1,32 +1,21 @@
 // The table of devices: the controller filters, sorts and pages; the address keeps every choice.
-import { html, useEffect, useRef, useState, Icon, Panel, Pager, Status, Table, Terminal, count, latency, lasting } from "../ui.js";
+import { html, useState, Icon, Panel, Pager, Status, Table, Terminal, count, latency, lasting } from "../ui.js";
 import { address, ask, go, state, useAsked } from "../store.js";
+import { Field, Pick, question } from "../filters.js";
 
 const PAGE = 25;
-const TYPED_MS = 150;
 const FILTERS = ["health", "presence", "model", "version", "label", "code", "selector", "quarantined"];
 
 /** The question for the controller, from the address. */
-function question(query) {
-  const asked = new URLSearchParams({ limit: PAGE, offset: PAGE * (Math.max(1, Number(query.get("page")) || 1) - 1), sort: query.get("sort") || "health" });
-  for (const key of ["q", ...FILTERS]) query.getAll(key).filter(Boolean).forEach((value) => asked.append(key, value));
+function asked_of(query) {
+  const asked = question(query, ["q", ...FILTERS], PAGE);
+  asked.set("sort", query.get("sort") || "health");
   return `/v1/devices?${asked}`;
 }
 
-function Search({ query }) {
-  const [text, setText] = useState(query.get("q") || ""), timer = useRef(0);
-  useEffect(() => { if ((query.get("q") || "") !== text && !timer.current) setText(query.get("q") || ""); }, [query]);
-  const type = (value) => {
-    setText(value);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => { timer.current = 0; ask({ q: value }); }, TYPED_MS);
-  };
-  return html`<input type="search" aria-label="Name, label or code" placeholder="a name, a label, a code" value=${text} onInput=${(e) => type(e.target.value)} />`;
-}
-
-const Pick = ({ name, options, query, label }) => html`<select class="lo" aria-label=${name} value=${query.get(name) || ""} onChange=${(e) => ask({ [name]: e.target.value })}>
-  <option value="" selected=${!query.get(name)}>${label || `any ${name}`}</option>
-  ${options.map((o) => html`<option value=${o} selected=${query.get(name) === String(o)}>${o}</option>`)}</select>`;
+const FILE = { head: ["device", "health", "why", "presence", "labels", "machine", "memory_mb", "models", "seen_s_ago"], key: "devices",
+  row: (d) => [d.device, d.health, d.why, d.presence, pairs(d.labels || {}), d.hardware?.machine, d.hardware?.memory_mb, d.models.map((m) => `${m.model} ${m.state?.phase || ""}`.trim()).join("; "), d.seen_s_ago ?? ""] };
+const pairs = (found) => Object.entries(found).map(([k, v]) => `${k}=${v}`).join("; ");
 
 const Sortable = ({ by, sort, children, look = "" }) => html`<th class=${look} aria-sort=${sort === by ? "ascending" : undefined}>
   <button class="sort" onClick=${() => ask({ sort: by === "health" ? "" : by })}>${children}${sort === by ? " ↓" : ""}</button></th>`;
@@ -58,7 +47,7 @@ function Row({ d, models, measured }) {
 }
 
 export function Devices({ query, fleet }) {
-  const path = question(query), asked = useAsked(path, { every_s: 60 }), page = Math.max(1, Number(query.get("page")) || 1), sort = query.get("sort") || "health";
+  const path = asked_of(query), asked = useAsked(path, { every_s: 60 }), page = Math.max(1, Number(query.get("page")) || 1), sort = query.get("sort") || "health";
   const [seen, setSeen] = useState(state.fleet?.at || 0), news = state.fleet && state.fleet.at > seen ? state.fleet.changed : 0;
   const models = [...new Set(fleet.serving.map((s) => s.model))].filter((m) => !query.get("model") || m === query.get("model")).slice(0, 3);
   const versions = [...new Set(fleet.serving.filter((s) => s.release && (!query.get("model") || s.model === query.get("model"))).map((s) => s.release))].sort((a, b) => b - a);
@@ -68,14 +57,14 @@ export function Devices({ query, fleet }) {
   const again = () => { setSeen(state.fleet?.at || 0); asked.again(); };
   return html`<${Panel} id="devices" title="Devices" note=${asked.data ? (total === fleet.devices ? count(total) : `${count(total)} of ${count(fleet.devices)}`) : ""}
       end=${html`${news > 0 && html`<button class="btn" onClick=${again}>${news === 1 ? "1 changed, show" : `${count(news)} changed, show`}</button>`}<${Terminal} text="edgeward device list" />`}>
-    <div class="filters"><${Search} query=${query} /><${Pick} name="health" query=${query} options=${["failing", "attention", "silent", "offline", "updating", "well"]} />
+    <div class="filters"><${Field} name="q" label="Name, label or code" holder="a name, a label, a code" query=${query} wide /><${Pick} name="health" query=${query} options=${["failing", "attention", "silent", "offline", "updating", "well"]} />
       <${Pick} name="presence" query=${query} options=${["online", "silent", "offline"]} /><${Pick} name="model" query=${query} options=${[...new Set(fleet.serving.map((s) => s.model))]} />
       <${Pick} name="version" query=${query} options=${versions} />
       ${saved.length > 0 && html`<${Pick} name="selector" query=${query} options=${saved.map((each) => each.name)} />`}
       <button class="chip" aria-pressed=${String(kept)} onClick=${() => ask({ quarantined: kept ? "" : "true" })}>quarantined</button>
       ${chosen.map((key) => html`<button class="chip" aria-pressed="true" onClick=${() => ask({ [key]: "" })}>${key} ${query.get(key)}<${Icon} name="close" /><span class="hide">, take this filter off</span></button>`)}</div>
     ${asked.error && html`<p class="in bad" role="alert">${asked.error.message}</p>`}
-    <${Table} label="Devices, table" head=${html`<${Sortable} by="device" sort=${sort}>device<//><${Sortable} by="health" sort=${sort}>health<//><th class="lo">why</th><th class="lo">hardware</th>
+    <${Table} label="Devices, table" csv=${{ ...FILE, path }} head=${html`<${Sortable} by="device" sort=${sort}>device<//><${Sortable} by="health" sort=${sort}>health<//><th class="lo">why</th><th class="lo">hardware</th>
       ${models.map((m) => html`<th class="lo">${m}</th>`)}${measured && html`<th class="figure lo">right or error</th><th class="figure lo">p95</th>`}<${Sortable} by="seen" sort=${sort} look="figure">seen<//>`}>
       ${devices.map((d) => html`<${Row} d=${d} models=${models} measured=${measured} key=${d.device} />`)}
       ${asked.data && !devices.length && html`<tr><td colspan=${7 + models.length} class="soft">No device fits. <button class="link" onClick=${off}>Take all filters off</button></td></tr>`}<//>

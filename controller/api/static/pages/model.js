@@ -4,6 +4,7 @@ import { Plot } from "../plot.js";
 import { address, ask, useAsked } from "../store.js";
 import { Discussion } from "../discussion.js";
 import { Lineage } from "../lineage.js";
+import { BeingConverted } from "../pushing.js";
 import { newest, perVersion, show, stateOf } from "../quality.js";
 import { Watch } from "../watch.js";
 import { Asked } from "./states.js";
@@ -53,11 +54,13 @@ function Forms({ v }) {
     ${forms.map((f) => html`<tr><td class="strong">${f.name}${whole(f.artifact.sha256) && html`<span class="sub">also as a smaller transfer</span>`}</td><td class="figure nowrap">${bytes(f.artifact.length)}</td><td class="mono small">${f.artifact.sha256.slice(0, 12)}</td></tr>`)}<//><//>`;
 }
 
+const linkOfSet = (reference) => { const [name, version] = reference.split("@"); return `${address("data", name)}?version=${version}`; };
+
 function Card({ v }) {
   const l = v.lineage, rows = [["about", v.notes.note?.text || "Nobody has written a note about this version."], ["task", v.task], ["inputs", v.manifest.columns.join(", ")],
     ["answers", v.manifest.outputs.map((o) => o.name).join(", ")], ["trained on", l.data ? `${count(l.data.rows)} rows, sha256 ${l.data.sha256.slice(0, 12)}` : "not told"],
     ["code", l.code ? `${l.code.revision.slice(0, 8)}${l.code.dirty ? " with changes" : ""}` : "not told"], ["environment", v.environment ? `Python ${v.environment.python}` : "not told"],
-    ["run", l.run || "not told"], ["data sets", l.data_sets.length ? html`<a href="/data">${l.data_sets.join(", ")}</a>` : "none named"], ["said at push", Object.entries(v.metrics).map(([k, n]) => `${k} ${n}`).join(", ") || "nothing"], ["licence", v.licence || "not told"],
+    ["run", l.run ? html`<a href=${address("runs", l.run)}>${l.run}</a>` : "not told"], ["data sets", l.data_sets.length ? l.data_sets.map((d, i) => html`${i ? ", " : ""}<a href=${linkOfSet(d)}>${d}</a>`) : "none named"], ["said at push", Object.entries(v.metrics).map(([k, n]) => `${k} ${n}`).join(", ") || "nothing"], ["licence", v.licence || "not told"],
     ["tags", Object.entries(v.tags).map(([k, t]) => `${k}=${t}`).join(", ") || "none"], ["pushed", `${stamp(seconds(v.created_at))} by ${v.created_by}`]];
   return html`<${Panel} title="Model card" note=${`v${v.release}`} end=${html`<${Copy} text=${v.digest}>${v.digest.slice(0, 12)}<//>`}><div class="in"><dl class="cols">${rows.map(([k, words]) => html`<dt>${k}</dt><dd>${words}</dd>`)}</dl></div><//>`;
 }
@@ -77,8 +80,8 @@ export default function Model({ name, query }) {
     const marks = rollouts.map((r) => [seconds(r.created_at), `v${r.release} goes out`]);
     return html`<div class="head"><div><p class="crumb"><a href="/models">Models</a></p><h1>${name} <${Pill} word=${state.kind}>v${v.release} ${state.word}<//></h1>
         <p class="meta"><span>${v.task}</span><span><b>${count(all.length)}</b> ${all.length === 1 ? "version" : "versions"}</span><span>newest pushed <${Ago} at=${all[0].created_at} /></span></p></div>
-        <div class="acts">${open && html`<a class="btn" href=${address("rollouts", open.id)}>Its rollout</a>`}<a class="btn" href=${`/rollouts?model=${encodeURIComponent(name)}`}>All its rollouts</a></div></div>
-      <div class="stack"><${Versions} model=${name} all=${all} chosen=${v.release} now=${newest(points)} rollouts=${rollouts} />
+        <div class="acts">${open && html`<a class="btn" href=${address("rollouts", open.id)}>Its rollout</a>`}<a class="btn" href=${`/runs?model=${encodeURIComponent(name)}`}>Its runs</a><a class="btn" href=${`/rollouts?model=${encodeURIComponent(name)}`}>All its rollouts</a></div></div>
+      <div class="stack"><${BeingConverted} model=${name} /><${Versions} model=${name} all=${all} chosen=${v.release} now=${newest(points)} rollouts=${rollouts} />
         ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_ratio ?? 1} span=${span} marks=${marks} /><${Watch} model=${name} path=${path} />
         <${Chosen} model=${name} release=${v.release} key=${v.release} /><${Discussion} what="model" id=${name} /></div>`;
   }}<//>`;

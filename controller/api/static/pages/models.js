@@ -2,6 +2,7 @@
 import { html, Panel, Table, Status, Spark, Terminal, count, plain } from "../ui.js";
 import { address, useAsked } from "../store.js";
 import { newest, show } from "../quality.js";
+import { BeingConverted } from "../pushing.js";
 import { Asked, Nothing } from "./states.js";
 
 const TOPICS = { topics: ["models", "rollouts"] };
@@ -19,8 +20,8 @@ function Row({ m, open }) {
 export default function Models() {
   const asked = useAsked("/v1/models", TOPICS), { data: page } = useAsked("/v1/rollouts?open=true&limit=100", TOPICS);
   return html`<${Asked} of=${asked} what="model">${(all) => (!all.length
-    ? html`<${Nothing} what="No model yet">A model appears here with its first version: <code>edgeward model push examples/train.py --name iris</code>.<//>`
-    : html`<div class="head"><div><h1>Models</h1></div><${Terminal} text="edgeward model list" /></div><${Panel} label="Models">
+    ? html`<${BeingConverted} /><${Nothing} what="No model yet">A model appears here with its first version: <code>edgeward model push examples/train.py --name iris</code>.<//>`
+    : html`<div class="head"><div><h1>Models</h1></div><${Terminal} text="edgeward model list" /></div><div class="stack"><${BeingConverted} /><${Panel} label="Models">
       <${Table} label="Models, table" head=${html`<th>model</th><th class="figure lo">versions</th><th class="figure">newest</th><th class="figure">newest that passed</th><th class="figure lo">quality</th><th class="lo">30 days</th><th class="figure">devices</th><th>rollout</th>`}>
-      ${all.map((m) => html`<${Row} key=${m.name} m=${m} open=${page?.rollouts.find((r) => r.model === m.name)} />`)}<//><//>`)}<//>`;
+      ${all.map((m) => html`<${Row} key=${m.name} m=${m} open=${page?.rollouts.find((r) => r.model === m.name)} />`)}<//><//></div>`)}<//>`;
 }

@@ -1,5 +1,5 @@
 // Where does it stand, what does it wait for, which rule says what with which numbers, and what may I do?
-import { html, useState, Panel, Status, Pill, Lone, Interval, Terminal, Ago, Copy, Said, bytes, count, kind, lasting, percent, plain, seconds, stamp } from "../ui.js";
+import { html, Csv, useState, Panel, Status, Pill, Lone, Interval, Terminal, Ago, Copy, Said, bytes, count, kind, lasting, percent, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
 import { address, ask, useAsked } from "../store.js";
 import { Waves } from "../waves.js";
@@ -89,10 +89,12 @@ function Plan({ r, path }) {
       ${left.length > 5 && html`<li>and ${count(left.length - 5)} more</li>`}</ul></div>`}</div><//>`;
 }
 
+const FILE = { head: ["device", "outcome", "phase", "code", "detail", "stratum"], key: "members", row: (m) => [m.device, m.outcome, m.phase, m.code, m.detail, m.stratum] };
+
 function Unconfirmed({ r, path }) {
   const [all, setAll] = useState(false), query = new URLSearchParams([...UNCONFIRMED.map((o) => ["outcome", o]), ["limit", all ? MORE : FIRST]]);
   const { data } = useAsked(`${path}/members?${query}`, TOPICS), list = [...(data?.members || [])].sort((a, b) => UNCONFIRMED.indexOf(a.outcome) - UNCONFIRMED.indexOf(b.outcome));
-  return html`<${Panel} title=${r.open ? "Devices that have not confirmed" : "Devices on which it failed"} note=${count(data?.total)} foot=${data?.total > list.length && html`<button class="copy" onClick=${() => setAll(true)}>show ${data.total > MORE ? `${MORE} of ` : "all "}${count(data.total)}</button>`}>
+  return html`<${Panel} title=${r.open ? "Devices that have not confirmed" : "Devices on which it failed"} note=${count(data?.total)} end=${list.length > 0 && html`<${Csv} label="Devices that have not confirmed" of=${{ ...FILE, path: `${path}/members?${query}` }} />`} foot=${data?.total > list.length && html`<button class="copy" onClick=${() => setAll(true)}>show ${data.total > MORE ? `${MORE} of ` : "all "}${count(data.total)}</button>`}>
     ${list.length ? html`<table class="fixed"><tbody>${list.map((m) => html`<tr class="go" key=${m.device}><td><a href=${address("devices", m.device)}>${m.device}</a><span class="sub wrap">${[m.code, m.detail].filter(Boolean).join(": ") || plain(m.phase) || m.stratum}</span></td>
       <td class="figure"><${Status} word=${m.outcome} /></td></tr>`)}</tbody></table>` : html`<p class="in soft">${data ? "None." : "Asking the controller."}</p>`}<//>`;
 }

@@ -73,6 +73,11 @@ export function Entrance({ enter, refused }) {
 export const Missing = ({ what, hint }) => html`<div class="whole"><h1>There is no ${what}</h1>
   <p class="soft">${hint || "The address may be old, or mistyped."} <a href="/fleet">To the fleet</a></p></div>`;
 
+/** An address that is none of the page's: what was asked for, and every way back. */
+export const NoSuchPage = ({ path, pages }) => html`<div class="whole"><h1>There is no page at this address</h1>
+  <p class="soft">Nothing stands at <code>/${path.join("/")}</code>. The address may be old, or mistyped. Nothing was changed.</p>
+  <p class="soft">There are ${pages.map(([id, words], i) => html`${i ? ", " : ""}<a href=${`/${id}`}>${words}</a>`)}. Or <button class="link" onClick=${() => history.back()}>go back</button> to where you were.</p></div>`;
+
 /** What a page shows for an answer: itself, or its state. `children` is called with the data. */
 export function Asked({ of, what, children }) {
   if (of.data !== undefined) return children(of.data);

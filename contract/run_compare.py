@@ -5,8 +5,8 @@ Decides what is compared and in which order: results first, then what may explai
 
 from dataclasses import dataclass
 
-from edgeward.runs.factors import differences
-from edgeward.runs.record import Record
+from contract.run_differences import differences
+from contract.run_record import Record
 
 
 @dataclass(frozen=True, slots=True)
