@@ -62,7 +62,7 @@ def answer(machine: str, number: int, arguments: tuple[int, ...] = (), *, writes
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_table_has_the_kernels_numbers(machine: str) -> None:
+def test_the_table_has_the_numbers_of_the_kernel(machine: str) -> None:
     known = headers_of(machine)
     ours = numbers_of({**READING, **WRITING, **PRETENDED}, machine)
     assert {name: known.get(name) for name in ours} == ours
@@ -71,7 +71,7 @@ def test_the_table_has_the_kernels_numbers(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_call_of_the_kernel_that_is_not_named_is_refused(machine: str) -> None:
+def test_every_unlisted_system_call_is_refused(machine: str) -> None:
     known = headers_of(machine)
     named = {**READING, **WRITING, **PRETENDED}
     for name, number in known.items():
@@ -85,7 +85,7 @@ def test_every_call_of_the_kernel_that_is_not_named_is_refused(machine: str) -> 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_is_named_is_allowed_within_its_condition(machine: str) -> None:
+def test_listed_calls_are_allowed_within_their_conditions(machine: str) -> None:
     for name, number in numbers_of(READING, machine).items():
         if name not in CONDITIONS:
             assert answer(machine, number) == answer(machine, number, writes=False) == ALLOW, name
@@ -117,7 +117,7 @@ CASES = [
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize(("name", "arguments", "allowed"), CASES)
-def test_arguments_are_looked_at(machine: str, name: str, arguments: tuple[int, ...], allowed: bool) -> None:
+def test_arguments_of_calls_are_checked(machine: str, name: str, arguments: tuple[int, ...], allowed: bool) -> None:
     number = numbers_of(READING, machine)[name]
     assert answer(machine, number, arguments) == (ALLOW if allowed else ERRNO | EPERM)
 
@@ -139,7 +139,7 @@ def test_a_child_inherits_no_secrets(tmp_path: Path) -> None:
     }
 
 
-def test_a_working_tree_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_tree_is_not_used_as_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An editable install puts the tree on the path, and a data directory may lie in it."""
     monkeypatch.syspath_prepend(str(tmp_path))
     paths = library_paths("contract")

@@ -56,7 +56,7 @@ def test_only_verbs_write_to_the_audit() -> None:
     assert writers == {"verbs"}
 
 
-def test_without_a_plant_every_contract_is_kept(copy: Path) -> None:
+def test_without_a_planted_import_every_contract_is_kept(copy: Path) -> None:
     assert broken_contracts(copy) == []
 
 

@@ -324,7 +324,7 @@ class Device:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_after_a_day_of_chaos_every_thread_lives_and_every_row_is_accounted_for(
+def test_after_a_day_of_chaos_every_thread_runs_and_every_row_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten_pauses(monkeypatch)

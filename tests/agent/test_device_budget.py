@@ -15,7 +15,7 @@ from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.config import ServingConfig
 
 
-def test_a_configured_budget_counts_what_the_agent_has_taken_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_budget_includes_the_memory_that_the_agent_already_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = OnnxRuntime().usage()
     assert taken.rss_mb > 10.0, "this process, with Python and onnxruntime in it"
     monkeypatch.setattr(OnnxRuntime, "usage", lambda self: replace(taken, rss_mb=200.0))
@@ -24,7 +24,7 @@ def test_a_configured_budget_counts_what_the_agent_has_taken_already(monkeypatch
     assert OnnxRuntime().free_mb() > 60.0
 
 
-def test_the_limit_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_control_group_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "_GROUP", tmp_path)
     unlimited = OnnxRuntime().free_mb()
     (tmp_path / "memory.current").write_text("400000000\n")

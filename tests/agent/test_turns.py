@@ -12,7 +12,7 @@ CLIENTS = 8
 ROUNDS = 12
 
 
-def test_of_clients_that_ask_without_end_each_is_answered_once_before_any_is_answered_twice() -> None:
+def test_every_client_is_answered_once_before_any_client_is_answered_twice() -> None:
     """As on a network: the next request of the client that was answered last arrives only after the selector has
     looked.
     """

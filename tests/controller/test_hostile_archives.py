@@ -103,7 +103,7 @@ def test_a_hostile_archive_is_refused_in_words_before_an_object_is_built(name: s
     assert words in caught.value.detail
 
 
-def test_an_archive_has_no_more_entries_than_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_has_at_most_as_many_entries_as_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skops_archive, "MAX_ENTRIES", len(ENTRIES))
     assert load_estimator(GOOD, ()).coef_.shape == (1, 1)
     with pytest.raises(BadInput, match="6 entries, limit 5"):

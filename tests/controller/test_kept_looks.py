@@ -9,7 +9,7 @@ from contract.errors import Code, WorldError
 from controller.api.drift_routes import MAX_LOOKS, KeptLooks
 
 
-def test_questions_at_the_same_time_are_one_look_and_one_who_leaves_does_not_end_it() -> None:
+def test_simultaneous_questions_share_one_computation_and_one_cancelled_caller_does_not_end_it() -> None:
     async def story() -> None:
         looked: list[str] = []
 
@@ -30,7 +30,7 @@ def test_questions_at_the_same_time_are_one_look_and_one_who_leaves_does_not_end
     asyncio.run(story())
 
 
-def test_a_look_that_failed_is_tried_again_and_few_are_kept() -> None:
+def test_a_failed_computation_is_repeated_and_only_few_results_are_kept() -> None:
     async def story() -> None:
         failing = [True]
 

@@ -58,14 +58,14 @@ def fault(command: str, *, is_whole: bool) -> str:
 
 
 @pytest.mark.parametrize("paths", [PAGES, DOCS], ids=["page", "docs"])
-def test_a_command_that_people_are_told_to_type_is_there(paths: list[Path]) -> None:
+def test_every_command_in_messages_exists(paths: list[Path]) -> None:
     found = [(path.name, command) for path in paths for command in commands(path)]
     assert len(found) > 25
     wrong = [(name, command, fault(command, is_whole=paths is PAGES)) for name, command in found]
     assert [each for each in wrong if each[2]] == []
 
 
-def test_a_command_of_another_name_or_without_what_it_needs_is_found() -> None:
+def test_an_unknown_or_incomplete_command_in_a_message_is_found() -> None:
     assert fault("edgeward-controller doctor", is_whole=True)
     assert fault("edgeward model label", is_whole=True)
     assert fault("edgeward model list --colour", is_whole=False)

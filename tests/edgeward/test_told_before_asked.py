@@ -47,7 +47,7 @@ def ended(state: State, monkeypatch: pytest.MonkeyPatch, role: Role, *words: str
     return getattr(done.exception, "code", ""), done.output
 
 
-def test_an_approval_is_refused_before_anybody_is_asked(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_approval_is_refused_before_a_confirmation(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended(state, monkeypatch, "viewer", "rollout", "approve", "r") == (Code.FORBIDDEN, "")
     assert ended(state, monkeypatch, "approver", "rollout", "approve", "r", name="ada") == (Code.FOUR_EYES, "")
     assert ended(state, monkeypatch, "approver", "rollout", "approve", "gone")[0] == Code.UNKNOWN_ROLLOUT
@@ -57,7 +57,7 @@ def test_an_approval_is_refused_before_anybody_is_asked(state: State, monkeypatc
 
 
 @pytest.mark.parametrize("verb", ["retire", "unquarantine"])
-def test_a_deed_on_many_devices_is_refused_before_anybody_is_asked(
+def test_a_forbidden_bulk_command_is_refused_before_a_confirmation(
     state: State, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     assert ended(state, monkeypatch, "viewer", "device", verb, "d0", "d1") == (Code.FORBIDDEN, "")

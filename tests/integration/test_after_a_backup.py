@@ -94,7 +94,7 @@ pytestmark = [
 ]
 
 
-def test_a_device_that_enrolled_after_the_backup_is_heard_again_by_itself(tmp_path: Path) -> None:
+def test_a_device_that_enrolled_after_the_backup_is_accepted_again_automatically(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     try:
         controller, client = fleet.start_controller()
@@ -116,7 +116,7 @@ def test_a_device_that_enrolled_after_the_backup_is_heard_again_by_itself(tmp_pa
             process.stop()
 
 
-def test_a_device_that_was_retired_says_so_where_somebody_looks(tmp_path: Path) -> None:
+def test_a_retired_device_logs_that_it_was_retired(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     try:
         _, client = fleet.start_controller()

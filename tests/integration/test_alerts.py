@@ -62,7 +62,7 @@ def subjects(server: MailServer) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back(tmp_path: Path) -> None:
+def test_people_are_notified_when_a_device_disappears_and_returns_and_can_silence_the_alert(tmp_path: Path) -> None:
     hook, mail = WebhookServer(), MailServer()
     (tmp_path / "hook.secret").write_text(SECRET)
     rules = tmp_path / "alerts.toml"

@@ -140,7 +140,7 @@ def without_its_store(broker: RunningBroker, config: BrokerConfig, tmp_path: Pat
 @pytest.mark.parametrize(
     "broker_is_lost", [pytest.param(False, marks=pytest.mark.soak), True], ids=["broker stays", "broker is lost too"]
 )  # the worse of both runs with every commit
-def test_a_controller_restored_from_a_backup_disturbs_nobody(tmp_path: Path, *, broker_is_lost: bool) -> None:
+def test_a_controller_restored_from_a_backup_changes_no_device(tmp_path: Path, *, broker_is_lost: bool) -> None:
     found = drill(tmp_path, 3, broker_is_lost=broker_is_lost)
     print(found)
 
@@ -150,5 +150,5 @@ def test_a_controller_restored_from_a_backup_disturbs_nobody(tmp_path: Path, *, 
 @pytest.mark.skipif(
     find_mosquitto() is None, reason="no mosquitto on this machine: apt-get install mosquitto (CI does)"
 )
-def test_twenty_devices_are_not_disturbed_either(tmp_path: Path) -> None:
+def test_a_restore_changes_none_of_twenty_devices(tmp_path: Path) -> None:
     print(drill(tmp_path, 20, broker_is_lost=True))

@@ -141,7 +141,7 @@ def begin_trial(model: DeviceModel, wanted: Assignment) -> None:
     model.load(wanted, 0.0)
 
 
-def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(tmp_path: Path) -> None:
+def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_exact(tmp_path: Path) -> None:
     model, wanted = device_with(tmp_path)
     begin_trial(model, wanted)
     traffic, world = Traffic(model.slot), World(silent_s=90.0, durable=Durable({"d": Twin("d")}))
@@ -174,7 +174,7 @@ def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(t
     assert set(measured.faults) == set(traffic.bad)
 
 
-def test_latencies_are_shown_within_their_bucket(tmp_path: Path) -> None:
+def test_latencies_are_shown_to_one_bucket(tmp_path: Path) -> None:
     _, wanted = device_with(tmp_path)
     clock, rng, truth = [0.0], Random(3), []
 

@@ -97,7 +97,7 @@ LATE_LOOKS = 20
 """Five seconds of judging: long enough for the controller to hear of the others and to call a release back."""
 
 
-def test_a_device_that_judges_late_tells_the_same_story(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_verdict_of_a_device_gives_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is called back before it has judged would say so: the controller waits until all three have."""
     original = DeviceModel.judge
     late: list[DeviceModel] = []
@@ -117,7 +117,7 @@ def test_a_device_that_judges_late_tells_the_same_story(monkeypatch: pytest.Monk
 
 
 @pytest.mark.timeout(900)  # 25 s on an idle machine
-def test_real_processes_tell_the_story_that_the_simulator_tells(tmp_path: Path) -> None:
+def test_real_processes_give_the_same_events_as_the_simulator(tmp_path: Path) -> None:
     scenario = load_scenario(SMALL)
     stories = {tuple(story) for story in simulated(scenario).values()}
     real_stories = {tuple(story) for story in real(scenario, tmp_path / "site").values()}

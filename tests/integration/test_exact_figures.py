@@ -224,7 +224,7 @@ def measured(found: Scene) -> dict[int, Any]:
 
 
 @pytest.mark.timeout(1800)
-def test_after_100_000_requests_in_a_trial_device_show_the_api_and_metrics_say_what_was_true(tmp_path: Path) -> None:
+def test_after_100_000_requests_in_a_trial_device_show_api_and_metrics_have_the_exact_figures(tmp_path: Path) -> None:
     with scene(tmp_path) as found:
         for _ in range(ROUNDS):
             found.round()

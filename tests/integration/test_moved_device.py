@@ -24,7 +24,7 @@ def run(program: str, *arguments: object, site: Site | None = None) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_a_device_follows_its_new_controller_with_the_model_that_it_serves(tmp_path: Path) -> None:
+def test_a_moved_device_keeps_its_serving_model_under_the_new_controller(tmp_path: Path) -> None:
     old, new = Site(tmp_path / "old", rate_hz=5.0), Site(tmp_path / "new")
     try:
         mine, theirs = old.start_controller(), new.start_controller()

@@ -115,7 +115,7 @@ def test_axe_finds_nothing_where_an_answer_is_missing(opens: Any, world: str, pa
 
 
 @pytest.mark.parametrize("page", [*LISTS, "/devices/nobody", "/rollouts/none", "/models/none"])
-def test_axe_finds_nothing_where_there_is_nothing_yet(opens: Any, page: str) -> None:
+def test_axe_finds_nothing_on_empty_pages(opens: Any, page: str) -> None:
     look = opens("empty")
     look.go(page, "main h1")
     page_states.settle(look)
@@ -170,7 +170,7 @@ def with_status(status: str) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_axe_finds_nothing_however_a_rollout_stands(opens: Any, status: str) -> None:
+def test_axe_finds_nothing_in_any_status_of_a_rollout(opens: Any, status: str) -> None:
     look = opens("rollout")
     page = place_of(look.served, "/rollouts/ROLLOUT")
     page_states.answered(look, page, with_status(status), f"/v1{page}")
@@ -190,7 +190,7 @@ VERSIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("standing", VERSIONS)
-def test_axe_finds_nothing_whatever_a_version_is_at(opens: Any, standing: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_a_version(opens: Any, standing: str) -> None:
     look = opens("watch")
 
     def changed(found: Any) -> Any:
@@ -204,7 +204,7 @@ ALERTS = ("firing", "pending", "silenced", "inhibited", "resolved")
 
 
 @pytest.mark.parametrize("state", ALERTS)
-def test_axe_finds_nothing_whatever_an_alert_is(opens: Any, state: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_an_alert(opens: Any, state: str) -> None:
     look = opens("fleet")
 
     def changed(found: Any) -> Any:
@@ -215,7 +215,7 @@ def test_axe_finds_nothing_whatever_an_alert_is(opens: Any, state: str) -> None:
 
 
 @pytest.mark.parametrize("health", get_args(HealthWord))
-def test_axe_finds_nothing_however_a_device_is(opens: Any, health: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_a_device(opens: Any, health: str) -> None:
     look = opens("fleet")
     presence = health if health in ("silent", "offline") else "online"
     said = {"health": health, "presence": presence, "why": "v13 was rolled back: health_latency", "models": []}
@@ -223,7 +223,7 @@ def test_axe_finds_nothing_however_a_device_is(opens: Any, health: str) -> None:
     assert faults(look) == []
 
 
-def test_a_fault_of_contrast_or_of_a_name_would_be_found(opens: Any) -> None:
+def test_a_fault_of_contrast_or_of_a_name_is_found(opens: Any) -> None:
     look = opens("empty")
     look.go("/fleet", "main h1")
     look.page.evaluate("document.querySelector('main h1').style.color = '#9aa4a3'")

@@ -102,7 +102,7 @@ def lint(text: bytes) -> tuple[int, str]:
     return found.returncode, (found.stdout + found.stderr).decode()
 
 
-def test_promtool_finds_nothing_wrong_with_either_page_and_every_family_of_a_device_has_a_sample(state: State) -> None:
+def test_promtool_finds_no_error_in_either_page_and_every_family_of_a_device_has_a_sample(state: State) -> None:
     text = Device().text()
     assert lint(text) == (0, "")
     assert lint(of_controller(state, facts_of(state))) == (0, "")
@@ -114,7 +114,7 @@ def test_promtool_finds_nothing_wrong_with_either_page_and_every_family_of_a_dev
     assert lint(b"# TYPE a_bytes counter\na_bytes{x=} 1\n")[0] != 0, "the linter is at work"
 
 
-def test_a_histogram_has_half_of_the_edges_and_says_what_was_counted(state: State) -> None:
+def test_a_histogram_has_half_of_the_bucket_edges_and_the_exact_count(state: State) -> None:
     device = Device()
     lines = [
         line for line in device.text().decode().splitlines() if "duration_seconds_bucket" in line and '="4"' in line

@@ -25,7 +25,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_devices_are_labelled_found_asked_and_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_are_labelled_found_asked_and_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     agents = [site.start_agent(number) for number in (1, 2)]

@@ -46,7 +46,9 @@ def refusals(client: Client) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_path: Path) -> None:
+def test_a_rollout_survives_a_broker_that_was_killed_and_lost_its_data_between_two_updates(
+    broker_kind: str, tmp_path: Path
+) -> None:
     site, client, broker, config = start_site(tmp_path, broker_kind)
     try:
         assert broker.process is not None
@@ -69,7 +71,7 @@ def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_p
 
 
 @pytest.mark.timeout(180)
-def test_a_controller_killed_in_mid_rollout_goes_on_with_the_same_plan(tmp_path: Path) -> None:
+def test_a_controller_killed_during_a_rollout_continues_with_the_same_plan(tmp_path: Path) -> None:
     site, client, broker, _ = start_site(tmp_path, "auto")
     try:
         model, sample = train_better()

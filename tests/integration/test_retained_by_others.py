@@ -73,7 +73,7 @@ def _address(site: Site) -> str:
     return str(json.loads((site.data_dir / "controller.json").read_text())["url"]).removeprefix("http://")
 
 
-def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_told(site: Site, client: Client) -> None:
+def test_overwritten_documents_are_published_again_within_seconds_and_reported(site: Site, client: Client) -> None:
     stranger = Stranger(client)
     chunk = wait_for("blobs", lambda: next((t for t in stranger.retained if t.endswith("/list")), ""))
     written = (topics.desired("device-1"), topics.trust(), topics.root(1), topics.model_role("weather"), chunk)
@@ -97,7 +97,7 @@ def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_t
     stranger.mqtt.disconnect()
 
 
-def test_two_who_write_over_each_other_make_no_storm(client: Client) -> None:
+def test_two_clients_that_overwrite_each_other_publish_only_a_limited_number_of_messages(client: Client) -> None:
     """The stranger answers each word of the controller's at once: what is said is bounded, and the device is well."""
     stranger, topic = Stranger(client), topics.desired("device-1")
     wait_for("the document", lambda: topic in stranger.retained)
@@ -119,7 +119,7 @@ def test_two_who_write_over_each_other_make_no_storm(client: Client) -> None:
     stranger.mqtt.disconnect()
 
 
-def test_what_is_retained_where_only_presence_may_be_is_cleared(client: Client) -> None:
+def test_messages_retained_on_a_presence_topic_are_cleared(client: Client) -> None:
     stranger, topic = Stranger(client), topics.report("device-9")
     stranger.retain(topic, b"x" * 100_000)
     wait_for("it to be cleared", lambda: stranger.retained.get(topic) == b"", within_s=SOON_S)

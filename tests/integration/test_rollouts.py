@@ -57,7 +57,7 @@ def releases(client: Client) -> list[int]:
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path) -> None:
+def test_a_slow_model_stops_at_the_canary_with_a_reason_and_is_rolled_back(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, AGENTS)
     try:
         model, sample = train_first()
@@ -106,7 +106,7 @@ def hook() -> Iterator[Any]:
 
 
 @pytest.mark.timeout(180)
-def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_path: Path, hook: Any) -> None:
+def test_a_policy_rolls_out_versions_that_pass_their_gates_and_webhooks_are_called(tmp_path: Path, hook: Any) -> None:
     tables = f'[events]\nwebhooks = ["http://127.0.0.1:{hook.server_port}/"]\n'
     site, client = fleet(tmp_path, 2, tables)
     streamed: list[Event] = []
@@ -152,7 +152,7 @@ def _until_end(client: Client) -> Iterator[Event]:
 
 
 @pytest.mark.timeout(120)
-def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_again(tmp_path: Path) -> None:
+def test_a_first_release_aborted_on_trial_is_removed_and_may_be_offered_again(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, 1)
     try:
         model, sample = train_first()
@@ -171,7 +171,7 @@ def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_aga
 
 
 @pytest.mark.timeout(120)
-def test_an_application_that_holds_updates_is_waited_for(tmp_path: Path) -> None:
+def test_a_rollout_waits_for_an_application_that_holds_updates(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, 1)
     hold = tmp_path / "site" / "device-1" / "state" / "hold-updates"
     hold.touch()

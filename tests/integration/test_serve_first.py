@@ -50,7 +50,7 @@ def check_broken(agent: Process, port: int, words: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_comes_back(tmp_path: Path) -> None:
+def test_a_confirmed_version_answers_despite_any_fault_at_boot_and_the_device_reconnects(tmp_path: Path) -> None:
     port = free_port()
     site = Site(tmp_path, broker_keys=PASSWORD, agent_tables=f'[serving]\nlisten = "127.0.0.1:{port}"\n')
     try:
@@ -86,7 +86,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
 
 
 @pytest.mark.timeout(60)
-def test_a_new_device_whose_root_is_missing_connects_once_it_is_there(tmp_path: Path) -> None:
+def test_a_new_device_without_its_root_connects_once_the_root_exists(tmp_path: Path) -> None:
     site = Site(tmp_path, broker_keys=PASSWORD)
     try:
         client = site.start_controller()

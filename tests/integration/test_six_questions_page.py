@@ -27,7 +27,7 @@ def page() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
-def test_one_page_says_the_truth_and_its_part_nothing_about_others(page: Any, question: Question) -> None:
+def test_one_page_answers_all_questions_correctly(page: Any, question: Question) -> None:
     page.goto(question.address)
     part = page.locator(question.part)
     until(lambda: all(words in shown(part) for words in question.on_page), 20)

@@ -38,7 +38,7 @@ def stable(client: Client) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_report_back(tmp_path: Path) -> None:
+def test_a_stick_carries_a_model_to_a_device_without_a_broker_and_its_report_back(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     stick = tmp_path / "a stick"
@@ -69,7 +69,7 @@ def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_repor
 
 
 @pytest.mark.timeout(240)
-def test_a_stick_that_is_pulled_too_early_or_lies_changes_nothing_until_it_is_whole(tmp_path: Path) -> None:
+def test_a_stick_removed_too_early_or_with_false_data_changes_nothing_until_it_is_complete(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     stick, pulled = tmp_path / "stick", tmp_path / "pulled"

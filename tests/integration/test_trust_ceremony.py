@@ -30,7 +30,7 @@ def edgeward(site: Site, *arguments: object) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_a_fleet_whose_release_key_is_elsewhere(tmp_path: Path) -> None:
+def test_a_fleet_with_a_release_key_on_another_machine_runs_an_update(tmp_path: Path) -> None:
     keys = tmp_path / "ceremony"
     site = Site(tmp_path / "site", controller_tables=f'\n[trust]\nmetadata_dir = "{keys / "metadata"}"\n')
     assert "2 of 3" in edgeward(site, "init", keys)
