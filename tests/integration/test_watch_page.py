@@ -17,7 +17,7 @@ from controller.verbs import data_sets
 from controller.verbs import push as push_verb
 from tests.controller.reconcile_worlds import campaign
 from tests.controller.registry_worlds import pushed
-from tests.controller.test_data_becomes_alerts import plant
+from tests.controller.test_alerts_about_data import plant
 from tests.edgeward.test_drift_commands import with_reference
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
 from tests.integration.test_page_accessibility import check
