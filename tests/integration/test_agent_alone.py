@@ -1,4 +1,4 @@
-"""The wheel with [agent] alone, in a clean environment: no server stack, and an update still arrives."""
+"""The wheel with [agent] alone, in a clean environment: no server packages are installed, and an update works."""
 
 import json
 import os

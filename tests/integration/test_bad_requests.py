@@ -1,6 +1,6 @@
-"""Mixed requests, one in five bad, during a trial: it is confirmed, and `device show` says what was true.
+"""Mixed requests, one in five bad, during a trial: it is confirmed, and `device show` has the exact counts.
 
-Without processes, so that it costs a second; `test_exact_figures` is the same with a real fleet and 100,000 requests.
+It uses no processes and takes a second; `test_exact_figures` is the same with a real fleet and 100,000 requests.
 """
 
 import json
@@ -45,7 +45,7 @@ POLICY = TrialPolicy(soak_s=Decimal(30), min_samples=30, reverse_share=Decimal(0
 
 
 class Traffic:
-    """Requests by three doors, and the truth about them."""
+    """Requests through three interfaces, with their expected counts."""
 
     def __init__(self, slot: ModelSlot) -> None:
         self._slot = slot
@@ -56,7 +56,7 @@ class Traffic:
         self.bad: Counter[str] = Counter()
 
     def send(self) -> None:
-        """Sends one request by a door that chance chooses."""
+        """Sends one request through a random interface."""
         bad, door = self._rng.random() < BAD, self._rng.randrange(3)
         (self._by_http, self._by_array, self._by_row)[door](bad)
 

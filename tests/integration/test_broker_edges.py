@@ -1,4 +1,4 @@
-"""TLS to a real Mosquitto, and rows that come over the broker itself."""
+"""TLS to a real Mosquitto, and rows that arrive over the broker itself."""
 
 import datetime
 import ipaddress

@@ -1,4 +1,4 @@
-"""A started broker that ends alone is started again, its damaged database is set aside, and nobody is anonymous."""
+"""A broker that ends by itself is restarted, a damaged database is set aside, and no client is anonymous."""
 
 import itertools
 import os
@@ -71,7 +71,7 @@ def test_a_broker_that_ended_by_itself_is_restarted_and_one_that_was_stopped_is_
         kill(broker)
         assert broker.tend(now)
         assert "status -9" in broker.fault
-        assert not broker.tend(now + 0.5), "the first attempt comes after a second"
+        assert not broker.tend(now + 0.5), "the first attempt is after one second"
         assert broker.tend(now + 1.0)
         assert broker.fault == ""
         url = urlsplit(broker.url)
@@ -118,7 +118,7 @@ def test_a_damaged_database_is_set_aside_and_few_are_kept(damage: bytes, tmp_pat
         (tmp_path / "mosquitto.db").write_bytes(damage)
         start_broker(config, tmp_path).stop()
     kept = sorted(tmp_path.glob("mosquitto.db.bad-*"))
-    assert len(kept) in (0, MAX_SET_ASIDE), "none where Mosquitto takes the file for an empty one"
+    assert len(kept) in (0, MAX_SET_ASIDE), "none if Mosquitto reads the file as empty"
     assert all(path.read_bytes() == damage for path in kept)
     if damage == b"no database at all":
         assert kept

@@ -33,12 +33,12 @@ CHUNK = 4096
 DATA = bytes(range(256)) * 100
 BLOB = describe(DATA, CHUNK)
 SERVER = ("moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
-"""In an environment of its own: it brings boto3, which python-tuf's signers import on sight, 11 MB in each agent."""
+"""It has its own environment: boto3 would be imported by python-tuf's signers, 11 MB in each agent."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 store in which nothing is."""
+    """Yields the address of an empty S3 store."""
     environment = tmp_path_factory.mktemp("moto")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--disable-pip-version-check"]
@@ -145,7 +145,7 @@ def _noting(asked: list[str]) -> Any:
 
 
 class Time:
-    """Monotonic seconds, moved by hand."""
+    """A monotonic clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0

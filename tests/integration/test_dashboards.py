@@ -44,7 +44,7 @@ def expressions() -> dict[str, str]:
 
 
 def measured(expression: str) -> str:
-    """The expression without its comparisons: what it compares must be there even if nothing is wrong."""
+    """Returns the expression without its comparisons: the compared series must exist even if nothing is wrong."""
     first = expression.partition(" and ")[0].replace('reason="failed"', 'reason="refused"')  # the device has no other
     return re.sub(r"\s(==|>|<)\s[\d. *]+$", "", first)
 

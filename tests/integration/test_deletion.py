@@ -1,4 +1,4 @@
-"""Rows are deleted everywhere, for real: at the controller, in data sets, on five devices; three models are named."""
+"""Rows are deleted at a real controller, in data sets and on five devices, and three trained models are named."""
 
 from pathlib import Path
 

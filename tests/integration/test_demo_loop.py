@@ -1,4 +1,4 @@
-"""The second demo with real processes: the fleet recovers without a hand, and its champion's run is reproduced."""
+"""The second demo with real processes: the fleet recovers automatically, and its champion's run is reproduced."""
 
 import json
 import subprocess

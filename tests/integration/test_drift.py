@@ -1,4 +1,4 @@
-"""A broken sensor, unequal groups and rows to be labelled, from a real device over a real broker to the client."""
+"""A broken sensor, unequal groups and rows to label, from a real device over a real broker to the client."""
 
 from pathlib import Path
 

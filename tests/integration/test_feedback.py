@@ -1,4 +1,4 @@
-"""The truth comes later, for real: a controller, a device whose rows have no label, and labels by the id of answers."""
+"""Late labels on real processes: a controller, a device whose rows have no label, and labels by the id of answers."""
 
 import json
 import re

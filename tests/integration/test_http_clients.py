@@ -1,6 +1,6 @@
-"""Clients as people have them: Java's, curl's, Node's, ApacheBench's and browsers' requests, packed and cancelled ones.
+"""Usual HTTP clients: requests of Java, curl, Node, ApacheBench and browsers, also compressed and cancelled ones.
 
-A program that is not on this machine is skipped with its name; what it sends is also sent as raw bytes.
+A missing program is skipped by name; its requests are also sent as raw bytes.
 """
 
 import gzip
@@ -212,7 +212,7 @@ def test_a_decompression_bomb_is_refused_and_the_next_client_is_served(server: H
 
 
 class Slow:
-    """A model that takes its time and can be ended, as onnxruntime can."""
+    """A slow model that can be stopped, as onnxruntime can."""
 
     def __init__(self) -> None:
         self.began, self.leave = threading.Semaphore(0), threading.Event()
@@ -268,7 +268,7 @@ def test_requests_of_a_disconnected_client_are_not_computed(slow: tuple[HttpServ
     assert wait_until(lambda: len(server._serving.connections) == 1)
     running.close()
     assert wait_until(lambda: session.ended == 1)
-    assert session.runs == 1, "the one that waited has never begun"
+    assert session.runs == 1, "the waiting request was never started"
     assert slot.serving is not None
     assert slot.serving.observed.judged_inferences.errors == 0
     told = slot.take_tally()

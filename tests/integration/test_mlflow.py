@@ -1,4 +1,4 @@
-"""With a real MLflow server: runs are told to it, its models are pushed, and its deployments are rollouts."""
+"""With a real MLflow server: it records runs, its models are pushed, and its deployments are rollouts."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def test_a_moved_device_keeps_its_serving_model_under_the_new_controller(tmp_pat
         told = lambda: [each for each in theirs.devices() if each.models] or None  # noqa: E731 - its presence comes first
         moved = wait_for("the device at its new controller", told, agent)[0]
         assert [(each.model, each.state.serving) for each in moved.models if each.state] == [("weather", digest)]
-        assert moved.models[0].desired_release is None, "and it is given nothing else unasked"
+        assert moved.models[0].desired_release is None, "and it gets no other version without a rollout"
         assert moved.labels == {"site": "north"}
 
         assert "retired; 1 certificate was revoked" in run("edgeward", "device", "retire", "device-1", site=old)

@@ -1,4 +1,4 @@
-"""A fleet under mutual TLS by the real commands: claim, enrol, run, renew, revoke; and what a broker cannot forge."""
+"""A fleet under mutual TLS with the real commands: claim, enrol, run, renew, revoke; and forged messages."""
 
 import base64
 import json
@@ -93,7 +93,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
-        assert "telemetry carries codes from here on" in (tmp_path / "agent.log").read_text()
+        assert "telemetry has codes from now on" in (tmp_path / "agent.log").read_text()
         before = inferences(client)
         wait_for("telemetry that carries codes", lambda: inferences(client) > before or None, agent)
 
@@ -121,7 +121,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
 @pytest.mark.broker
 @pytest.mark.timeout(120)
 def test_a_forged_health_report_does_not_advance_a_rollout(tmp_path: Path) -> None:
-    """Somebody who owns the broker says that an enrolled device is fine: without its key that is worth nothing."""
+    """The owner of the broker reports an enrolled device as healthy: refused without the device's key."""
     site = Site(tmp_path / "site", broker_keys="tls = false\n")
     try:
         client = site.start_controller()
@@ -135,7 +135,7 @@ def test_a_forged_health_report_does_not_advance_a_rollout(tmp_path: Path) -> No
         stranger = signer_of(private_pem(new_key()))
         for forged in (honest, sign_message(honest, stranger)):
             forger.publish(topics.heartbeat("cam-1"), encode(forged), 1)
-        wait_for("both to be seen through", lambda: site_health(client)["messages_not_authentic"] == 2)
+        wait_for("both forged messages to be refused", lambda: site_health(client)["messages_not_authentic"] == 2)
         assert [device.device for device in client.devices()] == []
         forger.publish(topics.heartbeat("cam-1"), encode(sign_message(honest, key)), 1)
         wait_for("the honest one", lambda: client.devices() or None)

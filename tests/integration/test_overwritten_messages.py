@@ -1,4 +1,4 @@
-"""What others retain on a Mosquitto, over the controller's documents or where nobody may, is put right, and told."""
+"""Messages that other clients retain over the controller's documents on a Mosquitto are corrected and reported."""
 
 import json
 import time
@@ -24,7 +24,7 @@ QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", 
 
 
 class Stranger:
-    """Somebody who has the broker's password, which a broker without TLS gives to everybody."""
+    """Another client with the broker's password, which every client of a broker without TLS has."""
 
     def __init__(self, client: Client) -> None:
         url = urlsplit(client.enrolment().broker_url)
@@ -84,7 +84,7 @@ def test_overwritten_documents_are_published_again_within_seconds_and_reported(s
         stranger.retain(topic, evil)
     for topic in written:
         wait_for(topic, lambda topic=topic: stranger.said_again(topic, right[topic]), within_s=SOON_S)  # type: ignore[misc]
-    assert stranger.retained | right == stranger.retained, "and that is what a device that comes now is given"
+    assert stranger.retained | right == stranger.retained, "a device that connects now gets this document"
     assert client.health().retained_put_right - put_right == len(written)
     wait_for("the finding", lambda: "retained_by_others" in client.health().findings, within_s=SOON_S)
     assert site.controller is not None
@@ -98,7 +98,7 @@ def test_overwritten_documents_are_published_again_within_seconds_and_reported(s
 
 
 def test_two_clients_that_overwrite_each_other_publish_only_a_limited_number_of_messages(client: Client) -> None:
-    """The stranger answers each word of the controller's at once: what is said is bounded, and the device is well."""
+    """Another client overwrites each message at once: messages are limited, and the device stays healthy."""
     stranger, topic = Stranger(client), topics.desired("device-1")
     wait_for("the document", lambda: topic in stranger.retained)
     right = stranger.retained[topic]

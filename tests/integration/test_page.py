@@ -48,12 +48,12 @@ def look(browser: Any, served: Served) -> Iterator[Look]:
 
 
 def rows(look: Look) -> list[str]:
-    """The names in the table of devices."""
+    """Returns the names in the table of devices."""
     return [str(text) for text in look.page.locator("#devices tbody tr td:first-child a").all_inner_texts()]
 
 
 def tab_to(look: Look, words: str, most: int = 80) -> None:
-    """Presses Tab until what has the focus has these words in its name or its text."""
+    """Presses Tab until the focused element has these words in its name or its text."""
     said = (
         "(e => e.matches('a, button, input, canvas') ?"
         " (e.getAttribute('aria-label') || '') + ' ' + (e.innerText || '') + ' ' + (e.placeholder || '') : '')"

@@ -56,7 +56,7 @@ def look(browser: Any, served: Served) -> Iterator[Look]:
 
 
 def check(look: Look) -> None:
-    """No violation: by all rules in light, by those of colour in dark."""
+    """Fails for a violation: of any rule in the light theme, and of the rules on colour in the dark theme."""
     look.page.emulate_media(color_scheme="light")
     if not look.page.evaluate("typeof axe === 'object'"):
         look.page.evaluate(AXE)
@@ -172,7 +172,7 @@ def test_pictures_for_the_docs_are_drawn(look: Look, picture: tuple[str, int, in
 
 
 def draw(look: Look, name: str) -> None:
-    """Keeps what is shown as a picture of the docs; AssertionError where it is too large."""
+    """Saves the shown page as a picture for the docs; AssertionError if it is too large."""
     look.page.wait_for_timeout(500)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"page-{name}.png"

@@ -23,7 +23,7 @@ LISTS = ("/fleet", "/rollouts", "/models", "/data", "/alerts", "/audit")
 
 
 def faults(look: Look) -> list[str]:
-    """What axe finds: by all rules in light, by those of colour in dark, each at two widths."""
+    """Returns what axe finds: by all rules in the light theme, by rules on colour in the dark one, at two widths."""
     found = []
     if not look.page.evaluate("typeof axe === 'object'"):
         look.page.evaluate(AXE)
@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 
 
 def _world(name: str, directory: Path) -> Served:
-    """A controller whose fleet has devices, a rollout under way, a model that is watched, or nothing yet."""
+    """A controller whose fleet has devices, a running rollout, a monitored model, or nothing yet."""
     if name == "fleet":
         return Served(directory, lambda state: fill(state, time.time(), 60))
     if name == "empty":
@@ -134,7 +134,7 @@ def test_axe_finds_nothing_for_any_reader(
 
 
 def token_of(served: Served, role: Any) -> str:
-    """A token of somebody with a role; the scoped operator may act on a site that no device has."""
+    """Returns a token of a person with a role; the scoped operator may act on a site that no device has."""
     if role != "scoped":
         return served.token(f"reader-{time.monotonic_ns()}", role)[1]
     scope, make = Scope(labels={"site": "none"}), tokens.create_token
@@ -157,7 +157,7 @@ OUTCOMES = get_args(MemberOutcome)
 
 
 def with_status(status: str) -> Callable[[Any], Any]:
-    """A rollout's answer as if it stood so, with each outcome in its last wave."""
+    """Returns the answer about a rollout with this status, with each outcome in its last wave."""
 
     def changed(found: Any) -> Any:
         counts = dict.fromkeys(OUTCOMES, 1) | {"succeeded": 3}

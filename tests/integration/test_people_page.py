@@ -1,4 +1,4 @@
-"""People at the page: they sign in with a real provider, and buttons outside of their scope say why they are off."""
+"""People sign in to the page with a real provider, and buttons outside of their scope say why they are disabled."""
 
 import time
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
 
 
 def sign_in(page: Any, url: str, who: str) -> None:
-    """From the door to the provider, and back."""
+    """Goes from the sign-in page to the provider and back."""
     page.goto(f"{url}/rollouts/{ROLLOUT}?rule=1")
     page.get_by_role("button", name="Sign in with Example Corp").click()
     page.get_by_role("button", name=who, exact=True).click()

@@ -1,4 +1,4 @@
-"""`from agent import Predictor`: the agent inside an application, from what flash holds, without a link."""
+"""`from agent import Predictor`: the agent inside an application, with a model from flash and without a link."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from firmware_sim.real_models import make_real_model
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A device that has confirmed release 3, and whose broker is gone."""
+    """A device that has confirmed release 3, and whose broker is stopped."""
     made = make_real_model(3, "good")
     state = tmp_path / "state"
     store = Store(PosixDisk(state))

@@ -1,4 +1,4 @@
-"""What `/metrics` says is what Prometheus reads: its linter, and a scrape of a device and a controller by a server."""
+"""Prometheus reads `/metrics`: its linter checks the text, and its server scrapes a device and a controller."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ SINKS = (SinkState(name="webhook-1", kind="webhook", state="running", delivered=
 
 
 class Device:
-    """A trial beside stable, each of which has answered; a sensor that waits, a sink, labels, a metric."""
+    """A trial beside stable, both with answers, a waiting sensor, a sink, labels and a metric."""
 
     def __init__(self) -> None:
         self.slot = slot = ModelSlot("plant", perf_s=time.perf_counter, lock=threading.Lock())
@@ -165,7 +165,7 @@ def value_of(address: str, query: str) -> float | None:
 
 
 async def scraped(address: str, query: str) -> float | None:
-    """The value of a query, once there is one."""
+    """Returns the value of a query once it has one."""
     for _ in range(200):
         if (value := await asyncio.to_thread(value_of, address, query)) is not None:
             return value

@@ -1,4 +1,4 @@
-"""Every command of the README is run, in its order, as it stands there."""
+"""Every command of the README is run unchanged and in its order."""
 
 import os
 import re

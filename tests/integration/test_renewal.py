@@ -1,4 +1,4 @@
-"""Certificates that live for seconds, on real processes: devices and the controller renew them and nobody notices."""
+"""Certificates valid for seconds on real processes: devices and the controller renew them without an interruption."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ verbs.LOOK_S = 1.0
 from controller.cli import run
 sys.exit(run(sys.argv[1:]))
 """
-"""The controller, except that what it issues lives for seconds."""
+"""The controller, but its certificates are valid for seconds."""
 SENSOR = """
 [intervals]
 heartbeat_s = 0.5
@@ -51,7 +51,7 @@ loop = true
 
 
 def short_lived(tmp_path: Path, *, device_s: float, service_s: float) -> tuple[Site, Client]:
-    """A controller whose certificates live so long."""
+    """A controller whose certificates are valid for the given seconds."""
     program = tmp_path / "short_lives.py"
     program.write_text(SHORT_LIVES.format(device_s=device_s, service_s=service_s))
     site = Site(tmp_path / "site", broker="mosquitto", broker_keys="tls = true\n")

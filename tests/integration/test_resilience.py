@@ -1,4 +1,4 @@
-"""A broker that goes away, a controller that is killed: what served goes on serving, and the update still arrives."""
+"""A broker stops or a controller is killed: devices keep serving, and the update still arrives."""
 
 import json
 import signal
@@ -112,7 +112,7 @@ def test_only_one_agent_and_one_controller_own_a_directory(tmp_path: Path) -> No
 
 @pytest.mark.timeout(120)
 def test_push_from_ten_lines_of_python_then_rollout_reaches_a_running_agent(tmp_path: Path) -> None:
-    """The data scientist's evening, on the command line."""
+    """Pushes, rolls out and watches a model by the commands, as a data scientist does."""
     root = Path(__file__).parents[2]
     assert len((root / "examples" / "train.py").read_text().splitlines()) <= 10
     site = Site(tmp_path)

@@ -1,4 +1,4 @@
-"""Rollouts on real processes: a slow model stops at the canary, a policy rolls out what passes, programs are told."""
+"""Rollouts on real processes: a slow model stops at the canary; a policy rolls out; webhooks are called."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ AGENTS = 5
 
 
 def train_slow() -> tuple[Any, Any]:
-    """Right often enough, and many times as slow as the first model: four million weights for eight columns."""
+    """A model that is accurate enough and many times slower than the first: four million weights for eight columns."""
     from sklearn.neural_network import MLPClassifier
 
     features, rain = load_weather()
@@ -50,7 +50,7 @@ def fleet(tmp_path: Path, agents: int, tables: str = "") -> tuple[Site, Client]:
 
 
 def releases(client: Client) -> list[int]:
-    """What each device has confirmed."""
+    """Returns the confirmed version of each device."""
     models = [device.models[0] for device in client.devices() if device.models]
     return sorted(model.stable_release or 0 for model in models)
 
@@ -72,7 +72,7 @@ def test_a_slow_model_stops_at_the_canary_with_a_reason_and_is_rolled_back(tmp_p
         why = handle.explain().sentences[1]
         assert why.startswith("It is paused, because latency_ratio_p95: p95 ")
         assert why.endswith("resume, abort or roll it back.")
-        assert releases(client).count(2) <= 1, "nobody but the canary has it"
+        assert releases(client).count(2) <= 1, "only the canary has it"
         assert handle.resume().status == "running"
         assert handle.rollback().status == "rolling_back"
         assert handle.wait(timeout_s=60).status == "rolled_back"
@@ -124,7 +124,7 @@ def test_a_policy_rolls_out_versions_that_pass_their_gates_and_webhooks_are_call
         wait_for("a device that joined later", lambda: releases(client) == [2, 2, 2], within_s=60)
         ends = ["dev.edgeward.rollout.running", "dev.edgeward.rollout.completed"] * 2
         wait_for("the webhook", lambda: len(_of_rollouts(hook.heard[1:])) >= 4, within_s=30)
-        assert hook.heard[0] == hook.heard[1], "what was not taken comes again, before anything newer"
+        assert hook.heard[0] == hook.heard[1], "an event that was not accepted is sent again before newer ones"
         assert _of_rollouts(hook.heard[1:]) == ends
         assert {kind for kind, _ in hook.heard} == {"application/cloudevents+json"}
         wait_for("the stream", lambda: [event.type for event in streamed] == ends, within_s=10)

@@ -1,4 +1,4 @@
-"""What travels to real devices over a real broker: changes in place of whole artifacts."""
+"""Bytes that are sent to real devices over a real broker: changes in place of whole artifacts."""
 
 import queue
 import re

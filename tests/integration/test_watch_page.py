@@ -1,4 +1,4 @@
-"""What is watched of a model on its page, labels, retraining, data sets; and a plan that is approved by keyboard."""
+"""The page of a model with drift, labels, retraining and data sets; and a plan that is approved by keyboard."""
 
 import os
 import time
@@ -97,7 +97,7 @@ def words(look: Look) -> str:
 
 
 def shot(look: Look, name: str) -> None:
-    """A picture of the whole page for whoever sets EDGEWARD_SHOTS to a directory."""
+    """Saves a picture of the whole page if EDGEWARD_SHOTS names a directory."""
     if SHOTS:
         look.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
