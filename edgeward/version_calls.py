@@ -202,7 +202,7 @@ class VersionCalls:
         return Fit.read(self._transport.get(f"{_path(model, release)}/fit"))
 
     def withdraw(self, model: str, release: int | str, reason: str) -> VersionDetail:
-        """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""
+        """Keeps a version from every rollout that starts from now on; its `devices` have it and continue."""
         answer = self._transport.post(f"{_path(model, release)}/withdraw", {"reason": reason})
         return VersionDetail.read(answer)
 

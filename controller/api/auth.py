@@ -71,7 +71,7 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _attempt(request: web.Request, *, known: bool) -> str:
-    """What was tried: by somebody who is known with the names in it; strangers cannot fill the audit with names."""
+    """Returns the attempt for the audit: with names only for a known caller, so that strangers cannot fill the audit."""
     if request.match_info.http_exception is not None:
         return "no such route"
     method, path = entry_of(request)
@@ -99,7 +99,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def role_refusal(subject: Subject, needs: Needs | None) -> str:
-    """Why none of the caller's roles lets them do it; empty where one does."""
+    """Returns why none of the caller's roles allows the request; empty if one does."""
     if needs is None or needs == "nothing" or not subject.may(needs):
         return f"{subject.name} may not do this: {_needed(needs)}"
     return ""

@@ -28,15 +28,15 @@ from controller.verbs import retraining, scopes
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Returns why a request is outside a scope; empty if it is inside."""
 DRY_RUN = ("POST", "/v1/rollouts/dry-run")
-"""Held as the deed itself, and none: nothing is done that the audit could name."""
+"""The route is checked like the change itself, but it changes nothing, so the audit has no entry."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
 class ScopeRefusal(Message, frozen=True):
-    """Whether the caller's role and scope let them act on something."""
+    """Whether the caller's role and scope allow an action."""
 
     words: str
-    """Why not; empty where they do."""
+    """Why not; empty if they do."""
     code: str
     """`forbidden`, `outside_scope`, or empty."""
 
@@ -69,8 +69,8 @@ async def outside(request: web.Request, scope: Scope) -> str:
 
 
 async def show_refusal(request: web.Request) -> ScopeRefusal:
-    """Whether the caller may act on a `rollout`, each `device`, a whole `model`, or, where none is named, on what all
-    share. With a `deed`, such as `POST /v1/devices/retire`, also whether a role of theirs lets them do it.
+    """Whether the caller may act on a `rollout`, each `device`, a whole `model`, or, if none is named, on what all
+    share. With a `deed`, such as `POST /v1/devices/retire`, also whether one of the caller's roles allows it.
     """
     state, subject, asked = request.app[STATE], subject_of(request), request.query
     scope, words = subject.scope, ""

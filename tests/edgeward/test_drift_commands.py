@@ -270,7 +270,7 @@ def test_parquet_without_pyarrow_names_the_command_that_installs_it(
 
 
 def test_the_vitals_of_a_device_are_bars_in_80_columns_and_rows_in_csv(state: State, edgeward: Any) -> None:
-    assert "dev-2 has said nothing of itself in the newest 24 hours" in edgeward("device", "vitals", "dev-2")
+    assert "dev-2 has reported nothing about itself in the newest 24 hours" in edgeward("device", "vitals", "dev-2")
     now, lost = time.time(), float("nan")
     for number in range(240):
         means = (0.2 + number / 1000, 90.0, lost, 12_345.678, 0.00012, 11.31)
