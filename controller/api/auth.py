@@ -71,7 +71,7 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _attempt(request: web.Request, *, known: bool) -> str:
-    """Returns the attempt for the audit: with names only for a known caller, so that strangers cannot fill the audit."""
+    """Returns the attempt for the audit: with names only for known callers, so that strangers cannot fill the audit."""
     if request.match_info.http_exception is not None:
         return "no such route"
     method, path = entry_of(request)

@@ -1,8 +1,8 @@
 """Requests that a web page makes a browser send: refused before anything else is checked.
 
 Decides by which names this controller goes. A page on the web can point a name of its own at this machine (DNS
-rebinding) and read what needs no token, but it cannot choose the `Host` header. A client without this header is not a browser.
-Refuses to know tokens.
+rebinding) and read what needs no token, but it cannot choose the `Host` header. A client without this header is not
+a browser. Refuses to know tokens.
 """
 
 from urllib.parse import urlsplit

@@ -138,6 +138,6 @@ SESSION_ROUTES = (
         "nothing", "POST", "/v1/session", log_in, "Exchange a token for the page's session cookie", Me, LoginRequest,
         max_body_bytes=MAX_LOGIN_BYTES,
     ),
-    Route("nothing", "GET", "/v1/session", show_session, "The holder of the browser's session; null for none", Me | None),
+    Route("nothing", "GET", "/v1/session", show_session, "The holder of the browser's session; or null", Me | None),
     Route("view", "DELETE", "/v1/session", log_out, "End the page's session", dict[str, bool]),
 )  # fmt: skip

@@ -39,7 +39,7 @@ async def import_stick(request: web.Request) -> views.StickTaken:
 STICK_ROUTES = (
     Route("view", "GET", "/v1/stick", export_stick, "The documents for devices on a stick", views.StickView),
     Route(
-        "device", "POST", "/v1/stick", import_stick, "The messages of devices on a stick", views.StickTaken, StickMessages,
+        "device", "POST", "/v1/stick", import_stick, "Messages of devices on a stick", views.StickTaken, StickMessages,
         max_body_bytes=MAX_STICK_MESSAGES_BYTES,
     ),
 )  # fmt: skip

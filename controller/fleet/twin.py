@@ -73,7 +73,7 @@ class Twin(msgspec.Struct, frozen=True):
     config_said: ConfigState | None = None
     """The state of that configuration, as the device reports it."""
     note: Written | None = None
-    """What somebody wrote about it."""
+    """The note that a person wrote about it."""
     pinned: dict[str, int] = {}
     dropped: dict[str, int] = {}
     sensors: tuple[SensorState, ...] = ()

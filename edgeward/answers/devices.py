@@ -155,7 +155,7 @@ class Measured(Answer, frozen=True):
     """Of a regression, in the unit of its labels."""
     r2: float | None = None
     labels_unusable: int = 0
-    """Values that were given as labels and are none."""
+    """Values that were given as labels and are invalid."""
     labels_unknown: int = 0
     """Labels of no known class: no version of the model on the device can answer them."""
     metrics: dict[str, Metric] = {}
@@ -242,7 +242,7 @@ class Device(Answer, frozen=True):
     config_said: ConfigState | None
     """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
-    """What somebody wrote about it."""
+    """The note that a person wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModel, ...]

@@ -220,7 +220,7 @@ class Rollout(RolloutSummary, frozen=True):
     schedule: str
     """When offers are made; empty without a schedule."""
     proposers: tuple[str, ...]
-    """Everybody who proposed it: none of them may approve it."""
+    """The people who proposed it: none of them may approve it."""
     trace_id: str = ""
     """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
 
