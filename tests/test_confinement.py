@@ -1,4 +1,4 @@
-"""The filter of system calls, run here as the kernel would run it, for both machines; its table held to the headers."""
+"""The filter of system calls, run as the kernel runs it, for both machines; its table is compared with the headers."""
 
 import re
 import struct
@@ -44,7 +44,7 @@ def headers_of(machine: str) -> dict[str, int]:
 
 
 def answer(machine: str, number: int, arguments: tuple[int, ...] = (), *, writes: bool = True, arch: int = 0) -> int:
-    """What the filter answers: classic BPF over the kernel's seccomp_data, the few instructions that we use."""
+    """Returns the filter's result: classic BPF over the kernel's seccomp_data, with the few used instructions."""
     given = [argument & (1 << 64) - 1 for argument in (*arguments, *[0] * 6)][:6]
     data = struct.pack("<IIQ6Q", number, arch or ARCH[machine], 0, *given)
     program = filter_program(machine, writes=writes)

@@ -44,7 +44,7 @@ def broken_contracts(directory: Path) -> list[str]:
 
 
 def _verdict(words: str, contract: str) -> str:
-    """KEPT or BROKEN: whichever comes first behind the contract's name."""
+    """Returns KEPT or BROKEN: the first of both after the contract's name."""
     behind = words.partition(contract)[2]
     return min(("KEPT", "BROKEN"), key=lambda verdict: behind.find(verdict) % (len(behind) + 1))
 

@@ -1,4 +1,4 @@
-"""Documents that repeat the code are held to it."""
+"""Documents that repeat the code must equal it."""
 
 import importlib.util
 import re
@@ -133,7 +133,7 @@ def sentences(text: str) -> list[str]:
 
 
 def long_lines(text: str) -> list[int]:
-    """Numbers of lines of prose that go past the margin and could be wrapped: more than one word and a link."""
+    """Returns the numbers of lines of prose that are too long and could be wrapped: more than one word and a link."""
     return [number for number, line in prose_lines(text) if len(re.sub(r"\]\([^)]*\)", "]", line)) > MAX_COLUMNS]
 
 

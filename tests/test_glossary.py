@@ -140,7 +140,7 @@ def sentences() -> list[Place]:
 
 
 def uses(row: Retired, names: Iterable[Place], sentences: Iterable[Place]) -> list[str]:
-    """Where a retired word stands and may not."""
+    """Returns the places of a retired word at which it is not allowed."""
     found = [place for place in names if _has_any(words_of(place.text), row) and not _may_stand(place, row)]
     if row.in_sentences:
         found += [place for place in sentences if _has_any(re.findall(r"\w+", place.text), row)]

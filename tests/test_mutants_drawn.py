@@ -1,4 +1,4 @@
-"""Which small wrong changes are drawn, and that a change is found by its lines wherever they stand."""
+"""Which small wrong changes are made, and that a change is found by its lines after they have moved."""
 
 import pytest
 

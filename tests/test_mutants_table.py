@@ -1,4 +1,4 @@
-"""What `make mutants` goes by names files, tests and lines that there are."""
+"""The tables of `make mutants` name existing files, tests and lines."""
 
 import tomllib
 from pathlib import Path

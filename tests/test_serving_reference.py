@@ -1,4 +1,4 @@
-"""docs/reference/serving.md: every row names tests that exist, and bad data is held at every door that can meet it."""
+"""docs/reference/serving.md: every row names tests that exist, and every interface is tested with bad data."""
 
 import re
 from pathlib import Path

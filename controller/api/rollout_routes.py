@@ -196,7 +196,7 @@ async def steer_rollout(request: web.Request) -> RolloutView:
 
 
 async def preview_step(request: web.Request) -> VerbPreview:
-    """Returns what a `verb` of the caller would do: approve, pause, resume, promote, abort, rollback. It changes nothing."""
+    """Returns the effect of a `verb`: approve, pause, resume, promote, abort, rollback; changes nothing."""
     verb, state, name = request.query.get("verb", ""), request.app[STATE], request.match_info["rollout"]
     if verb not in STEPS:
         raise BadInput(Code.REQUEST_INVALID, f"verb = {verb[:20]!r}: expected {', '.join(STEPS)}")

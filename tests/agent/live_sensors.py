@@ -1,4 +1,4 @@
-"""A device's sensors and sinks on real threads, for tests of what they survive."""
+"""A device's sensors and sinks on real threads, for tests of faults that they must survive."""
 
 import http.server
 import time

@@ -81,7 +81,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[ec.EllipticCurvePrivateKey]:
-    """Answers as the new controller; notes the keys with which it was asked."""
+    """Answers as the new controller and records the keys of the requests."""
     keys: list[ec.EllipticCurvePrivateKey] = []
 
     def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:

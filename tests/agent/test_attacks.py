@@ -121,7 +121,7 @@ def test_director_key_stolen_vulnerable_old_model(device: Solo) -> None:
 
 
 def test_floor_is_kept_when_online_keys_drop_it(device: Solo) -> None:
-    """Snapshot and timestamp keys are rotated, and the memory of versions ends with them: the floor stays."""
+    """Rotated snapshot and timestamp keys delete the remembered versions; the floor stays."""
     test_director_key_stolen_vulnerable_old_model(device)
     fresh = Online(signer("snapshot-2"), signer("timestamp-2"), KEYS.director)
     now, files = date(device), dict(device.files)
@@ -173,7 +173,7 @@ def test_no_document_has_a_version_larger_than_every_json_reader_can_read(device
 
 
 def test_a_document_that_does_not_name_a_model_does_not_remove_it_and_only_a_withdrawal_does(device: Solo) -> None:
-    """A controller that was restored, or that took a device over, does not know all of its models."""
+    """A controller that was restored, or that adopted a device, does not know all of its models."""
     assert after(device, desired(9)) == []
     gone = sign_desired(
         NAME, (), version=10, issued=date(device), expires=date(device) + timedelta(days=7), signer=KEYS.director,

@@ -132,7 +132,7 @@ def without_the_targets_key(device: Solo) -> dict[str, str]:
 
 @pytest.mark.parametrize("spoilt", ["timestamp", "snapshot", "targets", "another root"])
 def test_a_root_in_a_refused_bundle_is_kept_and_the_key_that_it_revokes_is_refused(device: Solo, spoilt: str) -> None:
-    """The broker holds back everything but a root. It cannot make the device forget that root, not by a restart."""
+    """The broker sends only a root. The device keeps that root, also after a restart."""
     before, files = dict(device.files), without_the_targets_key(device)
     made = repository.trust_bundle(files)
     part = {"roots": (*made.roots, "garbage")} if spoilt == "another root" else {spoilt: "garbage"}

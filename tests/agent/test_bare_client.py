@@ -1,6 +1,4 @@
-"""A message without QoS and properties is parsed as paho does it; every other, and every broken one, is
-left to paho.
-"""
+"""A message without QoS and properties is parsed as paho does it; paho parses every other and every broken message."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ TOPICS = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_siz
 
 
 def packet(topic: str, payload: bytes, properties: Properties | None = None) -> bytearray:
-    """What follows a packet's length, QoS 0."""
+    """Returns the bytes after a packet's length, QoS 0."""
     named = topic.encode()
     packed = b"\0" if properties is None else properties.pack()
     return bytearray(len(named).to_bytes(2) + named + packed + payload)

@@ -48,7 +48,7 @@ def answers(device: Solo) -> list[tuple[str, Probed]]:
 
 
 def of_candidate(device: Solo, model: SimModel) -> list[str]:
-    """What is on flash of a candidate."""
+    """Returns the files of a candidate on flash."""
     digests = (model.manifest.artifact.sha256, model.manifest.golden.blob.sha256)
     return [name for name in device.flash.names() if any(digest in name for digest in digests)]
 

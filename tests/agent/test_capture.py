@@ -1,5 +1,5 @@
-"""The inferences that a device captures: chosen on the device, on flash until they have arrived, never anything
-private.
+"""The inferences that a device captures: chosen on the device, kept on flash until they arrive, without private
+columns.
 """
 
 import json

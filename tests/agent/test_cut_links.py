@@ -38,7 +38,7 @@ class DeafBroker:
         self._open.clear()
 
     def close(self) -> None:
-        """Ends everything."""
+        """Ends the server and all connections."""
         self.cut()
         self._listening.close()
 

@@ -1,4 +1,4 @@
-"""What devices count of inputs and answers, by the edges that the model's golden set brings."""
+"""The counts of inputs and answers on devices, by the bin edges in the model's golden set."""
 
 from contextlib import nullcontext
 from typing import Any

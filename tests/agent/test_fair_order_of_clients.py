@@ -1,6 +1,4 @@
-"""Connections take turns: a client that was answered and asks again is served after those that were not
-answered yet.
-"""
+"""Connections are served in turn: a client with an answer is served again only after clients without one."""
 
 import selectors
 import socket

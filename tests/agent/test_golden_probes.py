@@ -1,4 +1,4 @@
-"""The session that answers is probed by its golden set: when, how gently, and what follows from a miss."""
+"""The session that answers is probed by its golden set: when, at which cost, and the result of a miss."""
 
 import ctypes
 import queue
@@ -49,7 +49,7 @@ class Bench(ModelOnBench):
         self.model.probes.schedule = ProbeSchedule(**schedule)
 
     def probes_between(self, first_s: float, last_s: float) -> list[float]:
-        """When probes ended, looked at every ten minutes."""
+        """Returns the times at which probes ended, checked every ten minutes."""
         found = []
         for now in np.arange(first_s, last_s, 600.0):
             self.model.probes.ended.clear()
@@ -200,7 +200,7 @@ class RealDevice:
         return self.slot.serving.session
 
     def wake(self, after_s: float) -> None:
-        """Lets time pass; a probe that waits until the device is idle gets its looks."""
+        """Advances the clock in steps, so that a probe that waits for an idle device can start."""
         for step_s in (after_s, LOOK_S, LOOK_S):
             self.now += step_s
             self.agent.receive(Woke(), self.now)
@@ -272,7 +272,7 @@ def test_a_trial_whose_session_fails_its_golden_set_is_rolled_back(tmp_path: Pat
 
 
 def weights(release: int) -> Any:
-    """The weights of a version, made anew each time: a search of memory finds those of sessions alone."""
+    """Returns new weights of a version each time, so that a search of memory finds only those of sessions."""
     return release * np.random.default_rng(24).normal(size=(8, 4)).astype(np.float32)
 
 

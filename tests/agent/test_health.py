@@ -159,7 +159,7 @@ def test_a_stable_without_errors_fails_a_trial_for_real_errors_and_not_for_round
 
 @pytest.mark.parametrize("shape", ["normal", "exponential", "heavy"])
 def test_a_regression_as_good_as_stable_fails_in_less_than_one_in_a_hundred_trials(shape: str) -> None:
-    """200 lives of 400 labels, judged every 20; the test promises one in a thousand for errors that are alike."""
+    """200 trials of 400 labels, judged after every 20; the test allows one false alarm in a thousand."""
     rng = random.Random(4)
     draw = {
         "normal": lambda: abs(rng.gauss(0, 1)),

@@ -1,4 +1,4 @@
-"""Attack table: malicious ONNX. What the scan refuses before any parser runs, and what the confined child cannot do."""
+"""Attack table: malicious ONNX. The scan refuses it before any parser runs, and the confined child cannot use it."""
 
 import contextlib
 import itertools

@@ -1,5 +1,5 @@
-"""Answers outlive the process that gave them: their labels count for the version that answered, once, and flash holds
-only so many.
+"""Answers survive the end of the process: their labels count once for the version that answered, and flash has a
+limit.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A label that no version of the model can answer says nothing about a version: it is refused, or counted by itself."""
+"""A label that no version of the model can answer is refused or counted separately, and judges no version."""
 
 import json
 import threading

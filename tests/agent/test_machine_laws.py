@@ -64,7 +64,7 @@ for _digest in DIGESTS:
 
 
 def normal(state: State) -> State:
-    """Replaces times by due or not due, because they are compared only with `now`: so the graph is finite."""
+    """Replaces times by due or not due, because they are only compared with `now`. So the graph is finite."""
     match state:
         case Fetching():
             return replace(state, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))

@@ -1,4 +1,4 @@
-"""The probe child for real: onnxruntime, a process of its own, limits."""
+"""The real probe child: onnxruntime, its own process, and limits."""
 
 import io
 import json
@@ -138,7 +138,7 @@ def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path
 def test_the_policy_decides_whether_a_reduced_sandbox_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool, code: str
 ) -> None:
-    """A child on a kernel without landlock: refused where policy insists on it, probed where it does not."""
+    """A child on a kernel without landlock: refused if the policy requires it, otherwise probed."""
     golden = encode_tensors(join_golden({"X": X}, {"Y": X * 2}))
     (tmp_path / "model").write_bytes(doubling())
     (tmp_path / "golden").write_bytes(golden)

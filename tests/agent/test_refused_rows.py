@@ -210,7 +210,7 @@ def classifier() -> Manifest:
 
 
 class Unsure:
-    """Answers class 0 of whatever comes, as `argmax` does where the probabilities are NaN."""
+    """Answers class 0 for every row, as `argmax` does if the probabilities are NaN."""
 
     def __init__(self, *, always: bool = False) -> None:
         self._always = always

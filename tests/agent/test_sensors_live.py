@@ -158,7 +158,7 @@ def test_a_log_of_objects_is_read_as_one_for_any_first_line_of_a_new_file(tmp_pa
 
 
 def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets a log be looked at often, and counts how often."""
+    """Makes the sensor read a log often and counts the reads."""
     looks, look = [0], followed._left
 
     def counted(*given: Any) -> str:

@@ -1,4 +1,4 @@
-"""Confirmed versions serve, whatever is wrong with disk, files or broker at boot; nothing new begins meanwhile."""
+"""Confirmed versions serve despite any fault of disk, files or broker at boot; no update starts meanwhile."""
 
 import errno
 from collections.abc import Callable

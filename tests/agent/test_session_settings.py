@@ -1,4 +1,4 @@
-"""Threads and execution providers of a session: what a rollout asks for, within what the device allows."""
+"""Threads and execution providers of a session: those that a rollout requests, within the limits of the device."""
 
 from pathlib import Path
 

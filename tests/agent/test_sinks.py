@@ -88,7 +88,7 @@ def test_a_topic_gets_json_lines(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[Any], list[int]]]:
-    """(address, what came, statuses to answer with before 200)."""
+    """Yields (address, received bodies, statuses to answer with before 200)."""
     came: list[Any] = []
     statuses: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Sound becomes clips: at the right places, from -1 to 1, each sound a stream of its own, whatever comes and goes."""
+"""Sound becomes clips: at the right places, with values from -1 to 1, and each sound has its own stream."""
 
 import json
 import os

@@ -31,7 +31,7 @@ def test_a_fraction_selects_that_fraction_of_the_keys() -> None:
 
 
 def test_consecutive_numbers_have_independent_hashes() -> None:
-    """Every n-th row of sensors that take turns would be one sensor's alone."""
+    """If sensors send in turn, every n-th row would always be of the same sensor."""
     taken = [hashed(b"%d" % number, "trial") < 0.25 for number in range(8000)]
     by_turn = [sum(taken[turn::4]) / 2000 for turn in range(4)]
     assert all(abs(fraction - 0.25) < 0.05 for fraction in by_turn)

@@ -1,4 +1,4 @@
-"""Law 2 where it is performed: a step whose record is not durable does not happen, and is taken again later."""
+"""Law 2 in the stepper: a step whose record is not durable does not happen and is repeated later."""
 
 import ast
 import inspect

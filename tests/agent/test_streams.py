@@ -1,4 +1,4 @@
-"""State that a device keeps: a stream goes on under its key, begins anew by rule, and is another in each version."""
+"""State that a device keeps: a stream continues under its key, restarts by rule, and is separate in each version."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ RULES = StateRules(
 
 
 def summing(release: int = 1, rules: StateRules = RULES) -> Assignment:
-    """A version that answers the sum of what a stream was given, from 10 on."""
+    """A version that answers 10 plus the sum of the values of a stream."""
     manifest: Manifest = msgspec.structs.replace(
         make_model(release, "good").manifest,
         task="regression",

@@ -38,7 +38,7 @@ def manifest_of(*inputs: Tensor, columns: tuple[str, ...] = (), **changes: Any) 
 
 
 class Keeps:
-    """Records what it was asked."""
+    """Records its inputs."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Array]] = []

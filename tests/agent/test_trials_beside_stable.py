@@ -1,4 +1,4 @@
-"""A trial is judged beside stable: what both fail on is the device's fault, what only the trial refuses is its own."""
+"""A trial is judged beside stable: a failure of both is the device's fault, one of the trial alone is its own."""
 
 import json
 import threading

@@ -34,7 +34,7 @@ class Echo:
 
 
 class World:
-    """One slot on a clock that stands still until it is moved."""
+    """One slot with a clock that the test sets."""
 
     def __init__(self, task: str = "classification", session: Any = None) -> None:
         self.now = 1000.0

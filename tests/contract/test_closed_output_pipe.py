@@ -1,4 +1,4 @@
-"""A program ends in silence when nobody reads its output any more."""
+"""A program ends without a message when the reader of its output has closed the pipe."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The broker's address: what is taken, which port it means, and what is refused without showing a password."""
+"""The broker's address: which forms are accepted, the port that each means, and refusals that show no password."""
 
 import pytest
 

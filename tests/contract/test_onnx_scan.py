@@ -27,7 +27,7 @@ def test_a_model_that_passes_the_scan_contains_nothing_forbidden_when_protobuf_p
 
 
 def test_the_reference_scan_finds_planted_faults() -> None:
-    """A yardstick that finds nothing would pass everything."""
+    """A reference scan that finds nothing would pass every model."""
     for raw in originals():
         assert forbidden(parse(raw)) == ""
     planted = {

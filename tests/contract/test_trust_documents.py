@@ -1,4 +1,4 @@
-"""Signed documents, field by field: what is written, what reads back, and which code each fault has."""
+"""Signed documents, field by field: what is written and read back, and which code each fault has."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone

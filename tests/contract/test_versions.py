@@ -1,4 +1,4 @@
-"""Versions follow the clock, so that a restored controller is ahead of what it has lost."""
+"""Versions follow the clock, so that those of a restored controller are higher than the lost ones."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""Realistic fleets whose devices report a number of their own and answer classes: different, drifting, with a rhythm of
-the day.
+"""Realistic fleets whose devices report a number of their own and answer classes: different, drifting, with a daily
+pattern.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def _numbers(rng: np.random.Generator, usual: float, mean: float) -> Numbers:
 
 
 def last_verdict(fleet: NamedFleet, rule: Rule, seed: int, every_h: int = 2) -> tuple[RuleVerdict, int]:
-    """(the first verdict that fails or the last one, the hours after the release), looked at again and again."""
+    """Returns (the first failing verdict or the last one, the hours after the release) of repeated checks."""
     table = rows_of_fleet(fleet, rule, seed).table()
     kinds = dict.fromkeys(table.names, "")
     for hour in range(PAST_H + every_h, PAST_H + JUDGED_H + 1, every_h):

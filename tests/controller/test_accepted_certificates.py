@@ -1,4 +1,4 @@
-"""Certificates that a restored controller takes in, and how many keys of one device count."""
+"""Certificates that a restored controller accepts, and how many keys of one device are valid."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ def made(tmp_path: Path) -> Enrolment:
 
 
 def restored(made: Enrolment, tmp_path: Path) -> Enrolment:
-    """The same controller from a backup of before anything was issued: its keys, and no row."""
+    """Restores the controller from a backup made before the first certificate: its keys, and no row."""
     return Enrolment(made.authorities, Credentials(tmp_path / "restored.sqlite"))
 
 

@@ -106,7 +106,7 @@ def test_a_receiver_that_never_accepts_is_dropped_after_some_attempts_and_its_no
 
 @pytest.mark.parametrize("status", [302, 307, 308])
 def test_a_redirect_to_a_local_port_is_not_followed(status: int, tmp_path: Path) -> None:
-    """A receiver that has been taken over reaches nothing that only the controller's machine can reach."""
+    """An attacker who controls a receiver reaches nothing that only the controller's machine can reach."""
     inside, server = WebhookServer(), WebhookServer(lambda _: status)
     server.location = f"{inside.url}/v1/devices/cam-1/revoke"
     fare = hook_to(server, tmp_path).tell()
@@ -116,7 +116,7 @@ def test_a_redirect_to_a_local_port_is_not_followed(status: int, tmp_path: Path)
 
 
 def test_no_route_of_the_api_accepts_the_address_of_a_receiver(tmp_path: Path) -> None:
-    """Receivers stand in files of the controller's machine. A file that somebody tries by the API is sent to nobody."""
+    """Receivers are defined in files on the controller's machine. A file tested by the API sends no message."""
     inside = WebhookServer()
     text = f'[[receiver]]\nname = "x"\nkind = "webhook"\nurl = "{inside.url}"'
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
@@ -212,7 +212,7 @@ ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertman
 
 @contextmanager
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    """Starts a real one; yields its address once it answers."""
+    """Starts a real Alertmanager; yields its address once it answers."""
     assert ALERTMANAGER is not None
     config = tmp_path / "am.yml"
     config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")

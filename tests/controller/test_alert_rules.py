@@ -84,7 +84,7 @@ MADE_ELSEWHERE = {"edgeward model drift m"}
 
 
 def is_a_command(line: str) -> bool:
-    """Whether the words of a line lead to a command of the CLI."""
+    """Returns whether the words of a line name a command of the CLI."""
     program, group, name, *_ = line.split()
     found = cli.commands[group]
     return program == "edgeward" and (line in MADE_ELSEWHERE or name in getattr(found, "commands", {}))

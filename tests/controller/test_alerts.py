@@ -168,7 +168,7 @@ HOOK = WebhookReceiver(name="hook", url="http://x", group_wait_s=10.0, group_int
 
 
 class Told:
-    """A receiver that takes every message, and the messages."""
+    """Returns a receiver that accepts every message, and its list of messages."""
 
     def __init__(self, receiver: WebhookReceiver = HOOK) -> None:
         self.receiver = receiver
@@ -177,7 +177,7 @@ class Told:
         self.resolved: dict[str, Alert] = {}
 
     def look(self, now: float, *gone: str) -> list[tuple[int, int]]:
-        """(firing, resolved) of each message that is due, with these devices gone."""
+        """Returns (firing, resolved) of each due message while these devices are offline."""
         rule = Rule(name="R", measure="unheard_s", above=300.0)
         result = look([rule], facts(*(twin(device, 0.0) for device in gone), now=now), self.active, {})
         self.active = result.active

@@ -89,7 +89,7 @@ def push(state: State, model: Any = None, name: str = "m", drop: str = "") -> tu
 
 
 def deeds_of_people(state: State) -> list[str]:
-    """Actions in the audit that somebody has asked for, newest first."""
+    """Returns the actions in the audit that people requested, newest first."""
     return [each["action"] for each in call(state, "GET", "/v1/audit")[1] if each["actor"] != "controller"]
 
 

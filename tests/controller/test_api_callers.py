@@ -1,4 +1,4 @@
-"""Who may ask at the API's door: names, pages of other sites, viewers; and callers that close, or never read."""
+"""Callers of the API: host names, pages of other sites, viewers, and callers that disconnect or never read."""
 
 import asyncio
 from contextlib import suppress

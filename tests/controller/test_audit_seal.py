@@ -1,4 +1,4 @@
-"""The end of the audit cannot be cut off unseen, from its first entry on: the seal, and the first timestamps."""
+"""A removed end of the audit is found from the first entry on, by the seal and the first timestamps."""
 
 import asyncio
 import sqlite3
@@ -35,7 +35,7 @@ def lived(tmp_path: Path, entries: int = 3) -> None:
 
 
 def cut(tmp_path: Path, above: int) -> None:
-    """Does what an attacker with the disk can do: removes triggers, then the end of the audit."""
+    """Acts as an attacker with the disk: removes triggers, then the end of the audit."""
     database = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     database.executescript("DROP TRIGGER audit_keeps_all; DROP TRIGGER audit_is_append_only;")
     database.execute("DELETE FROM audit WHERE id > ?", (above,))
@@ -43,7 +43,7 @@ def cut(tmp_path: Path, above: int) -> None:
 
 
 def faults_at_start(tmp_path: Path) -> tuple[str, list[str], list[str], list[str]]:
-    """(what the start found, codes of health, actions of the audit afterwards, what `verify` would say)."""
+    """Returns (faults at the start, codes of health, later actions of the audit, the verdict of `verify`)."""
     state = opened(tmp_path)
     audit.begin(state)
     codes = [each.code for each in findings_of(facts_of(state))]

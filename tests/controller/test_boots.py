@@ -44,7 +44,7 @@ def test_within_a_start_only_a_higher_number_is_new() -> None:
 
 
 def test_a_message_of_an_earlier_start_is_never_new_again() -> None:
-    """A broker that keeps signed reports and delivers them later changes nothing."""
+    """A broker that holds signed reports back and delivers them later changes nothing."""
     boots, _ = after(Boots(), (BACKUP, 5, 0.0), (LATER, 1, 10.0))
     again, news = after(boots, *((BACKUP, seq, 1e6) for seq in range(6)))
     assert not any(news)
@@ -66,7 +66,7 @@ def test_messages_that_waited_together_in_a_broker_are_not_a_second_device() -> 
 
 
 def test_an_earlier_start_that_still_sends_is_heard_once_the_newest_is_silent() -> None:
-    """The last message came from the start before; the device itself must not be locked out by it."""
+    """The last message came from the earlier start; it must not lock the device out."""
     boots, _ = after(Boots(), (LATER, 1, 10.0), (BACKUP, 1, 10.1))
     at_the_limit, news = after(boots, (LATER, 2, 10.1 + TAKES_OVER_S))
     assert news == [False]

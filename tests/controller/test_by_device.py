@@ -130,7 +130,7 @@ def test_the_noise_of_errors_is_their_relative_variance_by_their_number(errors: 
 
 
 def test_each_device_is_compared_with_its_own_past_and_with_the_others() -> None:
-    """Twenty devices with the release are better by themselves than the twenty others, as their past shows."""
+    """Twenty devices with the release are always better than the twenty others, as their past shows."""
     rows: list[Row] = []
     for device in range(40):
         base = 100 + 10 * (device % 20) + (0 if device < 20 else 50)

@@ -1,4 +1,4 @@
-"""A page asks three questions about a model's data at once: that is one look, and a failed one is not kept."""
+"""A page sends three requests about a model's data at once: they share one computation, and a failure is not cached."""
 
 import asyncio
 from typing import Any

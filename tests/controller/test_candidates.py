@@ -1,4 +1,4 @@
-"""Candidates on devices: which one is asked, what the broker holds meanwhile, what is said where none measures."""
+"""Candidates on devices: which device is asked, what the broker holds meanwhile, and the error if none measures."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 class Link:
-    """A link to devices, each of which says what it is told to; None: it says nothing."""
+    """A link to devices, each with a fixed answer; None: it sends no answer."""
 
     connected = True
 

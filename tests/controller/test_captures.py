@@ -1,4 +1,4 @@
-"""Captured inferences on the controller's disk: once, however often they come, bounded for each model."""
+"""Captured inferences on the controller's disk: each once, even if it is sent again, with a limit for each model."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ FORMS = (of_dtype, behind_columns, of_numbers, of_names)
 
 
 def drawn(rng: np.random.Generator, rows: int, names: list[str], codes: list[int], holes: float) -> pd.DataFrame:
-    """Rows whose real numbers are the same in float32: what is tried here are the categories."""
+    """Rows whose real numbers are the same in float32: only the categories are tested here."""
     frame = pd.DataFrame(
         {
             "x": np.round(rng.normal(50, 20, rows) * 4) / 4,

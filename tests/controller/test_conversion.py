@@ -1,4 +1,4 @@
-"""scikit-learn to ONNX with evidence, in the confined child, for real."""
+"""scikit-learn to ONNX with evidence, in the real confined child."""
 
 import asyncio
 from typing import Any

@@ -41,7 +41,7 @@ def test_random_pipelines_are_correct_on_fresh_rows_or_refused() -> None:
 
 
 def test_neighbours_at_nearly_the_same_distance_are_distinguished() -> None:
-    """In float32 three of these rows had other neighbours, as the 2,000 drawn pipelines found."""
+    """In float32 three of these rows had other neighbours; the test with 2,000 random pipelines found that."""
     assert fuzz_seeds(range(2098, 2099)) == {"right": 1}
 
 

@@ -1,4 +1,4 @@
-"""Labels, notes and selectors that people write: they win over the device's own, are durable, and rollouts use them."""
+"""Labels, notes and selectors that people write: they replace the device's own, are durable, and rollouts use them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -139,7 +139,7 @@ class Fleet:
         return [type("P", (), {"devices": devices})()]  # type: ignore[list-item]  # a page of names alone
 
     def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
-        """This person may do all."""
+        """Returns that this person has every permission."""
 
     def unquarantine(self, *names: str) -> int:
         self.asked.append(names)

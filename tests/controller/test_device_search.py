@@ -1,4 +1,4 @@
-"""Devices are found by what people look for, in an order and by pages, each with its health in one word and why."""
+"""Devices are found by a search, in an order and by pages, each with its health in one word and the reason."""
 
 import time
 from collections.abc import Iterator

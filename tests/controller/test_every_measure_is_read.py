@@ -88,7 +88,7 @@ def test_the_listed_place_reads_the_field(field: str, place: str, words: str) ->
 
 
 def test_rules_judge_numbers_of_applications_and_answers_of_classifiers() -> None:
-    """Views showed them and no rule read them: a release that doubled the scrap was confirmed."""
+    """Views showed these numbers but no rule used them: a release that doubled the scrap was confirmed."""
     assert {rule.split("_")[0] for rule in NAMED_METRICS} == {"metric", "class"}
     text = (ROOT / NAMED).read_text()
     assert "metric_columns(rule.name)" in text

@@ -1,4 +1,4 @@
-"""Who is warned of what expires, and when; which certificates stay; what the controller signs and renews by itself."""
+"""Warnings of expiry and their times, certificates that are kept, and documents that the controller renews itself."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def told(state: State) -> list[tuple[str, str, str]]:
-    """(type, subject, what) of every event that was made."""
+    """Returns (type, subject, what) of every event."""
     kept = [event for event in state.events._kept if isinstance(event.data, ExpiryData)]
     return [(event.type.rpartition(".")[2], event.subject, event.data.what) for event in kept]  # type: ignore[union-attr]
 

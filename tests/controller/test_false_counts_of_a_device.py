@@ -105,7 +105,7 @@ def test_impossible_counts_are_reported(said: dict[str, Any], words: str) -> Non
 
 
 def failing(count: int, *, canaries: int = 10, others: int = 40, past: bool = False) -> RuleVerdict:
-    """So many canaries fail every inference; all others fail none, nor did those before."""
+    """The given number of canaries fail every inference; all other devices fail none, now and before."""
     good, bad = (Sums(inferences=200, errors=errors) for errors in (0, 200))
     cells = [Cell(bad if n < count else good, device=f"c{n}", minute=1) for n in range(canaries)]
     cells += [Cell(control=good, device=f"o{n}", minute=1) for n in range(others)]
@@ -120,7 +120,7 @@ def failing(count: int, *, canaries: int = 10, others: int = 40, past: bool = Fa
     ("count", "word"), [(0, "pass"), (1, "pass"), (2, "inconclusive"), (3, "inconclusive"), (4, "fail"), (9, "fail")]
 )
 def test_several_completely_failing_devices_prevent_a_pass(count: int, word: str) -> None:
-    """One device may lie. Of more the interval is wide, and it must not read as no harm shown."""
+    """One device may send false counts. With several, the interval is wide and must not count as proof of no harm."""
     found = failing(count)
     assert found.word == word
     assert (f"{count} of 10 devices fail altogether, 0 of 40 others" in found.detail) == (count > 0)

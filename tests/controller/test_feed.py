@@ -1,4 +1,4 @@
-"""Retained messages on their way to the client: made when their turn comes, few at a time, in order."""
+"""Retained messages for the client are created in their turn, few at a time, in order."""
 
 from collections.abc import Iterator
 from pathlib import Path

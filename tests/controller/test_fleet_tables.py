@@ -1,4 +1,4 @@
-"""What changes with the fleet is rows: a wave writes what it changes, old files move over once, kills lose nothing."""
+"""State of the fleet is in rows: a wave writes its changes only, old files are migrated once, kills lose nothing."""
 
 import json
 import shutil
@@ -170,7 +170,7 @@ class Killed(BaseException):
 
 
 def kills_at(number: int, patch: pytest.MonkeyPatch) -> None:
-    """The move ends at its `number`th step: a file is read, rows are committed, a file is set aside."""
+    """The migration is killed at step `number`: a file is read, rows are committed, a file is set aside."""
     steps = 0
 
     def cut(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,4 @@
-"""Four eyes: the approver differs from everybody behind the proposal, however it was made; and who may
-see passwords.
-"""
+"""Four eyes: the approver differs from everybody behind the proposal; and which roles may see passwords."""
 
 import json
 import re

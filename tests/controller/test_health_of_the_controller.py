@@ -1,4 +1,4 @@
-"""What makes the controller unwell, who is told, and how soon."""
+"""Faults of the controller, who is notified, and how soon."""
 
 import asyncio
 import json

@@ -38,7 +38,7 @@ def packed(*more: Entry, schema: bytes | None = None) -> bytes:
 
 
 def bomb() -> bytes:
-    """A gigabyte and more in a megabyte."""
+    """An archive of one megabyte that expands to more than a gigabyte."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("schema.json", ENTRIES["schema.json"])
@@ -65,7 +65,7 @@ def graph(node: dict[str, Any]) -> bytes:
 
 
 def doubled() -> bytes:
-    """Forty lists, each with the one before in it twice."""
+    """Forty lists, each of which contains the one before it twice."""
     node = listed(0, ())
     for number in range(1, 40):
         node = listed(number, (node, again(number - 1)))

@@ -1,4 +1,4 @@
-"""Attack table: a hostile model in the converter. Real pushes of hostile files, real children, and what they cannot do.
+"""Attack table: a hostile model in the converter. Hostile files are pushed to real child processes.
 
 Arbitrary code enters here through an operator who trusts `builtins.exec`, which represents a hole in any library.
 """

@@ -1,6 +1,4 @@
-"""Asking a device: audited, only for those who may, and a device that is offline or slow gets a clear
-error, in time.
-"""
+"""Questions to a device: audited, only for some roles, with a clear error in time for an offline or slow device."""
 
 import asyncio
 import time
@@ -31,7 +29,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 class Link:
-    """A link to a device that answers as it is told to."""
+    """A link to a device with fixed answers."""
 
     connected = True
 
@@ -46,7 +44,7 @@ class Link:
             self._state.inbox.put(topics.answered(device), encode(answer))
 
     def stop(self) -> None:
-        """Nothing to end."""
+        """There is nothing to end."""
 
 
 def said(inquiry: Inquiry, device: str = "", **changed: Any) -> Answered:

@@ -1,4 +1,4 @@
-"""A version that would refuse callers of the running one is not rolled out unasked, and a forced one is announced."""
+"""A version that would refuse callers of the running one needs an option, and its rollout is announced."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Classes are read from what is pushed, and held-out labels that are none of them are refused, or counted in words."""
+"""Classes are read from the pushed model, and held-out labels of unknown classes are refused or counted in words."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -77,7 +77,7 @@ def test_the_memory_of_a_conversion_grows_with_the_model_up_to_a_maximum() -> No
 
 
 def test_a_conversion_out_of_memory_names_the_setting_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the real child: the scan has passed, so it is onnxruntime that finds no memory."""
+    """Runs in the real child: the scan has passed, so the out-of-memory error is raised by onnxruntime."""
     monkeypatch.setattr(convert, "memory_for", lambda _, memory_mb: memory_mb)
     with pytest.raises(BadInput) as caught:
         asyncio.run(convert_bytes("onnx", network(16), encode_rows(ROWS), ConversionLimits(timeout_s=60, memory_mb=48)))
@@ -87,7 +87,7 @@ def test_a_conversion_out_of_memory_names_the_setting_to_raise(monkeypatch: pyte
 
 
 def test_errors_of_protobuf_are_not_confused_with_those_of_a_limit(tmp_path: Path) -> None:
-    """The bytes of the file fit, and what protobuf makes of them does not."""
+    """The bytes of the file fit into memory, but the objects of protobuf do not."""
     (tmp_path / "m.onnx").write_bytes(network(16))
     code = f"""
 import resource

@@ -1,4 +1,4 @@
-"""Labels that devices send later join the captured row, once, whichever comes first; a deleted row stays deleted."""
+"""Labels that devices send later join the captured row, once and in any order; a deleted row stays deleted."""
 
 import sqlite3
 from collections.abc import Iterator

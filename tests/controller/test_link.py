@@ -13,7 +13,7 @@ from controller.config import BrokerConfig
 
 
 class Loop:
-    """Keeps what it is to call."""
+    """Stores the functions to call."""
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""Telemetry with a code in place of a signature: how both sides agree on it, and what a thief gains."""
+"""Telemetry with a code in place of a signature: how both sides agree on it, and what a stolen key allows."""
 
 import time
 from pathlib import Path

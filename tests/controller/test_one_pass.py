@@ -27,7 +27,7 @@ BATCH = Captured(protocol=1, device="a", boot=1, seq=9, rows=())
 
 
 class Outside(DurableTables):
-    """Every port of a pass; notes what it was asked, in order. `full` refuses writes, `connected` is the broker."""
+    """Every port of a pass; it records the calls in order. `full` refuses writes, `connected` is the broker."""
 
     def __init__(self) -> None:
         super().__init__()

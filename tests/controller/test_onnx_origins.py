@@ -1,4 +1,4 @@
-"""ONNX of any origin: maps of classes, local functions, weights beside the file and fixed batches are taken; few rows
+"""ONNX of any origin: maps of classes, local functions, external weights and fixed batches are accepted; few rows
 need a reason.
 """
 

@@ -1,4 +1,4 @@
-"""What the page asks for: cells of the whole fleet, what has changed, the audit's check, a device's day, the stream."""
+"""Answers for the page: cells of the whole fleet, changes, the check of the audit, a day of a device, the stream."""
 
 import asyncio
 import json

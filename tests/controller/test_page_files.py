@@ -1,4 +1,4 @@
-"""What the page's files may load, hold and weigh; the words that they know; the command that opens them."""
+"""Files of the page: what they may load and contain, their size, their values, and the command that opens them."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""The plan in figures: how long offers take, what the first wave can show, and which words old plans were kept in."""
+"""The plan in figures: how long offers take, what the first wave can detect, and the field names of old plans."""
 
 from decimal import Decimal
 from typing import Any

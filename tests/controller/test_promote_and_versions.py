@@ -1,4 +1,4 @@
-"""promote ends a wave or says why not; what was rolled back comes again only on purpose; versions are withdrawn."""
+"""promote ends a wave or says why not; rolled-back versions need an option to start again; versions are withdrawn."""
 
 from collections.abc import Iterator
 from pathlib import Path

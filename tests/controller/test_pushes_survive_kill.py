@@ -94,7 +94,7 @@ def test_a_version_is_complete_or_absent_after_every_kill(
 
 
 class Caller:
-    """A request whose caller hangs up when it is told to."""
+    """A request whose caller disconnects when the test says so."""
 
     def __init__(self) -> None:
         self.gone = False

@@ -1,4 +1,4 @@
-"""A version is kept from a device that has rolled it back, also where that came after the end of its rollout."""
+"""A version is quarantined on a device that rolled it back, even after the end of its rollout."""
 
 from collections.abc import Iterator
 from pathlib import Path

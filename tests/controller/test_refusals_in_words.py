@@ -1,4 +1,4 @@
-"""Ordinary pipelines that were refused once: each is right now, or the refusal names step, column and remedy."""
+"""Ordinary pipelines that were once refused: each now converts, or the refusal names step, column and remedy."""
 
 from typing import Any
 

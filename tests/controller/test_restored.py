@@ -1,4 +1,4 @@
-"""A restored controller knows less than its devices: what it does once, and what it then leaves unchanged."""
+"""A restored controller has older state than its devices: its single correction, and what it leaves unchanged."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the broker gets: each document and each blob by itself, so that a bad one affects no other."""
+"""Each document and each blob is published separately, so that a bad one affects no other."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ GATE = GateVerdict(gate="parity", passed=True, detail="")
 
 
 class Broker:
-    """Holds what it is given, and answers for the topics of `held`; one that has lost its store holds nothing."""
+    """A broker that stores messages and answers for the topics of `held`; after a loss of its store it has none."""
 
     def __init__(self) -> None:
         self.topics: list[str] = []

@@ -1,5 +1,5 @@
-"""What the retraining policy decides, and why: gain against cost, seasons, floods of proposals, approval, and what it
-learns.
+"""What the retraining policy decides, and why: gain against cost, seasons, many proposals, approval, and the expected
+gain.
 """
 
 import json

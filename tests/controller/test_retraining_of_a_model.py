@@ -1,4 +1,4 @@
-"""One model's retraining through the API: proposal, decision, claim, candidate, gate; and all that can go wrong."""
+"""One model's retraining through the API: proposal, decision, claim, candidate, gate; and every failure."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Rules: verdicts with their numbers, two sides matched in kind and time, tests that may be looked at at every pass."""
+"""Rules: verdicts with their numbers, two sides matched in kind and time, and tests that may be repeated."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_comparing_rule_needs_both_sides_in_the_same_minutes() -> None:
 
 
 def test_drift_of_the_inputs_does_not_count_against_the_release() -> None:
-    """By day everybody is right, by night nobody is; the release came in the evening."""
+    """By day all answers are right, by night all are wrong; the release started in the evening."""
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=50)
     canaries, others = [f"c{number}" for number in range(5)], [f"o{number}" for number in range(20)]
     day = [Cell(control=sums(1000, accuracy=0.95), device=name, minute=0) for name in (*canaries, *others)]

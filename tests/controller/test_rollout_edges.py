@@ -1,4 +1,4 @@
-"""Edges of a rollout's decision: who is offered what, when a wave ends, how fast devices go."""
+"""Edges of a rollout's decision: offers to devices, the end of a wave, and the pace."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A rollout with a past, asked as people ask: pages, what a step would do, its story, another try, words beside it."""
+"""Views of a rollout with a history: pages, previews of steps, its story, a retry, and comments."""
 
 import shutil
 from collections.abc import Iterator

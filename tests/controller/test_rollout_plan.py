@@ -1,4 +1,4 @@
-"""Plans: who is in which wave, at which pace, who is left out; strategies that are refused before anything starts."""
+"""Plans: the devices of each wave, the pace, excluded devices; and strategies that are refused before a start."""
 
 import tomllib
 from pathlib import Path

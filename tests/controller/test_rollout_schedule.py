@@ -1,4 +1,4 @@
-"""When a rollout may offer its release, how long it takes, and how times and counts are said."""
+"""When a rollout may offer its release, how long it takes, and how times and counts are written."""
 
 from datetime import UTC, datetime
 

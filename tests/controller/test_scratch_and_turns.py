@@ -1,4 +1,4 @@
-"""What a conversion leaves behind is read with suspicion, and conversions take turns."""
+"""The files of a conversion are checked before they are read, and conversions run one after the other."""
 
 import asyncio
 import json

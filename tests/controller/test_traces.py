@@ -1,4 +1,4 @@
-"""A rollout that has ended is one trace: what its spans say, and that a collector gets them, or is none of our cost."""
+"""A rollout that has ended is one trace: the content of its spans, and their way to a collector."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""A try: a model is converted, judged and measured by real children, and nothing of it stays but the audit's entry."""
+"""A try: a model is converted, judged and measured by real children, and only the audit entry remains."""
 
 import json
 from pathlib import Path

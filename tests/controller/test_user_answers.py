@@ -1,4 +1,4 @@
-"""Conversion judged by the user's own answers: models that used to pass and answer wrongly are caught, or right."""
+"""Conversion judged by the user's own answers: wrong models that once passed are refused or correct."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Vitals of devices: folded over five minutes, kept once, by the hour later, gone with their device."""
+"""Vitals of devices: summed over five minutes, stored once, merged to hours later, and deleted with their device."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The warm starter: its children are as fresh ones are, and nothing is left of them. Real processes throughout."""
+"""The warm starter: its children behave like fresh ones and leave nothing behind. Real processes throughout."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def starter() -> Iterator[Starter]:
-    """One that the test may end, kill or stop."""
+    """A starter that the test may end, kill or stop."""
     made = Starter()
     yield made
     made.end()
@@ -42,7 +42,7 @@ def starter() -> Iterator[Starter]:
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Starter]:
-    """One that every test leaves alive: to start one takes three seconds of imports."""
+    """A starter that every test leaves running: its imports take three seconds."""
     made = Starter()
     yield made
     made.end()
@@ -62,7 +62,7 @@ def running(code: str) -> bytes:
 
 
 def said_by(starter: Starter | None, expression: str) -> str:
-    """What a model says that may run code in the conversion child."""
+    """Returns the output of a model that may run code in the conversion child."""
     words = "global os, resource, sys, tempfile\nimport os, resource, sys, tempfile\n"
     words += f"raise ValueError('<' + repr({expression}) + '>')"
     with pytest.raises(BadInput) as caught:
@@ -96,7 +96,7 @@ def _alive(pid: int) -> bool:
 
 
 def interrupted(starter: Starter, raw: bytes, act: Callable[[psutil.Process, Any], None], **limits: Any) -> Any:
-    """Acts on the child of a conversion while it runs. Returns (the child, what became of the conversion)."""
+    """Acts on the child of a conversion while it runs. Returns (the child, the result of the conversion)."""
 
     async def script() -> Any:
         task = asyncio.create_task(converting(raw, starter, **limits))

@@ -1,4 +1,4 @@
-"""The watcher: departures from a device's own past and its kind, a version that judges them, and what is told."""
+"""The watcher: departures from a device's own past and its kind, a judging version, and its messages."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ RSS, TEMPERATURE = FIGURES.index("rss_mb"), FIGURES.index("temperature_c")
 
 
 def fleet(seed: int = 0) -> Fleet:
-    """Devices of one site with a rhythm of the day, weather in common, and noise of their own."""
+    """Devices of one site with a daily pattern, common weather, and their own noise."""
     random = np.random.default_rng(seed)
     day = np.sin(2 * np.pi * np.arange(HOURS) / 24)[None, :, None]
     level = np.array([0.2, 90.0, 40.0, 5.0, 0.001, 12.0])

@@ -1,4 +1,4 @@
-"""Why a device runs what it runs: each sentence, as it follows from what was told and said."""
+"""Why a device runs what it runs: each sentence, as it follows from the documents and the reports."""
 
 from typing import Any
 

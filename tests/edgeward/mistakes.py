@@ -1,4 +1,4 @@
-"""The mistakes of a newcomer: what was done, what is said, and the exit code.
+"""The mistakes of a new user: what was done, the message, and the exit code.
 
 Decides docs/reference/mistakes.md, which `python docs/generate.py` writes and `tests/test_docs.py` compares.
 `tests/edgeward/test_mistakes.py` makes each of them with the real programs. Refuses to know how they are run.

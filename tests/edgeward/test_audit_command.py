@@ -1,4 +1,4 @@
-"""`edgeward audit list | export | verify`: what is asked for, what is printed, and a CSV for spreadsheets."""
+"""`edgeward audit list | export | verify`: the requests, the output, and a CSV for spreadsheets."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def entries(count: int, **fields: str) -> list[dict[str, Any]]:
 
 
 class Answers:
-    """The client's answers, and what it was asked for."""
+    """The client's answers, and its requests."""
 
     asked: dict[str, Any] = {}
     exported: dict[str, Any] = {}

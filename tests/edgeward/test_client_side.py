@@ -1,4 +1,4 @@
-"""What leaves the notebook, and where the controller is found."""
+"""What the client sends, and where the controller is found."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A command that the page or a document names is there, with its options: people copy it."""
+"""Every command that the page or a document names exists with its options, because people copy it."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ OTHERS = {"edgeward-agent": parser_of_the_agent, "edgeward-controller": parser_o
 
 
 def commands(path: Path) -> Iterator[str]:
-    """Commands in a file of the page, or in the code of a document."""
+    """Returns the commands in a file of the page, or in the code of a document."""
     text = TEMPLATE.sub("X", path.read_text(encoding="utf-8"))
     if path.suffix == ".md":
         text = "\n".join(one or other for one, other in IN_CODE.findall(text))
@@ -35,7 +35,7 @@ def commands(path: Path) -> Iterator[str]:
 
 
 def fault(command: str, *, is_whole: bool) -> str:
-    """What is wrong with a command; `is_whole`: it is copied as it stands, so nothing may be left out of it."""
+    """Returns what is wrong with a command; `is_whole`: people copy it unchanged, so it must be complete."""
     program, *words = shlex.split(command)
     if program in OTHERS:
         actions = OTHERS[program]()._actions

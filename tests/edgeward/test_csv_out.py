@@ -1,4 +1,4 @@
-"""Whatever lists things writes them as CSV, too: headings and rows alone, with times in UTC."""
+"""Every command that prints a list writes it as CSV too: only headings and rows, with times in UTC."""
 
 import time
 from collections.abc import Iterator

@@ -124,7 +124,7 @@ def week_of(device: str, at: int, *, shift: float = 0.0, broken: int = 0) -> Cou
 
 
 def capture(state: State, weeks: int, *, labelled: bool) -> None:
-    """Twenty rows a week as sure as the fleet, right as often as they are sure."""
+    """Twenty rows a week with the fleet's confidence; the confidence is the fraction of right answers."""
     random = np.random.default_rng(5)
     for week in range(weeks):
         rows = []

@@ -65,7 +65,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
 
 
 def told_by(script: str, *arguments: Path) -> Any:
-    """What a script in the environment of the tools prints as JSON."""
+    """Returns the JSON output of a script in the environment of the tools."""
     done = subprocess.run(
         [TOOLS / "python", "-W", "ignore", "-c", script, *arguments], capture_output=True, text=True, timeout=120
     )

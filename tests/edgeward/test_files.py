@@ -1,4 +1,4 @@
-"""A file on a stick or with a key is whole or not there, on the disk too."""
+"""A file on a stick or with a key is complete or absent, also after a power cut."""
 
 import os
 from pathlib import Path

@@ -139,7 +139,7 @@ def test_a_mistake_is_reported_in_words_with_its_exit_code(
 
 
 def _arrange(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the world be as `given` says."""
+    """Arranges the situation that `given` names."""
 
     def refuse(number: int) -> Any:
         def refused(path: Any, *_: object, **__: object) -> None:

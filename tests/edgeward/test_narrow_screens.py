@@ -1,4 +1,4 @@
-"""What the commands print: nothing is lost on a narrow screen, and what people copy works."""
+"""The output of commands: nothing is lost on a narrow screen, and copied commands work."""
 
 import csv
 import io

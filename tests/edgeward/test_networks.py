@@ -1,4 +1,4 @@
-"""Live networks become ONNX where they live: the exporter that agrees on two numbers of rows is taken, and its own
+"""Live networks become ONNX in the client: the exporter that agrees for two numbers of rows is used, and its own
 answers are what the controller compares with. The network here is one of a few lines, so no framework is needed.
 """
 

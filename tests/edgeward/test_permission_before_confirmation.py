@@ -1,4 +1,4 @@
-"""Who may not do something is told so before a command asks whether they want it."""
+"""A missing permission is reported before a command asks for a confirmation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def ended(state: State, monkeypatch: pytest.MonkeyPatch, role: Role, *words: str, name: str = "lena") -> Any:
-    """How a command of somebody with a role ends, and what it has asked: (code, output)."""
+    """Returns (error code, output) of a command of a person with a role."""
     _, token = tokens.create_token(state, name, (role,), days=1, actor="test")
 
     def answered(method: str, path: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What people read while something runs or fails: a line for each change, and no library's trace."""
+"""Messages while a command runs or fails: a line for each change, and no traceback of a library."""
 
 import runpy
 import subprocess
@@ -36,7 +36,7 @@ def view(status: str, **changed: Any) -> Rollout:
 
 
 class Handle:
-    """A rollout that changes twice and is looked at five times."""
+    """A rollout that changes twice and is read five times."""
 
     id = "r-1"
 

@@ -1,4 +1,4 @@
-"""A version's chain in a folder: a stranger with the root alone checks it, and finds each tampered edge."""
+"""A version's chain in a folder: a person with only the root checks it and finds each changed link."""
 
 import json
 import shutil
@@ -80,12 +80,12 @@ def written(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(written: Path, tmp_path: Path) -> Path:
-    """A copy of the folder, to be tampered with; the root lies beside it."""
+    """Returns a copy of the folder that the test may change; the root is beside it."""
     return shutil.copytree(written, tmp_path / "copy") / "out"
 
 
 def checked(folder: Path) -> tuple[int, dict[str, str]]:
-    """(exit code, verdict by edge) of the command."""
+    """Returns (exit code, verdict by edge) of the command."""
     arguments = ["lineage", "verify", str(folder), "--root", str(folder.parent / "root.json"), "--json"]
     done = CliRunner().invoke(cli, arguments)
     edges = json.loads(done.output)["edges"]

@@ -1,4 +1,4 @@
-"""A long push says its share: how much of it was sent, on a screen and in a log."""
+"""A long push prints how much of it was sent, on a screen and in a log."""
 
 import http.server
 import threading

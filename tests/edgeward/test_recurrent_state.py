@@ -1,4 +1,4 @@
-"""State as a push asks for it: what the client sends is what the controller reads, and misuse is said by field."""
+"""The state options of a push: the controller reads what the client sends, and an error names the field."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Results of steps go by age and size, and never what a run points to."""
+"""Results of steps are deleted by age and size, and never if a run refers to them."""
 
 import os
 import time

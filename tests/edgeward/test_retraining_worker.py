@@ -1,4 +1,4 @@
-"""The worker against a controller that is played here: what it runs, pushes and says when a pipeline fails."""
+"""The worker against a simulated controller: what it runs, pushes and reports when a pipeline fails."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ POLICY = {
 
 
 class PlayedController:
-    """Hands out one attempt and keeps what it is told."""
+    """A controller that gives out one attempt and records the reports."""
 
     def __init__(self) -> None:
         self.pushed: list[dict[str, Any]] = []

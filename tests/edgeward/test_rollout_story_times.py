@@ -1,4 +1,4 @@
-"""The timeline of a rollout in the zone of whoever reads it."""
+"""The timeline of a rollout in the time zone of its reader."""
 
 import time
 from collections.abc import Iterator

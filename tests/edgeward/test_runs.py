@@ -1,4 +1,4 @@
-"""A run is kept as it goes on, is found broken after kill -9, and its repetition names what has changed."""
+"""A run is stored while it runs, is marked broken after kill -9, and its repetition names the changes."""
 
 import itertools
 import signal
@@ -181,7 +181,7 @@ def test_library_threads_code_and_seed_are_each_named_as_the_cause(
 
 
 def planted_library(place: Path) -> Path:
-    """A folder with two wheels of one library, whose number differs."""
+    """Makes a folder with two wheels of one library with different version numbers."""
     import zipfile
 
     wheels = place / "wheels"

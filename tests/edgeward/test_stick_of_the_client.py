@@ -1,4 +1,4 @@
-"""A stick is written and read part by part: what is missing or garbled is named, and everything else is there."""
+"""A stick is written and read part by part: missing or damaged parts are named, and all others are complete."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`edgeward model show NAME@VERSION`: what can go out, what is missing, and who can give it, in 80 columns."""
+"""`edgeward model show NAME@VERSION`: what can be rolled out, what is missing, who provides it, in 80 columns."""
 
 import io
 from typing import Any

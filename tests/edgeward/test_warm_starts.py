@@ -1,4 +1,4 @@
-"""Warm starts: which estimators go on from the champion's, and what is said of those that begin anew."""
+"""Warm starts: which estimators continue from the champion's, and the reason why others start again."""
 
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worked(tmp_path: Path, registry: Registry, parameter: str = "warm_from: str") -> dict[str, Any]:
-    """What the worker has pushed."""
+    """Returns the pushes of the worker."""
     given = "warm_from" if parameter else "''"
     file = tmp_path / f"warm_{tmp_path.name.replace('-', '_')}_{bool(parameter)}.py"
     file.write_text(PIPELINE.format(parameter=parameter, given=given))

@@ -18,7 +18,7 @@ class View:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *, seconds: float = 1.0) -> list[bool]:
-    """What a watcher sees; a look takes so many seconds."""
+    """A watched rollout; each read takes the given seconds."""
     clock = [0.0]
 
     class Transport:

@@ -1,4 +1,4 @@
-"""Power cuts at every operation on flash while remote configurations are tried: the good one counts in the end."""
+"""Power cuts at every operation on flash while remote configurations are tried: the good one is in force at the end."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def good_then_bad(device: Solo) -> ConfigRecord:
 
 
 def cut_everywhere() -> list[str]:
-    """What is wrong after a power cut at each operation on flash of a good and a bad configuration."""
+    """Returns the faults after a power cut at each operation on flash of a good and a bad configuration."""
     broken = []
     for cut in operations(good_then_bad):
         device = solo(cut)

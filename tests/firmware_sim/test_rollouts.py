@@ -1,4 +1,4 @@
-"""Rollouts in virtual time: maintenance hours and holds, shadows, controllers that die, devices that join late."""
+"""Rollouts in virtual time: maintenance hours and holds, shadows, killed controllers, devices that join late."""
 
 import dataclasses
 from collections import Counter
@@ -38,7 +38,7 @@ def trying(**policy: Any) -> Strategy:
 
 
 def served_at_s(world: FleetWorld, release: int = 1) -> dict[str, float]:
-    """When each device first let a release answer."""
+    """Returns when a release first answered on each device."""
     digest = world.models[release].manifest.artifact.sha256
     return {
         name: next(moment.at for moment in device.history if moment.serving == digest)
@@ -166,7 +166,7 @@ STEPS = ("before anything", "rows written", "history written", "published", "aft
 def test_a_controller_killed_in_every_pass_ends_like_one_that_runs(
     devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three waves; each pass is cut at another step. Same members, same end, nobody told twice."""
+    """Three waves; each pass is cut at another step. Members and end are the same; no device gets an offer twice."""
     waves = (Wave(percent=2, soak_s=120.0), Wave(percent=30, soak_s=60.0), Wave(percent=100))
     rules = (Rule(metric="failed_ratio", threshold=0.0),)
     strategy = Strategy(name="s", waves=waves, rules=rules, trial=TRIAL)

@@ -1,4 +1,4 @@
-"""Cards that change and copies of devices, in virtual time: they cost the device that they meet, and no other."""
+"""SD cards that are replaced and copies of devices, in virtual time: they affect their own device and no other."""
 
 from pathlib import Path
 from typing import Any

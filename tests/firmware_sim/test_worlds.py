@@ -175,7 +175,7 @@ def test_a_failing_world_is_reproduced_and_made_smaller(
 
 
 def test_models_that_kill_their_process_kill_only_their_worker_if_the_policy_isolates_them() -> None:
-    """Without isolation the agent goes down with such a model, and the boot budget ends the trial."""
+    """Without isolation such a model ends the agent too, and the boot budget ends the trial."""
     scenario = load_scenario(SCENARIOS[0].with_name("sick_sensors.toml"))
     shared, in_one = run_once(scenario, 1)
     trial = msgspec.structs.replace(scenario.strategy.trial, isolated=True)
