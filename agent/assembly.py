@@ -88,7 +88,7 @@ class Assembly:
         self.dropped: Counter[str] = Counter()
         """What limits discarded since the process started, by kind."""
         self.slots: dict[str, ModelSlot] = {}
-        """By model. When a model is new the dict is replaced and never modified, because other threads read it."""
+        """Slots by model. For a new model the dict is replaced and never modified, because other threads read it."""
         self._slots_lock = ports.new_lock()
         self._store = Store(ports.disk, config.transfer.keep_mb << 20)
         stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()

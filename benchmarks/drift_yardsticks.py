@@ -17,7 +17,7 @@ MONTH_DAYS = 30.4
 WITHIN = 0.03
 MOST_ROWS = 10_000
 MOST_WEEKS = 120
-"""Of a longer series Evidently gets about half as many weeks, spread evenly."""
+"""The most weeks for Evidently: of a longer series it gets about half as many weeks, spread evenly."""
 MOST_WEEKLY = 1_000
 """Rows of the reference and of a week: Evidently takes a second for each week, whatever its rows say."""
 

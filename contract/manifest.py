@@ -105,7 +105,7 @@ class StateTensor(Message, frozen=True):
     output: str
     datatype: str
     shape: Annotated[tuple[Positive, ...], msgspec.Meta(max_length=8)]
-    """Of one stream: a dynamic dimension is 1 here."""
+    """The shape for one stream: a dynamic dimension is 1 here."""
     initial: Decimal = Decimal(0)
     """The number in every place of it before the first request."""
 

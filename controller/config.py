@@ -189,7 +189,7 @@ class OidcConfig(Message, frozen=True):
     session_h: Annotated[float, msgspec.Meta(gt=0, le=12)] = 8.0
     """Hours after which a person signs in again."""
     grant: tuple[OidcGrant, ...] = ()
-    """The first grant that fits counts. A person whom none fits cannot sign in."""
+    """The first matching grant is used. A person without a matching grant cannot sign in."""
 
 
 class Config(Message, frozen=True):

@@ -110,7 +110,7 @@ PROSE = [
 ]
 MAX_COLUMNS = 100
 MAX_WORDS = 28
-"""Of a sentence: the house asks for 12 to 20, and a list of three things needs a few more."""
+"""The most words of a sentence: the style asks for 12 to 20, and a list of three things needs a few more."""
 
 
 def prose_lines(text: str) -> list[tuple[int, str]]:

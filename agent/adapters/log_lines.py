@@ -13,7 +13,7 @@ from contract.inquiries import MAX_LINE_CHARS
 from contract.visible import one_line
 
 KEPT_LINES = 1_000
-"""At most 400 kB, and 100 kB with lines of usual length."""
+"""The most lines that are kept: at most 400 kB, and 100 kB with lines of usual length."""
 
 
 class OneLine(logging.Formatter):

@@ -23,8 +23,8 @@ from agent.trust.renewal import RETRY_FRACTION, Renewal
 from contract.errors import Code, EdgewardError, WorldError
 
 UNHEARD_S = 3600.0
-"""The shortest time between two renewals because the controller does not know the key: anybody at the broker may claim
-that."""
+"""The shortest time between two renewals because the controller does not know the key: any client of the broker may
+claim that."""
 LOOK_S = 30.0
 """Seconds between two checks whether renewal is due, or a part of the certificate's life if that is shorter."""
 

@@ -56,7 +56,7 @@ class Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The id of the answer until its labels are known: pass it to `feedback` with a label for each row."""
     release: int
     outputs: list[Array]
-    """In the manifest's order, shapes (rows, ...), not copied."""
+    """The outputs in the manifest's order, shapes (rows, ...), not copied."""
 
 
 class About(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +64,7 @@ class About(msgspec.Struct, frozen=True, gc=False):
 
     id: str = ""
     key: str = ""
-    """Who or what the request is about."""
+    """The person or thing that the request is about."""
     file: str = ""
 
 

@@ -30,7 +30,7 @@ class Streams:
         self._initial = {each.input: initial_of(each) for each in rules.tensors}
         self._reset_after_s = float(rules.reset_after_s) or float("inf")
         self._kept: dict[str, tuple[float, Inputs]] = {}
-        """By key, when it was asked last, and its state by input; the one that was asked longest ago is first."""
+        """The time of the newest request and the state by input for each key; the least recently used one is first."""
 
     def __len__(self) -> int:
         return len(self._kept)

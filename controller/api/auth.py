@@ -37,7 +37,7 @@ FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
 AUDITED = (401, 403, 421, 429)
 MAX_PATH_CHARS = 200
-"""Of a path in the audit: all that a route can name."""
+"""The most characters of a path in the audit: all that a route can name."""
 PAGE_HEADER = "X-Edgeward-Page"
 """The header that the page sends beside its cookie with every request that changes something. Pages of other origins
 cannot send it: a browser would first ask this server whether they may, and the answer is never yes."""

@@ -42,9 +42,9 @@ class ServedView(Message, frozen=True):
     errors: int
     refused: int
     accuracy: float | None
-    """Of a classifier, over all devices since the controller started."""
+    """The accuracy of a classifier over all devices since the controller started."""
     mean_absolute_error: float | None
-    """Of a regression, over all devices since the controller started."""
+    """The error of a regression over all devices since the controller started."""
     r2: float | None
 
 

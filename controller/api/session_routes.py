@@ -38,7 +38,7 @@ class LoginRequest(Message, frozen=True):
 
     token: Annotated[str, msgspec.Meta(max_length=256)]
     actor: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """Who holds the local token, for the audit; for other tokens the name is known."""
+    """The holder of the local token, for the audit; other tokens have a known holder."""
 
 
 class Me(Message, frozen=True):

@@ -107,13 +107,13 @@ class MeasuredView(Message, frozen=True):
     refused: dict[str, int]
     """Requests that the release cannot accept, by code. They are no inferences."""
     refused_alone: int
-    """Of those, the ones that the stable version beside the trial would have accepted."""
+    """The refused requests that the stable version beside the trial would have accepted."""
     faults: dict[str, str]
     """The newest words about a row that failed or was refused, by code."""
     accuracy: float | None
-    """Of a classifier."""
+    """The accuracy of a classifier."""
     mean_absolute_error: float | None
-    """Of a regression, in the unit of its labels."""
+    """The mean absolute error of a regression, in the unit of its labels."""
     r2: float | None
     labelled: int
     labels_unusable: int

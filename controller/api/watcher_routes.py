@@ -45,7 +45,7 @@ class DeviceHistory(Message, frozen=True):
     hours: tuple[float, ...]
     """When each hour began, in seconds since 1970."""
     rows: tuple[tuple[float, ...], ...]
-    """One for each hour: a number by feature."""
+    """The row of each hour: a number by feature."""
 
 
 class WatcherHistory(Message, frozen=True):

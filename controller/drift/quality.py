@@ -44,7 +44,7 @@ class Labelled(msgspec.Struct, frozen=True):
     rows: Array
     """Rows with a label."""
     right: Array
-    """Of those, the rows that were right."""
+    """The labelled rows that were right."""
     met: Array
     """All rows, with or without a label: people are asked about unsure rows more often than about others."""
 

@@ -39,7 +39,7 @@ class Evaluated(Message, frozen=True):
     latency_us_p95: float | None = None
     operators: tuple[str, ...] = ()
     faults: dict[str, str] = {}
-    """By name of a model, why it could not answer."""
+    """The reason why a model could not answer, by name of the model."""
 
 
 @dataclass(frozen=True, slots=True)

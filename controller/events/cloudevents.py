@@ -41,10 +41,10 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     reason: str
     trace_id: str = ""
-    """Of its OpenTelemetry trace; empty where none is sent."""
+    """The id of its OpenTelemetry trace; empty if none is sent."""
 
 
 class HealthData(Message, frozen=True, tag_field="kind", tag="health"):

@@ -25,7 +25,7 @@ MAX_WAITING = 8192
 BATCH = 512
 SEND_EVERY_MS = 2000
 TIMEOUT_S = 5.0
-"""Of one attempt to send a batch."""
+"""The time limit of one attempt to send a batch."""
 STOP_MS = 2000
 """What the end of the controller waits for the spans that are left."""
 INSTALL = "traces need OpenTelemetry's packages: pip install 'edgeward[otel]'"

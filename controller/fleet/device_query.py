@@ -26,7 +26,7 @@ class DeviceQuery:
     """Devices that pass all filters; a page of them in one order. An empty filter passes every device."""
 
     text: str = ""
-    """In lower case; found anywhere in the name, in a label or in a code of what is wrong."""
+    """A text in lower case, found anywhere in the name, in a label or in a code of what is wrong."""
     presence: frozenset[str] = frozenset()
     health: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)

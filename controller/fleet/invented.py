@@ -19,7 +19,7 @@ from contract.protocol import MAX_FEATURES
 OTHER = "other"
 """The name under which a device merges its rarest answers and its smallest groups."""
 MAX_NAME_CHARS = 128
-"""Of a name in a message: a device cuts longer classes there."""
+"""The most characters of a name in a message: a device cuts longer classes there."""
 MAX_SHOWN_CHARS = 40
 
 Value = TypeVar("Value")

@@ -93,7 +93,7 @@ class Twin(msgspec.Struct, frozen=True):
     answered: str = ""
     """The nonce in its document. Durable: it is part of what was signed."""
     faults: dict[str, str] = {}
-    """By code, what is wrong with the device, as it says itself."""
+    """The faults of the device by code, as it has reported them."""
     clock: DeviceClock | None = None
     """What its heartbeats say about its clock."""
     withdrawn: dict[str, int] = {}

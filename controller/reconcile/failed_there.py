@@ -17,7 +17,7 @@ from controller.rollout.model import Rollout
 from controller.rollout.outcome import RETRYABLE
 
 UNKNOWN_ROLLOUT = "a rollout that is not known here"
-"""Stands for the rollout if another controller, or this one before a restored backup, has ordered the update."""
+"""The name for a rollout that another controller, or this one before a restore, has started."""
 
 Failed = tuple[str, str, UpdateOutcome]
 """(device, model, how its update ended)"""

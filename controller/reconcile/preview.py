@@ -38,7 +38,7 @@ class WavePreview(Message, frozen=True):
     """One wave as it is planned."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]
@@ -72,7 +72,7 @@ class Preview(Message, frozen=True):
     unproven: tuple[str, ...]
     """Devices that have not shown since their boot that their stable version is complete."""
     warnings: tuple[str, ...] = ()
-    """What the person who starts it should know, in sentences."""
+    """Sentences for the person who starts it."""
 
 
 def plan_rollout(

@@ -34,7 +34,8 @@ ASIDE = "before-restore-"
 LEFT_OUT = ("lock", "controller.json", "incoming", SCRATCH)
 """Files that belong to a process or to one request."""
 BROKER, OF_THE_BROKER = "broker", ("password",)
-"""Of a started broker only its password is kept: everything else is written at every start or published again."""
+"""The parts of a started broker: only its password is kept, because everything else is written at every start or
+published again."""
 PASSING = (".new", "-wal", "-shm", "-journal")
 """Ends of names of temporary files: files that are being written, and SQLite's own beside a database."""
 BLOCK_BYTES = 1 << 20
@@ -55,7 +56,7 @@ class BackupList(Said, frozen=True):
     """The version of the controller's program that made it."""
     made_at: str
     files: dict[str, BackedUpFile]
-    """By path within the data directory."""
+    """The files by path within the data directory."""
 
     @property
     def secrets(self) -> list[str]:

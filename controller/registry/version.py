@@ -100,7 +100,7 @@ class Lineage(Message, frozen=True):
     environment_sha256: str = ""
     parent: int | None = None
     metrics: dict[str, float] = {}
-    """As stated in the push. What a gate has measured is in the gate's evidence."""
+    """The metrics given by the push. What a gate has measured is in the gate's evidence."""
     licence: str = ""
     run: str = ""
     """The id of the run that made it; the run itself stays on the machine where it ran."""

@@ -69,7 +69,7 @@ class Sample:
     relative: bool
     """Whether effects are logarithms of ratios, or plain differences."""
     usual_variance: float | None = None
-    """Of numbers that are neither hits nor errors: the variance of one within a device."""
+    """The variance of one number within a device, for numbers that are neither hits nor errors."""
 
     @property
     def is_own(self) -> Flags:
@@ -121,7 +121,7 @@ class Effect:
     variance: float
     degrees: float
     moved: Numbers
-    """By device with the release: how much it has moved."""
+    """How much each device with the release has moved."""
     placebo: Numbers
     """The same of devices without it that show about as much."""
     spread: float

@@ -29,7 +29,7 @@ class Ending(Message, frozen=True):
 
 
 Endings = Mapping[str, Ending]
-"""By device."""
+"""Outcomes by device."""
 
 
 def ending_of(

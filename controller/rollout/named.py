@@ -34,7 +34,7 @@ class Change:
     """How much the number or fraction of a rule has changed."""
 
     effect: Effect
-    """For a fraction in the direction in which it moved; otherwise above 0 for the harm in the rule."""
+    """The change of a fraction in the direction in which it moved; otherwise above 0 for the harm in the rule."""
     scale: float
     """The factor from the effect to the unit of the rule's threshold."""
     is_up: bool

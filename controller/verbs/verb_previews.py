@@ -37,7 +37,7 @@ class VerbPreview(Message, frozen=True):
     status: str
     """The status of the rollout, to which the step can be bound."""
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     sentences: tuple[str, ...]
     """What would happen, the most important first."""
     to_release: dict[str, int]

@@ -8,7 +8,7 @@ class WavePreview(Answer, frozen=True):
     """One wave before it happens."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]
@@ -27,18 +27,18 @@ class Preview(Answer, frozen=True):
     devices: int
     waves: tuple[WavePreview, ...]
     excluded: dict[str, str]
-    """By device, why."""
+    """The reason of each excluded device."""
     variants: dict[str, int]
     """Devices that get the release in a smaller form, by its name."""
     bytes_to_send: int
     finish_s: float
-    """At the earliest."""
+    """The earliest end, in seconds."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
     unproven: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    """What the person who starts it should know."""
+    """Sentences for the person who starts it."""
 
 
 class Member(Answer, frozen=True):
@@ -46,7 +46,7 @@ class Member(Answer, frozen=True):
 
     device: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     stratum: str
     outcome: str
     phase: str
@@ -112,7 +112,7 @@ class WaveProgress(Answer, frozen=True):
     """The state of one wave."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     percent: float | None
     state: str
@@ -135,7 +135,7 @@ class Exposure(Answer, frozen=True):
     predictions: int
     predictions_ratio: float
     device_hours_at_most: float
-    """At most, by the end of this wave."""
+    """The most device hours until the end of this wave."""
 
 
 class RolloutSummary(Answer, frozen=True):
@@ -148,7 +148,7 @@ class RolloutSummary(Answer, frozen=True):
     status: str
     open: bool
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]
@@ -190,9 +190,9 @@ class VerbPreview(Answer, frozen=True):
     refusal: str
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     code: str
-    """Of the refusal; empty where the step is allowed."""
+    """The code of the refusal; empty if the step is allowed."""
     sentences: tuple[str, ...]
     to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: none."""
@@ -222,7 +222,7 @@ class Rollout(RolloutSummary, frozen=True):
     proposers: tuple[str, ...]
     """The people who proposed it: none of them may approve it."""
     trace_id: str = ""
-    """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
+    """The id of the OpenTelemetry trace that is sent at the end; empty if none is sent."""
 
 
 class DeploymentPolicy(Answer, frozen=True):
@@ -250,10 +250,10 @@ class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     reason: str
     trace_id: str = ""
-    """Of its OpenTelemetry trace; empty where none is sent."""
+    """The id of its OpenTelemetry trace; empty if none is sent."""
 
 
 class Finding(Answer, frozen=True):

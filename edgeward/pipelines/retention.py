@@ -22,7 +22,7 @@ from edgeward.runs.store import BLOBS, RunStore
 MAX_AGE_S = 30 * 86_400.0
 """Since the last use of a result: a pipeline that runs once a month still finds its own."""
 MAX_BYTES = 10 << 30
-"""Of values that may go: a tenth of a workstation's disk."""
+"""The bytes of values that may be deleted: a tenth of a workstation's disk."""
 GRACE_S = 86_400.0
 """What is younger never goes by itself: a run beside this one may have written it and not named it yet."""
 
@@ -44,12 +44,12 @@ class Dropped:
 
     results: int = 0
     too_old: int = 0
-    """Of the results: those beyond the age. The others went for their size."""
+    """The results beyond the age limit. The others are deleted for their size."""
     orphans: int = 0
     """Blobs that no result and no run named any more."""
     freed_bytes: int = 0
     over_bytes: int = 0
-    """By how much the results that runs need are larger than the limit."""
+    """The bytes by which the results that runs need exceed the limit."""
 
     def __str__(self) -> str:
         """In words; empty where nothing went and nothing is too large."""

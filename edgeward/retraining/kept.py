@@ -18,14 +18,14 @@ DIRECTORY = "estimators"
 MAX_KEPT = 20
 """Files of all models of a worker, the newest ones: a champion is among the newest few versions of its model."""
 MAX_KEPT_BYTES = 256 << 20
-"""Of one file: reading a larger one takes longer than a warm start saves."""
+"""The most bytes of one file: reading a larger one takes longer than a warm start saves."""
 MAX_ANCESTORS = 100
 """Versions that are looked through for deleted rows, from one warm start to the next."""
 WARM = "warm"
 TAG = "start"
-"""Of a version: how its training began."""
+"""The tag of a version that names how its training began."""
 MAX_START_CHARS = 300
-"""Of these words: a tag holds 512."""
+"""The most characters of these words: a tag holds 512."""
 
 
 class KeptEstimators:

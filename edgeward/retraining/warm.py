@@ -13,7 +13,7 @@ from typing import Any
 from contract.errors import BadInput, Code
 
 RENEWED_PART = 0.25
-"""Of a forest's trees, the oldest of which give way to new ones: four retrainings renew all, and the size stays."""
+"""The fraction of a forest's trees that is replaced, oldest first: four retrainings replace all, and the size stays."""
 ADDED_PART = 0.2
 """Trees that boosting adds, as a part of those that it begins with anew."""
 MAX_GROWTH = 2.0
@@ -21,7 +21,7 @@ MAX_GROWTH = 2.0
 EPOCHS = 5
 """Passes over the rows by default, of an estimator that learns in passes."""
 LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
-"""Whose types a champion's file may hold beside those that skops trusts by itself."""
+"""Libraries whose types a champion's file may hold beside those that skops trusts by itself."""
 
 
 @dataclass(frozen=True)

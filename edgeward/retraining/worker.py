@@ -38,7 +38,7 @@ class Worker:
     client: Client
     name: str
     pipelines: Mapping[str, str]
-    """By model, where its pipeline is."""
+    """The place of each model's pipeline."""
     params: Mapping[str, Any]
     runs_dir: Path | None = None
     tell: Tell = lambda words: None

@@ -26,7 +26,7 @@ class NamedFleet:
     devices: int = 40
     canaries: int = 6
     mean: float = 0.06
-    """Of the number: a part that is scrapped (1) or not (0); above 1 of a measure that is normal."""
+    """The mean of the number: a part that is scrapped (1) or not (0); above 1 for a normally distributed number."""
     spread: float = 0.3
     """Standard deviation between devices, as a part of the mean."""
     wander: float = 0.1

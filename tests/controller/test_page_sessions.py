@@ -107,7 +107,9 @@ def test_a_page_of_another_site_can_neither_log_in_nor_change_anything(state: St
         ours = await client.post("/v1/devices/unquarantine", json={"devices": ["a"]}, headers=OURS)
         return [forged.status, read.status, written.status, ours.status]
 
-    assert talk(state, script) == [403, 200, 403, 404], "404: ours was heard, and nobody knows the device"
+    assert talk(state, script) == [403, 200, 403, 404], (
+        "404: the page's own request is accepted, and the device is unknown"
+    )
 
 
 def test_a_session_has_the_permissions_of_its_token_and_the_api_checks_them_too(state: State) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeward.cli.endings import Exit
 
 MORE = "..."
-"""Stands in `said` for words that are not compared."""
+"""A placeholder in `said` for words that are not compared."""
 
 FILES = {
     "raises.py": "def scaled(rows):\n    return rows / 0\nmodel = scaled(1)\n",

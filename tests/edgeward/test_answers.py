@@ -162,7 +162,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "DeletionView": data.Deletion,
     "TrainedView": data.Trained,
 }
-"""By schema of the API: the class in which the client answers it."""
+"""The class in which the client returns each schema of the API."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {

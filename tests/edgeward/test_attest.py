@@ -1,4 +1,4 @@
-"""An attestation is checked offline: only a device's own, fresh words about the right golden set count."""
+"""An attestation is checked offline: only a device's own recent statement about the right golden set counts."""
 
 import json
 import time
@@ -162,7 +162,9 @@ def test_a_controller_returns_what_its_devices_have_signed(tmp_path: Path) -> No
         state.world.durable.twins["cam-1"] = Twin("cam-1")
         made = attestation_page(state)
         found = verify(Attestation(pages=(made,)), state.enrolment.authorities.issuing.pem.encode())
-        assert found.not_proven == {("cam-1", "m"): "other_version"}, "signed and fresh, of a version nobody registered"
+        assert found.not_proven == {("cam-1", "m"): "other_version"}, (
+            "signed and recent, but of an unregistered version"
+        )
         assert '"devices":[]' in attestation_page(state, after="cam-1").statement
     finally:
         state.close()

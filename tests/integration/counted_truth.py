@@ -19,7 +19,7 @@ class Truth:
     labelled: Counter[int] = field(default_factory=Counter)
     correct: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    """By code."""
+    """The refused requests by code."""
     elsewhere: int = 0
     """Requests refused before a model was called: sensor lines that are not a row, and unknown models."""
 

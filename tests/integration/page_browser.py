@@ -1,4 +1,4 @@
-"""A real controller's API with a fleet behind it, and one Chromium that looks at it: for the tests of the page."""
+"""A real controller's API with a fleet behind it, and one Chromium that opens the page, for tests of the page."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -80,7 +80,7 @@ class Served:
         return asyncio.run_coroutine_threadsafe(_of(work), self._loop).result(60)
 
     def close(self) -> None:
-        """Ends everything."""
+        """Stops the server, the controller and the thread."""
         self.stop()
         self.on_loop(self.state.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -100,7 +100,7 @@ async def _of(work: Awaitable[T]) -> T:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """One browser."""
+    """Starts one browser; closes it at the end."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

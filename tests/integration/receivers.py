@@ -20,7 +20,7 @@ class WebhookServer(ThreadingHTTPServer):
         self.taken: list[tuple[str, dict[str, str], bytes]] = []
         self.answers = answers
         self.location = ""
-        """Where a redirect leads."""
+        """The address of a redirect."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property

@@ -91,7 +91,7 @@ def opens(browser: Any, worlds: Callable[[str], Served]) -> Iterator[Opens]:
 
 
 def place_of(served: Served, page: str) -> str:
-    """The address of a page; ROLLOUT stands for the newest."""
+    """Returns the address of a page; ROLLOUT stands for the newest rollout."""
     return page.replace("ROLLOUT", next(reversed(served.state.world.durable.rollouts), ""))
 
 

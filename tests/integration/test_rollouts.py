@@ -35,7 +35,7 @@ def train_slow() -> tuple[Any, Any]:
 
     features, rain = load_weather()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is not meant to converge
+        warnings.simplefilter("ignore")  # convergence is not needed
         model = MLPClassifier((2000, 2000), max_iter=2, random_state=0).fit(features[:FIRST_YEAR], rain[:FIRST_YEAR])
     return model, features[:FIRST_YEAR]  # to compare a sample of twelve years would take half a minute
 
@@ -92,7 +92,7 @@ class _Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Writes no log line."""
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_policy_rolls_out_versions_that_pass_their_gates_and_webhooks_are_call
         wait_for("version 1", lambda: releases(client) == [1, 1], within_s=60)
         model, sample = train_better()
         client.push(model, name="weather", sample=sample)
-        wait_for("version 2, with no further hand", lambda: releases(client) == [2, 2], within_s=60)
+        wait_for("version 2 without a command", lambda: releases(client) == [2, 2], within_s=60)
         wait_for("its end", lambda: {rollout.status for rollout in client.rollouts()} == {"completed"}, within_s=60)
         site.start_agent(3)
         wait_for("a device that joined later", lambda: releases(client) == [2, 2, 2], within_s=60)

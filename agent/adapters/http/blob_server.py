@@ -53,7 +53,7 @@ class BlobServer:
         )
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_port}/{{sha256}}"
-        """The address that neighbours are told."""
+        """The address at which neighbours reach this server."""
 
     def start(self) -> None:
         """Starts the thread that answers."""

@@ -27,7 +27,7 @@ from contract.manifest import Manifest
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
-"""Words of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
+"""Texts of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
 MAX_DEATHS = 3
 """The most deaths in a row without an answer between them; after it, each further start waits."""
 MAX_PAUSE_S = 60.0

@@ -23,9 +23,9 @@ KINDS = frozenset({".wav", ".wave"})
 READ_FRAMES = 16 * 1024
 """Samples of a file that are read at once: a second or less, so that an hour of sound takes no more memory."""
 READ_BYTES = 64 * 1024
-"""Of a pipe: what Linux holds in one at most by default."""
+"""The bytes read from a pipe at once: what Linux holds in one at most by default."""
 WAIT_S = 0.2
-"""Seconds between two looks at a pipe into which nobody writes."""
+"""Seconds between two checks of a pipe without a writer."""
 
 Row = Sample | BadInput
 Identity = tuple[str, int, int]
