@@ -31,14 +31,14 @@ class DeviceQuery:
     health: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
-    """Desired or reported."""
+    """The model that is desired or reported."""
     release: int | None = None
     """The release that answers; of `model`, or of any."""
     code: str = ""
     coded: frozenset[str] = frozenset()
-    """Devices that the code is about though they do not say so any more: a version that failed so is quarantined."""
+    """Devices with a quarantined version that failed with this code, although they no longer report it."""
     among: frozenset[str] | None = None
-    """Only these devices; None: all."""
+    """The only devices to search; None: all."""
     order: str = "device"
     descending: bool = False
     limit: int = DEFAULT_PAGE

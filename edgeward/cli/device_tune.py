@@ -26,7 +26,7 @@ from edgeward.client import Client
 @click.option(
     "--capture", "captured", multiple=True, metavar="MODEL=RATE", help="The fraction of rows to keep, 0 to 1."
 )
-@click.option("--max-connections", type=click.IntRange(1, 512), help="Of local programs.")
+@click.option("--max-connections", type=click.IntRange(1, 512), help="The most connections of local programs.")
 @click.option("--max-body-bytes", type=click.IntRange(1024), help="The largest request of local programs.")
 @json_option
 def tune(
@@ -58,9 +58,7 @@ def tune(
         max_connections=max_connections,
         max_body_bytes=max_body_bytes,
     )
-    show_answers(
-        answers, lambda each: f"sent; edgeward device show {each.device} tells what became of it", as_json=as_json
-    )
+    show_answers(answers, lambda each: f"sent; edgeward device show {each.device} shows the result", as_json=as_json)
 
 
 def config_words(found: Device) -> str:

@@ -1,4 +1,4 @@
-"""The resources that the agent takes: memory by the smallest limit, threads as configured, and none unused."""
+"""The resources that the agent takes: memory up to the smallest limit, and only the configured threads."""
 
 import platform
 import subprocess
@@ -68,6 +68,6 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap is tuned")
 def test_memory_that_chunks_pass_through_is_used_again() -> None:
-    assert told(REUSE) < 2000, "given back each time it would be 150 pages for each chunk"
+    assert told(REUSE) < 2000, "memory returned each time would be 150 pages for each chunk"

@@ -220,7 +220,7 @@ def test_the_movement_of_devices_without_a_release_is_their_spread_since_a_momen
 
 
 def test_a_device_with_little_data_is_not_drawn_at_random() -> None:
-    """It took the release minutes after the others, and its placebo is of these minutes alone."""
+    """It got the release minutes after the others, so its placebo covers only these minutes."""
     quiet, noisy = 0.008**2, 0.09**2
 
     def group(after: list[float], noise: list[float]) -> Group:
@@ -233,4 +233,4 @@ def test_a_device_with_little_data_is_not_drawn_at_random() -> None:
     assert len(found.placebo) == 95
     assert not could_be_chance(found, 0.01, 0.01)
     unlike = combined(group([0.059, 0.034, 0.055, 0.040, 0.045], [noisy] * 5), late, ASSUMED)
-    assert len(unlike.placebo) == 96, "where all have shown as little, all are drawn"
+    assert len(unlike.placebo) == 96, "if all devices have as little data, all are drawn"

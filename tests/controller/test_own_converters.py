@@ -129,7 +129,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore")  # of fits that do not converge: what was fitted is converted
+@pytest.mark.filterwarnings("ignore")  # warnings of fits that do not converge; the fitted model is converted
 @pytest.mark.parametrize("name", CASES)
 def test_an_own_converter_answers_fresh_rows_as_the_estimator_does(name: str) -> None:
     model, rows, targets = CASES[name]

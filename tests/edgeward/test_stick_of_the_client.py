@@ -22,7 +22,7 @@ def plain(blob: Described) -> dict[str, Any]:
 
 
 class Controller:
-    """Answers for the transport: one blob is whole, one is damaged, one is gone."""
+    """Answers in place of the transport: one blob is complete, one is damaged, one is missing."""
 
     def __init__(self) -> None:
         self.taken: list[Any] = []
