@@ -19,7 +19,7 @@ QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 here: apt-get install qemu-user-static")
 NUMBERS = numbers_of({**READING, **WRITING, **PRETENDED}, "aarch64")
 LAST = ("exit", "exit_group", "rt_sigreturn", "clone")
-"""What does not return, or not once: each in a program of its own."""
+"""Calls that do not return, or not once: each has its own program."""
 UNKNOWN_TO_OLD_QEMU = frozenset({"rseq"})
 """qemu 7.2 answers `Unknown syscall 293`: newer ones know it by this number."""
 _BASE, _HEAD = 0x400000, 64 + 56

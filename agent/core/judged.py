@@ -54,9 +54,9 @@ class JudgedInferences:
         self.refused_alone = 0
         """The refused requests that stable's signature accepts."""
         self.error_words = ""
-        """What was wrong with the first inference that failed."""
+        """The error of the first failed inference."""
         self.refusal_words = ""
-        """What was wrong with the first request that stable's signature takes."""
+        """The error of the first refused request that stable's signature accepts."""
 
     def __len__(self) -> int:
         return len(self._newest)

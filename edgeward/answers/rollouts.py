@@ -5,7 +5,7 @@ from edgeward.answers.answer import Answer, Plain, Time
 
 
 class WavePreview(Answer, frozen=True):
-    """One wave before it happens."""
+    """A planned wave."""
 
     wave: int
     """Counted from 0; people count from 1."""
@@ -18,7 +18,7 @@ class WavePreview(Answer, frozen=True):
 
 
 class Preview(Answer, frozen=True):
-    """What a rollout would do, as of now."""
+    """The plan of a rollout at this time."""
 
     model: str
     release: int
@@ -72,7 +72,7 @@ class Figures(Answer, frozen=True):
     trial: float | None
     """The level of the release itself: accuracy, error, fraction of failures, or p95 in microseconds."""
     control: float | None
-    """The same of what it is compared with."""
+    """The level of the version that it is compared with."""
     finds: float
     """The value from which on the rule trips with a probability of 80 %."""
 
@@ -308,7 +308,7 @@ class AuditData(Answer, frozen=True, tag_field="kind", tag="audit"):
 
 
 class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
-    """Somebody was mentioned with an @, or asked to look at something."""
+    """A person was mentioned with an @, or asked for a review."""
 
     about: str
     who: str

@@ -81,7 +81,7 @@ def test_boosted_trees_answer_fresh_rows_as_their_library_does(name: str) -> Non
     np.testing.assert_allclose(last.reshape(want.shape), want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-def test_boosted_trees_from_a_file_are_judged_by_what_was_read() -> None:
+def test_boosted_trees_from_a_file_are_judged_by_the_answers_of_the_read_model() -> None:
     assert passes(pushed(make_pipeline(StandardScaler(), lgbm("Classifier")).fit(X, NAMES), X, live=False))
 
 

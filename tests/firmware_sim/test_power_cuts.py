@@ -39,7 +39,7 @@ def caught(name: str) -> bool:
     scenario = by_name(name)
     try:
         return any(result.violation for result in chain(every_cut(scenario, 0), sampled_pairs(scenario, 0, 20)))
-    except Exception:  # a device that falls over is a bug that was noticed
+    except Exception:  # a crash of the device is a found bug
         return True
 
 
