@@ -1,4 +1,4 @@
-"""State that one version keeps between the requests of a stream: what it gave last, it is fed next.
+"""State that one version keeps between the requests of a stream: the last output is the next input.
 
 Decides which request begins a stream anew, and which stream is forgotten. A stream is whatever has one key; a request
 without a key stands alone. Refuses to know which version answers, and what state means.
