@@ -74,7 +74,7 @@ class Ports:
     tune_fault: Callable[[], str] = str
     """What is broken now apart from models, in words; empty for nothing."""
     answers_disk: Callable[[], Disk] | None = None
-    """Opens the directory of answers that wait for a label; None where none outlives the process."""
+    """Opens the directory of answers that wait for a label; None if none outlives the process."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 

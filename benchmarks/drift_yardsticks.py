@@ -1,4 +1,4 @@
-"""Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in an environment of their own.
+"""Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in their own environment.
 
 `PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints a line of JSON for each
 series. Chunks are weeks, the reference is the training sample, and everything else has the libraries' defaults.

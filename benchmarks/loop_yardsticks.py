@@ -69,7 +69,7 @@ def kept(world: World, name: str, costs: Costs, live: Callable[[], Life]) -> Lif
 
 
 def never(world: World) -> Life:
-    """The first version for ever."""
+    """The first version forever."""
     return Life(world.candidate(world.begins, hold_out=False).right[world.begins :])
 
 

@@ -48,7 +48,7 @@ class Probed(Said, frozen=True):
     """What a probe has measured on a device, or why there was none."""
 
     code: Short = ""
-    """Empty where it went well; `busy` where the device has refused to begin."""
+    """Empty if it went well; `busy` where the device has refused to begin."""
     detail: Text = ""
     load_ms: Sum = 0.0
     latency_us_p50: Sum = 0.0

@@ -111,11 +111,11 @@ class StateTensor(Message, frozen=True):
 
 
 class StateRules(Message, frozen=True):
-    """What a device keeps for each stream of requests, and when a stream begins anew."""
+    """What a device keeps for each stream of requests, and when a stream starts again."""
 
     tensors: Annotated[tuple[StateTensor, ...], msgspec.Meta(min_length=1, max_length=8)]
     reset_after_s: Decimal = Decimal(0)
-    """A stream whose last request is longer ago begins anew; 0: never for that."""
+    """A stream whose last request is longer ago starts again; 0: never for that."""
     max_keys: Annotated[int, msgspec.Meta(ge=1, le=MAX_STREAMS)] = 64
     """Streams that are kept at the same time; beyond it the one that was asked longest ago is forgotten."""
 

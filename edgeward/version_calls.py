@@ -99,7 +99,7 @@ class VersionCalls:
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
-        must beat the champion. `start` says in words whether the training went on from the champion's estimator.
+        must beat the champion. `start` says in words whether the training continued from the champion's estimator.
 
         `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
 

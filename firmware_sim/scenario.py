@@ -113,7 +113,7 @@ class BrokerLost(Message, frozen=True, tag_field="kind", tag="broker_lost"):
 
 
 class DamagedBlob(Message, frozen=True, tag_field="kind", tag="damaged_blob"):
-    """The controller's disk has damaged the artifact of this release (from 1) until a backup comes back."""
+    """The controller's disk has damaged the artifact of this release (from 1) until a backup returns."""
 
     at_s: Seconds
     for_s: Positive

@@ -17,7 +17,7 @@ _NAME = "ew-"
 
 
 def go_there() -> Path | None:
-    """Makes a directory in memory and has temporary files written there; None where they stay on the disk."""
+    """Makes a directory in memory and has temporary files written there; None if they stay on the disk."""
     if "TMPDIR" in os.environ or not _fits():
         return None
     for left in PLACE.glob(f"{_NAME}*"):

@@ -27,7 +27,7 @@ PLANTS = {
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The packages and their contracts, in a directory of their own."""
+    """The packages and their contracts, in their own directory."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

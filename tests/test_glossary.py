@@ -1,4 +1,4 @@
-"""No retired word of docs/reference/glossary.md comes back: not in code, wire, configurations, commands or pages.
+"""No retired word of docs/reference/glossary.md returns: not in code, wire, configurations, commands or pages.
 
 Names are cut into words at underscores and capitals. Names of tests are sentences and are read as such.
 """

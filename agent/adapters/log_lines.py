@@ -51,7 +51,7 @@ class LogLines(logging.Handler):
 
 
 def secrets_of(config: Config) -> Iterator[str]:
-    """Yields what no line may show: the contents of files of keys, tokens and secrets, header values, the broker's
+    """Yields texts that no line may contain: contents of files of keys, tokens and secrets, header values, the broker's
     password.
     """
     broker: Broker = config.broker

@@ -90,7 +90,7 @@ class RequestParameters(msgspec.Struct):
     A model with state keeps it by this key, or by `sequence_id`; without either a request stands alone."""
     sequence_id: int | str = 0
     sequence_start: bool = False
-    """The stream begins anew with this request."""
+    """The stream starts again with this request."""
     sequence_end: bool = False
     """The stream ends with this request."""
     timeout: int = 0

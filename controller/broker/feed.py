@@ -57,7 +57,7 @@ class Feed:
                 self._waiting_bytes += len(message.payload)
 
     def _next(self) -> Retained | None:
-        """The next message; None where an iterator has ended. What cannot be made costs its own iterator alone."""
+        """The next message; None if an iterator has ended. What cannot be made costs its own iterator alone."""
         try:
             return next(self._asked[0])
         except StopIteration:

@@ -38,7 +38,7 @@ def tensor_parity(
 ) -> Parity:
     """Returns the evidence. `inputs`: the sample as the model takes it; `matched` returns other rows so.
 
-    `alone`: each column of an output is a quantity of its own.
+    `alone`: each column of an output is its own quantity.
     """
     names = [output.name for output in session.get_outputs()]
     allowed = tolerances(recorded.answers, alone=alone)

@@ -35,7 +35,7 @@ the valid weeks of an unchanged fleet of 50 devices are within 3 points, and the
 never valid."""
 EXCESS = 0.25
 """How many standard deviations of its own chance are added to the measured spread of errors. With none, an unchanged
-fleet alarms now and then; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
+fleet alarms from time to time; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
 
 
 class Labelled(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class EvaluateRequest(Message, frozen=True):
 
 
 class Evaluated(Message, frozen=True):
-    """What the child has measured; the answers are arrays in a file of their own."""
+    """What the child has measured; the answers are arrays in their own file."""
 
     latency_us_p50: float | None = None
     latency_us_p95: float | None = None

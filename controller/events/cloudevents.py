@@ -168,7 +168,7 @@ class Events:
         self._known: dict[str, tuple[object, ...]] = {}
         self._listeners: set[Listener] = set()
         self.trace_of: Callable[[Rollout], str] = lambda rollout: ""
-        """Names the trace of a rollout; empty where none is sent."""
+        """Names the trace of a rollout; empty if none is sent."""
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
         """Notes the state of rollouts, without an event: later changes are compared with it."""

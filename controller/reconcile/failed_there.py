@@ -24,7 +24,7 @@ Failed = tuple[str, str, UpdateOutcome]
 
 
 def news_of_failures(before: Twin, after: Twin) -> Iterator[Failed]:
-    """Returns the updates of one device that have failed for good, and that `before` does not have."""
+    """Returns the updates of one device that have failed permanently, and that `before` does not have."""
     for model, state in after.reported.items():
         ended = state.outcome
         if ended is not None and ended != _outcome(before.reported.get(model)) and _speaks_of_the_version(ended):

@@ -247,7 +247,7 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
 
 
 def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
-    """Says why a rule with a name would wait for ever, and which names there are."""
+    """Says why a rule with a name would wait forever, and which names there are."""
     if rule.metric == "class_share":
         of_model = (answers for (model, _), answers in world.measured.predictions.items() if model == rollout.model)
         what, known = f'answered "{rule.name}"', {name for answers in of_model for name in answers}

@@ -150,7 +150,7 @@ def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
 
 
 def _copied(database: Path, scratch: Path) -> Path:
-    """Copies one moment of a database that others write meanwhile, as a file of its own."""
+    """Copies one moment of a database that others write meanwhile, as its own file."""
     copy = scratch / database.name
     source, target = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
     try:

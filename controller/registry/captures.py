@@ -80,8 +80,8 @@ class Captures:
         """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
         WorldError `disk_full`.
 
-        Devices send in order, the next batch only after an acknowledgement: the newest number of a start tells what
-        came before. The newest `MAX_BOOTS_PER_DEVICE` starts are kept.
+        Devices send in order, the next batch only after an acknowledgement: so the newest number of a start covers
+        all earlier ones. The newest `MAX_BOOTS_PER_DEVICE` starts are kept.
         """
         models = set()
         with transaction(self._db):

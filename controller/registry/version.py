@@ -163,7 +163,7 @@ def _verdict(gate: GateVerdict) -> str:
 def same_bytes(one: Version, other: Version) -> bool:
     """Returns whether two versions are the same: equal blobs and signature, and equal verdicts of the same gates.
 
-    A version with other gates, or other verdicts, gets a number of its own.
+    A version with other gates, or other verdicts, gets its own number.
     """
     return _essence(one) == _essence(other)
 

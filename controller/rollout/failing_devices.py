@@ -32,7 +32,7 @@ class Failing:
 
     @property
     def words(self) -> str:
-        """For a sentence; empty where no device with the release fails altogether."""
+        """For a sentence; empty if no device with the release fails altogether."""
         if not self.treated:
             return ""
         others = f", {self.beside} of {self.devices_beside} others" if self.devices_beside else ""

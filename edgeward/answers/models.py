@@ -197,7 +197,7 @@ class Alias(Answer, frozen=True):
 
 
 class Difference(Answer, frozen=True):
-    """One value in which two versions differ; None where a version does not have it."""
+    """One value in which two versions differ; None if a version does not have it."""
 
     section: str
     name: str

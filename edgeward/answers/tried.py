@@ -8,7 +8,7 @@ class ProbedOn(Answer, frozen=True):
 
     device: str
     code: str
-    """Empty where it went well."""
+    """Empty if it went well."""
     detail: str
     latency_us_p50: float = 0.0
     """The median latency of one row."""

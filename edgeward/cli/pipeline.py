@@ -152,7 +152,7 @@ def prune_(*, older_than: str, max_mb: float, dry_run: bool, directory: Path | N
     """Delete results of steps that were not used for long, or that are too large together.
 
     Every run of a pipeline does so with the defaults. What a run keeps itself stays: rows, artifacts, scripts, and the
-    results of a run that goes on, that has pushed a version, or that is the newest of its pipeline.
+    results of a run that continues, that has pushed a version, or that is the newest of its pipeline.
     """
     age_s = read_schedule(older_than, "").every_s
     found = prune(RunStore(directory), max_age_s=age_s, max_bytes=int(max_mb * 1e6), dry=dry_run)

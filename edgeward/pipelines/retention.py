@@ -1,4 +1,4 @@
-"""Which results of steps go, so that what pipelines keep on disk does not grow for ever.
+"""Which results of steps go, so that what pipelines keep on disk does not grow forever.
 
 Decides by age since the last use and by size, the longest unused first. Never goes: a blob that the record of a run
 names (rows, artifacts, scripts), and results of a run that goes on, that has pushed a version, or that is the newest of
@@ -52,7 +52,7 @@ class Dropped:
     """The bytes by which the results that runs need exceed the limit."""
 
     def __str__(self) -> str:
-        """In words; empty where nothing went and nothing is too large."""
+        """In words; empty if nothing went and nothing is too large."""
         said = []
         if self.results or self.orphans:
             said.append(
@@ -138,7 +138,7 @@ def _result(path: Path) -> Result | None:
 
 
 def _needed(store: RunStore, records: Sequence[Record]) -> Iterable[str]:
-    """Addresses of results of runs that go on, have pushed, or are the newest of their pipeline."""
+    """Addresses of results of runs that continue, have pushed, or are the newest of their pipeline."""
     from edgeward.pipelines.runner import load_steps
 
     seen: set[str] = set()

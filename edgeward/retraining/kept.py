@@ -1,8 +1,8 @@
-"""Fitted estimators of versions that this worker has pushed, beside its runs: what a warm start goes on from.
+"""Fitted estimators of versions that this worker has pushed, beside its runs: what a warm start continues from.
 
 Decides that a file is named by the digest of the version's artifact, and how many are kept. They stay on the worker's
 machine: an estimator can hold rows (neighbours, support vectors), and a controller that kept it could not delete them.
-Refuses to know which estimators can go on (`warm`).
+Refuses to know which estimators can continue (`warm`).
 """
 
 from pathlib import Path
@@ -57,9 +57,9 @@ class KeptEstimators:
 
 
 def champion_file(client: Client, kept: KeptEstimators, model: str, champion: int) -> tuple[str, str]:
-    """(the file of the champion's estimator, nothing) or (nothing, why a training must begin anew).
+    """(the file of the champion's estimator, nothing) or (nothing, why a training must start again).
 
-    The champion must not have learnt from rows that somebody had deleted, nor the versions from which it went on.
+    The champion must not have learnt from rows that somebody had deleted, nor the versions from which it continued.
     """
     version = client.version(model, champion)
     path = kept.path(version.digest)

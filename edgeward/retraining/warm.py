@@ -74,7 +74,7 @@ def _begun(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) 
 
 
 def _gone_on(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) -> tuple[Any, Start]:
-    """(the champion's estimator after it went on, how), or (anything, why it did not)."""
+    """(the champion's estimator after it continued, how), or (anything, why it did not)."""
     if not warm_from:
         return None, _cold("no estimator of the champion is here")
     try:
@@ -200,7 +200,7 @@ _WAYS: tuple[tuple[frozenset[str], Callable[[Any, Any, Any, Any, int], Start]], 
     (frozenset({"LogisticRegression"}), _by_weights),
 )
 """Kinds whose warm start is right on other rows. Histogram boosting bins those anew, and its old trees mean the old
-bins: it begins anew."""
+bins: it starts again."""
 
 
 def _note(start: Start) -> None:

@@ -159,7 +159,7 @@ class Worker:
 
 
 def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candidate, why: str) -> str:
-    """How the training began, for people; nothing where neither policy nor pipeline speaks of it."""
+    """How the training began, for people; nothing if neither policy nor pipeline speaks of it."""
     start = candidate.start
     if start is not None and start.warm:
         return f"{WARM} from v{attempt.champion}: {start}"

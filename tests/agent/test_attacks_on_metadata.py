@@ -140,7 +140,7 @@ def test_a_root_in_a_refused_bundle_is_kept_and_the_key_that_it_revokes_is_refus
     assert after(device, desired(9, want(2, V2.manifest, 9))) == ["trust_missing"]
     device.device.cut_power()
     device.run(device.now + 60)
-    assert "signature_invalid" in after(device, bundled(before)), "what the revoked key signed, said again"
+    assert "signature_invalid" in after(device, bundled(before)), "a message of the revoked key, sent again"
     assert after(device, desired(10, want(2, V2.manifest, 10)))[-1:] == ["trust_missing"]
     device.files = files
     honest(device, 11)
@@ -227,7 +227,7 @@ def test_an_old_root_that_is_sent_again_does_not_make_a_revoked_key_valid(device
 
 
 def test_a_root_without_its_predecessor_is_refused(device: Solo) -> None:
-    """The thief of later roots' keys cannot leave out the root in which they were named."""
+    """An attacker with the keys of later roots cannot leave out the root that names them."""
     thief = signer("thief")
     files = without_the_targets_key(device)
     stolen = {"targets": (NEW_TARGETS.public_key.keyid, thief.public_key)}

@@ -1,4 +1,4 @@
-"""Realistic fleets whose devices report a number of their own and answer classes: different, drifting, with a daily
+"""Realistic fleets whose devices report their own number and answer classes: different, drifting, with a daily
 pattern.
 """
 

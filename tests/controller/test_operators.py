@@ -42,7 +42,7 @@ class Caller:
     async def __call__(self, token: str, method: str, path: str, **options: Any) -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {token}"}
         answer = await self._client.request(method, path, headers=headers, **options)
-        if answer.content_type == "text/event-stream":  # it goes on for as long as somebody listens
+        if answer.content_type == "text/event-stream":  # it continues for as long as somebody listens
             answer.close()
             return answer.status, ""
         body = await answer.json()

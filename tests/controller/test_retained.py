@@ -128,7 +128,7 @@ def test_five_damaged_bytes_of_one_blob_stop_no_other_rollout(state: State, capl
         asyncio.run(made.try_again())
     assert sum(name in record.getMessage() for record in caplog.records) == 1, "the log names a cause once"
     state.blobs.path(sha256_hex(DAMAGED)).unlink()
-    state.blobs.put(DAMAGED)  # a backup has come back
+    state.blobs.put(DAMAGED)  # a backup was restored
     asyncio.run(made.try_again())
     assert chunk_of(DAMAGED) not in broker.topics, "not read again at every pass"
     clock.now += RETRY_S
@@ -149,7 +149,7 @@ def test_a_damaged_blob_that_the_broker_has_lost_is_published_once_it_is_repaire
     made._lost = all_of
     asyncio.run(made.restore())
     assert made.skipped.why
-    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup has come back, the connection has not been away
+    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup was restored, the connection has not been away
     clock.now += RETRY_S
     asyncio.run(made.try_again())
     assert chunk_of(DAMAGED) in broker.topics

@@ -69,7 +69,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
 
 @pytest.fixture
 def edgeward(state: State, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command against the controller; what it prints in 80 columns."""
+    """Runs a command against the controller and returns its output in 80 columns."""
 
     def answered(method: str, path: str, **options: Any) -> Any:
         status, body = call(state, method, path, **options)

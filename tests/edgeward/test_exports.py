@@ -1,6 +1,6 @@
 """Versions as folders: each is read back by the tool that it is for, and pushed again as the same model.
 
-The tools are heavy and live in an environment of their own: `make export-tools` makes it, and without it those tests
+The tools are heavy and live in their own environment: `make export-tools` makes it, and without it those tests
 are skipped. Skopeo is a package of the system.
 """
 

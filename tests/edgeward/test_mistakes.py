@@ -47,7 +47,7 @@ model = LogisticRegression().fit(sample, sample[:, 0] > 0)
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A directory with a controller, the files of the table, a server with a certificate of its own, a taken port."""
+    """A directory with a controller, the files of the table, a server with its own certificate, a taken port."""
     home = tmp_path_factory.mktemp("mistakes")
     for name, text in {**FILES, "good.py": GOOD}.items():
         (home / name).write_text(text)

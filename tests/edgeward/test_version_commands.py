@@ -38,7 +38,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 @pytest.fixture
 def edgeward(state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs a command against the controller; what it prints."""
+    """Runs a command against the controller and returns its output."""
 
     def answered(method: str, path: str, **options: Any) -> Any:
         status, body = call(state, method, path, **options)

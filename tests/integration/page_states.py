@@ -29,7 +29,7 @@ def loading(look: Look, address: str) -> None:
 
 
 def failing(look: Look, address: str) -> None:
-    """The controller answers with a fault of its own."""
+    """The controller answers with its own fault."""
     _refused(look, address, 500, "store_corrupt", "table quarantine.json cannot be read")
 
 

@@ -1,4 +1,4 @@
-"""Blobs in an S3-compatible bucket: a real client, moto's server in a process of its own, a real source of a device."""
+"""Blobs in an S3-compatible bucket: a real client, moto's server in its own process, a real source of a device."""
 
 import asyncio
 import queue

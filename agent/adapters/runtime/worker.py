@@ -1,4 +1,4 @@
-"""A model in its own confined process: it may crash, hang or be taken over, and the agent goes on.
+"""A model in its own confined process: it may crash, hang or be taken over, and the agent continues.
 
 Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may be what
 killed the worker; the next one waits for the replacement. Refuses to know what a request is for.

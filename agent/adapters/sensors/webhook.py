@@ -64,7 +64,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class _Timely(io.RawIOBase):
     """Reads a socket until `TIMEOUT_S` are over: a receiver that sends a byte now and then would hold a sink for days.
 
-    Such a socket's own time-out begins anew with each byte.
+    Such a socket's own time-out starts again with each byte.
     """
 
     def __init__(self, raw: socket.socket) -> None:
