@@ -57,7 +57,7 @@ class KeptEstimators:
 
 
 def champion_file(client: Client, kept: KeptEstimators, model: str, champion: int) -> tuple[str, str]:
-    """(the file of the champion's estimator, nothing) or (nothing, why a training must start again).
+    """(the file of the champion's estimator, nothing) or (nothing, why a training must start from scratch).
 
     The champion must not have learnt from rows that somebody had deleted, nor the versions from which it continued.
     """

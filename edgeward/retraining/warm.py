@@ -200,7 +200,7 @@ _WAYS: tuple[tuple[frozenset[str], Callable[[Any, Any, Any, Any, int], Start]], 
     (frozenset({"LogisticRegression"}), _by_weights),
 )
 """Kinds whose warm start is right on other rows. Histogram boosting bins those anew, and its old trees mean the old
-bins: it starts again."""
+bins: it starts from scratch."""
 
 
 def _note(start: Start) -> None:
