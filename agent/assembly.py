@@ -74,7 +74,7 @@ class Ports:
     tune_fault: Callable[[], str] = str
     """What is broken now apart from models, in words; empty for nothing."""
     answers_disk: Callable[[], Disk] | None = None
-    """Opens the directory of answers that wait for a label; None where none outlives the process."""
+    """Opens the directory of answers that wait for a label; None if none outlives the process."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
@@ -88,7 +88,7 @@ class Assembly:
         self.dropped: Counter[str] = Counter()
         """What limits discarded since the process started, by kind."""
         self.slots: dict[str, ModelSlot] = {}
-        """By model. When a model is new the dict is replaced and never modified, because other threads read it."""
+        """Slots by model. For a new model the dict is replaced and never modified, because other threads read it."""
         self._slots_lock = ports.new_lock()
         self._store = Store(ports.disk, config.transfer.keep_mb << 20)
         stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()

@@ -199,7 +199,7 @@ class SoundSensor(Message, frozen=True, tag_field="kind", tag="sound"):
     hop_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
     rate_input: str = ""
     channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
-    """Of a pipe: a file says it itself."""
+    """The channels of a pipe; a file contains its own."""
     look_s: Interval = 1.0
     existing: bool = False
     sink: Sink | None = None
@@ -223,7 +223,7 @@ class FeedbackConfig(Message, frozen=True):
     labels_topic: str = ""
     metrics_topic: str = ""
     kept_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 1024 * 1024
-    """Of each model on flash: answers that wait for a label after the agent was started again."""
+    """The bytes for each model on flash: answers that wait for a label after the agent was started again."""
 
 
 class Pin(Message, frozen=True):

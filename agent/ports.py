@@ -105,7 +105,7 @@ class Stop:
 
     def __init__(self, after: Callable[[float, Callable[[], None]], None]) -> None:
         self.why = ""
-        """The reason of the cancellation in words; empty while somebody waits."""
+        """The reason of the cancellation in words; empty while a caller waits."""
         self._after = after
         self._end: Callable[[], None] | None = None
 
@@ -207,9 +207,9 @@ class Sample(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     label: str | float | None = None
     key: str = ""
-    """Who or what the row belongs to. While a trial answers a part of the requests, one version answers all rows of one
-    key."""
+    """The person or thing to which the row belongs. While a trial answers a part of the requests, one version answers
+    all rows of one key."""
     file: str = ""
     """The name of the file that the row comes from, of an image or a sound."""
     offset_s: float | None = None
-    """Where a clip of sound begins, in seconds from the sound's beginning."""
+    """The start of a clip of sound, in seconds from the sound's beginning."""

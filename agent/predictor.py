@@ -77,7 +77,7 @@ class Model:
         """Counts the label of an answer, named by its id, for the version that gave it; returns the number of rows
         counted.
 
-        `label` is one label, or one for each row of the answer, None where it is missing. It may come minutes or days
+        `label` is one label, or one for each row of the answer, None if it is missing. It may come minutes or days
         later. BadInput `answer_unknown` for an answer that is not known any more (the newest 131,072 are, until the
         agent ends), `label_repeated` for a second label, `label_invalid`, `label_unknown` for one of no class that a
         version of the model can answer.

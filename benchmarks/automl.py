@@ -1,7 +1,7 @@
 """A search under a device's limits (1 MB, 50 us) compared with FLAML's best without limits, at the same time budget.
 
 Three data sets that scikit-learn brings. A quarter of each is held out of both searches; both are scored on it. FLAML
-needs an environment of its own that EDGEWARD_FLAML_PYTHON names, because its dependencies conflict with the pins;
+needs its own environment that EDGEWARD_FLAML_PYTHON names, because its dependencies conflict with the pins;
 without it the comparison is with scikit-learn's HistGradientBoosting and its defaults, and the table says so. The
 controller is found as by `edgeward`; the forms are measured on its machine. EDGEWARD_AUTOML_MINUTES (default 2) is the
 time of each search.

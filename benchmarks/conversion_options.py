@@ -1,6 +1,6 @@
 """Estimators with options and rows that matter for whether they convert: categories, rare ones, texts.
 
-Each is judged on rows that hold what its own rows do not: unknown categories, missing ones, other words.
+Each is judged on rows with values that its own rows do not have: unknown categories, missing ones, other words.
 """
 
 from collections.abc import Iterator

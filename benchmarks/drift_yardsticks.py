@@ -1,4 +1,4 @@
-"""Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in an environment of their own.
+"""Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in their own environment.
 
 `PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints a line of JSON for each
 series. Chunks are weeks, the reference is the training sample, and everything else has the libraries' defaults.
@@ -17,7 +17,7 @@ MONTH_DAYS = 30.4
 WITHIN = 0.03
 MOST_ROWS = 10_000
 MOST_WEEKS = 120
-"""Of a longer series Evidently gets about half as many weeks, spread evenly."""
+"""The most weeks for Evidently: of a longer series it gets about half as many weeks, spread evenly."""
 MOST_WEEKLY = 1_000
 """Rows of the reference and of a week: Evidently takes a second for each week, whatever its rows say."""
 

@@ -24,7 +24,7 @@ GOAL = 0.25
 def measure() -> list[Row]:
     """Runs every policy on every stream: 20 minutes of one core the first time, most of them for the daily trainings.
 
-    Each stream has a process of its own.
+    Each stream has its own process.
     """
     with ProcessPoolExecutor(4) as pool:
         found = dict(pool.map(_lived, (stream.name for stream in streams())))
@@ -44,7 +44,7 @@ def measure() -> list[Row]:
 
 
 def _lived(name: str) -> tuple[str, dict[str, tuple[Life, float]]]:
-    """How one stream went, in a process of its own."""
+    """How one stream went, in its own process."""
     return name, _lives(_world(next(each for each in streams() if each.name == name)))
 
 

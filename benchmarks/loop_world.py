@@ -29,7 +29,7 @@ class Candidate:
     """A fitted model: which answers of the series are right, and the held-out rows for its gate."""
 
     right: Any
-    """By row of the stream, bool."""
+    """Whether each row of the stream is right, bool."""
     answers: Any
     first: int
     until: int

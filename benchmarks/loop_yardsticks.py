@@ -30,7 +30,7 @@ class Life:
     """How a stream went under one policy."""
 
     right: Any
-    """By row in life, whether the fleet's answer was right."""
+    """Whether the fleet's answer was right, by row."""
     trainings: int = 0
     sent: int = 0
     """Versions that went to the fleet."""
@@ -41,7 +41,7 @@ class Life:
     passed_worse: int = 0
     training_s: float = 0.0
     size_bytes: int = 0
-    """Of a version as it travels."""
+    """The bytes of a version as it is sent."""
     told: list[str] = field(default_factory=list)
 
     @property
@@ -69,7 +69,7 @@ def kept(world: World, name: str, costs: Costs, live: Callable[[], Life]) -> Lif
 
 
 def never(world: World) -> Life:
-    """The first version for ever."""
+    """The first version forever."""
     return Life(world.candidate(world.begins, hold_out=False).right[world.begins :])
 
 

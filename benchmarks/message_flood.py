@@ -1,6 +1,6 @@
 """What one device that never stops costs the controller and the others: 10,000 messages/s for 60 s on a real Mosquitto.
 
-The flooder is a process of its own (`python -m benchmarks.message_flood PORT PASSWORD SECONDS`) on a bare socket: a
+The flooder is its own process (`python -m benchmarks.message_flood PORT PASSWORD SECONDS`) on a bare socket: a
 client library could not send so fast beside the broker and the controller on two cores.
 """
 
@@ -43,7 +43,7 @@ _HARDWARE = Hardware(machine="x86_64", cpus=4, memory_mb=4096, python="3.11", on
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[psutil.Process, Path, int]]:
-    """A controller in a process of its own: (process, data directory, port of its API)."""
+    """A controller in its own process: (process, data directory, port of its API)."""
     with tempfile.TemporaryDirectory() as scratch:
         home, config = Path(scratch) / "data", Path(scratch) / "controller.toml"
         config.write_text("[broker]\ntls = false\n")  # the flooder writes MQTT itself, with the password

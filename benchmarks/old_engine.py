@@ -114,7 +114,7 @@ class ErrorIncrease(msgspec.Struct, frozen=True):
     after: float
     before: float
     excess: float
-    """Of `after` beyond what is allowed, as a fraction of `after`; 0 or less for none."""
+    """The part of `after` beyond what is allowed, as a fraction of `after`; 0 or less for none."""
     variance: float
     treated: int
     control: int

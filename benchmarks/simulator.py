@@ -17,7 +17,7 @@ GOAL_DEVICE_HOURS_PER_S = 1_000.0
 def measure() -> list[Row]:
     """Returns the rows of this benchmark.
 
-    Each size runs in a process of its own, so that its memory can be measured.
+    Each size runs in its own process, so that its memory can be measured.
     """
     found = {}
     for devices in SIZES:

@@ -1,6 +1,6 @@
 """Telemetry: rows a second into the store, a message's cost in a large fleet, messages from a real Mosquitto, kills.
 
-The flooder is a process of its own (`python -m benchmarks.telemetry PORT PASSWORD SECONDS HOME`). EDGEWARD_KILLS: how
+The flooder is its own process (`python -m benchmarks.telemetry PORT PASSWORD SECONDS HOME`). EDGEWARD_KILLS: how
 often the writer is killed; the default is 100.
 """
 

@@ -55,7 +55,7 @@ def measure() -> list[Row]:
 
 @contextmanager
 def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
-    """Starts a broker as the controller does, in a directory of its own. Yields the broker and the directory."""
+    """Starts a broker as the controller does, in its own directory. Yields the broker and the directory."""
     with tempfile.TemporaryDirectory(prefix="edgeward-transport-") as scratch:
         running = start_broker(BrokerConfig(url=kind, port=0), Path(scratch) / "broker")
         try:

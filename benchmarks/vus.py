@@ -15,7 +15,7 @@ LONGEST = 24
 """Hours: the widest edge, twice as long as the shortest fault."""
 STEP = 4
 THRESHOLDS = 250
-"""As in the authors' own program."""
+"""The number of thresholds, as in the authors' own program."""
 
 
 def vus_pr(labels: NDArray[np.bool_], scores: Numbers, step: int = STEP) -> float:
@@ -51,6 +51,6 @@ def _widened(labels: NDArray[np.bool_], length: int) -> Numbers:
 
 
 def _ranges(there: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(first, end) of each run."""
+    """Returns (first, end) of each run."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], there.astype(int), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -30,7 +30,7 @@ class World:
 
 
 def world(seed: int, devices: int, days: int, fault: str = "", *, hourly: float = 0.9, sites: int = SITES) -> World:
-    """A fleet of so many devices; of a fault every second device has it, at an hour of its own after `QUIET_D`."""
+    """A fleet of so many devices; of a fault every second device has it, at its own hour after `QUIET_D`."""
     random = np.random.default_rng(seed)
     fine = _quiet(random, devices, days * 24 * PER_HOUR, hourly, np.arange(devices) % sites)
     faulty = np.zeros((devices, days * 24), bool)

@@ -40,10 +40,10 @@ READING: Mapping[str, Numbers] = {
 WRITING: Mapping[str, Numbers] = {
     "mkdir": (83, None), "mkdirat": (258, 34), "ftruncate": (77, 46), "fsync": (74, 82), "fdatasync": (75, 83),
 }  # fmt: skip
-"""Further calls of a child with a directory of its own."""
+"""Further calls of a child with its own directory."""
 
 PRETENDED: Mapping[str, Numbers] = {"unlink": (87, None), "unlinkat": (263, 35), "rmdir": (84, None)}
-"""Calls that succeed without any effect, for a child with a directory of its own: the parent must be able to count all
+"""Calls that succeed without any effect, for a child with its own directory: the parent must be able to count all
 that the child has written. Libraries delete their temporary files; the parent deletes the whole directory at the
 end."""
 

@@ -46,7 +46,7 @@ def install_filter(libc: ctypes.CDLL, *, writes: bool) -> str:
 
 
 def filter_program(machine: str, *, writes: bool) -> list[Step]:
-    """Returns the instructions for `machine`. `writes`: for a child with a directory of its own."""
+    """Returns the instructions for `machine`. `writes`: for a child with its own directory."""
     program: list[Step] = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH[machine]), (_RETURN, 0, 0, KILL)]
     program.append((_LOAD, 0, 0, _NUMBER_AT))
     if machine == "x86_64":  # x32 calls: other numbers and 32-bit pointers

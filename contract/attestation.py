@@ -38,7 +38,7 @@ class AttestedDevice(Said, frozen=True):
 
     device: str
     public_keys: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
-    """In PEM. Empty: the device has no key, and its message proves nothing."""
+    """The device's public keys in PEM. Empty: the device has no key, and its message proves nothing."""
     heartbeat: str
     """Its newest heartbeat as JSON, with its signature."""
 

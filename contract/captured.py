@@ -18,7 +18,7 @@ MAX_LABELS = 256
 MAX_COLUMNS = 512
 MAX_BATCH_BYTES = 128 * 1024
 SIGNATURE_CHARS = 96
-"""Of a row's signature by a key on P-256, by which a batch's size is reckoned."""
+"""The characters of a row's signature by a key on P-256, from which a batch's size is computed."""
 _ROW_KIND = b"application/vnd.edgeward.captured-row+json"
 
 Cell = float | int | bool | str | None
@@ -44,7 +44,7 @@ class CapturedRow(Said, frozen=True):
     """The id of the answer on its device, as the application knows it; `.3` at its end is the fourth row of a
     request."""
     key: Short = ""
-    """Who or what the row belongs to; empty if the device's configuration lets no key leave."""
+    """The person or thing to which the row belongs; empty if the device's configuration lets no key leave."""
     file: Short = ""
     """The name of the file from which the row came; of images only."""
     signature: Signature = ""

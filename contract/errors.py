@@ -39,7 +39,7 @@ class Code(StrEnum):
     CHUNK_INVALID = "chunk_invalid"  # a chunk differs from its signed digest and was dropped
     DIGEST_MISMATCH = "digest_mismatch"  # the assembled blob is not what the manifest names: publish it again
     ENCODING_INVALID = "encoding_invalid"  # an encoded artifact does not decode to its digest: encode it again
-    DISK_FULL = "disk_full"  # free space on the device or the controller, as said; what serves goes on serving
+    DISK_FULL = "disk_full"  # free space on the device or the controller, as said; the version keeps serving
     DISK_FAILED = "disk_failed"  # the device's disk refused a write: look at its kernel log
     RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside
     CLOCK_WRONG = "clock_wrong"  # the device's clock is wrong: give it a time server, or a clock with a battery

@@ -132,7 +132,7 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float | Ar
 def with_tolerances(outputs: Mapping[str, Array], *, alone: bool) -> dict[str, Array]:
     """Returns a golden set with absolute tolerances, derived from how much each float output varies over the sample.
 
-    `alone`: each column of an output is a quantity of its own.
+    `alone`: each column of an output is its own quantity.
     """
     numbers = {name: array for name, array in outputs.items() if array.dtype.kind == "f"}
     return {_TOLERANCE + name: tolerance(array, alone=alone) for name, array in numbers.items()}

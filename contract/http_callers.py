@@ -1,6 +1,6 @@
 """Checks of requests that a web page can make a browser send: the accepted host names and pages.
 
-Decides by `Host` and `Origin` alone. A page on the web can point a name of its own at this server (DNS rebinding), or
+Decides by `Host` and `Origin` alone. A page on the web can point its own name at this server (DNS rebinding), or
 post across sites, but it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. On a Unix
 socket only `Origin` is checked: no domain name leads there, but a proxy may forward the requests of pages. Refuses to
 know sockets.

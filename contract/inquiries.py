@@ -21,7 +21,7 @@ MAX_LINE_CHARS = 400
 MAX_ANSWER_BYTES = 200_000
 """The most bytes of all lines of an answer, as encoded; the oldest are left out."""
 LIFE_S = 60
-"""Seconds. An older inquiry, by signed time or the device's clock, is not answered: somebody has kept it."""
+"""Seconds. An older inquiry, by signed time or the device's clock, is not answered: it may be a replay."""
 Line = Annotated[str, msgspec.Meta(max_length=MAX_LINE_CHARS)]
 
 
@@ -40,7 +40,7 @@ class Inquiry(Message, frozen=True):
     keyid: Short
     """The id of the director's key."""
     candidate: Manifest | None = None
-    """For `probe`: the model to probe and nothing more. It never serves, and its release means nothing."""
+    """The model to probe, for `probe` only. It never serves, and its release means nothing."""
     signature: Annotated[str, msgspec.Meta(max_length=512)] = ""
 
 
@@ -48,11 +48,11 @@ class Probed(Said, frozen=True):
     """What a probe has measured on a device, or why there was none."""
 
     code: Short = ""
-    """Empty where it went well; `busy` where the device has refused to begin."""
+    """Empty if it went well; `busy` where the device has refused to begin."""
     detail: Text = ""
     load_ms: Sum = 0.0
     latency_us_p50: Sum = 0.0
-    """Of one row."""
+    """The median latency of one row."""
     memory_mb: Sum = 0.0
     """Resident memory that loading and running took."""
     sandbox: Short = ""

@@ -40,7 +40,7 @@ class LineageStatement(Said, frozen=True):
     manifest_sha256: str
     """SHA-256 of the manifest as compact JSON with sorted keys: the manifest that the release signer has signed."""
     lineage: dict[str, object]
-    """Run, data, code, parent and what else a push has told, as in `GET /v1/models/{model}/versions/{release}`."""
+    """Run, data, code, parent and other facts of the push, as in `GET /v1/models/{model}/versions/{release}`."""
     gates_sha256: str
     evidence_sha256: str
     """SHA-256 of the gates' verdicts and the evidence, as compact JSON with sorted keys."""
@@ -55,7 +55,7 @@ class SignedLineage(Said, frozen=True):
     keyid: str
     """The id of a director's key, as the top-level targets of the fleet's metadata name it."""
     signature: str
-    """In hexadecimal digits, as TUF writes signatures."""
+    """The signature in hexadecimal digits, as in TUF."""
 
 
 def signed_bytes(statement: str) -> bytes:

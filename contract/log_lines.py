@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 LIBRARIES = ("tuf", "securesystemslib", "aiohttp.access", "asyncio")
-"""Of their lines nobody who runs a fleet knows what to do: `Key abc failed to verify root` beside our own words."""
+"""Libraries whose lines do not help an operator, such as `Key abc failed to verify root`."""
 
 
 def json_line(created: float, level: str, logger: str, message: str, trace: str = "") -> str:

@@ -1,6 +1,6 @@
 """Message authentication codes in place of signatures, for what is counted and needs no check by a third party.
 
-Device and controller agree on a secret without a message of its own: each has a private key and the other's public one
+Device and controller agree on a secret without its own message: each has a private key and the other's public one
 (static Diffie-Hellman on P-256: NIST SP 800-56A, 6.3; the secret by HKDF: RFC 5869; the code is HMAC-SHA256). Checking
 a code takes 2 us, checking a signature 100. Decides what a code covers. Refuses to know whose keys they are.
 """

@@ -105,17 +105,17 @@ class StateTensor(Message, frozen=True):
     output: str
     datatype: str
     shape: Annotated[tuple[Positive, ...], msgspec.Meta(max_length=8)]
-    """Of one stream: a dynamic dimension is 1 here."""
+    """The shape for one stream: a dynamic dimension is 1 here."""
     initial: Decimal = Decimal(0)
-    """The number in every place of it before the first request."""
+    """The number that fills it before the first request."""
 
 
 class StateRules(Message, frozen=True):
-    """What a device keeps for each stream of requests, and when a stream begins anew."""
+    """What a device keeps for each stream of requests, and when a stream starts again."""
 
     tensors: Annotated[tuple[StateTensor, ...], msgspec.Meta(min_length=1, max_length=8)]
     reset_after_s: Decimal = Decimal(0)
-    """A stream whose last request is longer ago begins anew; 0: never for that."""
+    """A stream whose last request is longer ago starts again; 0: never for that."""
     max_keys: Annotated[int, msgspec.Meta(ge=1, le=MAX_STREAMS)] = 64
     """Streams that are kept at the same time; beyond it the one that was asked longest ago is forgotten."""
 
@@ -128,9 +128,9 @@ class Manifest(Message, frozen=True):
     golden: Golden
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
-    """What a caller gives: state is none of it."""
+    """The inputs that a caller gives, without the state."""
     outputs: tuple[Tensor, ...]
-    """What a caller gets."""
+    """The outputs that a caller gets."""
     columns: tuple[str, ...]
     """Feature names in the order of a single matrix input; for one input per column, the inputs' names."""
     hardware: tuple[str, ...]
@@ -162,7 +162,7 @@ class Manifest(Message, frozen=True):
 
     @property
     def session_inputs(self) -> tuple[Tensor, ...]:
-        """What the runtime is fed: what a caller gives, and the state."""
+        """The inputs of the runtime: those of the caller, and the state."""
         kept = self.state.tensors if self.state is not None else ()
         return (*self.inputs, *(Tensor(name=each.input, datatype=each.datatype, shape=each.shape) for each in kept))
 

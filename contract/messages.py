@@ -77,15 +77,15 @@ class GoldenProbe(Said, frozen=True):
     """The newest test of the loaded session of a version: whether it answers the golden set as at conversion."""
 
     digest: Digest
-    """Of the version's artifact."""
+    """The digest of the version's artifact."""
     golden: Digest
-    """Of the golden set."""
+    """The digest of the golden set."""
     at: Count
     """When the probe ended, in seconds since 1970 in UTC by the device's own clock."""
     rows: Count
     """Questions of the golden set."""
     missed: Count
-    """Of them, those that were answered beyond tolerance."""
+    """The rows that were answered beyond tolerance."""
     passed: bool
     """Whether that is no more than the manifest allows."""
 
@@ -238,7 +238,7 @@ class Heartbeat(Said, frozen=True):
     at: Count = 0
     """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not send it."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
-    """By code, what is wrong with the device now, such as a disk that accepts no writes, or a refused document."""
+    """The present faults of the device by code, such as a disk that accepts no writes, or a refused document."""
     sensors: Annotated[tuple[SensorState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
@@ -286,15 +286,15 @@ class ModelInterval(Said, frozen=True):
     refused: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
     """Requests and rows that the version cannot accept, by code. They are no inferences."""
     refused_alone: Count = 0
-    """Of those, the ones that stable's signature would have accepted."""
+    """The refused requests that stable's signature would have accepted."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=16)] = {}
     """The words of the first row that failed or was refused, by code, at intervals. They contain no cell of a row."""
     labelled: Count = 0
     """Inferences with a label."""
     correct: Count = 0
-    """Of a classifier, the labelled inferences whose answer equals the label."""
+    """The labelled inferences of a classifier whose answer equals the label."""
     measured: Count = 0
-    """Of a regression, the numbers that have a label; the sums below are over them."""
+    """The numbers of a regression that have a label; the sums below are over them."""
     labels_unusable: Count = 0
     """Values that were given as labels and are none: infinity, text for a regression. Missing labels are not
     counted."""
@@ -324,13 +324,11 @@ class ModelInterval(Said, frozen=True):
     compared: Count = 0
     """Rows that this version answered as a shadow."""
     agreed: Count = 0
-    """Of those, rows to which stable gave the same answer."""
+    """The rows to which stable gave the same answer."""
     divergence: Bins = ()
-    """Of those, the rows by the distance between both answers: counts per bin of
-    contract.distributions.DIVERGENCE_EDGES."""
+    """The rows by the distance between both answers: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
     age_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
-    """For late labels: how long ago the answers were given, on average. Above 0 the entry holds labels and nothing
-    else."""
+    """The mean age of the answers of late labels. Above 0 the entry contains labels only."""
     metrics: Annotated[dict[Short, MetricSums], msgspec.Meta(max_length=MAX_METRICS)] = {}
     """Numbers that the application measures, by name."""
 

@@ -7,7 +7,7 @@ VERSION = "0.1.0"
 """The version of the distribution, equal to pyproject.toml. Asking importlib.metadata costs a device 20 ms and 1 MB."""
 
 PROTOCOL = 1
-"""Version of topics and messages. A device that uses another one is told so; its messages are never guessed at."""
+"""Version of topics and messages. A device that uses another one gets an error, and its messages are not read."""
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Largest JSON message accepted from the wire (the role document of a model with its 50 newest versions fits)."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 READER_GONE = 141
-"""128 and the number of SIGPIPE, as shells know it: whoever read the output has enough, and nothing is wrong."""
+"""128 and the number of SIGPIPE, as in shells: the reader of the output has closed the pipe, and nothing is wrong."""
 
 
 def until_reader_goes(run: Callable[[], int]) -> int:

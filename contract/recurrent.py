@@ -16,9 +16,9 @@ from contract.manifest import DATATYPES, MAX_STREAMS, StateRules, StateTensor, T
 from contract.wire import Message
 
 MAX_STATE_BYTES = 16 * 1024 * 1024
-"""Of all streams of a model together: a small device has it beside the model."""
+"""The limit of all streams of a model together: a small device has it beside the model."""
 MAX_LIST_CHARS = 300
-"""Of each of the two lists that a refusal names."""
+"""The most characters of each of the two lists that a refusal names."""
 MAX_INITIAL = Decimal(1_000_000)
 """The largest number, up or down, with which a state may begin."""
 

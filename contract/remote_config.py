@@ -43,7 +43,7 @@ class RemoteConfig(Message, frozen=True):
     paused_sensors: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     """Names as in the heartbeat, `serial-1`: their rows are dropped before the model reads them."""
     capture: Annotated[dict[Short, CaptureRates], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
-    """By model; only for models whose rows may leave the device by its own file."""
+    """The capture settings by model; only for models whose rows may leave the device by its own file."""
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
     """The most connections of local programs; at most those of the device's own file."""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] | None = None

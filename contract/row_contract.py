@@ -106,6 +106,6 @@ def _compiled(values: Array) -> Array:
 
 
 def _runs(numbers: Array) -> Array:
-    """Lengths of the runs of equal numbers, in order; each NaN is a run of its own."""
+    """Lengths of the runs of equal numbers, in order; each NaN is its own run."""
     ends = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
     return np.diff(np.concatenate([[0], ends, [len(numbers)]]))

@@ -41,7 +41,7 @@ class CodeState(msgspec.Struct, frozen=True):
     revision: str
     root: str
     diff_sha256: str = ""
-    """Of the difference of tracked files, which is kept. Empty: nothing differed."""
+    """The digest of the difference of tracked files, which is kept. Empty: nothing differed."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Threads(msgspec.Struct, frozen=True):
 
     counts: dict[str, int] = {}
     kernels: dict[str, str] = {}
-    """For BLAS libraries: the processor whose routines were chosen."""
+    """The processor whose routines each BLAS library has chosen."""
 
 
 class DataUse(msgspec.Struct, frozen=True):

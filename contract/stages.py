@@ -18,7 +18,7 @@ from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import Message, decode, encode
 
 MAX_LIST_CHARS = 300
-"""Of each of the two lists that a refusal names."""
+"""The most characters of each of the two lists that a refusal names."""
 MAX_NAME_CHARS = 64
 MATRIX = "X"
 """The name of the one input of an estimator, which has no names of its own."""
@@ -33,7 +33,7 @@ class StagesHead(Message, frozen=True):
     second: Literal["skops", "onnx"]
     """The kind of the second; the first is ONNX."""
     feeds: dict[str, str] = {}
-    """By input of the second, the output of the first, where their names differ."""
+    """The output of the first for each input of the second, if their names differ."""
     answered_by: str = ""
     """The libraries that answered where the models were pushed."""
 
@@ -45,9 +45,10 @@ class Stages(Message, frozen=True):
     first: bytes
     second: bytes
     recorded: bytes = b""
-    """Of a live estimator: what the first gives for the sample, with the estimator's answers to it (`recorded`)."""
+    """For a live estimator: the answers of the first to the sample, with the estimator's answers to them
+    (`recorded`)."""
     answers: dict[str, Array] = {}
-    """Of ONNX: by output name, the answers of both in a row to the sample."""
+    """For ONNX: the answers of both models in a row to the sample, by output name."""
 
 
 def encode_stages(stages: Stages) -> bytes:

@@ -39,7 +39,7 @@ def _deviation_and_middle(output: Array) -> tuple[Array, Array]:
 def tolerance(output: Array, *, alone: bool) -> Array:
     """Returns the absolute tolerance of each column of a float output (rows, ...): float64 of shape (...).
 
-    `alone`: each column is a quantity of its own, as targets of a regression are. Otherwise columns belong together, as
+    `alone`: each column is its own quantity, as targets of a regression are. Otherwise columns belong together, as
     probabilities do, and rounding is relative to the largest number in all of them. For those only the standard
     deviation counts: a network that is certain has quartiles of nearly 0, and the ends of its range are no outliers.
     """

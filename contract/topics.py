@@ -1,7 +1,7 @@
 """Names of MQTT topics, and what each topic carries.
 
 Decides how topics are named and parsed. Refuses to know what messages mean. Readable messages are under ``edgeward/``.
-Blobs have a root of their own, so that a wildcard subscription to ``edgeward/#`` does not receive them.
+Blobs have their own root, so that a wildcard subscription to ``edgeward/#`` does not receive them.
 """
 
 from contract.names import check_device_name, check_name, is_device_name, is_digest

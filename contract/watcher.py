@@ -5,4 +5,4 @@ WATCHER = "fleet-watcher"
 THRESHOLD = "threshold"
 """The metric of its versions beyond which a score is a departure: without it a version judges nothing."""
 QUIET_H = 12
-"""Hours over the threshold with fewer quiet hours between them are one alert, so that a person is told once."""
+"""Hours over the threshold with fewer quiet hours between them are one alert, so that a person is notified once."""

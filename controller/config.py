@@ -46,7 +46,7 @@ class ApiConfig(Message, frozen=True):
     """The address of the API for devices and people, for example a TLS proxy's; empty: host and port."""
     names: tuple[str, ...] = ()
     """Names besides those of `host` and `public_url` by which callers may reach the API. Addresses and `localhost`
-    always may; other names are answered 421, because a web page can point a name of its own at this machine."""
+    always may; other names are answered 421, because a web page can point its own name at this machine."""
     metrics: Literal["token", "open"] = "token"
     """Whether `/metrics` asks for a token with the role viewer, as Vault, MinIO and Kubernetes do: it tells a stranger
     which faults and which refused attempts have been noticed. `open`: anybody who reaches the port may read it."""
@@ -189,7 +189,7 @@ class OidcConfig(Message, frozen=True):
     session_h: Annotated[float, msgspec.Meta(gt=0, le=12)] = 8.0
     """Hours after which a person signs in again."""
     grant: tuple[OidcGrant, ...] = ()
-    """The first grant that fits counts. A person whom none fits cannot sign in."""
+    """The first matching grant is used. A person without a matching grant cannot sign in."""
 
 
 class Config(Message, frozen=True):

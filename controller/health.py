@@ -12,14 +12,14 @@ PASS_FAILING_S = 10.0
 """Seconds for which passes must fail to be a finding: a full disk or a reconnect may cost one or two, each a second
 apart."""
 PASS_LATE_S = 45.0
-"""Seconds without a good pass after which a controller is late, also if its pass hangs. With a look every 5 s, an
-operator is told within a minute."""
+"""Seconds without a good pass after which a controller is late, also if its pass hangs. With a check every 5 s, an
+operator is notified within a minute."""
 PASS_LATE_INTERVALS = 3.0
 """The same limit in intervals between passes, if they are configured to be long."""
 FREE_BYTES_WANTED = 256 * 1024**2
 """Free space in the data directory: one conversion with its artifact, and records for days."""
 EXPIRY_DAYS = 7.0
-"""Certificates and roles with fewer days left are a finding: a working week in which somebody can sign."""
+"""Certificates and roles with fewer days left are a finding: a working week in which a person can sign."""
 
 MAX_NAMED = 3
 """Devices that a finding names."""
@@ -52,7 +52,7 @@ class PassRecord:
     failing_since: float | None = None
     """When the first pass failed after the last good one."""
     last_error: str = ""
-    """In words; it stays after a good pass, so that people can see what was wrong."""
+    """The error in words; it stays after a good pass, so that people can see what was wrong."""
     good: int = 0
     good_s: float = 0.0
     """The time that all good passes took together."""
@@ -93,21 +93,21 @@ class Facts:
     expiry_days: Mapping[str, float]
     """Days that are left, by certificate and role."""
     skipped: Mapping[str, str]
-    """By desired document and blob that could not be published, the fault."""
+    """The fault of each desired document and blob that could not be published."""
     foreign: Mapping[str, str]
-    """By topic with recent foreign retained messages, how often it was repaired."""
+    """The number of repairs of each topic with recent foreign retained messages."""
     unreadable: Mapping[str, str]
-    """By row of the store that was set aside at the start, the fault."""
+    """The fault of each row of the store that was set aside at the start."""
     taken: Sequence[str] = ()
     """Devices whose name two devices use."""
     strangers: Mapping[str, str] = field(default_factory=dict)
-    """By device, how many recent messages in its name it has not signed."""
+    """The number of recent unsigned messages in the name of each device."""
     loudest: Mapping[str, str] = field(default_factory=dict)
-    """By device, what it sent lately that was malformed or too much, in words, the worst first."""
+    """The malformed or excessive messages of each device lately, in words, the worst first."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
-    """By device, why the configuration that it was sent does not count there."""
+    """The reason why a device does not use the configuration that was sent to it, by device."""
     audit_fault: str = ""
-    """What was wrong with the audit at any start; empty if nothing was, or once somebody has examined it."""
+    """The fault of the audit at any start; empty if there was none, or once a person has examined it."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:

@@ -119,7 +119,7 @@ class State:
     audit_seal: AuditSeal
     alerts: AlertState
     started_at: float
-    """In seconds since 1970."""
+    """The start, in seconds since 1970."""
     audit_fault: str = ""
     """What this start found wrong with the audit."""
     told_root: str = ""
@@ -129,7 +129,7 @@ class State:
     event_fares: Sequence[Fare] = ()
     """The counts of the receivers of events."""
     data_looks: dict[str, DriftReport | None] = field(default_factory=dict)
-    """By model, the newest look at the data of its devices; None if it failed. Alerts and retraining read it."""
+    """The newest result about the data of each model's devices; None if it failed. Alerts and retraining read it."""
     watch: Watch = field(default_factory=Watch)
     """The findings of the watcher's newest looks at the vitals of the fleet."""
     absences: dict[str, tuple[float | None, tuple[Absence, ...], float | None]] = field(default_factory=dict)
@@ -145,9 +145,9 @@ class State:
     refusals: Refusals = field(default_factory=Refusals)
     """Refused attempts of the current minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
-    """By model, its newest release that its policy could not roll out; each is logged once."""
+    """The newest release of each model that its policy could not roll out; each is logged once."""
     retraining_look_at: dict[str, float] = field(default_factory=dict)
-    """By model, when its retraining policy is checked next, in seconds since 1970."""
+    """The time of the next check of each model's retraining policy, in seconds since 1970."""
     broker_outdated: bool = False
     """Whether the broker must restart, because it trusts other authorities than it should."""
     lent: dict[str, Blob] = field(default_factory=dict)

@@ -33,8 +33,8 @@ REASONS = (
     "unsigned", "forged", "other_device", "old", "not_probed", "old_probe", "other_golden_set", "failed",
     "other_version",
 )  # fmt: skip
-"""Why a device is not counted: without a key, not by its key, another's words, too old, no probe since it started, a
-probe of long ago, other questions, answers beyond tolerance, an unknown form."""
+"""The reasons why a device is not counted: no key, another key, the heartbeat of another device, too old, no probe
+since it started, an old probe, another golden set, answers beyond tolerance, another version."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Verified:
 
 
 def read_attestation(path: Path) -> Attestation:
-    """The attestation in a file. BadInput `message_malformed`, `message_too_large`."""
+    """Reads the attestation from a file. BadInput `message_malformed`, `message_too_large`."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{path}: more than {MAX_FILE_BYTES} bytes")
     try:
@@ -82,7 +82,7 @@ def verify(attestation: Attestation, authority: bytes = b"") -> Verified:
 
 
 def _check_order(statements: list[Statement]) -> None:
-    """BadInput `metadata_mismatch` unless each page begins where the one before it ends, and no device comes twice."""
+    """BadInput `metadata_mismatch` unless each page begins where the one before it ends, and no device is repeated."""
     begins, ends = ["", *(each.next for each in statements)], ""
     if [each.after for each in statements] != begins[:-1] or begins[-1] != ends or "" in begins[1:-1]:
         raise BadInput(Code.METADATA_MISMATCH, "pages are missing or in another order: export it again")
@@ -131,7 +131,7 @@ def _why_not(device: AttestedDevice, said: Heartbeat, made_at: float) -> str:
 
 
 def _why_not_proven(probe: GoldenProbe | None, version: AttestedVersion | None, made_at: float) -> str:
-    """Why the newest probe of a version that a device has confirmed does not count; empty where it does."""
+    """Returns why the newest probe of a device's confirmed version does not count; empty if it does."""
     if version is None:
         return "other_version"
     if probe is None or probe.digest != version.digest:

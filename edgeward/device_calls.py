@@ -32,7 +32,7 @@ DEVICES_PAGE = 1_000
 MAX_ASKED = 50
 """Devices of one question about a scope: an address has room for them."""
 FIRST_DEVICES = 100
-"""Devices of the first call where all of them are asked for: somebody waits for the first screen."""
+"""Devices of the first call if all of them are requested: a person waits for the first screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class DeviceFilters:
     version: str = ""
     """The version that answers: a number, or with `model` also an alias or a semantic version."""
     code: str = ""
-    """Of a fault, of an update that failed, or of a quarantine."""
+    """The code of a fault, of an update that failed, or of a quarantine."""
     quarantined: bool = False
     """Only devices with a quarantined version."""
     pinned: bool = False

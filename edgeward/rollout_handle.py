@@ -15,7 +15,7 @@ POLL_S = 0.5
 PAGE = 1000
 """Members per request."""
 AWAY_S = 600.0
-"""Seconds for which a controller that has answered before may be unreachable while somebody watches: the rollout
+"""Seconds for which a controller that has answered before may be unreachable while a person watches: the rollout
 continues when it is back."""
 
 

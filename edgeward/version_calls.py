@@ -100,7 +100,7 @@ class VersionCalls:
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
-        must beat the champion. `start` says in words whether the training went on from the champion's estimator.
+        must beat the champion. `start` says in words whether the training continued from the champion's estimator.
 
         `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
 
@@ -218,7 +218,7 @@ class VersionCalls:
         return Fit.read(self._transport.get(f"{_path(model, release)}/fit"))
 
     def withdraw(self, model: str, release: int | str, reason: str) -> VersionDetail:
-        """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""
+        """Keeps a version from every rollout that starts from now on; its `devices` have it and continue."""
         answer = self._transport.post(f"{_path(model, release)}/withdraw", {"reason": reason})
         return VersionDetail.read(answer)
 

@@ -17,7 +17,7 @@ URL = "http://127.0.0.1:8190"
 
 
 def ask(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Returns the JSON at an address, or ends with what the device says is wrong."""
+    """Returns the JSON at an address, or ends with the error of the device."""
     raw = None if body is None else json.dumps(body).encode()
     try:
         with urlopen(address, raw) as answer:  # noqa: S310 - http, as written above
@@ -38,7 +38,7 @@ def cell(text: str, tensor: dict[str, Any]) -> str | float | int | bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return float(text) if tensor["datatype"].startswith("FP") else int(text)
     except (KeyError, ValueError):
-        sys.exit(f"{tensor['name']}: {text!r} is no {tensor['datatype']}")
+        sys.exit(f"{tensor['name']}: {text!r} is not a {tensor['datatype']}")
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class RestoredCard(Message, frozen=True, tag_field="kind", tag="restored_card"):
-    """The first devices get a backup of their own card back, while they run something newer."""
+    """The first devices get their own backup card back, while they run something newer."""
 
     taken_at_s: Seconds
     at_s: Seconds

@@ -166,7 +166,7 @@ class CertificateWorld:
         return any(ends <= at_s < ends + DAY_S for _, ends in self.controller_off)
 
     def _answered_from(self, at_s: float) -> float:
-        """Returns when a device that comes back at `at_s` finds a controller: until then it is not refused and gets no
+        """Returns when a device that returns at `at_s` finds a controller: until then it is not refused and gets no
         claim.
         """
         return next((ends for begins, ends in self.controller_off if begins <= at_s < ends), at_s)

@@ -89,7 +89,7 @@ class SimController:
         self.told: list[tuple[float, frozenset[str] | None]] = []
         """(time, codes that health reports from then on); None while the controller does not run."""
         self.hears: Callable[[str, FromDevice], FromDevice] = lambda _, message: message
-        """Returns what replaces a device's message: somebody may send false messages in its name."""
+        """Returns what replaces a device's message: an attacker may send false messages in its name."""
         self.kills = 0
         self.restores = 0
         self._clock = clock

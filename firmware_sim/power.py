@@ -16,7 +16,7 @@ class ProcessKilled(BaseException):
 
 
 Plan = Callable[[int], bool]
-"""Tells whether power fails at an operation that changes flash, given the operation's number, from 1."""
+"""Returns whether power fails at an operation that changes flash, given the operation's number, from 1."""
 
 
 def never() -> Plan:

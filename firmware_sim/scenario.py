@@ -113,7 +113,7 @@ class BrokerLost(Message, frozen=True, tag_field="kind", tag="broker_lost"):
 
 
 class DamagedBlob(Message, frozen=True, tag_field="kind", tag="damaged_blob"):
-    """The controller's disk has damaged the artifact of this release (from 1) until a backup comes back."""
+    """The controller's disk has damaged the artifact of this release (from 1) until a backup returns."""
 
     at_s: Seconds
     for_s: Positive
@@ -166,7 +166,7 @@ DeviceFault = UnknownRelease | CardFault
 
 
 class Scenario(Message, frozen=True):
-    """A world, and what happens in it."""
+    """A simulated world and its events."""
 
     name: str
     hours: Positive
@@ -226,7 +226,7 @@ def _check(scenario: Scenario, path: Path) -> None:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: heal_at_s must lie before the end ({scenario.ends_at_s:.0f} s)")
     for release in scenario.release:
         if release.only_stratum and release.only_stratum not in names:
-            raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum {release.only_stratum!r} is no stratum")
+            raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum {release.only_stratum!r} is not a stratum")
         if release.only_stratum and scenario.runtime == "onnxruntime":
             raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum needs the simulated runtime")
     for fault in scenario.fault:

@@ -62,7 +62,7 @@ class FleetWorld:
         self._copies: dict[str, Callable[[Random], Device]] = {}
         self.seen = Seen()
         self.hit: set[str] = set()
-        """Devices with a fault of their own."""
+        """Devices with their own fault."""
         self._faulty = True
         self._shared_hours = Hours(late_stream(seed, "hours"))
         for number in range(scenario.devices):

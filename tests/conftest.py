@@ -33,7 +33,7 @@ settings.load_profile("edgeward")
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:
-    """Frees the memory; what tests that failed have written is kept until the next run."""
+    """Frees the memory; files of failed tests are kept until the next run."""
     if WRITTEN is not None and exitstatus == 0:
         shutil.rmtree(WRITTEN, ignore_errors=True)
 
@@ -50,7 +50,7 @@ SPREAD_OVER = 0.85
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads what waits for real processes among the tests that compute.
+    """Distributes tests that wait for real processes among those that compute.
 
     One after the other, the first left half of the processors idle for six minutes, and the others took five.
     """
@@ -83,7 +83,7 @@ pytest-xdist 3.8, which sets an attribute that is no longer read: each worker ma
 
 
 class FilesInOnePiece(LoadScopeScheduling):
-    """Sends the files of ONE_WORKER whole, and all other tests one by one."""
+    """Sends each file of ONE_WORKER as a whole to one worker, and all other tests one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]

@@ -1,4 +1,4 @@
-"""Decides where tests write: in memory where there is room, for a disk makes them wait and shows no more.
+"""Decides where tests write: in memory if there is room, because a disk is slower and tests nothing more.
 
 SQLite and every durable file wait for the disk: a commit took 37 ms on a virtual disk and 0.1 ms in memory. What a
 power cut leaves is the matter of the simulated flash. A directory that a person has named by TMPDIR stays in use.
@@ -17,7 +17,7 @@ _NAME = "ew-"
 
 
 def go_there() -> Path | None:
-    """Makes a directory in memory and has temporary files written there; None where they stay on the disk."""
+    """Makes a directory in memory and has temporary files written there; None if they stay on the disk."""
     if "TMPDIR" in os.environ or not _fits():
         return None
     for left in PLACE.glob(f"{_NAME}*"):

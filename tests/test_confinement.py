@@ -1,4 +1,4 @@
-"""The filter of system calls, run here as the kernel would run it, for both machines; its table held to the headers."""
+"""The filter of system calls, run as the kernel runs it, for both machines; its table is compared with the headers."""
 
 import re
 import struct
@@ -44,7 +44,7 @@ def headers_of(machine: str) -> dict[str, int]:
 
 
 def answer(machine: str, number: int, arguments: tuple[int, ...] = (), *, writes: bool = True, arch: int = 0) -> int:
-    """What the filter answers: classic BPF over the kernel's seccomp_data, the few instructions that we use."""
+    """Returns the filter's result: classic BPF over the kernel's seccomp_data, with the few used instructions."""
     given = [argument & (1 << 64) - 1 for argument in (*arguments, *[0] * 6)][:6]
     data = struct.pack("<IIQ6Q", number, arch or ARCH[machine], 0, *given)
     program = filter_program(machine, writes=writes)
@@ -62,7 +62,7 @@ def answer(machine: str, number: int, arguments: tuple[int, ...] = (), *, writes
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_table_has_the_kernels_numbers(machine: str) -> None:
+def test_the_table_has_the_numbers_of_the_kernel(machine: str) -> None:
     known = headers_of(machine)
     ours = numbers_of({**READING, **WRITING, **PRETENDED}, machine)
     assert {name: known.get(name) for name in ours} == ours
@@ -71,7 +71,7 @@ def test_the_table_has_the_kernels_numbers(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_call_of_the_kernel_that_is_not_named_is_refused(machine: str) -> None:
+def test_every_unlisted_system_call_is_refused(machine: str) -> None:
     known = headers_of(machine)
     named = {**READING, **WRITING, **PRETENDED}
     for name, number in known.items():
@@ -85,7 +85,7 @@ def test_every_call_of_the_kernel_that_is_not_named_is_refused(machine: str) -> 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_is_named_is_allowed_within_its_condition(machine: str) -> None:
+def test_listed_calls_are_allowed_within_their_conditions(machine: str) -> None:
     for name, number in numbers_of(READING, machine).items():
         if name not in CONDITIONS:
             assert answer(machine, number) == answer(machine, number, writes=False) == ALLOW, name
@@ -117,7 +117,7 @@ CASES = [
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize(("name", "arguments", "allowed"), CASES)
-def test_arguments_are_looked_at(machine: str, name: str, arguments: tuple[int, ...], allowed: bool) -> None:
+def test_arguments_of_calls_are_checked(machine: str, name: str, arguments: tuple[int, ...], allowed: bool) -> None:
     number = numbers_of(READING, machine)[name]
     assert answer(machine, number, arguments) == (ALLOW if allowed else ERRNO | EPERM)
 
@@ -139,7 +139,7 @@ def test_a_child_inherits_no_secrets(tmp_path: Path) -> None:
     }
 
 
-def test_a_working_tree_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_tree_is_not_used_as_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An editable install puts the tree on the path, and a data directory may lie in it."""
     monkeypatch.syspath_prepend(str(tmp_path))
     paths = library_paths("contract")

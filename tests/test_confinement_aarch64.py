@@ -19,7 +19,7 @@ QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 here: apt-get install qemu-user-static")
 NUMBERS = numbers_of({**READING, **WRITING, **PRETENDED}, "aarch64")
 LAST = ("exit", "exit_group", "rt_sigreturn", "clone")
-"""What does not return, or not once: each in a program of its own."""
+"""Calls that do not return, or not once: each has its own program."""
 UNKNOWN_TO_OLD_QEMU = frozenset({"rseq"})
 """qemu 7.2 answers `Unknown syscall 293`: newer ones know it by this number."""
 _BASE, _HEAD = 0x400000, 64 + 56
@@ -51,7 +51,7 @@ def _called(directory: Path, numbers: list[int]) -> list[str]:
     return re.findall(r"^\d+ (\w+)(?:\(| syscall)", done.stderr, re.MULTILINE)
 
 
-def test_every_number_of_the_table_is_the_call_that_it_is_named_for(tmp_path: Path) -> None:
+def test_every_number_of_the_table_belongs_to_its_named_call(tmp_path: Path) -> None:
     returning = [name for name in NUMBERS if name not in LAST]
     found = _called(tmp_path, [NUMBERS[name] for name in returning])
     assert found[-1] == "exit"
@@ -60,5 +60,5 @@ def test_every_number_of_the_table_is_the_call_that_it_is_named_for(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_what_does_not_return_is_what_it_is_named_for(tmp_path: Path, name: str) -> None:
+def test_calls_that_do_not_return_have_the_right_numbers(tmp_path: Path, name: str) -> None:
     assert _called(tmp_path, [NUMBERS[name]])[0] == name

@@ -27,7 +27,7 @@ PLANTS = {
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The packages and their contracts, in a directory of their own."""
+    """The packages and their contracts, in their own directory."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -44,7 +44,7 @@ def broken_contracts(directory: Path) -> list[str]:
 
 
 def _verdict(words: str, contract: str) -> str:
-    """KEPT or BROKEN: whichever comes first behind the contract's name."""
+    """Returns KEPT or BROKEN: the first of both after the contract's name."""
     behind = words.partition(contract)[2]
     return min(("KEPT", "BROKEN"), key=lambda verdict: behind.find(verdict) % (len(behind) + 1))
 
@@ -56,7 +56,7 @@ def test_only_verbs_write_to_the_audit() -> None:
     assert writers == {"verbs"}
 
 
-def test_without_a_plant_every_contract_is_kept(copy: Path) -> None:
+def test_without_a_planted_import_every_contract_is_kept(copy: Path) -> None:
     assert broken_contracts(copy) == []
 
 

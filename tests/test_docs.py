@@ -1,4 +1,4 @@
-"""Documents that repeat the code are held to it."""
+"""Documents that repeat the code must equal it."""
 
 import importlib.util
 import re
@@ -41,7 +41,7 @@ PAGES: dict[str, Callable[[], str]] = generate().PAGES
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_that_is_made_from_the_code_is_what_the_code_says(name: str) -> None:
+def test_a_generated_page_equals_the_output_of_its_generator(name: str) -> None:
     assert (ROOT / name).read_text() == PAGES[name](), "run: python docs/generate.py"
 
 
@@ -51,14 +51,14 @@ def test_the_page_of_the_update_machine_names_every_state_event_and_command() ->
         assert kind.__name__ in page, kind
 
 
-def test_the_reference_of_metrics_is_the_metrics() -> None:
+def test_the_reference_of_metrics_lists_the_metrics_of_the_code() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     families = {**FAMILIES, **OF_THE_CONTROLLER}
     rows = [f"| `{name}` | {kind} | {words} |" for name, (kind, words) in families.items()]
     assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 
 
-def test_the_version_of_the_code_is_the_distributions() -> None:
+def test_the_version_in_the_code_equals_that_of_the_distribution() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
@@ -72,18 +72,18 @@ def test_no_file_is_longer_than_400_lines() -> None:
     assert [str(path) for path in SOURCES if len(path.read_text().splitlines()) > 400] == []
 
 
-def test_every_file_says_what_it_is_for() -> None:
+def test_every_file_describes_its_purpose() -> None:
     silent = [path for path in SOURCES if not path.read_text().startswith(('"""', 'r"""'))]
     assert silent == []
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_have_targets() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_the_promises_of_a_rollout_name_tests_that_there_are() -> None:
+def test_the_tests_named_by_the_promises_of_a_rollout_exist() -> None:
     page = (ROOT / "docs" / "reference" / "rollouts.md").read_text()
     written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", page)
@@ -92,7 +92,7 @@ def test_the_promises_of_a_rollout_name_tests_that_there_are() -> None:
     assert {f"{number}." for number in range(1, 13)} <= set(re.findall(r"^\| (\d+\.)", page, re.MULTILINE))
 
 
-def test_every_key_of_a_strategy_names_the_test_that_fails_when_it_is_ignored() -> None:
+def test_every_key_of_a_strategy_names_the_test_that_fails_if_it_is_ignored() -> None:
     page = (ROOT / "docs" / "reference" / "rollouts.md").read_text()
     keys = {
         *Strategy.__struct_fields__,
@@ -110,7 +110,7 @@ PROSE = [
 ]
 MAX_COLUMNS = 100
 MAX_WORDS = 28
-"""Of a sentence: the house asks for 12 to 20, and a list of three things needs a few more."""
+"""The most words of a sentence: the style asks for 12 to 20, and a list of three things needs a few more."""
 
 
 def prose_lines(text: str) -> list[tuple[int, str]]:
@@ -133,7 +133,7 @@ def sentences(text: str) -> list[str]:
 
 
 def long_lines(text: str) -> list[int]:
-    """Numbers of lines of prose that go past the margin and could be wrapped: more than one word and a link."""
+    """Returns the numbers of lines of prose that are too long and could be wrapped: more than one word and a link."""
     return [number for number, line in prose_lines(text) if len(re.sub(r"\]\([^)]*\)", "]", line)) > MAX_COLUMNS]
 
 
@@ -151,7 +151,7 @@ def test_sentences_of_pages_are_short(page: Path) -> None:
     assert long_sentences(page.read_text()) == []
 
 
-def test_a_long_line_and_a_long_sentence_are_found_in_prose_and_nowhere_else() -> None:
+def test_a_long_line_and_a_long_sentence_are_found_in_prose_only() -> None:
     words = "word " * 30
     assert long_lines(f"```\n{words}\n```\n| {words} |\n{words}") == [5]
     assert long_sentences(f"Short one. {words}ends.\n\n- {words}too.") != []
@@ -161,7 +161,7 @@ def test_a_long_line_and_a_long_sentence_are_found_in_prose_and_nowhere_else() -
     )
 
 
-def test_one_time_is_said_for_the_demo() -> None:
+def test_the_duration_of_the_demo_is_the_same_everywhere() -> None:
     says = (ROOT / "edgeward" / "demo" / "command.py").read_text()
     seconds = re.findall(r"in (\d+) seconds", says)
     assert len(seconds) == 1

@@ -1,4 +1,4 @@
-"""No retired word of docs/reference/glossary.md comes back: not in code, wire, configurations, commands or pages.
+"""No retired word of docs/reference/glossary.md returns: not in code, wire, configurations, commands or pages.
 
 Names are cut into words at underscores and capitals. Names of tests are sentences and are read as such.
 """
@@ -140,7 +140,7 @@ def sentences() -> list[Place]:
 
 
 def uses(row: Retired, names: Iterable[Place], sentences: Iterable[Place]) -> list[str]:
-    """Where a retired word stands and may not."""
+    """Returns the places of a retired word at which it is not allowed."""
     found = [place for place in names if _has_any(words_of(place.text), row) and not _may_stand(place, row)]
     if row.in_sentences:
         found += [place for place in sentences if _has_any(re.findall(r"\w+", place.text), row)]
@@ -170,7 +170,7 @@ def all_sentences() -> list[Place]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.word)
-def test_a_retired_word_does_not_come_back(row: Retired, all_names: list[Place], all_sentences: list[Place]) -> None:
+def test_retired_words_are_not_used(row: Retired, all_names: list[Place], all_sentences: list[Place]) -> None:
     assert uses(row, all_names, all_sentences) == []
 
 
@@ -219,7 +219,7 @@ def test_a_word_is_found_in_a_command_a_configuration_and_a_sentence() -> None:
     assert uses(window, (), page) == ["docs/x.md:1: it waits for a maintenance window."]
 
 
-def test_what_may_stand_stands() -> None:
+def test_allowed_uses_of_a_word_are_not_reported() -> None:
     rows = {row.word: row for row in ROWS}
     assert uses(rows["bundle"], names_in("contract/trust/x.py", "class TrustBundle: ..."), ()) == []
     assert uses(rows["bundle"], (), sentences_in("docs/x.md", "The trust bundle says whom to trust.")) == []

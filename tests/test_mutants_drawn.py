@@ -1,4 +1,4 @@
-"""Which small wrong changes are drawn, and that a change is found by its lines wherever they stand."""
+"""Which small wrong changes are made, and that a change is found by its lines after they have moved."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_conditions_numbers_words_and_arguments_are_changed_one_at_a_time() -> N
         assert expected in found
 
 
-def test_sentences_annotations_and_none_for_a_value_are_left_alone() -> None:
+def test_sentences_annotations_and_returned_none_are_not_changed() -> None:
     changed = [line for _, _, line in drawn(SOURCE)]
     assert not [line for line in changed if "&" in line or "XXno hits" in line or "NO HITS" in line]
     assert "word = None" not in changed

@@ -1,4 +1,4 @@
-"""What `make mutants` goes by names files, tests and lines that there are."""
+"""The tables of `make mutants` name existing files, tests and lines."""
 
 import tomllib
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_every_room_has_code_and_tests(room: str) -> None:
     assert [name for name in [*paths, *tests] if not (ROOT / name).exists()] == []
 
 
-def test_every_equivalent_mutant_is_of_lines_that_there_are_and_has_a_reason() -> None:
+def test_every_equivalent_mutant_names_existing_lines_and_a_reason() -> None:
     for row in EQUIVALENT:
         assert set(row) == {"file", "operator", "before", "after", "reason"}
         lines = [line.strip() for line in (ROOT / row["file"]).read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""docs/reference/serving.md: every row names tests that exist, and bad data is held at every door that can meet it."""
+"""docs/reference/serving.md: every row names tests that exist, and every interface is tested with bad data."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_every_row_of_the_serving_table_names_tests_that_exist() -> None:
             assert f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
 
 
-def test_bad_data_is_held_at_every_door() -> None:
+def test_bad_data_is_tested_at_every_interface() -> None:
     at_doors = [row[1:] for row in rows() if len(row) == 1 + DOORS]
     empty = sum(not cell for row in at_doors for cell in row)
     assert len(at_doors) > 20

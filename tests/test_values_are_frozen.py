@@ -1,4 +1,4 @@
-"""Values of the rooms that decide are frozen: what was decided from cannot change behind whoever decided."""
+"""Values of the rooms that decide are frozen: they cannot change after a decision was made from them."""
 
 import importlib
 import pkgutil

@@ -28,7 +28,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Connection(Link, Protocol):
-    """A link with a thread of its own."""
+    """A link with its own thread."""
 
     def start(self) -> None:
         """Connects in the background, and again whenever the connection ends."""

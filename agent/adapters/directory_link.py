@@ -45,7 +45,7 @@ class DirectoryLink:
         self._documents: dict[str, str] = {}
         self._lock = threading.Lock()
         self._subscribed: dict[str, bool] = {}
-        """By topic: whether its document was delivered."""
+        """Whether the document of each topic was delivered."""
         self._said: dict[bytes, str] = {}
         """Topics by payload, oldest first: a message that is sent again is stored once."""
         self._unwritten = True

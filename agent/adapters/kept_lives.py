@@ -31,7 +31,7 @@ class SavedLives(Said, frozen=True):
     sensors: tuple[SensorState, ...] = ()
     sinks: tuple[SinkState, ...] = ()
     faults: dict[str, str] = {}
-    """By code."""
+    """The texts of faults by code."""
 
 
 class KeptLives:

@@ -13,7 +13,7 @@ from contract.inquiries import MAX_LINE_CHARS
 from contract.visible import one_line
 
 KEPT_LINES = 1_000
-"""At most 400 kB, and 100 kB with lines of usual length."""
+"""The most lines that are kept: at most 400 kB, and 100 kB with lines of usual length."""
 
 
 class OneLine(logging.Formatter):
@@ -51,7 +51,7 @@ class LogLines(logging.Handler):
 
 
 def secrets_of(config: Config) -> Iterator[str]:
-    """Yields what no line may show: the contents of files of keys, tokens and secrets, header values, the broker's
+    """Yields texts that no line may contain: contents of files of keys, tokens and secrets, header values, the broker's
     password.
     """
     broker: Broker = config.broker

@@ -1,4 +1,4 @@
-"""Answers inquiries in a thread of its own: a doctor's check may wait for a disk, and the worker must not wait.
+"""Answers inquiries in its own thread: a doctor's check may wait for a disk, and the worker must not wait.
 
 Decides which checks a running agent makes of itself. Refuses to know where an inquiry came from.
 """

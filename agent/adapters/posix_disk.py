@@ -17,7 +17,7 @@ that the host of a virtual machine may have reclaimed: a chunk of 256 KiB in one
 class PosixDisk:
     """Files in one directory. They are created with `file_mode`, as far as the umask allows.
 
-    The directory is created with mode 0700 unless `create` is False: a stick that was pulled must not come back as a
+    The directory is created with mode 0700 unless `create` is False: a stick that was pulled must not return as a
     directory of the same name.
     """
 

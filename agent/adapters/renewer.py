@@ -1,7 +1,7 @@
 """Runs the renewal of certificates: the key pairs of a configuration, the broker, and a thread that waits for the
 network.
 
-Decides how often a device checks, and what changes once a new pair counts. Refuses to know when renewal is due, and its
+Decides how often a device checks, and what a new pair changes. Refuses to know when renewal is due, and its
 steps: that is `trust.renewal`.
 """
 
@@ -23,8 +23,8 @@ from agent.trust.renewal import RETRY_FRACTION, Renewal
 from contract.errors import Code, EdgewardError, WorldError
 
 UNHEARD_S = 3600.0
-"""The shortest time between two renewals because the controller does not know the key: anybody at the broker may claim
-that."""
+"""The shortest time between two renewals because the controller does not know the key: any client of the broker may
+claim that."""
 LOOK_S = 30.0
 """Seconds between two checks whether renewal is due, or a part of the certificate's life if that is shorter."""
 
@@ -32,8 +32,8 @@ _log = logging.getLogger("edgeward.agent")
 
 
 def open_pairs(config: Config) -> KeyPairs:
-    """The key pairs of an enrolled device. They are kept beside its state, whoever owns the directory of the first
-    pair.
+    """The key pairs of an enrolled device. They are kept beside its state, because others may own the directory of
+    the first pair.
     """
 
     def first() -> KeyPair:
@@ -43,7 +43,7 @@ def open_pairs(config: Config) -> KeyPairs:
 
 
 def broker_by(config: Config, pairs: KeyPairs) -> Broker:
-    """Returns the broker with the pair and the authorities that count now. BadInput `config_invalid`."""
+    """Returns the broker with the pair and the authorities in use. BadInput `config_invalid`."""
     broker = config.broker
     if pairs.renewed:
         broker = msgspec.structs.replace(broker, cert_file=pairs.path(PAIR), key_file=pairs.path(PAIR))
@@ -80,7 +80,7 @@ def new_renewal(config: Config, pairs: KeyPairs) -> Renewal:
 
 
 def expiries_of(config: Config, pairs: KeyPairs) -> dict[str, int]:
-    """When the device's certificate, and the authority that expires first, expire: in seconds since 1970."""
+    """Returns when the device's certificate and the first authority expire, in seconds since 1970."""
     found = {"certificate": int(pairs.current().ends.timestamp())}
     try:
         authorities = x509.load_pem_x509_certificates(Path(broker_by(config, pairs).ca_file).read_bytes())
@@ -90,7 +90,7 @@ def expiries_of(config: Config, pairs: KeyPairs) -> dict[str, int]:
 
 
 class Renewer:
-    """Renews in a thread of its own. `on_renewed` is called there with the broker of the new pair."""
+    """Renews in its own thread. `on_renewed` is called there with the broker of the new pair."""
 
     def __init__(self, config: Config, pairs: KeyPairs, on_renewed: Callable[[Broker], None]) -> None:
         self._config = config
@@ -129,5 +129,5 @@ class Renewer:
             if self._renewal.attempt(now):
                 _log.info("the certificate is renewed, good until %s", self._pairs.current().ends)
                 self._on_renewed(broker_by(self._config, self._pairs))
-        except Exception:  # a fault here must not end renewal for good
+        except Exception:  # a fault here must not end the renewal permanently
             _log.exception("the certificate could not be renewed")

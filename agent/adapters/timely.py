@@ -1,6 +1,6 @@
 """HTTP answers that must be whole by a deadline: a server that sends one byte a minute holds no thread for ever.
 
-Decides when an answer is late. A socket's own time-out begins anew with each byte. Refuses to know what is requested.
+Decides when an answer is late. A socket's own time-out starts again with each byte. Refuses to know what is requested.
 """
 
 import http.client

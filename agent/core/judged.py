@@ -18,7 +18,7 @@ class Inference(msgspec.Struct, frozen=True, gc=False):
     """One inference: its latency, fault and correctness."""
 
     latency_us: float
-    """Of one row: the time of a request of many rows is divided by their number."""
+    """The time for one row: the time of a request of many rows is divided by their number."""
     error: Code | None = None
     correct: bool | None = None
     """Whether a classifier's answer equals the label; None without a label."""
@@ -52,11 +52,11 @@ class JudgedInferences:
         self.refused = 0
         """Requests that the version cannot accept, counted since the beginning. They are no inferences."""
         self.refused_alone = 0
-        """Of those, the requests that stable's signature accepts."""
+        """The refused requests that stable's signature accepts."""
         self.error_words = ""
-        """What was wrong with the first inference that failed."""
+        """The error of the first failed inference."""
         self.refusal_words = ""
-        """What was wrong with the first request that stable's signature takes."""
+        """The error of the first refused request that stable's signature accepts."""
 
     def __len__(self) -> int:
         return len(self._newest)

@@ -83,7 +83,7 @@ class Assignment(Message, frozen=True):
     delivery: Delivery | None = None
     """An encoded form of the artifact with fewer bytes."""
     sources: tuple[str, ...] = ()
-    """Where its blobs may be fetched besides the broker, in order of preference."""
+    """The addresses from which its blobs may be fetched besides the broker, in order of preference."""
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,7 @@ from contract.wire import Message
 TRIAL_S = 60.0
 """A longer trial finds little more: sensors open again within a minute, and sockets at once."""
 LINK_S = 300.0
-"""A configuration is taken back if the link is down for so long since it began: nobody could send another one."""
+"""Seconds. A configuration is taken back if the link is down for so long since it began: no other one could arrive."""
 MAX_BOOTS = 2
 """Boots that a trial may take: for two of them a device is down whose configuration makes it crash."""
 

@@ -32,7 +32,7 @@ class AnswerLog:
         pattern = re.compile(rf"{re.escape(model)}\.([0-9]{{1,12}})\.answers\Z")
         found = {int(known[1]): name for name in disk.names() if (known := pattern.match(name)) is not None}
         self._sizes = {number: disk.size_bytes(name) for number, name in sorted(found.items())}
-        """By segment, oldest first, its bytes."""
+        """The bytes of each segment, oldest first."""
         self._newest: int | None = None
 
     @property

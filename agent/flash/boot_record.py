@@ -21,7 +21,7 @@ class BootRecord:
         self._store = store
         self.loaded = DeviceRecord(boots=0)
         self.newest: Callable[[], DeviceRecord] = lambda: self.loaded
-        """The record as it is now: who accepts documents adds to it."""
+        """The record as it is now; the code that accepts documents adds to it."""
         self.retry_at = float("inf")
         """When the next attempt is due, in the seconds of `now`."""
         self._durable = False

@@ -119,7 +119,7 @@ class DeviceModel:
         self._drain_look_at = now
 
     def prove(self, now: float) -> ModelBroken | None:
-        """Tests now and then whether stable is whole on flash; ModelBroken if it is not."""
+        """Tests from time to time whether stable is whole on flash; ModelBroken if it is not."""
         stable = self.state.record.stable
         if stable is None or self.lineup.of(stable.digest) is None:
             return None

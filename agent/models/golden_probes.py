@@ -22,9 +22,9 @@ from contract.protocol import MAX_DETAIL_CHARS
 SLICE_S = 0.05
 """A probe answers questions for so long, then pauses: the agent's own thread does it, and heartbeats wait for that."""
 CPU_RATIO = 0.1
-"""Of one core that a probe takes over its whole length."""
+"""The fraction of one core that a probe takes over its whole length."""
 BUSY_RATIO = 0.5
-"""Of one core: a process that uses more between two looks is busy, and the probe waits."""
+"""The fraction of one core above which a process between two checks is busy, so that the probe waits."""
 LOOK_S = 30.0
 """Between two looks at whether the device is cool and quiet enough for a probe that is due."""
 AGAIN_S = 3600.0

@@ -55,7 +55,7 @@ class Stepper:
         self._holds = holds
         self._dropped = dropped
         self._retry: dict[str, tuple[float, Event | None]] = {}
-        """By model: when to step again, and the event; None for the resumption after a boot."""
+        """When to step each model again, and the event; None for the resumption after a boot."""
         self._refused: WorldError | None = None
 
     def downloads(self) -> list[tuple[str, Download]]:

@@ -90,7 +90,7 @@ class Acceptance:
             raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN{_words_of(lacking)}, required")
 
     def stand_ins(self, name: str) -> tuple[str | None, ...]:
-        """Returns the text that replaces a missing one in each column of an input; None where the column
+        """Returns the text that replaces a missing one in each column of an input; None if the column
         requires one.
         """
         return self._stand_ins if len(self.tensors) == 1 else (self._texts.get(name),)

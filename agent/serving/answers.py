@@ -108,7 +108,7 @@ class Answers:
         self._next_version = itertools.count().__next__
         self._blocks: dict[int, _Block] = {}
         self._many: dict[int, tuple[array[float], bytearray]] = {}
-        """By number the values of the rows, and which rows have their label."""
+        """The values of the rows by number, and which rows have their label."""
         self._row_values = 0
         self._texts: dict[str, int] = {}
         self._text_of: list[str] = []

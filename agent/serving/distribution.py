@@ -123,7 +123,7 @@ def _counted(pieces: list[Array], edges: Edges) -> Array | None:
 
 
 def _contract(arrays: Mapping[str, Array], reference: Reference, manifest: Manifest) -> dict[str, Breaches]:
-    """The data contract by column. Categories are checked if each category of the sample has a bin of its own."""
+    """The data contract by column. Categories are checked if each category of the sample has its own bin."""
     found = {}
     for name, allowed in read_allowed(arrays, manifest.columns).items():
         edges, counts = reference.features.get(name), reference.feature_counts.get(name, ())

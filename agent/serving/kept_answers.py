@@ -91,7 +91,7 @@ class KeptAnswers:
         self._told: set[int] = set()
         """Versions that the newest segment knows."""
         self._earlier: dict[str, Answers] | None = None
-        """By prefix, the answers of earlier starts; None until somebody asks."""
+        """The answers of earlier starts by prefix; None until they are needed."""
 
     def answered(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool) -> None:
         """Notes an answer of this start."""
@@ -161,7 +161,7 @@ class _Reading:
         self.found: dict[str, Answers] = {}
         self._current = current
         self._numbers: dict[tuple[str, int], int] = {}
-        """By prefix and number of then, the number of now."""
+        """The present number of each version, by prefix and earlier number."""
 
     def take(self, frame: Frame, at_s: float) -> None:
         """Takes a frame that was written at `at_s`, monotonic seconds of now."""

@@ -20,7 +20,7 @@ MAX_SHOWN_CHARS = 64
 def is_known(label: Answer, manifest: Manifest, versions: Iterable[Assignment]) -> bool:
     """Tells whether a settled label is a class of a classifier, or of one of the `versions` of the model.
 
-    True where the version's classes are not known.
+    True if the version's classes are not known.
     """
     if manifest.task != "classification" or not manifest.classes:
         return True

@@ -45,7 +45,7 @@ NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 """Triton's other extensions below /v2. A request for one gets the answer that it is not served."""
 _encode = msgspec.json.encode
 _Chosen = list[tuple[int, Tensor, bool]]
-"""For each requested output: its place, the tensor, and whether it is sent as bytes."""
+"""The place and tensor of each requested output, and whether it is sent as bytes."""
 
 
 class Endpoint:

@@ -41,7 +41,7 @@ class Request(msgspec.Struct, gc=False):
     received_ns: int = 0
     """When the request was complete, on the clock of the statistics."""
     stop: Stop | None = None
-    """Ends the inference when nobody waits for it any more; None for one that is too short for that."""
+    """Ends the inference when no caller waits for it any more; None for one that is too short for that."""
 
 
 class Response(msgspec.Struct, gc=False):
@@ -90,11 +90,11 @@ class RequestParameters(msgspec.Struct):
     A model with state keeps it by this key, or by `sequence_id`; without either a request stands alone."""
     sequence_id: int | str = 0
     sequence_start: bool = False
-    """The stream begins anew with this request."""
+    """The stream starts again with this request."""
     sequence_end: bool = False
     """The stream ends with this request."""
     timeout: int = 0
-    """Microseconds, as Triton counts them, after which nobody waits for the answer; 0 for none."""
+    """Microseconds, as in Triton, after which the caller does not wait for the answer; 0 for none."""
 
 
 class InferRequest(msgspec.Struct):

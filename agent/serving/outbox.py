@@ -34,7 +34,7 @@ class Predicted(Message, frozen=True, omit_defaults=True):
     file: str = ""
     """The name of the file, of an image or a sound."""
     offset_s: float | None = None
-    """Where a clip of sound begins, in seconds from the sound's beginning."""
+    """The start of a clip of sound, in seconds from the sound's beginning."""
     inputs: dict[str, Cell] = {}
     """Input cells by column, of the columns that the sink's configuration names."""
 

@@ -28,7 +28,7 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
 _UNKNOWN_CATEGORY = "Unknown Category"
-"""Words of onnxruntime's OneHotEncoder for a row that scikit-learn's refuses as well: the row is to blame."""
+"""The text of onnxruntime's OneHotEncoder for a row that scikit-learn's refuses as well: the row is at fault."""
 
 _ONE_ROW = "the model keeps state between requests: a request is one row of one stream"
 
@@ -75,7 +75,7 @@ class Serving:
         self._gives_probabilities = self._classifies and [
             (each.datatype[:2], len(each.shape)) for each in manifest.outputs[1:2]
         ] == [("FP", 2)]
-        """A class may be told of a row whose probabilities are NaN."""
+        """Whether it may answer a class for a row whose probabilities are NaN."""
         self.row = encoder_of(manifest)
         self.acceptance = acceptance_of(manifest)
         self._checks_first = bool(self.acceptance.tied or self.acceptance.texts)

@@ -45,7 +45,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def confidence(self) -> float | None:
-        """The largest probability, in [0, 1]; None where the model gives no probabilities."""
+        """The largest probability, in [0, 1]; None if the model gives no probabilities."""
         return confidence_of(self.outputs, 0)
 
 
@@ -56,7 +56,7 @@ class Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The id of the answer until its labels are known: pass it to `feedback` with a label for each row."""
     release: int
     outputs: list[Array]
-    """In the manifest's order, shapes (rows, ...), not copied."""
+    """The outputs in the manifest's order, shapes (rows, ...), not copied."""
 
 
 class About(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +64,7 @@ class About(msgspec.Struct, frozen=True, gc=False):
 
     id: str = ""
     key: str = ""
-    """Who or what the request is about."""
+    """The person or thing that the request is about."""
     file: str = ""
 
 
@@ -155,7 +155,7 @@ class ModelSlot:
         distribution: Distribution | None = None,
         streams: Streams | None = None,
     ) -> Serving:
-        """Returns a loaded version, ready to be swapped in; `streams` go on where it was loaded before."""
+        """Returns a loaded version, ready to be swapped in; `streams` continue where it was loaded before."""
         rules = assignment.manifest.state
         if streams is None and rules is not None:
             streams = Streams(rules, perf_s=self.perf_s, lock=self._new_lock(), dropped=self.dropped)
@@ -306,7 +306,7 @@ class ModelSlot:
         """Counts the label of an answer, for the version that gave it. BadInput `answer_unknown`, `label_repeated`,
         `label_invalid`, `label_unknown`.
 
-        `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
+        `name` is the answer's id. `label` is one label, or a list with one for each row, None if it is missing.
         """
         return self.truth.tell(name, label, [each.observed for each in self.versions])
 

@@ -1,4 +1,4 @@
-"""State that one version keeps between the requests of a stream: what it gave last, it is fed next.
+"""State that one version keeps between the requests of a stream: the last output is the next input.
 
 Decides which request begins a stream anew, and which stream is forgotten. A stream is whatever has one key; a request
 without a key stands alone. Refuses to know which version answers, and what state means.
@@ -30,13 +30,13 @@ class Streams:
         self._initial = {each.input: initial_of(each) for each in rules.tensors}
         self._reset_after_s = float(rules.reset_after_s) or float("inf")
         self._kept: dict[str, tuple[float, Inputs]] = {}
-        """By key, when it was asked last, and its state by input; the one that was asked longest ago is first."""
+        """The time of the newest request and the state by input for each key; the least recently used one is first."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def run(self, run: Run, inputs: Inputs, key: str) -> list[Array]:
-        """Returns what a caller gets. `run` is given the state too, and what it raises is raised: the stream goes on
+        """Returns what a caller gets. `run` is given the state too, and what it raises is raised: the stream continues
         from where it was.
         """
         if not key:
@@ -47,7 +47,7 @@ class Streams:
         return self._answered(outputs)
 
     def forget(self, key: str) -> None:
-        """Ends a stream: its next request begins anew."""
+        """Ends a stream: its next request starts again."""
         with self._lock:
             self._kept.pop(key, None)
 
@@ -61,7 +61,7 @@ class Streams:
         return known[1]
 
     def _keep(self, key: str, states: list[Array]) -> None:
-        """Keeps what comes next of a stream; one that a stream cannot go on from begins it anew."""
+        """Keeps what comes next of a stream; one that a stream cannot continue from begins it anew."""
         self._kept.pop(key, None)
         pairs = list(zip(self._initial.items(), states, strict=True))
         if not all(_goes_on(before, state) for (_, before), state in pairs):
@@ -74,7 +74,7 @@ class Streams:
 
 
 def _goes_on(before: Array, state: Array) -> bool:
-    """Whether a state has the shape of the one before it, and only finite numbers: NaN would stay for ever."""
+    """Whether a state has the shape of the one before it, and only finite numbers: NaN would stay forever."""
     if state.shape != before.shape:
         return False
     return state.dtype.kind != "f" or bool(np.isfinite(state).all())

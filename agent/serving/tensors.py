@@ -24,7 +24,7 @@ _NARROW: dict[str, tuple[str, Any, float]] = {
     "FP16": ("e", np.dtype(np.float16), float(np.finfo(np.float16).max)),
     "FP32": ("f", np.dtype(np.float32), float(np.finfo(np.float32).max)),
 }
-"""By datatype: its name in `struct`, numpy's dtype, the largest number."""
+"""The name in `struct`, numpy's dtype and the largest number of each datatype."""
 MAX_PACKED = 64 * 1024
 """Cells that are packed at once, which takes a third of numpy's time or less: as many as `SLICE_BYTES` can hold."""
 MAX_ELEMENTS = 16 * 1024 * 1024

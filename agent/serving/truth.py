@@ -65,7 +65,7 @@ class Truth:
         """The numbers that the application measured since the agent started, over all versions."""
 
     def tell(self, name: str, label: Any, observed: Iterable[Observed]) -> Labelled:
-        """Counts the label of an answer, or a list with one for each of its rows; None where a label is missing.
+        """Counts the label of an answer, or a list with one for each of its rows; None if a label is missing.
 
         `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`, or
         `label_unknown` if no row has a label of a known class.

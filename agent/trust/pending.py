@@ -35,7 +35,7 @@ class Pending:
         self._trust_bundle: bytes | None = None
         self._held_roles: dict[str, bytes] = {}
         self.held_desired: bytes | None = None
-        """A document that came before the bundle that says who is director."""
+        """A document that arrived before the bundle that names its director."""
         self._waiting: dict[str, Wanted] = {}
         self._named_by: tuple[str, ...] = ()
         """Key ids of the director whose document named the waiting roles."""

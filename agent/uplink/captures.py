@@ -1,7 +1,7 @@
 """Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
 Decides when a batch is written, sent and sent again. A label that comes before its row is written joins the row here. A
-later label is a record of its own in a later batch, because a batch on flash may have arrived already. Refuses to know
+later label is its own record in a later batch, because a batch on flash may have arrived already. Refuses to know
 why a row was chosen.
 """
 

@@ -20,7 +20,7 @@ MAX_ASKED = 12
 rows count as refused: they are not compared, and what they lack is required of devices."""
 
 Answers = dict[str, Array]
-"""By method, arrays of shape (rows,) or (rows, ...)."""
+"""Arrays of shape (rows,) or (rows, ...) by method."""
 
 
 def methods_of(estimator: Any) -> tuple[str, ...]:

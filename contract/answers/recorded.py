@@ -25,7 +25,7 @@ class Recorded:
     """What an estimator answered in the environment in which it was fitted."""
 
     answers: dict[str, Array]
-    """By method, to the first MAX_ANSWERED_ROWS rows of the sample."""
+    """The answers to the first MAX_ANSWERED_ROWS rows of the sample, by method."""
     rows: Sample
     """The test rows, in the form of the sample."""
     kinds: Array
@@ -33,7 +33,7 @@ class Recorded:
     answered: Array
     """Whether the estimator answered each of these rows, as bool."""
     row_answers: dict[str, Array]
-    """By method, to the rows that were answered."""
+    """The answers to the answered rows, by method."""
     libraries: dict[str, str] = field(default_factory=dict)
     """Versions by name of the libraries that answered."""
 

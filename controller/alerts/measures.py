@@ -95,7 +95,7 @@ class Measure:
     keys: frozenset[str]
     """Keys of a rule beyond those that every rule has."""
     optional: frozenset[str] = frozenset()
-    """Of `keys`, the bounds that may be left out."""
+    """The bounds in `keys` that may be left out."""
 
 
 _READ = "the value as it was read, against the limit"

@@ -53,7 +53,7 @@ class Group:
     labels: dict[str, str]
     firing: list[Alert] = field(default_factory=list)
     resolved: list[Alert] = field(default_factory=list)
-    """Alerts that ended after the receiver was told of them."""
+    """Alerts that ended after the receiver was notified of them."""
 
 
 def due_messages(

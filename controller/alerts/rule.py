@@ -39,7 +39,7 @@ Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+\Z", max_length=2048)]
 MAX_RULES = 200
 """The most rules of one file: each rule is judged on the whole fleet every few seconds."""
 MAX_RECEIVERS = 20
-"""The most receivers of one file: each has a task and a queue of its own."""
+"""The most receivers of one file: each has a task and its own queue."""
 
 
 class Rule(Message, frozen=True):

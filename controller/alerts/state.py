@@ -1,6 +1,6 @@
-"""What a controller keeps of its alerts between two looks.
+"""The state of alerts that a controller keeps between two evaluations.
 
-Decides which alerts are sent. Refuses to know when rules are judged, and who is told.
+Decides which alerts are sent. Refuses to know when rules are judged, and who is notified.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ QUALITY = frozenset({"estimated_quality"})
 
 @dataclass
 class AlertState:
-    """The rules, the durable records, and the result of the newest look."""
+    """The rules, the durable records, and the result of the newest evaluation."""
 
     file: AlertFile
     text: str
@@ -25,20 +25,20 @@ class AlertState:
     """The path of the file; empty for the rules that ship."""
     records: AlertRecords
     status: dict[str, RuleStatus] = field(default_factory=dict)
-    """By rule."""
+    """The state of each rule by its name."""
     muted: dict[str, Muted] = field(default_factory=dict)
-    """By fingerprint, why an alert is not told."""
+    """The reason why an alert is not sent, by fingerprint."""
     next_look: float = 0.0
-    """Monotonic seconds."""
+    """When rules are judged next, in monotonic seconds."""
     looked_at: float | None = None
     """When rules were last judged, in seconds since 1970."""
     look_s: float = 0.0
-    """How long the newest look took."""
+    """How long the newest evaluation took."""
     rule_faults: int = 0
     """How often a rule has failed since the start."""
 
     def told(self) -> list[Alert]:
-        """Returns the alerts that fire and of which people are told: neither silenced nor explained by
+        """Returns the firing alerts that people are notified of: neither silenced nor explained by
         another alert.
         """
         return [

@@ -35,7 +35,7 @@ class SilenceRequest(Message, frozen=True):
     matchers: Annotated[tuple[Matcher, ...], msgspec.Meta(min_length=1, max_length=16)]
     reason: str
     ends_at: str
-    """In ISO 8601, with a zone."""
+    """The end in ISO 8601, with a time zone."""
     starts_at: str = ""
     """Empty: now."""
 

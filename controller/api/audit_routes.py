@@ -30,7 +30,7 @@ _ASKED = frozenset({"since", "until", "actor", "action", "subject", "before", "l
 
 
 class AuditCheck(Message, frozen=True):
-    """Whether anybody has changed the audit."""
+    """Whether the audit was changed."""
 
     entries: int
     newest_hash: str
@@ -128,6 +128,6 @@ def _text(text: str) -> str:
 
 AUDIT_ROUTES = (
     Route("view", "GET", "/v1/audit", list_entries, "Who did what, newest first", list[views.AuditEntry]),
-    Route("view", "GET", "/v1/audit/check", check_audit, "Is the audit whole?", AuditCheck),
+    Route("view", "GET", "/v1/audit/check", check_audit, "Check whether the audit is complete", AuditCheck),
     Route("view", "GET", "/v1/audit/export", export_audit, "All of the audit", views.AuditExport),
 )

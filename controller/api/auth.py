@@ -37,7 +37,7 @@ FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
 AUDITED = (401, 403, 421, 429)
 MAX_PATH_CHARS = 200
-"""Of a path in the audit: all that a route can name."""
+"""The most characters of a path in the audit: all that a route can name."""
 PAGE_HEADER = "X-Edgeward-Page"
 """The header that the page sends beside its cookie with every request that changes something. Pages of other origins
 cannot send it: a browser would first ask this server whether they may, and the answer is never yes."""
@@ -71,7 +71,7 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _attempt(request: web.Request, *, known: bool) -> str:
-    """What was tried: by somebody who is known with the names in it; strangers cannot fill the audit with names."""
+    """Returns the attempt for the audit: with names only for known callers, so that strangers cannot fill the audit."""
     if request.match_info.http_exception is not None:
         return "no such route"
     method, path = entry_of(request)
@@ -99,7 +99,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def role_refusal(subject: Subject, needs: Needs | None) -> str:
-    """Why none of the caller's roles lets them do it; empty where one does."""
+    """Returns why none of the caller's roles allows the request; empty if one does."""
     if needs is None or needs == "nothing" or not subject.may(needs):
         return f"{subject.name} may not do this: {_needed(needs)}"
     return ""

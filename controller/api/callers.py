@@ -1,8 +1,8 @@
-"""Requests that a web page makes a browser send: refused before anything else is looked at.
+"""Requests that a web page makes a browser send: refused before anything else is checked.
 
-Decides by which names this controller goes. A page on the web can point a name of its own at this machine (DNS
-rebinding) and read what needs no token, but it cannot choose the `Host` header. Whoever sends none is no browser.
-Refuses to know tokens.
+Decides which host names are this controller's. A page on the web can point its own name at this machine (DNS
+rebinding) and read what needs no token, but it cannot choose the `Host` header. A client without this header is not
+a browser. Refuses to know tokens.
 """
 
 from urllib.parse import urlsplit
@@ -32,12 +32,12 @@ async def check_caller(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def names_of(api: ApiConfig) -> tuple[str, ...]:
-    """The names by which the API goes, in small letters."""
+    """The host names of the API in lower case."""
     public = urlsplit(api.public_url).hostname or ""
     return tuple(name.lower() for name in (*api.names, api.host, public) if name)
 
 
 def _origins(api: ApiConfig) -> tuple[str, ...]:
-    """The page's own origin where a proxy calls this server by another name."""
+    """The page's own origin if a proxy calls this server by another name."""
     parts = urlsplit(api.public_url)
     return (f"{parts.scheme}://{parts.netloc}".lower(),) if parts.netloc else ()

@@ -71,13 +71,13 @@ async def show_attestation(request: web.Request) -> AttestationPage:
 CERTIFICATE_ROUTES = (
     Route("view", "GET", "/v1/certificates", list_certificates, "What was issued", list[views.CertificateView]),
     Route(
-        "admin", "POST", "/v1/certificates/{serial}/revoke", revoke_certificate, "Take one certificate away",
+        "admin", "POST", "/v1/certificates/{serial}/revoke", revoke_certificate, "Revoke one certificate",
         views.CertificateView,
     ),
     Route(
-        "view", "GET", "/v1/attestation", show_attestation, "Signed words about golden sets", AttestationPage,
+        "view", "GET", "/v1/attestation", show_attestation, "Signed statements about golden sets", AttestationPage,
     ),
-    Route("view", "GET", "/v1/authorities", list_authorities, "Who vouches for devices", list[views.AuthorityView]),
+    Route("view", "GET", "/v1/authorities", list_authorities, "The authorities of devices", list[views.AuthorityView]),
     Route("admin", "POST", "/v1/authorities", add_authority, "One more authority", list[views.AuthorityView]),
     Route(
         "admin", "POST", "/v1/authorities/{name}/retire", retire_authority, "End trust in an authority",

@@ -44,7 +44,7 @@ class QuarantinedRequest(Message, frozen=True):
 
 
 class NoteView(Message, frozen=True):
-    """The note of a device; None if nobody has written one."""
+    """The note of a device; None if there is none."""
 
     device: str
     note: Written | None

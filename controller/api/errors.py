@@ -65,7 +65,7 @@ def answer(code: str, detail: str, status: int) -> web.Response:
 async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns every failure into JSON with a code; an unforeseen one is logged and reveals nothing of the inside.
 
-    What a caller causes who has gone meanwhile is no failure.
+    An error after the caller has disconnected is not a failure.
     """
     try:
         return await handler(request)

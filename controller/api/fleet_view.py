@@ -42,9 +42,9 @@ class ServedView(Message, frozen=True):
     errors: int
     refused: int
     accuracy: float | None
-    """Of a classifier, over all devices since the controller started."""
+    """The accuracy of a classifier over all devices since the controller started."""
     mean_absolute_error: float | None
-    """Of a regression, over all devices since the controller started."""
+    """The error of a regression over all devices since the controller started."""
     r2: float | None
 
 
@@ -95,7 +95,7 @@ class FleetView(Message, frozen=True):
     """Devices by the code of what is wrong with them."""
     serving: tuple[ServedView, ...]
     sick: tuple[SickView, ...]
-    """The first 50 devices that are themselves to blame for failures on them."""
+    """The first 50 devices that cause the failures on them themselves."""
     sources: dict[str, int]
     """Sensors and sinks of all devices, by state."""
     failing_sources: tuple[SourceView, ...]
@@ -148,7 +148,7 @@ def fleet_view_steps(world: World, now: float, findings: tuple[Finding, ...] = (
 
 
 class _Tally:
-    """What is counted, one device after another."""
+    """The counts, to which one device after another is added."""
 
     def __init__(self, world: World, now: float) -> None:
         self._world, self._now = world, now
@@ -221,7 +221,7 @@ def _served(model: str, release: int, counted: tuple[int, int], sums: Sums) -> S
 
 
 def _sick(state: ModelState) -> str | None:
-    """Returns the view of a device that is itself to blame for failures; None for the others."""
+    """Returns the view of a device that causes failures itself; None for the others."""
     ended = state.outcome
     if state.code == Code.DEVICE_SICK:
         return state.detail

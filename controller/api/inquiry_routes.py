@@ -1,4 +1,4 @@
-"""The routes by which people ask one device for its log or its doctor. Not for viewers: log lines tell what people do
+"""The routes by which people ask one device for its log or its doctor. Not for viewers: log lines show what people do
 there.
 """
 
@@ -46,6 +46,8 @@ async def _asked(request: web.Request, what: What, lines: int) -> DeviceLines:
 
 
 INQUIRY_ROUTES = (
-    Route("device", "GET", "/v1/devices/{device}/logs", device_logs, "Its newest log lines", DeviceLines),
-    Route("device", "GET", "/v1/devices/{device}/doctor", device_doctor, "What its doctor finds", DeviceLines),
+    Route("device", "GET", "/v1/devices/{device}/logs", device_logs, "The newest log lines of a device", DeviceLines),
+    Route(
+        "device", "GET", "/v1/devices/{device}/doctor", device_doctor, "The findings of a device's doctor", DeviceLines
+    ),
 )

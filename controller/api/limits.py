@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_BUCKETS = 10_000
-"""The most callers with a bucket of their own. Beyond it, the bucket of the caller that called longest ago is dropped;
+"""The most callers with their own bucket. Beyond it, the bucket of the caller that called longest ago is dropped;
 its next call starts with a full bucket."""
 
 

@@ -66,7 +66,7 @@ class Reader:
 
 
 class Live:
-    """The messages to the readers of one controller. The fleet is examined only while somebody reads."""
+    """The messages to the readers of one controller. The fleet is examined only while there is a reader."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -44,7 +44,10 @@ FAMILIES = {
     "edgeward_controller_alert_rule_faults_total": ("counter", "Times that a rule of alerts could not be judged."),
     "edgeward_controller_notifications_total": ("counter", "Messages to receivers, by receiver and result."),
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
-    "edgeward_controller_retained_put_right_total": ("counter", "Times that others had retained over a topic."),
+    "edgeward_controller_retained_put_right_total": (
+        "counter",
+        "Times that other clients had retained a message over a topic.",
+    ),
 }
 REASONS = (
     "answers_unasked", "malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device",

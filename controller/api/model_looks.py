@@ -20,10 +20,10 @@ from controller.verbs.lineage import Lineage, lineage_of
 
 DAYS = 30
 MAX_DAYS = 400
-"""As many days as telemetry is kept."""
+"""The days for which telemetry is kept."""
 MAX_ROWS = 200_000
-"""The most rows for one answer, which takes about 2 s: of a larger fleet a part of the devices is used, by a stable
-hash."""
+"""The most rows for one answer, which takes about 2 s: in a larger fleet only a part of the devices is used, by a
+stable hash."""
 
 
 class Quality(Message, frozen=True):

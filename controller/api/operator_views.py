@@ -35,7 +35,7 @@ class RoleProposal(Message, frozen=True):
 
     model: str
     manifests: dict[str, Any]
-    """By release: digest, size, inputs, limits."""
+    """Digest, size, inputs and limits by release."""
     signed: list[int]
     """Releases that are signed already."""
     min_release: int
@@ -47,7 +47,7 @@ class CertificateView(Message, frozen=True):
     """A certificate that was issued."""
 
     serial: str
-    """In hexadecimal."""
+    """The serial number in hexadecimal."""
     subject: str
     """A device, or a service of the controller's: `svc.controller`."""
     authority: str
@@ -102,7 +102,7 @@ class AuditEntry(Message, frozen=True):
     """Counts up from 1 without a gap."""
     at: str
     actor: str
-    """`controller` for what nobody requested at that moment."""
+    """`controller` for actions that nobody requested at that moment."""
     action: str
     subject: str
     detail: str
@@ -124,13 +124,13 @@ class StickView(Message, frozen=True):
     """What a stick carries to devices without a broker."""
 
     documents: dict[str, str]
-    """By topic, as they were signed."""
+    """The documents by topic, as they were signed."""
     blobs: list[Blob]
     """The blobs that the documents name; the bytes are at `/v1/blobs`."""
     devices: list[str]
     """Devices for which the stick holds a document."""
     missing: dict[str, str]
-    """By device why its document could not be made."""
+    """The reason why a device's document could not be made, by device."""
 
 
 class StickTaken(Message, frozen=True):

@@ -65,5 +65,5 @@ async def list_changes(request: web.Request) -> list[Change]:
 PAGE_ROUTES = (
     Route("view", "GET", "/v1/fleet/cells", show_cells, "Every device as a character", FleetCells),
     Route("view", "GET", "/v1/changes", list_changes, "What has changed, in sentences", list[Change]),
-    Route("view", "GET", "/v1/live", stream_live, "Server-sent events: what the page has to ask again", LiveMessage),
+    Route("view", "GET", "/v1/live", stream_live, "Server-sent events: what the page must request again", LiveMessage),
 )

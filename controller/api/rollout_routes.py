@@ -97,8 +97,8 @@ def _release(request: web.Request, wanted: PlanRequest) -> int | None:
 
 
 async def list_rollouts(request: web.Request) -> RolloutPage:
-    """Returns rollouts, newest first, without their members; only those of a `model`, with a `status` (may repeat), or
-    with `open=true`. BadInput `request_invalid` for a status that there is not.
+    """Returns rollouts, newest first, without their members; only those of a `model`, with a `status` (may be
+    repeated), or with `open=true`. BadInput `request_invalid` for an unknown status.
     """
     world, asked, now = request.app[STATE].world, request.query, time.time()
     statuses = check_words(asked.getall("status", []), get_args(Status), "status")
@@ -174,13 +174,13 @@ async def start_rollout(request: web.Request) -> RolloutView:
 
 
 async def preview_start(request: web.Request) -> Preview:
-    """What a start would do, refused as the start itself would be; nothing happens."""
+    """Returns what a start would do, and refuses it as the start itself would be refused; nothing is changed."""
     wanted = decode(await request.read(), RolloutRequest)
     return _preview(request, wanted, wanted.plan_digest)
 
 
 def _preview(request: web.Request, wanted: PlanRequest, starting: str | None) -> Preview:
-    """`starting`: the plan's digest that a start would be bound to; None: no start is asked about."""
+    """`starting`: the digest of the plan that would be started; None: it is not about a start."""
     meant = filled(request.app[STATE], wanted)
     return rollouts.preview(
         request.app[STATE],
@@ -218,7 +218,7 @@ async def steer_rollout(request: web.Request) -> RolloutView:
 
 
 async def preview_step(request: web.Request) -> VerbPreview:
-    """What a `verb` would do for whoever asks: approve, pause, resume, promote, abort, rollback. Nothing happens."""
+    """Returns the effect of a `verb`: approve, pause, resume, promote, abort, rollback; changes nothing."""
     verb, state, name = request.query.get("verb", ""), request.app[STATE], request.match_info["rollout"]
     if verb not in STEPS:
         raise BadInput(Code.REQUEST_INVALID, f"verb = {verb[:20]!r}: expected {', '.join(STEPS)}")
@@ -253,7 +253,7 @@ async def judge_rollout(request: web.Request) -> list[VerdictView]:
 
 
 async def show_plan(request: web.Request) -> Preview:
-    """Returns the plan of an existing rollout: costs, what its rules can find, ways back, all as of now."""
+    """Returns the plan of an existing rollout: costs, what its rules can find, and ways back, at this time."""
     state = request.app[STATE]
     return preview_of(state.world, rollouts.find(state, request.match_info["rollout"]), time.time())
 
@@ -289,9 +289,9 @@ ROLLOUT_ROUTES = (
     Route("view", "GET", f"{_ONE}/explain", explain_rollout, "Where it stands, in sentences", views.Sentences),
     Route("view", "POST", f"{_ONE}/preview", preview_step, "What a step would do", VerbPreview),
     Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", RolloutView, Seen),
-    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Continue after failures", RolloutView, Seen),
     Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", RolloutView, Seen),
-    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; devices that have it keep it", RolloutView, Seen),
     Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView, Seen),
     Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
     Route("rollout", "POST", f"{_ONE}/retry", retry_rollout, "Try the failed devices again", RolloutView),

@@ -39,7 +39,7 @@ class MemberView(Message, frozen=True):
 
     device: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     stratum: str
     outcome: MemberOutcome
     """The state of the update on the device; after the rollout its final outcome there, whatever the device did
@@ -95,7 +95,7 @@ class RolloutSummary(Message, frozen=True):
     status: str
     open: bool
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]
@@ -136,8 +136,8 @@ class RolloutView(RolloutSummary, frozen=True):
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
     waits_for: str
-    """In a sentence, the devices that have not decided, with the phase of each and whether nobody sends it requests;
-    empty if it waits for none."""
+    """A sentence about the devices that have not decided, with the phase of each and whether it gets requests; empty if
+    there is none."""
     exposure: Exposure | None
     """What devices have done with the release so far; None once the rollout has ended."""
     devices: int
@@ -152,9 +152,9 @@ class RolloutView(RolloutSummary, frozen=True):
     schedule: str
     """When offers are made, in a sentence; empty without a schedule."""
     proposers: tuple[str, ...]
-    """Everybody who proposed it: none of them may approve it."""
+    """The people who proposed it: none of them may approve it."""
     trace_id: str = ""
-    """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
+    """The id of the OpenTelemetry trace that is sent at the end; empty if none is sent."""
 
 
 def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> VerdictView:

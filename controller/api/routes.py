@@ -72,7 +72,7 @@ class PushRequest(Message, frozen=True):
     variants: tuple[VariantName, ...] = ()
     """The smaller forms to make too, for devices on which the full form does not fit."""
     told: Told = Told()
-    """Where the model comes from: data, code, environment, parameters, metrics."""
+    """The origin of the model: data, code, environment, parameters, metrics."""
     own_gates: tuple[OwnVerdict, ...] = ()
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""

@@ -37,10 +37,10 @@ CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
 class ScopeRefusal(Message, frozen=True):
-    """Whether the caller's role and scope let them act on something."""
+    """Whether the caller's role and scope allow an action."""
 
     words: str
-    """Why not; empty where they do."""
+    """Why not; empty if they do."""
     code: str
     """`forbidden`, `outside_scope`, or empty."""
 
@@ -73,8 +73,8 @@ async def outside(request: web.Request, scope: Scope) -> str:
 
 
 async def show_refusal(request: web.Request) -> ScopeRefusal:
-    """Whether the caller may act on a `rollout`, each `device`, a whole `model`, or, where none is named, on what all
-    share. With a `deed`, such as `POST /v1/devices/retire`, also whether a role of theirs lets them do it.
+    """Whether the caller may act on a `rollout`, each `device`, a whole `model`, or, if none is named, on what all
+    share. With a `deed`, such as `POST /v1/devices/retire`, also whether one of the caller's roles allows it.
     """
     state, subject, asked = request.app[STATE], subject_of(request), request.query
     scope, words = subject.scope, ""

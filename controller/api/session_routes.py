@@ -38,7 +38,7 @@ class LoginRequest(Message, frozen=True):
 
     token: Annotated[str, msgspec.Meta(max_length=256)]
     actor: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """Who holds the local token, for the audit; for other tokens the name is known."""
+    """The holder of the local token, for the audit; other tokens have a known holder."""
 
 
 class Me(Message, frozen=True):
@@ -51,7 +51,7 @@ class Me(Message, frozen=True):
     scope: str
     """The part of the fleet on which the caller may act, in words; empty: all of it."""
     approves: bool
-    """False for the local token, whatever its roles: approval needs a person with a token of their own."""
+    """False for the local token, whatever its roles: approval needs a person with their own token."""
     session_ends_at: str
     """Empty without a session."""
     token_ends_at: str
@@ -101,13 +101,13 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def show_me(request: web.Request) -> Me:
-    """Says who asks, with which roles, and until when."""
+    """Returns the caller's name, roles, and the end of the session."""
     session, found = session_of(request, time.time()), session_holder(request)
     return _me(subject_of(request), session, found[1] if found is not None else math.inf)
 
 
 async def show_session(request: web.Request) -> Me | None:
-    """Says whose session the request has; null for none, which is not an error: the person has not signed in yet."""
+    """Returns the holder of the request's session; null without one, which is no error: the person is not signed in."""
     found, session = session_holder(request), session_of(request, time.time())
     return _me(found[0], session, found[1]) if found is not None else None
 
@@ -133,11 +133,11 @@ def _is_tls(request: web.Request) -> bool:
 
 
 SESSION_ROUTES = (
-    Route("view", "GET", "/v1/me", show_me, "Who asks, and with which roles", Me),
+    Route("view", "GET", "/v1/me", show_me, "The caller and the caller's roles", Me),
     Route(
         "nothing", "POST", "/v1/session", log_in, "Exchange a token for the page's session cookie", Me, LoginRequest,
         max_body_bytes=MAX_LOGIN_BYTES,
     ),
-    Route("nothing", "GET", "/v1/session", show_session, "Whose session the browser has; null for none", Me | None),
+    Route("nothing", "GET", "/v1/session", show_session, "The holder of the browser's session; or null", Me | None),
     Route("view", "DELETE", "/v1/session", log_out, "End the page's session", dict[str, bool]),
 )  # fmt: skip

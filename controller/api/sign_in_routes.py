@@ -29,7 +29,7 @@ from controller.verbs.sign_in import open_provider, sign_in
 BACK = "/v1/session/provider/back"
 MAX_CODE_CHARS = 4096
 _LOCAL_ADDRESS = re.compile(r"/(?!/)[A-Za-z0-9._~%/?=&:+@-]{0,500}\Z")
-"""An address of this page: no other host, and nothing that a browser could read as one."""
+"""An address of this page: it names no other host, and a browser cannot read it as one."""
 
 
 class Doors:
@@ -117,7 +117,7 @@ def _code(request: web.Request) -> str:
 
 
 def _refused(request: web.Request, error: EdgewardError) -> web.Response:
-    """Redirects to the sign-in page; the reason is in the audit. Somebody who fails too often is told so."""
+    """Redirects to the sign-in page; the reason is in the audit. After too many failures the page says so."""
     actor = address_of(request)
     refusals.refuse(request.app[STATE], Refusal(actor, "sign in refused", error.code, error.detail[:300]))
     if isinstance(error, BadInput):
@@ -145,7 +145,7 @@ def _is_tls(request: web.Request) -> bool:
 
 
 SIGN_IN_ROUTES = (
-    Route("nothing", "GET", "/v1/session/ways", show_ways, "How people may enter", Ways),
+    Route("nothing", "GET", "/v1/session/ways", show_ways, "The ways to sign in", Ways),
     Route("nothing", "GET", "/v1/session/provider", leave_for_provider, "To the provider (303)", None),
     Route("nothing", "GET", BACK, come_back, "Back from the provider (303)", None),
 )

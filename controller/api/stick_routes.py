@@ -11,7 +11,7 @@ from controller.api.state_key import STATE
 from controller.verbs import sticks
 
 MAX_STICK_MESSAGES_BYTES = 16 * 1024 * 1024
-"""As much as the files of four devices at their largest."""
+"""The size of the largest files of four devices."""
 
 
 async def export_stick(request: web.Request) -> views.StickView:
@@ -37,9 +37,9 @@ async def import_stick(request: web.Request) -> views.StickTaken:
 
 
 STICK_ROUTES = (
-    Route("view", "GET", "/v1/stick", export_stick, "What a stick carries to devices", views.StickView),
+    Route("view", "GET", "/v1/stick", export_stick, "The documents for devices on a stick", views.StickView),
     Route(
-        "device", "POST", "/v1/stick", import_stick, "What devices said to a stick", views.StickTaken, StickMessages,
+        "device", "POST", "/v1/stick", import_stick, "Messages of devices on a stick", views.StickTaken, StickMessages,
         max_body_bytes=MAX_STICK_MESSAGES_BYTES,
     ),
 )  # fmt: skip

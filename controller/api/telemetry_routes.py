@@ -118,7 +118,9 @@ TELEMETRY_ROUTES = (
         "What one device measured",
         list[TelemetryRow],
     ),
-    Route("view", "GET", "/v1/devices/{device}/vitals", device_vitals, "What it said of itself", list[VitalsRow]),
+    Route(
+        "view", "GET", "/v1/devices/{device}/vitals", device_vitals, "What it reported about itself", list[VitalsRow]
+    ),
     Route(
         "view", "GET", "/v1/rollouts/{rollout}/verdicts", list_verdicts, "Verdicts over time", list[VerdictPointView]
     ),

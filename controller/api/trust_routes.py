@@ -81,7 +81,7 @@ async def propose_role(request: web.Request) -> views.RoleProposal:
 
 
 TRUST_ROUTES = (
-    Route("view", "GET", "/v1/trust", show_trust, "Who may say what, and what they said", views.TrustView, None),
+    Route("view", "GET", "/v1/trust", show_trust, "Roles with their keys, and their documents", views.TrustView, None),
     Route(
         "admin",
         "PUT",

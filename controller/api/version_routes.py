@@ -24,7 +24,7 @@ class WithdrawRequest(Message, frozen=True):
     """A request to withdraw a version."""
 
     reason: str
-    """The reason, which everybody who wants to start it is told."""
+    """The reason, which is shown to everybody who wants to start it."""
 
 
 class WaiveRequest(Message, frozen=True):
@@ -234,7 +234,7 @@ VERSION_ROUTES = (
     Route("view", "GET", f"{_MODEL}/compare/{{before}}/{{after}}", compare, "What differs between two", Comparison),
     Route("view", "GET", f"{_ONE}/statement", state_lineage, "Where it comes from, signed", SignedLineage),
     Route(
-        "rollout", "POST", f"{_ONE}/withdraw", withdraw_version, "No rollout may bring it", views.VersionDetail,
+        "rollout", "POST", f"{_ONE}/withdraw", withdraw_version, "Bar it from rollouts", views.VersionDetail,
         WithdrawRequest,
     ),
     Route("rollout", "POST", f"{_ONE}/reinstate", reinstate_version, "Take that back", views.VersionDetail),
@@ -247,5 +247,5 @@ VERSION_ROUTES = (
     Route("push", "PUT", f"{_ONE}/tags", tag_version, "Set and remove tags", Notes, TagsRequest),
     Route("push", "PUT", f"{_ONE}/note", note_version, "Replace the note", Notes, TextRequest),
     Route("push", "POST", f"{_ONE}/comments", comment_version, "Add a comment", Notes, TextRequest),
-    Route("push", "POST", f"{_MODEL}/clean", clean_model, "Let old blobs go", views.CleanAnswer, CleanRequest),
+    Route("push", "POST", f"{_MODEL}/clean", clean_model, "Delete old blobs", views.CleanAnswer, CleanRequest),
 )  # fmt: skip

@@ -53,9 +53,9 @@ class FoundVersion(Message, frozen=True):
     licence: str
     gates: tuple[GateVerdict, ...]
     withdrawn: Withdrawal | None
-    """By whom, when and why it was withdrawn: no rollout may bring it."""
+    """The person, the time and the reason of a withdrawal: no rollout may start it."""
     removed: Removal | None
-    """By whom and when its blobs were deleted: no rollout may bring it."""
+    """The person and the time of the deletion of its blobs: no rollout may start it."""
     rolled_back: RolledBackView | None
     """The newest rollout of it, if that was rolled back: another one starts only on explicit request."""
 
@@ -119,7 +119,7 @@ class CleanAnswer(Message, frozen=True):
 
     kept: tuple[Retained, ...]
     marked: tuple[int, ...]
-    """Releases that nobody may start any more; their blobs are deleted a day later."""
+    """Releases that can no longer be started; their blobs are deleted a day later."""
     removed: tuple[int, ...]
     """Releases whose blobs are deleted, or are deleted now if the rule is applied."""
     removed_bytes: int
@@ -133,7 +133,7 @@ class FitView(Message, frozen=True):
     forms: dict[str, int]
     """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
     unfit: dict[str, str]
-    """By device, why each of the others cannot."""
+    """The reason why each other device cannot run it, by device."""
     unknown: tuple[str, ...]
     """Devices that have not reported their hardware yet."""
 

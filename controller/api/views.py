@@ -41,7 +41,7 @@ class Health(Message, frozen=True):
     messages_not_authentic: int
     """Messages that were not signed by the device that their topic names."""
     retained_put_right: int
-    """How often a retained message of somebody else was replaced or removed."""
+    """How often a retained message of another client was replaced or removed."""
 
 
 class Enrolment(Message, frozen=True):
@@ -108,17 +108,17 @@ class MeasuredView(Message, frozen=True):
     refused: dict[str, int]
     """Requests that the release cannot accept, by code. They are no inferences."""
     refused_alone: int
-    """Of those, the ones that the stable version beside the trial would have accepted."""
+    """The refused requests that the stable version beside the trial would have accepted."""
     faults: dict[str, str]
     """The newest words about a row that failed or was refused, by code."""
     accuracy: float | None
-    """Of a classifier."""
+    """The accuracy of a classifier."""
     mean_absolute_error: float | None
-    """Of a regression, in the unit of its labels."""
+    """The mean absolute error of a regression, in the unit of its labels."""
     r2: float | None
     labelled: int
     labels_unusable: int
-    """Values that were given as labels and are none."""
+    """Values that were given as labels and are invalid."""
     labels_unknown: int
     """Labels of no known class: no version of the model on the device can answer them."""
     latency_us_p50: float | None
@@ -132,7 +132,7 @@ class DeviceModelView(Message, frozen=True):
 
     model: str
     desired_release: int | None
-    """None where nothing is asked, and where the device was told something newer by a controller that is gone."""
+    """None if nothing is desired, or if the device has a newer document of a controller that no longer exists."""
     state: ModelState | None
     measured: tuple[MeasuredView, ...]
 
@@ -166,7 +166,7 @@ class DeviceView(Message, frozen=True):
     config_said: ConfigState | None
     """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
-    """What somebody wrote about it."""
+    """The note that a person wrote about it."""
     pins: dict[str, Pin]
     """By model, the release at which people hold it."""
     pinned: dict[str, int]
@@ -305,8 +305,8 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
 
 
 def _is_ahead(assigned: Assigned, said: ModelState | None) -> bool:
-    """Whether an order is at least as new as what the device was told last: after a restore it is not, and the device
-    keeps to what it was told since."""
+    """Whether a document is at least as new as the newest one of the device. After a restore it may be older; the
+    device then keeps the newer one."""
     return said is None or said.generation <= assigned.generation
 
 

@@ -25,7 +25,7 @@ class WatcherView(Message, frozen=True):
     """When it was pushed, in ISO 8601; empty without one."""
     threshold: float | None
     alarms_per_device_month: float | None
-    """How often it would have found something per device and month in the history on which it was trained."""
+    """How often it would have found a departure per device and month in the history on which it was trained."""
     looked_at: float | None
     """Seconds since 1970."""
     judged: int
@@ -45,7 +45,7 @@ class DeviceHistory(Message, frozen=True):
     hours: tuple[float, ...]
     """When each hour began, in seconds since 1970."""
     rows: tuple[tuple[float, ...], ...]
-    """One for each hour: a number by feature."""
+    """The row of each hour: a number by feature."""
 
 
 class WatcherHistory(Message, frozen=True):

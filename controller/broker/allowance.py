@@ -22,7 +22,7 @@ class Allowance:
 
     def __init__(self) -> None:
         self._left: dict[str, tuple[float, float]] = {}
-        """By device: (bytes that were left, the time in seconds of that)."""
+        """The (bytes that were left, the time in seconds of that) by device."""
 
     def spend(self, device: str, size_bytes: int, now: float) -> bool:
         """Tells whether the device may send this many bytes now. If so, takes them from its bucket.

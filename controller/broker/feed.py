@@ -13,8 +13,8 @@ from contract.errors import EdgewardError
 from controller.broker.messages import Retained
 
 MAX_WAITING_BYTES = 8 * 1024**2
-"""Of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a connection at 10 ms
-carries at a time, and 10 ms of a disk."""
+"""The bytes of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a connection
+at 10 ms carries at a time, and 10 ms of a disk."""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -57,7 +57,7 @@ class Feed:
                 self._waiting_bytes += len(message.payload)
 
     def _next(self) -> Retained | None:
-        """The next message; None where an iterator has ended. What cannot be made costs its own iterator alone."""
+        """The next message; None if an iterator has ended. What cannot be made costs its own iterator alone."""
         try:
             return next(self._asked[0])
         except StopIteration:

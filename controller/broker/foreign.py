@@ -16,11 +16,11 @@ TOLD_S = 300.0
 """Seconds for which health reports a topic: a longer time than AGAIN_MAX_S adds nothing, a shorter one is
 overlooked."""
 MAX_TOPICS = 1000
-"""The most topics that are tracked. If somebody writes to more of them, everything is published again."""
+"""The most topics that are tracked. If a client writes to more of them, everything is published again."""
 MAX_AT_ONCE = 100
 """The most topics that are repaired in one look; looks are a second apart."""
 EVERYTHING = "#"
-"""Stands for all topics, if there are too many to count."""
+"""The name for all topics, if there are too many to count."""
 
 
 @dataclass

@@ -77,9 +77,9 @@ class Inbox:
         """Retired devices that have sent messages since the last look at this set: they do not know that they are
         retired."""
         self.unheard: dict[str, Ack] = {}
-        """By device, the answer to a heartbeat whose signature does not count, since the last look."""
+        """The answer to a heartbeat with an invalid signature since the last check, by device."""
         self.agreements: dict[str, Ack] = {}
-        """By device, what it must be told about codes in place of signatures, since the last look."""
+        """The message about codes in place of signatures since the last check, by device."""
         self._strangers = Strangers()
         self._refusals = Refusals()
 

@@ -1,6 +1,6 @@
 """The controller's MQTT edge: paho in a thread; passes messages to the event loop, and watches what others retain.
 
-Telemetry has a connection of its own, so that a flood of it cannot push reports out of the broker's queue. Refuses to
+Telemetry has its own connection, so that a flood of it cannot push reports out of the broker's queue. Refuses to
 know what messages mean.
 """
 

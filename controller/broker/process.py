@@ -201,7 +201,7 @@ class RunningBroker:
                 self.process = self.restart()
 
     def stop(self) -> None:
-        """Ends a broker that was started here, for good."""
+        """Ends a broker that was started here, permanently."""
         with self._lock:
             self._stopped = True
             self._end()

@@ -39,7 +39,7 @@ class Refusals:
         self._began = 0.0
         self._lines = 0
         self._loudest: dict[str, tuple[float, Noise]] = {}
-        """By device, when its newest minute above WORTH_TELLING ended, and its counts."""
+        """The end of the newest minute above WORTH_TELLING, and its counts, by device."""
 
     def refused(self, device: str, now: float) -> bool:
         """Notes a refused message; returns whether it must be logged."""

@@ -33,7 +33,7 @@ DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
 """Seconds between two times that a blob is published again because a device cannot fetch it, the first time and after
 many: a slow link is no damage, and one device must not keep the broker busy."""
 READ_AT_ONCE_BYTES = 4 * 1024**2
-"""Of a blob that is verified between two turns of the event loop: 10 ms."""
+"""The bytes of a blob that are verified between two turns of the event loop: 10 ms."""
 _DESIRED, _BLOB = "desired ", "blob "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
@@ -82,7 +82,7 @@ class RetainedState:
         self._doubted: set[str] = set()
         """Blobs that devices could not fetch: the broker's copies may be damaged."""
         self._doubted_at: dict[str, tuple[float, float]] = {}
-        """By digest, when it was published again for that, and for how many seconds it is not published again."""
+        """The time of the last repeated publication, and the seconds until the next one may follow, by digest."""
         self.skipped = skipped
         self.foreign = foreign
 

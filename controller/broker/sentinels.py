@@ -24,7 +24,8 @@ class Sentinels:
     def __init__(self) -> None:
         self.link: ControllerLink | None = None
         self._wanted: dict[str, tuple[asyncio.Event, str]] = {}
-        """By topic, the event that is set when a message comes there, and the digest that it must have; "" for any."""
+        """The event that is set when a message arrives on a topic, and the digest that it must have ("" for any), by
+        topic."""
 
     def saw(self, topic: str, payload: bytes) -> bool:
         """Returns whether a topic is being checked; notes what is there."""

@@ -60,7 +60,7 @@ class Convertible:
     session: Any
     """A session of the model. It is opened once, because for large models this takes most of the time."""
     inputs: dict[str, Array]
-    """By input name, in the model's order; their first axis counts rows, or runs."""
+    """The inputs by name, in the model's order; their first axis counts rows, or runs."""
     columns: tuple[str, ...]
     parity: Parity
 

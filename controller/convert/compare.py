@@ -23,7 +23,7 @@ def by_output(names: Sequence[str], answers: Mapping[str, Array]) -> dict[str, A
 def tolerances(expected: Mapping[str, Array], *, alone: bool) -> dict[str, Array]:
     """Returns the absolute tolerance of each float output, by the expected answers to the sample.
 
-    `alone`: each column is a quantity of its own, as the targets of a regression are.
+    `alone`: each column is its own quantity, as the targets of a regression are.
     """
     numbers = {name: array for name, array in expected.items() if array.dtype.kind == "f"}
     return {name: tolerance(array, alone=alone) for name, array in numbers.items()}

@@ -17,7 +17,7 @@ SCORES = "scores"
 
 
 def as_one_margin(model: Model, expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bytes | None:
-    """Returns the model with its second output cut to the expected column; None if nothing is to be cut.
+    """Returns the model with its second output cut to the expected column; None if no column must be cut.
 
     `expected` has one margin a row, `actual` has two.
     """

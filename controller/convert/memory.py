@@ -13,7 +13,7 @@ onnxruntime's copy."""
 MAX_MEMORY_MB = 16 * 1024
 """MiB that a conversion may take because its model is large; `convert.memory_mb` may be set above this."""
 _SAID = ("bad_alloc", "bad allocation", "failed to allocate memory", "cannot allocate memory", "memoryerror")
-"""Words of libraries that cannot allocate memory, in lower case: their errors share no exception."""
+"""Texts of libraries that cannot allocate memory, in lower case: their errors share no exception."""
 
 
 def memory_for(model_bytes: int, memory_mb: int) -> int:

@@ -1,4 +1,4 @@
-"""What a row may lack: decided by the estimator's own answers to rows with missing cells, which ONNX must answer alike.
+"""Which values a row may lack, by the estimator's own answers to rows with missing cells; ONNX must give the same.
 
 Decides for each column of numbers whether it is required, and for each column of text what replaces a missing one.
 Refuses to know how a model is converted.

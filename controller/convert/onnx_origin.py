@@ -25,7 +25,7 @@ MAX_BATCHES = 8
 RECURRENT, STATES, STATE_RANK = ("LSTM", "GRU", "RNN"), 5, 3
 """Layers that keep a state, the place of their first input that is one, and its rank: (directions, rows, numbers)."""
 RTOL = ATOL = 1e-5
-"""Rows together may be summed in another order than in batches."""
+"""A tolerance, because rows may be summed in another order than in batches."""
 
 
 def as_devices_take(raw: Model) -> Model:
@@ -78,12 +78,12 @@ def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
 
 
 def takes_rows(session: Any, inputs: Mapping[str, Array]) -> bool:
-    """Whether the first axis of every input counts what that of its array counts."""
+    """Returns whether the first axis of every input has the size of the first axis of its array."""
     return all(len(entry.shape) == inputs[entry.name].ndim > 0 for entry in session.get_inputs())
 
 
 def freed(model: Model, session: Any, inputs: Mapping[str, Array]) -> tuple[Model, Any]:
-    """Returns (model, session) for any number of rows, where the model for a fixed number answers the same so."""
+    """Returns (model, session) for any number of rows, if it gives the same answers as the model for a fixed number."""
     if not takes_rows(session, inputs):
         return model, session
     free = with_free_batch(model, session, inputs)
@@ -118,7 +118,7 @@ def _freed(raw: Model, size: int) -> bytes:
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The constants of a graph by name: initializers, and what nodes of constants hold."""
+    """Returns the constants of a graph by name: initializers, and the values of constant nodes."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -138,7 +138,7 @@ def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
 
 
 def _leave_out_zero_states(graph: onnx.GraphProto, size: int) -> None:
-    """Lets recurrent layers begin with zeros, as they do by default, where a constant of the batch's size says so."""
+    """Removes the initial state of recurrent layers if it is zeros of the batch's size: zeros are the default."""
     constants = _constants(graph)
     zeros = {name for name, tensor in constants.items() if list(tensor.dims)[1:2] == [size] and _is_zero(tensor)}
     for node in graph.node:
@@ -152,14 +152,14 @@ def _is_zero(tensor: onnx.TensorProto) -> bool:
 
 
 def fixed_rows(session: Any) -> int | None:
-    """The number of rows that a model takes at once, where its inputs name one and the same; None: any."""
+    """Returns the number of rows that a model takes at once, if all inputs name the same one; None: any."""
     sizes = {entry.shape[0] if entry.shape else None for entry in session.get_inputs()}
     size = sizes.pop() if len(sizes) == 1 else None
     return size if isinstance(size, int) and size > 0 else None
 
 
 def as_runs(inputs: Mapping[str, Array], size: int) -> dict[str, Array]:
-    """Rows as runs of `size` rows each, of which devices send one at a time; rows that fill no run are left out."""
+    """Returns the rows as runs of `size` rows, as devices send them; rows that fill no run are left out."""
     count = min(len(array) for array in inputs.values()) // size
     return {name: array[: count * size].reshape(count, size, *array.shape[1:]) for name, array in inputs.items()}
 

@@ -21,7 +21,7 @@ OPENS = {
     "input": ("content", "its rows are names of files that it would read: fit it with input='content'"),
     "memory": (None, "it keeps its steps in a directory: fit it with memory=None"),
 }
-"""By parameter: its harmless value, and why others are refused. A test compares this table with scikit-learn's
+"""The harmless value of each parameter, and why others are refused. A test compares this table with scikit-learn's
 documentation."""
 
 _CHECKS = {"dtype", "ensure_all_finite", "force_all_finite"}

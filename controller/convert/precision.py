@@ -149,7 +149,7 @@ def asks(session: Any, real: str) -> tuple[Ask, list[str]]:
 
 
 def is_regression(reference: ReferenceAnswers) -> bool:
-    """Whether the estimator predicts numbers, of which each column is a quantity of its own."""
+    """Whether the estimator predicts numbers, of which each column is its own quantity."""
     predicted = reference.sample.answers.get("predict")
     return predicted is not None and predicted.dtype.kind == "f" and len(reference.sample.answers) == 1
 

@@ -26,7 +26,7 @@ class AnsweredRows:
     kind: str
     rows: SampleFrame
     answers: Answers
-    """By method, arrays of shape (rows,) or (rows, ...)."""
+    """Arrays of shape (rows,) or (rows, ...) by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ReferenceAnswers:
     together: AnsweredRows | None
     """The test rows of all kinds in their original order; None if there are none."""
     refused: dict[str, SampleFrame]
-    """By kind, the rows without an answer."""
+    """The rows without an answer, by kind."""
     recorded: bool
     """Whether the answers came with the push, and were not given by the estimator as it is loaded here."""
 

@@ -44,7 +44,7 @@ class Request(Message, frozen=True):
     precision_s: float = 60.0
     """The time of each precision that is tried."""
     rows_waived: bool = False
-    """Whether few distinct rows of the sample are enough, because somebody has given a reason."""
+    """Whether few distinct rows of the sample are enough, because a reason was given."""
 
 
 class ConvertedForm(Message, frozen=True):

@@ -83,7 +83,7 @@ _INNER = {
     "RandomizedSearchCV": "best_estimator_",
     "SelfTrainingClassifier": "estimator_",
 }
-"""By wrapper, the attribute of the estimator that answers."""
+"""The attribute of the estimator that answers, by wrapper."""
 _RULES: dict[str, Callable[[Any, bool], Any]] = {
     "HistGradientBoostingClassifier": _by_columns,
     "HistGradientBoostingRegressor": _by_columns,

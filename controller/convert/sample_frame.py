@@ -26,7 +26,7 @@ class SampleFrame:
     columns: tuple[str, ...]
     as_matrix: bool
     stand_ins: Mapping[str, str] = field(default_factory=dict)
-    """By column, the text that replaces a missing one in ONNX, which has no missing text."""
+    """The text that replaces a missing one in ONNX, which has no missing text, by column."""
     texts_alone: bool = False
     """Whether the estimator gets the texts of the one column as a list."""
 

@@ -20,9 +20,9 @@ from controller.convert.runs import run_rows
 from controller.gates.parity import NOTHING, Compared, Parity, WorstRow
 
 RUN_BYTES = 16 << 20
-"""Of the inputs of one run."""
+"""The bytes of the inputs of one run."""
 SHOWN_NUMBERS = 4
-"""Of each array of a row that differs."""
+"""The numbers that are shown of each array of a row that differs."""
 
 Inputs = dict[str, Array]
 Run = Callable[[Inputs], dict[str, Array]]
@@ -38,7 +38,7 @@ def tensor_parity(
 ) -> Parity:
     """Returns the evidence. `inputs`: the sample as the model takes it; `matched` returns other rows so.
 
-    `alone`: each column of an output is a quantity of its own.
+    `alone`: each column of an output is its own quantity.
     """
     names = [output.name for output in session.get_outputs()]
     allowed = tolerances(recorded.answers, alone=alone)

@@ -45,7 +45,7 @@ class Moved(msgspec.Struct, frozen=True):
     bin: int
     """The bin whose fraction has grown most."""
     gained: float
-    """By how much, as a fraction of all rows."""
+    """The gain as a fraction of all rows."""
 
     @property
     def is_beyond(self) -> bool:

@@ -21,7 +21,7 @@ MIN_GROUP_ROWS = 30
 """The same limit as in the gate before release; smaller groups are counted and not shown."""
 CONFIDENCE = 0.95
 _RATES = {"selection": (0, 1), "true_positive": (2, 3), "false_positive": (4, 5)}
-"""By name of a rate, which of a group's six counts are its rows and its hits."""
+"""The places of rows and hits in a group's six counts, by the name of a rate."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Fairness(msgspec.Struct, frozen=True):
     suppressed: int
     """Groups of fewer than `MIN_GROUP_ROWS` rows."""
     measures: Mapping[str, float]
-    """By Fairlearn's name; a measure that needs labels is missing while a group has none."""
+    """The measures by Fairlearn's names; a measure that needs labels is missing while a group has none."""
     difference: Rate
     """The demographic parity difference with its interval."""
     devices: int

@@ -35,7 +35,7 @@ the valid weeks of an unchanged fleet of 50 devices are within 3 points, and the
 never valid."""
 EXCESS = 0.25
 """How many standard deviations of its own chance are added to the measured spread of errors. With none, an unchanged
-fleet alarms now and then; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
+fleet alarms from time to time; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Labelled(msgspec.Struct, frozen=True):
     rows: Array
     """Rows with a label."""
     right: Array
-    """Of those, the rows that were right."""
+    """The labelled rows that were right."""
     met: Array
     """All rows, with or without a label: people are asked about unsure rows more often than about others."""
 

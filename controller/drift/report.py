@@ -45,7 +45,7 @@ class Facts(msgspec.Struct, frozen=True):
     alike: frozenset[int]
     """Releases whose inputs are counted with the same bins."""
     kinds: Mapping[str, str]
-    """By device, its stratum."""
+    """The stratum of each device."""
     labelled: Sequence[CapturedRow]
     trial: Trial | None
     fairness_limit: float | None

@@ -41,7 +41,7 @@ class Signal(msgspec.Struct, frozen=True):
 
     @property
     def is_beyond(self) -> bool:
-        """Whether a rule without a limit of its own fires: the whole interval is on the bad side, and the figure is
+        """Whether a rule without its own limit fires: the whole interval is on the bad side, and the figure is
         valid.
         """
         if not self.valid or self.limit is None or self.low is None or self.high is None:

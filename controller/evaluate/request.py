@@ -33,13 +33,13 @@ class EvaluateRequest(Message, frozen=True):
 
 
 class Evaluated(Message, frozen=True):
-    """What the child has measured; the answers are arrays in a file of their own."""
+    """What the child has measured; the answers are arrays in their own file."""
 
     latency_us_p50: float | None = None
     latency_us_p95: float | None = None
     operators: tuple[str, ...] = ()
     faults: dict[str, str] = {}
-    """By name of a model, why it could not answer."""
+    """The reason why a model could not answer, by name of the model."""
 
 
 @dataclass(frozen=True, slots=True)

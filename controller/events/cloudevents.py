@@ -41,10 +41,10 @@ class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     reason: str
     trace_id: str = ""
-    """Of its OpenTelemetry trace; empty where none is sent."""
+    """The id of its OpenTelemetry trace; empty if none is sent."""
 
 
 class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
@@ -168,7 +168,7 @@ class Events:
         self._known: dict[str, tuple[object, ...]] = {}
         self._listeners: set[Listener] = set()
         self.trace_of: Callable[[Rollout], str] = lambda rollout: ""
-        """Names the trace of a rollout; empty where none is sent."""
+        """Names the trace of a rollout; empty if none is sent."""
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
         """Notes the state of rollouts, without an event: later changes are compared with it."""

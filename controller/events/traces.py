@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 MAX_WAITING = 8192
-"""Spans that wait for the collector: three large rollouts. One more and it is let go."""
+"""Spans that wait for the collector: three large rollouts. One more and it is dropped."""
 BATCH = 512
 SEND_EVERY_MS = 2000
 TIMEOUT_S = 5.0
-"""Of one attempt to send a batch."""
+"""The time limit of one attempt to send a batch."""
 STOP_MS = 2000
 """What the end of the controller waits for the spans that are left."""
 INSTALL = "traces need OpenTelemetry's packages: pip install 'edgeward[otel]'"
@@ -47,7 +47,7 @@ class Traces:
         self._sending = Background()
 
     def send(self, trace_id: str, spans: Sequence[Span]) -> None:
-        """Hands the spans of one trace to the exporter, in a thread of their own."""
+        """Hands the spans of one trace to the exporter, in their own thread."""
         if self._provider is not None:
             self._sending.begin(asyncio.to_thread(_emit, self._provider, trace_id, spans))
 

@@ -1,6 +1,6 @@
-"""Counts of a device that are impossible: more errors than inferences, sums that no numbers have.
+"""Counts of a device that are impossible, such as more errors than inferences.
 
-Decides by arithmetic alone. Improbable counts are accepted: they count as the word of one device. Refuses to know what
+Decides by arithmetic alone. Improbable counts are accepted as the report of one device. Refuses to know what
 follows from counts.
 """
 

@@ -20,7 +20,7 @@ MAX_CELLS = 3_200
 MAX_GROUPS = 60
 """The most groups of one picture; the smallest ones share one group named `other`."""
 MAX_VERSIONS = 35
-"""The most versions of a model with a character of their own; older ones share the last."""
+"""The most versions of a model with their own character; older ones share the last."""
 FIRST_LABEL = "site"
 """The label by which devices are grouped if they have it."""
 BY_KIND = "stratum"

@@ -28,9 +28,9 @@ class DeviceClock(msgspec.Struct, frozen=True):
     best_s: float
     """The largest lead of a heartbeat in this interval: that of the least delayed one."""
     best_before_s: float
-    """The same of the interval before."""
+    """The largest lead in the interval before."""
     since: float
-    """When this interval began."""
+    """When this interval started."""
 
 
 def hear_clock(known: DeviceClock | None, boot: int, came: float, said: float) -> DeviceClock:

@@ -23,7 +23,7 @@ NO_FAULT = frozenset({str(Code.SUPERSEDED), str(Code.PINNED), ""})
 """An update that ended with one of these says nothing about its version: a newer one was requested, or the model is
 pinned."""
 WAITS_AS_ASKED = frozenset({str(Code.OUTSIDE_MAINTENANCE), str(Code.PINNED), str(Code.SUPERSEDED), ""})
-"""Reasons for which an update waits although nobody needs to do anything."""
+"""Reasons for which an update waits although no person must do anything."""
 
 Judged = tuple[HealthWord, str]
 """A word, and its reason as text for people."""

@@ -26,21 +26,21 @@ class DeviceQuery:
     """Devices that pass all filters; a page of them in one order. An empty filter passes every device."""
 
     text: str = ""
-    """In lower case; found anywhere in the name, in a label or in a code of what is wrong."""
+    """A text in lower case, found anywhere in the name, in a label or in a code of what is wrong."""
     presence: frozenset[str] = frozenset()
     health: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
-    """Desired or reported."""
+    """The model that is desired or reported."""
     release: int | None = None
     """The release that answers; of `model`, or of any."""
     code: str = ""
     coded: frozenset[str] = frozenset()
-    """Devices that the code is about though they do not say so any more: a version that failed so is quarantined."""
+    """Devices with a quarantined version that failed with this code, although they no longer report it."""
     pinned: bool = False
     """Only devices on which a pin holds a model, of people or of its own configuration; with `model` that model."""
     among: frozenset[str] | None = None
-    """Only these devices; None: all."""
+    """The only devices to search; None: all."""
     order: str = "device"
     descending: bool = False
     limit: int = DEFAULT_PAGE

@@ -19,7 +19,7 @@ from contract.protocol import MAX_FEATURES
 OTHER = "other"
 """The name under which a device merges its rarest answers and its smallest groups."""
 MAX_NAME_CHARS = 128
-"""Of a name in a message: a device cuts longer classes there."""
+"""The most characters of a name in a message: a device cuts longer classes there."""
 MAX_SHOWN_CHARS = 40
 
 Value = TypeVar("Value")
@@ -27,23 +27,23 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Under which names devices may count what a version does."""
+    """The names under which devices may count."""
 
     columns: frozenset[str]
     classes: frozenset[Answer] | None
-    """None: not known, so that any is taken."""
+    """The classes; None if they are unknown, so that any class is accepted."""
     groups: frozenset[str]
-    """Columns by whose values answers are counted."""
+    """The columns by whose values answers are counted."""
 
 
 def names_of(manifest: Manifest) -> Names:
-    """The names of one version. Classes are told apart as labels are: `1`, `1.0` and `true` are one."""
+    """The names of one version. Classes are compared like labels: `1`, `1.0` and `true` are one class."""
     classes = frozenset(_plain(each) for each in manifest.classes)
     return Names(frozenset(manifest.columns[:MAX_FEATURES]), classes or None, frozenset(manifest.groups))
 
 
 def without_invented(interval: ModelInterval, names: Names) -> tuple[ModelInterval, tuple[str, ...]]:
-    """(the interval without counts under names that its version does not have, those names in words)."""
+    """Returns (the interval without counts under unknown names, those names in words)."""
     classes = () if names.classes is None else _foreign_classes(interval.predictions, names.classes)
     columns = tuple(sorted((interval.features.keys() | interval.breaches.keys()) - names.columns))
     groups = tuple(name for name in interval.groups if name != OTHER and name.partition("=")[0] not in names.groups)

@@ -17,7 +17,7 @@ class Traffic(msgspec.Struct, frozen=True):
     at: float
     bytes_s: float = 0.0
     answered: Mapping[str, tuple[ModelInterval, ...]] = {}
-    """By model, its versions in the newest telemetry in which any has answered: telemetry without inferences keeps
+    """The versions of each model in the newest telemetry in which any has answered: telemetry without inferences keeps
     them."""
 
     @classmethod

@@ -74,7 +74,7 @@ class Twin(msgspec.Struct, frozen=True):
     config_said: ConfigState | None = None
     """The state of that configuration, as the device reports it."""
     note: Written | None = None
-    """What somebody wrote about it."""
+    """The note that a person wrote about it."""
     pinned: dict[str, int] = {}
     """The releases at which its own configuration holds models."""
     pins: dict[str, Pin] = {}
@@ -97,7 +97,7 @@ class Twin(msgspec.Struct, frozen=True):
     answered: str = ""
     """The nonce in its document. Durable: it is part of what was signed."""
     faults: dict[str, str] = {}
-    """By code, what is wrong with the device, as it says itself."""
+    """The faults of the device by code, as it has reported them."""
     clock: DeviceClock | None = None
     """What its heartbeats say about its clock."""
     withdrawn: dict[str, int] = {}

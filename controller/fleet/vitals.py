@@ -21,10 +21,10 @@ SPAN_S = 300.0
 MAX_MESSAGES = 600
 """The most messages of one device in one interval: one in half a second. A flood of more costs no memory."""
 FIGURES = ("cpu_ratio", "rss_mb", "temperature_c", "inferences_s", "failure_ratio", "latency_ms")
-"""In the order in which they are stored: CPU time of the agent as a fraction of one core, its resident memory, the
-hottest zone, inferences a second, the fraction that failed, the mean time for one inference."""
+"""The figures in the order in which they are stored: CPU time of the agent as a fraction of one core, its resident
+memory, the hottest zone, inferences a second, the fraction that failed, the mean time for one inference."""
 LIMITS = ((0.0, 1e4), (1e-3, 1e8), (-100.0, 300.0), (0.0, 1e8), (0.0, 1.0), (0.0, 1e6))
-"""By figure, the range of possible measurements. An agent that cannot measure memory reports 0 MB."""
+"""The range of possible measurements by figure. An agent that cannot measure memory reports 0 MB."""
 _MIDDLES_MS = (
     0.00075,
     *(upper_edge_us(bucket) * 2**-0.25 / 1000.0 for bucket in range(1, LATENCY_BUCKETS - 1)),

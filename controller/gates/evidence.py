@@ -70,7 +70,7 @@ class HeldOut:
     """The answers of the version that the alias champion names; None without one, or if it cannot answer them."""
     champion_name: str = ""
     groups: Mapping[str, Array] = field(default_factory=dict)
-    """By name of a group, the value of each row as text."""
+    """The value of each row as text, by name of a group."""
     times: Array | None = None
     """Seconds of each row."""
     classes: tuple[str, ...] = ()
@@ -135,4 +135,4 @@ class Evidence:
     data_sets: tuple[str, ...] = ()
     """`NAME@VERSION` of the data sets that the version names."""
     lost_rows: Mapping[str, str] = field(default_factory=dict)
-    """By data set, which of its rows were deleted although the version may be trained on them, in words."""
+    """The deleted rows of each data set on which the version may have been trained, in words."""

@@ -16,7 +16,7 @@ from controller.gates.power import margin
 from controller.gates.verdict import GateVerdict
 
 Rates = Mapping[str, list[float]]
-"""By name of a rate (`selection`, `true_positive`, `false_positive`), its value in each group."""
+"""The value of a rate (`selection`, `true_positive`, `false_positive`) in each group, by its name."""
 
 
 def demographic_parity_difference(rates: Rates) -> float:

@@ -31,7 +31,7 @@ GATES: tuple[Gate, ...] = (
     judge_size, judge_memory, judge_latency, judge_split, judge_held_out, judge_slices, judge_fairness,
     judge_signature, judge_licence, judge_operators, judge_deleted_data,
 )  # fmt: skip
-"""Gates beside parity and those of the user's own. Each answers None where its policy sets no limit."""
+"""Gates beside parity and those of the user's own. Each returns None if its policy sets no limit."""
 
 
 def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]:

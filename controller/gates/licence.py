@@ -1,4 +1,4 @@
-"""The gate on the licence: only models under licences that somebody has accepted may reach devices."""
+"""The gate on the licence: only models with an accepted licence may reach devices."""
 
 from controller.gates.evidence import Evidence
 from controller.gates.policy import GatePolicy

@@ -55,7 +55,7 @@ class Parity(Message, frozen=True):
     others: dict[str, Compared] = {}
     """The comparisons over rows of other kinds, by kind: thresholds, unknown texts, numbers far from the mean."""
     refused: dict[str, int] = {}
-    """By kind, how many rows the estimator itself refuses. There is no answer with which ONNX could be compared."""
+    """The number of rows that the estimator itself refuses, by kind. ONNX cannot be compared with a missing answer."""
     witness: Compared | None = None
     """The reference compared with the same estimator in the controller, whose library versions may answer
     differently."""

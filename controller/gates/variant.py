@@ -1,7 +1,7 @@
 """The variant gate: a smaller form must give the answers of the full one, except for a few rows near a boundary.
 
 The numbers of int8 never meet the tolerance of parity, which says nothing about labels. So labels are counted, and
-numbers have a tolerance of their own. Measured: int8 changes the answers of 0.2 to 0.6 % of the rows, fp16 weights of
+numbers have their own tolerance. Measured: int8 changes the answers of 0.2 to 0.6 % of the rows, fp16 weights of
 none.
 """
 

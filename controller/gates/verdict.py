@@ -24,6 +24,6 @@ class GateVerdict(Message, frozen=True):
     remedy: str = ""
     """What to do about a failure."""
     judged_by: str = "controller"
-    """`controller`, or who ran a gate of the user's own."""
+    """`controller`, or the person who ran a gate of the user's own."""
     waiver: Waiver | None = None
-    """Set when the verdict is read, if somebody has waived it."""
+    """Set when the verdict is read, if a person has waived it."""

@@ -43,7 +43,7 @@ class Changes:
     restarted: frozenset[str] = frozenset()
     """Devices whose agent has started again: the former start is kept durably."""
     quarantined: frozenset[str] = frozenset()
-    """Devices on which a release has failed for good."""
+    """Devices on which a release has failed permanently."""
     endings: frozenset[tuple[str, str]] = frozenset()
     """(rollout, device) whose ending is new."""
     deeds: tuple[Deed, ...] = ()

@@ -1,6 +1,6 @@
-"""What a pass did by itself to rollouts and devices, in words for the audit: each with its cause.
+"""The actions of a pass on rollouts and devices, in words for the audit, each with its cause.
 
-Decides what is worth an entry, and how many entries one pass can cause. Refuses to know who reads them.
+Decides which actions get an entry, and how many entries one pass can cause. Refuses to know who reads them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from controller.rollout.words import devices_of
 
 MAX_QUARANTINED_NAMED = 20
 """The most devices of one rollout for which one pass makes an entry each. A bad release in a large wave is one fault,
-and the audit keeps every entry for ever. Further devices are counted; `device why` and the rollout itself name each."""
+and the audit keeps every entry. Further devices are counted; `device why` and the rollout itself name each."""
 
 
 class Deed(msgspec.Struct, frozen=True):

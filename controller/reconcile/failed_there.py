@@ -17,14 +17,14 @@ from controller.rollout.model import Rollout
 from controller.rollout.outcome import RETRYABLE
 
 UNKNOWN_ROLLOUT = "a rollout that is not known here"
-"""Stands for the rollout if another controller, or this one before a restored backup, has ordered the update."""
+"""The name for a rollout that another controller, or this one before a restore, has started."""
 
 Failed = tuple[str, str, UpdateOutcome]
 """(device, model, how its update ended)"""
 
 
 def news_of_failures(before: Twin, after: Twin) -> Iterator[Failed]:
-    """Returns the updates of one device that have failed for good, and that `before` does not have."""
+    """Returns the updates of one device that have failed permanently, and that `before` does not have."""
     for model, state in after.reported.items():
         ended = state.outcome
         if ended is not None and ended != _outcome(before.reported.get(model)) and _speaks_of_the_version(ended):

@@ -40,7 +40,7 @@ class Tables(Protocol):
 
 
 class History(Protocol):
-    """What devices have reported and the controller has done, for ever. When a method returns, its data are durable;
+    """What devices have reported and the controller has done, forever. When a method returns, its data are durable;
     WorldError as for Tables.
     """
 

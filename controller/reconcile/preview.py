@@ -39,7 +39,7 @@ class WavePreview(Message, frozen=True):
     """One wave as it is planned."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]
@@ -78,7 +78,7 @@ class Preview(Message, frozen=True):
     pinned: tuple[str, ...] = ()
     """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
-    """What the person who starts it should know, in sentences."""
+    """Sentences for the person who starts it."""
 
 
 def plan_rollout(
@@ -257,7 +257,7 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
 
 
 def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
-    """Says why a rule with a name would wait for ever, and which names there are."""
+    """Says why a rule with a name would wait forever, and which names there are."""
     if rule.metric == "class_share":
         of_model = (answers for (model, _), answers in world.measured.predictions.items() if model == rollout.model)
         what, known = f'answered "{rule.name}"', {name for answers in of_model for name in answers}

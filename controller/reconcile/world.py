@@ -39,7 +39,7 @@ class Retired(Said, frozen=True):
 
 
 PastRows = Callable[[str, float], Iterable[tuple[str, int, float, Sums]]]
-"""From the store of telemetry: (device, release, start, sums) of a model since a moment."""
+"""Rows of the store of telemetry: (device, release, start, sums) of a model since a moment."""
 
 PastShapes = Callable[[str, float], Iterable[tuple[str, int, float, Shape]]]
 
@@ -85,13 +85,13 @@ class Measured:
     """What devices have measured. `rows` are read from the store again after a start; the rest is measured again."""
 
     rows: dict[str, Rows] = field(default_factory=dict)
-    """By open rollout: what its members have measured since it began, and two days before."""
+    """The measurements of each open rollout's members since it began, and two days before."""
     heard: dict[str, Heard] = field(default_factory=dict)
-    """By device, its telemetry messages that were counted: each is counted once."""
+    """The counted telemetry messages of each device: each is counted once."""
     new: list[Counted] = field(default_factory=list)
     """What this pass has counted and is not durable yet."""
     told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
-    """By rollout, rule and stratum, when a verdict was last kept and what it was."""
+    """The time and the content of the newest stored verdict, by rollout, rule and stratum."""
     repeated: int = 0
     """Repeated telemetry messages, which were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
@@ -111,11 +111,11 @@ class Measured:
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """What a device receives and sends, and the rest of its newest telemetry: memory, stalls."""
     vitals: dict[str, OpenSpan] = field(default_factory=dict)
-    """By device, its vitals in the newest five minutes in which it sent any."""
+    """The vitals of each device in the newest five minutes in which it sent any."""
     closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
     """(device, vitals) of intervals that are over and not durable yet."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
-    """By rollout, the newest verdicts of its rules."""
+    """The newest verdicts of each rollout's rules."""
 
 
 @dataclass

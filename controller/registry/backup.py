@@ -34,7 +34,8 @@ ASIDE = "before-restore-"
 LEFT_OUT = ("lock", "controller.json", "incoming", SCRATCH)
 """Files that belong to a process or to one request."""
 BROKER, OF_THE_BROKER = "broker", ("password",)
-"""Of a started broker only its password is kept: everything else is written at every start or published again."""
+"""The parts of a started broker: only its password is kept, because everything else is written at every start or
+published again."""
 PASSING = (".new", "-wal", "-shm", "-journal")
 """Ends of names of temporary files: files that are being written, and SQLite's own beside a database."""
 BLOCK_BYTES = 1 << 20
@@ -55,7 +56,7 @@ class BackupList(Said, frozen=True):
     """The version of the controller's program that made it."""
     made_at: str
     files: dict[str, BackedUpFile]
-    """By path within the data directory."""
+    """The files by path within the data directory."""
 
     @property
     def secrets(self) -> list[str]:
@@ -149,7 +150,7 @@ def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
 
 
 def _copied(database: Path, scratch: Path) -> Path:
-    """Copies one moment of a database that others write meanwhile, as a file of its own."""
+    """Copies one moment of a database that others write meanwhile, as its own file."""
     copy = scratch / database.name
     source, target = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
     try:

@@ -80,8 +80,8 @@ class Captures:
         """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
         WorldError `disk_full`.
 
-        Devices send in order, the next batch only after an acknowledgement: the newest number of a start tells what
-        came before. The newest `MAX_BOOTS_PER_DEVICE` starts are kept.
+        Devices send in order, the next batch only after an acknowledgement: so the newest number of a start covers
+        all earlier ones. The newest `MAX_BOOTS_PER_DEVICE` starts are kept.
         """
         models = set()
         with transaction(self._db):
@@ -143,8 +143,8 @@ class Captures:
         self._db.execute("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", (number, row.model, given_at))
 
     def concerned(self, order: Erasure, devices: frozenset[str] | None) -> list[int]:
-        """The ids of the rows of an order; `devices` None: of all devices. By a connection of its own: any thread may
-        ask, and a million rows take seconds.
+        """Returns the ids of the rows of an order; `devices` None: of all devices. It opens its own connection: any
+        thread may call, and a million rows take seconds.
         """
         database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
         try:
@@ -153,7 +153,7 @@ class Captures:
                 number
                 for number, device, body in found
                 if (devices is None or device in devices) and ((row := _read(body)) is None or order.matches(row))
-            ]  # of a row that nobody can read nobody knows whether it is meant: it goes too
+            ]  # an unreadable row may belong to the order, so it is deleted too
         finally:
             database.close()
 
@@ -182,8 +182,8 @@ class Captures:
         return list(_readable(found))
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
-        """Returns the newest rows of a model that have a label, newest first, by a connection of its own: any thread
-        may call.
+        """Returns the newest rows of a model that have a label, newest first, by its own connection: any thread may
+        call.
         """
         wanted = (
             "SELECT id, device, body FROM labelled JOIN captured USING (id) "
@@ -211,8 +211,8 @@ class Captures:
     def _prune(self, model: str) -> None:
         """Makes room for a thousandth beyond the limit at a time.
 
-        Deletes the oldest rows of the device that has most: a device that sends without end costs no other device a
-        row.
+        Deletes the oldest rows of the device that has most: a device that sends too much does not displace rows of
+        others.
         """
         count = int(self._db.execute("SELECT COUNT(*) FROM captured WHERE model = ?", (model,)).fetchone()[0])
         excess = count - self._max_rows + self._max_rows // PRUNED_PART if count > self._max_rows else 0

@@ -1,5 +1,4 @@
-"""Claims and certificates, in an embedded SQL engine: a claim is used once, however many requests come at the same
-moment.
+"""Claims and certificates, in an embedded SQL engine: a claim is used once, even by simultaneous requests.
 
 Decides which steps are atomic. Claims are stored as hashes. Refuses to know what is inside certificates.
 """
@@ -83,7 +82,7 @@ class Credentials:
             self._db.execute("INSERT INTO claims (hash, device, expires) VALUES (?, ?, ?)", (digest, device, expires))
 
     def use_claim(self, digest: bytes, now: float) -> str | None:
-        """The claim's device, once; None for one that is unknown, used or too old.
+        """Uses a claim and returns its device; None for one that is unknown, used or too old.
 
         Every other claim of the device ends with it: a second one would take over the name that is in use from now on.
         """
@@ -199,7 +198,7 @@ class Credentials:
         return [str(row[0]) for row in rows]
 
     def held(self, device: str, expired_after: float) -> bool:
-        """Whether the device has a certificate that nobody has revoked and that ends, or has ended, after a moment."""
+        """Returns whether the device has an unrevoked certificate that ends, or has ended, after a moment."""
         found = self._db.execute(
             "SELECT 1 FROM certificates WHERE device = ? AND revoked IS NULL AND expires > ? LIMIT 1",
             (device, expired_after),

@@ -24,7 +24,7 @@ MAX_HISTORY_DAYS = 400
 PRUNE_EVERY = 256
 """Entries between two checks of how many each device has: a check costs as much as there are."""
 PRUNE_OLDEST = 1_000
-"""Entries whose age is checked in one transaction, oldest first: more than are added, so the rest follows soon."""
+"""Entries whose age is checked in one transaction, oldest first: more than are added meanwhile."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
@@ -102,7 +102,7 @@ class Journal:
         self.seal: Callable[[str], None] = lambda checkpoint: None
         """Keeps the newest checkpoint in a second place, after each entry."""
         self.told: Callable[[int, dict[str, str]], None] = lambda number, entry: None
-        """Is called with each entry once it is durable."""
+        """A function that is called with each entry once it is durable."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()

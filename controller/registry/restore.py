@@ -24,7 +24,7 @@ from controller.registry.backup import ASIDE, BLOCK_BYTES, FORMAT, LIST, PRIVATE
 MAX_LIST_BYTES = 64 << 20
 """The largest list of files: 400,000 of them."""
 MARK = "restored.json"
-"""Tells the controller that starts next that it was restored, and from when."""
+"""The file that tells the next start of the controller that it was restored, and from when."""
 _PATH = re.compile(r"[A-Za-z0-9._%-]+(/[A-Za-z0-9._%-]+){0,3}\Z")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from controller.registry.version import Version
 
 GRACE_S = 86_400.0
-"""Seconds between the mark that nobody may start a version any more and the deletion of its blobs. A backup that began
+"""Seconds between the mark that a version can no longer be started and the deletion of its blobs. A backup that began
 before the mark is complete by then: 1 TB takes three hours."""
 
 

@@ -100,7 +100,7 @@ class Lineage(Message, frozen=True):
     environment_sha256: str = ""
     parent: int | None = None
     metrics: dict[str, float] = {}
-    """As stated in the push. What a gate has measured is in the gate's evidence."""
+    """The metrics given by the push. What a gate has measured is in the gate's evidence."""
     licence: str = ""
     run: str = ""
     """The id of the run that made it; the run itself stays on the machine where it ran."""
@@ -163,7 +163,7 @@ def _verdict(gate: GateVerdict) -> str:
 def same_bytes(one: Version, other: Version) -> bool:
     """Returns whether two versions are the same: equal blobs and signature, and equal verdicts of the same gates.
 
-    A version with other gates, or other verdicts, gets a number of its own.
+    A version with other gates, or other verdicts, gets its own number.
     """
     return _essence(one) == _essence(other)
 

@@ -20,9 +20,9 @@ class Facts:
     """When it came into service, or was registered."""
     classifies: bool
     recent: tuple[Cell, ...]
-    """Of the newest blocks."""
+    """The figures of the newest blocks."""
     reference: Mean | None
-    """Of the first blocks in which the champion served, or of its held-out rows: the better of both."""
+    """The figures of the first blocks in which the champion served, or of its held-out rows: the better of both."""
     new_labels: int
     """Labels since the champion or the newest attempt came."""
     answers_per_s: float

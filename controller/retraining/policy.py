@@ -21,7 +21,7 @@ class Triggers(Message, frozen=True):
     """What proposes a retraining. A proposal decides nothing. 0 turns a trigger off."""
 
     every_s: NotNegative = 30 * DAY_S
-    """Seconds after the champion, or the newest attempt, came."""
+    """Seconds since the champion or the newest attempt was made."""
     new_labels: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """Labels that devices have reported since then."""
     decay: bool = True
@@ -48,7 +48,7 @@ class Quality(Message, frozen=True):
 
 
 class Limits(Message, frozen=True):
-    """Limits against a flood of proposals."""
+    """Limits against too many proposals."""
 
     cool_down_s: NotNegative = 3 * DAY_S
     """Seconds after an attempt has ended, doubled for each further failed one."""

@@ -1,8 +1,9 @@
 """The effect of a release with the device as the unit: each device after it, compared with its own past and with the
 others.
 
-Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent takes noise
-for a finding. Here every device is one observation: how far it is from devices of its stratum in the same intervals,
+Inferences of one device share its place, its sensor and its hour, so a test that treats them as independent reports
+noise as an effect. Here every device is one observation: how far it is from devices of its stratum in the same
+intervals,
 after the release and before it (difference in differences). Its past counts as much as it is reliable: if past and
 present of devices differ by noise alone, they say nothing about each other. Devices that do not have the release yet
 give placebo differences, which show how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker,
@@ -69,7 +70,7 @@ class Sample:
     relative: bool
     """Whether effects are logarithms of ratios, or plain differences."""
     usual_variance: float | None = None
-    """Of numbers that are neither hits nor errors: the variance of one within a device."""
+    """The variance of one number within a device, for numbers that are neither hits nor errors."""
 
     @property
     def is_own(self) -> Flags:
@@ -107,7 +108,7 @@ class Group:
         return len(self.after)
 
     def without(self, place: int) -> "Group":
-        """All but one of them."""
+        """Returns all devices except one."""
         kept = np.arange(self.devices) != place
         levels = (self.after[kept], self.after_variance[kept], self.before[kept], self.before_variance[kept])
         return Group(*levels, self.samples[kept], self.places[kept])
@@ -121,9 +122,9 @@ class Effect:
     variance: float
     degrees: float
     moved: Numbers
-    """By device with the release: how much it has moved."""
+    """How much each device with the release has moved."""
     placebo: Numbers
-    """The same of devices without it that show about as much."""
+    """The same for devices without it that have about as much data."""
     spread: float
     """Standard deviation between devices of how much each has moved, beyond noise."""
     devices: int
@@ -137,12 +138,12 @@ class Effect:
 
 
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
-    """The best estimate: of pairs on the same devices or by differences, whichever is surer; None for neither."""
+    """The best estimate: of pairs on the same devices or by differences, the more precise one; None for neither."""
     return surest(paired(sample, assumed), differences(sample, assumed))
 
 
 def surest(*effects: Effect | None) -> Effect | None:
-    """The estimate with the shortest interval; None where there is none."""
+    """Returns the estimate with the shortest interval; None if there is none."""
     found = [each for each in effects if each is not None]
     return min(found, key=lambda each: each.variance * (1 + 2 / each.degrees), default=None)
 
@@ -188,7 +189,7 @@ def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int
     """Returns (standard deviation between devices of how much each has moved since a moment, beyond noise; devices
     seen).
 
-    Of devices without any release: their movement by themselves.
+    For devices without any release it is their usual movement.
     """
     key, keys = _times(sample)
     usual = _usual(sample, sample.is_own, key, keys, np.zeros(len(sample.first)))

@@ -47,9 +47,9 @@ class Decision(msgspec.Struct, frozen=True):
     offers: tuple[Offer, ...] = ()
     verdicts: tuple[RuleVerdict, ...] = ()
     quarantined: tuple[str, ...] = ()
-    """Devices on which the release has failed for good: no other rollout offers it to them."""
+    """Devices on which the release has failed permanently: no other rollout offers it to them."""
     endings: Mapping[str, Ending] = {}
-    """By device, the outcome to store, only where it is new."""
+    """The outcome to store for each device for which it is new."""
 
 
 def decide(rollout: Rollout, facts: Facts, rows: Rows, now: float, endings: Endings = NO_ENDINGS) -> Decision:

@@ -16,7 +16,7 @@ MAX_NAMED = 3
 
 
 class Ending(Message, frozen=True):
-    """How a rollout ended for one device, in the device's own words if it has sent any."""
+    """The outcome of a rollout for one device, with the device's own text if there is one."""
 
     outcome: MemberOutcome
     code: str = ""
@@ -29,7 +29,7 @@ class Ending(Message, frozen=True):
 
 
 Endings = Mapping[str, Ending]
-"""By device."""
+"""Outcomes by device."""
 
 
 def ending_of(
@@ -59,7 +59,7 @@ def shown(rollout: Rollout, word: MemberOutcome, known: Ending | None) -> Member
 
 
 def named(devices: Sequence[str]) -> str:
-    """Up to `MAX_NAMED` devices by name, and how many more there are."""
+    """Returns up to `MAX_NAMED` devices by name, and how many more there are."""
     more = f" and {len(devices) - MAX_NAMED} more" if len(devices) > MAX_NAMED else ""
     return ", ".join(devices[:MAX_NAMED]) + more
 
@@ -80,9 +80,7 @@ def named_failures(rollout: Rollout, endings: Endings, stratum: str = "") -> str
 def _sent_back(
     rollout: Rollout, member: Member, fact: DeviceFact, word: MemberOutcome, known: Ending | None
 ) -> Ending | None:
-    """Keeps a failure as it was, even if the device was sent back; devices that had or fetched the release were sent
-    back.
-    """
+    """Keeps a failure, even if the device was rolled back; devices that had or fetched the release were rolled back."""
     if known is not None and known.outcome != "succeeded":
         return None
     keeps = rollout.status == "aborting" and word == "succeeded"

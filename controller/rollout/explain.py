@@ -25,7 +25,7 @@ _ENDS = {
     "rolling_back": "It is being rolled back: devices are sent to their last confirmed release",
 }
 Quiet = Mapping[str, float]
-"""By device without requests for the model: the seconds of its newest telemetry, in which there were none."""
+"""The seconds of the newest telemetry of each device without requests for the model in that time."""
 NOBODY_QUIET: Quiet = MappingProxyType({})
 
 

@@ -19,7 +19,7 @@ class Exposure(Message, frozen=True):
     """Hours from the first to the newest measurement of the release on each device, summed."""
     predictions: int
     predictions_ratio: float
-    """Of all predictions of the rollout's devices since the release was first seen; 0 to 1."""
+    """The fraction of all predictions of the rollout's devices since the release was first seen; 0 to 1."""
     device_hours_at_most: float
     """Device-hours by the end of this wave, if every device of it keeps the release until then."""
 

@@ -25,7 +25,7 @@ class Sums(msgspec.Struct, frozen=True):
     compared: int = 0
     agreed: int = 0
     row_latency_counts: tuple[int, ...] = ()
-    """By the time for one row; empty while every inference has had one row."""
+    """Counts by the time for one row; empty while every inference has had one row."""
     rows: int = 0
     refused: Mapping[str, int] = {}
     """Requests that the release cannot accept, by code."""

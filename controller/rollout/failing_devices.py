@@ -18,7 +18,7 @@ from controller.rollout.rows import Flags, sums_by
 ALTOGETHER = 0.5
 """The share of failed inferences from which on a device is of no use: one that fails a little is below a tenth."""
 MIN_INFERENCES = 5
-"""Of a device before it is judged: one that has failed its first request may be starting."""
+"""Inferences of a device before it is judged: one that has failed its first request may be starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Failing:
 
     @property
     def words(self) -> str:
-        """For a sentence; empty where no device with the release fails altogether."""
+        """For a sentence; empty if no device with the release fails altogether."""
         if not self.treated:
             return ""
         others = f", {self.beside} of {self.devices_beside} others" if self.devices_beside else ""

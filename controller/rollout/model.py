@@ -50,8 +50,8 @@ class Rule(Message, frozen=True):
     metric: Metric
     threshold: Annotated[float, msgspec.Meta(ge=0)]
     name: Short = ""
-    """For `metric_increase` and `metric_decrease` the number that applications measure; for `class_share` the
-    answer."""
+    """For `metric_increase` and `metric_decrease` the name of the metric of applications; for `class_share` the
+    class."""
     change: Literal["relative", "absolute"] = "relative"
     """How `metric_increase` and `metric_decrease` read `threshold`: as a fraction of the mean that devices without the
     release report, which must be above 0, or in the number's own unit."""
@@ -168,7 +168,7 @@ class Rollout(Message, frozen=True):
     wave_done_at: float | None = None
     """When every device of the wave had decided."""
     returning_since: float | None = None
-    """While it rolls back or is aborted: when its devices were told to go back."""
+    """The time at which devices were ordered to roll back, while it rolls back or is aborted."""
     promoted: int = -1
     """The newest wave whose end an operator has declared."""
     reason: str = ""
@@ -189,7 +189,8 @@ class Rollout(Message, frozen=True):
     retry_of: str = ""
     """The rollout whose failed devices it retries."""
     proposers: tuple[str, ...] = ()
-    """Everybody behind the proposal: who started it or wrote the policy that did, and who pushed the version."""
+    """The people behind the proposal: the one who started it or wrote its policy, and the one who pushed the
+    version."""
 
     @property
     def people(self) -> tuple[str, ...]:

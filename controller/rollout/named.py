@@ -2,7 +2,7 @@
 classifier's answers.
 
 Decides which columns a rule reads, the unit in which its effect is estimated, and how two directions are one rule. A
-number has a unit of its own, so it is divided by what devices without the release report: their mean if a rule is
+number has its own unit, so it is divided by what devices without the release report: their mean if a rule is
 relative, else the root of their mean square. Refuses to know sentences and where rows come from.
 """
 
@@ -34,7 +34,7 @@ class Change:
     """How much the number or fraction of a rule has changed."""
 
     effect: Effect
-    """For a fraction in the direction in which it moved; otherwise above 0 for the harm in the rule."""
+    """The change of a fraction in the direction in which it moved; otherwise above 0 for the harm in the rule."""
     scale: float
     """The factor from the effect to the unit of the rule's threshold."""
     is_up: bool

@@ -9,7 +9,7 @@ from contract.sequential import VARIATION
 from controller.rollout.rows import Numbers
 
 PRIOR_DEGREES = 10.0
-"""Devices, or numbers, whose assumed spread is combined with the measured one: from a few nobody can measure a
+"""Devices, or numbers, whose assumed spread is combined with the measured one: a few are not enough to measure a
 spread."""
 _SMALLEST = 1e-12
 

@@ -27,10 +27,10 @@ class WaveProgress(Message, frozen=True):
     """The state of one wave."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     percent: float | None
-    """Of each stratum, with the waves before; None if it is given otherwise."""
+    """The percentage of each stratum, with the waves before; None if it is given otherwise."""
     state: WaveState
     devices: int
     counts: dict[str, int]

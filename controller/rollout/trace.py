@@ -31,7 +31,7 @@ class Span(msgspec.Struct, frozen=True):
     """The index of its parent; -1: the root has none."""
     attributes: dict[str, Attribute] = {}
     fault: str = ""
-    """Why it has failed; empty where it has not."""
+    """Why it has failed; empty if it has not."""
 
 
 class Deed(msgspec.Struct, frozen=True):

@@ -109,7 +109,7 @@ class VitalsStore:
 
 
 def read_vitals(path: Path, devices: Iterable[str], since: float) -> Iterator[VitalsRows]:
-    """Returns the vitals of each device from a time on, oldest first, by a connection of its own while others write."""
+    """Returns the vitals of each device from a time on, oldest first, by its own connection while others write."""
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         for device in devices:

@@ -19,7 +19,7 @@ from controller.trust.keys import load_private_key, private_pem, write_secret
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The key that devices are told, and the codes that follow from a device's public key."""
+    """The key that is sent to devices, and the codes that follow from a device's public key."""
 
     public: str
     """The controller's public key in PEM."""
@@ -28,7 +28,7 @@ class Agreement:
 
 
 def load_or_make_agreement(path: Path) -> Agreement:
-    """Returns the key in `path`, made there if missing. BadInput `config_invalid` for a file that is no key."""
+    """Returns the key in `path`, made there if missing. BadInput `config_invalid` for an invalid file."""
     if not path.exists():
         write_secret(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
     key = load_private_key(path)

@@ -22,8 +22,8 @@ from controller.trust.certificates import BACKDATE, CertificateAuthority, Public
 
 CLAIM_LIFE_S = 3600.0
 RENEWAL_GRACE_DAYS = 180.0
-"""Days after a certificate's end in which its key may still renew it: a device that was stored for a season returns by
-itself. Its key still proves which device it is."""
+"""Days after a certificate's end in which its key may still renew it: a device that was stored for a season can
+return. Its key still proves which device it is."""
 DAY_S = 86_400.0
 MAX_CERTIFICATE_BYTES = 8192
 
@@ -40,7 +40,7 @@ class ClaimRefused(BadInput):
         super().__init__(Code.CLAIM_REFUSED, detail)
         self.words = words
         self.device = known.device if known is not None else ""
-        """The device that has proved that it is this one; empty if none has."""
+        """The device that has proved its identity; empty if none has."""
         self.expires = known.expires if known is not None else 0.0
 
 
@@ -64,7 +64,7 @@ class Enrolment:
         return token
 
     def in_use(self, device: str, now: datetime) -> bool:
-        """Whether a device holds a certificate in this name that counts, or that it may still renew."""
+        """Returns whether a device has a valid certificate with this name, or one that it may still renew."""
         return self.credentials.held(device, now.timestamp() - RENEWAL_GRACE_DAYS * DAY_S)
 
     def enrol(self, token: str, request: str, now: datetime) -> x509.Certificate:

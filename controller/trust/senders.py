@@ -41,7 +41,7 @@ class Senders:
         self._require_signed = require_signed
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
         self._signed_last: dict[str, str] = {}
-        """By device, the key that signed its newest message."""
+        """The key that signed the newest message of each device."""
         self.retired: Container[str] = ()
         """Retired devices: no message is theirs any more, not even presence."""
 

@@ -18,7 +18,7 @@ MAX_SESSION_S = 12 * 3600.0
 """Seconds of the longest session: a working day. After that the token is needed again."""
 MAX_COOKIE_CHARS = 512
 LOCAL = "local"
-"""Stands for the token in the controller's data directory, in place of a token's id."""
+"""The id in a session of the token in the controller's data directory."""
 
 
 class Session(Message, frozen=True):

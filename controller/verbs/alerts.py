@@ -27,11 +27,11 @@ from controller.state import State
 from controller.verbs.health import facts_of, own_expiries
 
 MAX_COST = 0.05
-"""The fraction of one core that looks may use: a look at a fleet so large that it takes 1 s is followed by a pause of
+"""The fraction of one core that evaluations may use: an evaluation that takes 1 s is followed by a pause of
 20 s."""
 MAX_TOLD = 100
-"""Changed alerts of one look that are logged and become events. At most 1,000 events wait for a reader, and an outage
-of a whole site must not displace its other events. The list of alerts has all."""
+"""The most changed alerts of one evaluation that are logged and become events. At most 1,000 events wait for a reader,
+and an outage of a whole site must not displace its other events. The list of alerts has all."""
 MANY_DEVICES = 2_000
 """With more devices rules are judged in a thread: 100,000 devices take seconds, in which the API must answer."""
 MAX_TEXT_BYTES = 256 * 1024
@@ -43,7 +43,7 @@ _log = logging.getLogger("edgeward.alerts")
 
 
 async def look_again(state: State, notifier: Notifier) -> None:
-    """Judges the rules and offers due messages, unless it is too early. WorldError `disk_full`: nothing has changed."""
+    """Judges the rules and queues due messages, unless it is too early. WorldError `disk_full`: nothing has changed."""
     alerts, began = state.alerts, time.monotonic()
     if began < alerts.next_look:
         return
@@ -67,7 +67,7 @@ async def look_again(state: State, notifier: Notifier) -> None:
 
 
 def _judged(alerts: AlertState, facts: Facts, before: dict[str, Alert]) -> Look:
-    """Returns the result of one look. Its facts are values of one moment, so that it may run in a thread."""
+    """Returns the result of one evaluation. Its facts are values of one moment, so that it may run in a thread."""
     idle = idle_words(alerts.text, alerts.file, alerts.source, facts)
     return look(alerts.file.rule, facts, before, idle)
 
@@ -210,7 +210,7 @@ async def try_receiver(state: State, name: str, *, actor: str) -> Fare:
 def _test_message(receiver: str, now: float) -> Due:
     labels = {"alertname": TRIED, "severity": "info"}
     reading = Reading(
-        {}, 1.0, "tests", 0.0, 1, "messages", "Somebody tries this receiver out; nothing is wrong", "you have read it",
+        {}, 1.0, "tests", 0.0, 1, "messages", "A person tests this receiver; nothing is wrong", "you have read it",
         "edgeward alert receivers",
     )  # fmt: skip
     alert = Alert(

@@ -1,7 +1,7 @@
-"""Has a candidate of a search probed on a device: its bytes are lent to the broker, and a signed question names them.
+"""Probes a candidate of a search on a device: the broker holds its bytes for a while, and a signed question names them.
 
-Decides which device of a class is asked, and that a candidate is never registered: nobody can roll it out. Every probe
-is in the audit before it is asked for. Refuses to know HTTP, and what a search does with the numbers.
+Decides which device of a class is asked, and that a candidate is never registered or rolled out. Every probe
+is audited before it is requested. Refuses to know HTTP, and what a search does with the numbers.
 """
 
 import time
@@ -20,11 +20,11 @@ from controller.state import State
 from controller.verbs.inquiries import ask
 
 PROBE_S = 120.0
-"""For an answer: a megabyte over a slow link, and the start of a child on a small device."""
+"""Seconds for an answer: a megabyte over a slow link, and the start of a child process on a small device."""
 MAX_ASKED = 3
-"""Devices of a class that are asked, one after the other, until one is not busy."""
+"""The most devices of a class that are asked, one after the other, until one is not busy."""
 MAX_LENT_BYTES = 64 << 20
-"""Of all candidates that the broker holds at a time."""
+"""The limit of all candidates that the broker holds at a time."""
 
 
 class Where(Message, frozen=True):
@@ -37,11 +37,11 @@ class Where(Message, frozen=True):
 
 
 class ProbedOn(Message, frozen=True):
-    """What a device has measured of a candidate, or why none has."""
+    """The measurements of a candidate on a device, or why there are none."""
 
     device: str
     code: str
-    """Empty where it went well."""
+    """Empty if the probe succeeded."""
     detail: str
     latency_us_p50: float = 0.0
     load_ms: float = 0.0
@@ -52,9 +52,9 @@ class ProbedOn(Message, frozen=True):
 async def probe_candidate(
     state: State, model: str, manifest: Manifest, files: Mapping[str, Path], where: Where, *, actor: str
 ) -> ProbedOn:
-    """Returns what the first device that is not busy has measured. `files`: of artifact and golden set, by digest.
+    """Returns the measurements of the first device that is not busy. `files`: of artifact and golden set, by digest.
 
-    BadInput `unknown_device`, `selector_empty`; what a device says of itself or of the candidate is in the answer.
+    BadInput `unknown_device`, `selector_empty`; a fault of the device or of the candidate is in the answer.
     """
     length = manifest.artifact.length
     if where.max_bytes is not None and length > where.max_bytes:
@@ -87,7 +87,7 @@ async def _asked(state: State, device: str, model: str, manifest: Manifest, *, a
 
 
 def _class_of(state: State, labels: Mapping[str, str]) -> list[str]:
-    """Devices of a class, those first that are idle: online, and no rollout of theirs is under way."""
+    """Returns the devices of a class, first the idle ones: online, and without a running rollout."""
     if not labels:
         raise BadInput(Code.REQUEST_INVALID, "name a device, or labels of a class of devices")
     found = select(state.world.durable.twins.values(), labels)
@@ -102,7 +102,7 @@ def _is_idle(state: State, device: str) -> bool:
 
 @contextmanager
 def _lent(state: State, blobs: tuple[Blob, ...], files: Mapping[str, Path]) -> Iterator[None]:
-    """While it is open the broker holds these blobs. A controller that dies meanwhile takes them back at its start.
+    """The broker holds these blobs until the block ends. After a crash the controller removes them at its next start.
 
     WorldError `busy` beyond MAX_LENT_BYTES; `broker_unreachable`.
     """

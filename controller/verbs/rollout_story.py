@@ -17,7 +17,7 @@ from controller.verbs.rollouts import find
 
 MAX_EVENTS = 500
 """The newest events of one rollout that are shown: a rollout has tens; one with verdicts that change often has more
-than anybody reads."""
+than people read."""
 EventKind = Literal["proposed", "running", "wave", "paused", "ended", "failed", "verdict", "written", "other"]
 _KINDS: dict[str, EventKind] = {
     "rollout start": "proposed",
@@ -49,9 +49,9 @@ class RolloutEvent(Message, frozen=True):
     at: str
     kind: EventKind
     action: str
-    """As in the audit; `verdict` if the verdict of a rule has changed."""
+    """The action as in the audit; `verdict` if the verdict of a rule has changed."""
     by: str
-    """Who did it; `controller` for what nobody requested."""
+    """The actor; `controller` for actions that nobody requested."""
     device: str
     """The device of the event; empty: the rollout."""
     text: str

@@ -35,7 +35,7 @@ from controller.verbs.returns import returns_of
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What a retry needs: the failed devices of an ended rollout."""
+    """The failed devices of an ended rollout, for a retry."""
 
     rollout: str
     devices: tuple[str, ...]
@@ -52,9 +52,9 @@ def preview(
     schedule: Schedule = ALWAYS,
     starting: str | None = None,
 ) -> Preview:
-    """What a start would do, without doing it. BadInput as `start`.
+    """Returns what a start would do, without doing it. BadInput as `start`. A plan may be requested while another
 
-    A plan may be looked at while another rollout of the model is open. With `starting`, the digest of the plan that is
+    rollout of the model is open. With `starting`, the digest of the plan that is
     meant or "", it is refused where the start is.
     """
     version = may_start(state, model, release, again=again)
@@ -168,7 +168,7 @@ async def prepare_and_start(
     schedule: Schedule = ALWAYS,
     source: str = "",
 ) -> Rollout:
-    """As `start`, once the version's encodings exist, or after `encode.deliveries.WAIT_S` without them."""
+    """Starts as `start` does, once the version's encodings exist, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
     await state.deliveries.ready(model, version.manifest)
     return start(
@@ -204,7 +204,7 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
 
 
 def approvable(state: State, name: str, subject: Subject) -> Rollout:
-    """A rollout that somebody may let start. BadInput as `approve`."""
+    """Returns a rollout that can be approved. BadInput as `approve`."""
     rollout = find(state, name)
     if rollout.status != "proposed":
         raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")

@@ -47,7 +47,7 @@ def rollout(state: State, scope: Scope, name: str) -> str:
 
 
 def rollout_refusal(state: State, scope: Scope, name: str) -> str:
-    """What is said to somebody whose scope keeps them from acting on a rollout; empty where it does not."""
+    """What is said to somebody whose scope keeps them from acting on a rollout; empty if it does not."""
     words = rollout(state, scope, name) if scope.limits else ""
     return refusal(scope, words) if words else ""
 

@@ -1,4 +1,4 @@
-"""Sign-in of people with a provider: each gets a token of their own that ends with their session.
+"""Sign-in of people with a provider: each gets their own token that ends with their session.
 
 Decides what a configuration must contain before anybody can sign in, and what the audit records. Refuses to know HTTP,
 and how a provider is asked.

@@ -21,13 +21,13 @@ class Export:
     """What a stick carries, and what it lacks."""
 
     documents: Mapping[str, str]
-    """By topic."""
+    """The documents by topic."""
     blobs: Sequence[Blob]
     """The blobs that the documents name."""
     devices: Sequence[str]
     """Devices for which the stick holds a document."""
     missing: Mapping[str, str]
-    """By device why its document could not be made."""
+    """The reason why a device's document could not be made, by device."""
 
 
 def export(state: State, devices: Iterable[str]) -> Export:

@@ -37,7 +37,7 @@ class Tried(Message, frozen=True):
     load_mb: float
     operators: tuple[str, ...]
     on: ProbedOn | None = None
-    """What a device has measured; None where none was asked for, or parity has failed."""
+    """What a device has measured; None if none was asked for, or parity has failed."""
 
 
 async def try_out(

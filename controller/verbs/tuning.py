@@ -21,7 +21,7 @@ from controller.verbs.device_labels import MAX_AUDIT_CHARS, known_twin
 from controller.verbs.device_lives import DeviceAnswer, refused
 
 MAX_NAMED_CHARS = 300
-"""Of the names that a refusal lists."""
+"""The most characters of the names that a refusal lists."""
 
 
 def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str) -> list[DeviceAnswer]:

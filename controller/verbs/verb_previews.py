@@ -33,11 +33,11 @@ class VerbPreview(Message, frozen=True):
     refusal: str
     """Why the step is refused, and what to do first; empty if it is allowed."""
     code: str
-    """The code of the refusal; empty where it is allowed."""
+    """The code of the refusal; empty if it is allowed."""
     status: str
     """The status of the rollout, to which the step can be bound."""
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     sentences: tuple[str, ...]
     """What would happen, the most important first."""
     to_release: dict[str, int]

@@ -94,7 +94,7 @@ class Cleaned:
 
     rule: Retention
     marked: Sequence[int]
-    """Releases that nobody may start from now on; their blobs are deleted a day later."""
+    """Releases that cannot be started from now on; their blobs are deleted a day later."""
     removed: Sequence[int]
     """Releases whose blobs are deleted."""
     removed_bytes: int

@@ -126,7 +126,7 @@ async def _judge(state: State, version: Version, fleet: Fleet, found: Departures
 
 
 def _departures(state: State, kinds: dict[str, str], now: float, hours: int) -> tuple[Fleet, Departures]:
-    """Returns the departures of the newest hours; runs in a thread, so it reads by a connection of its own."""
+    """Returns the departures of the newest hours; runs in a thread, so it reads by its own connection."""
     since = max(now - KEEP_S, now - (hours + PAST_H) * HOUR_S)
     fleet = by_hour(read_vitals(state.vitals.path, kinds, since), kinds, now, hours + PAST_H)
     return fleet, departures(fleet, hours)

@@ -25,7 +25,7 @@ _WORDS = {
     "failure_ratio": ("failures", 100.0, "% of inferences", 2),
     "latency_ms": ("latency", 1.0, "ms", 3),
 }  # fmt: skip
-"""By figure: its name, its factor, its unit, and the number of digits after the point."""
+"""The name, the factor, the unit and the number of digits after the point of each figure."""
 
 
 class Departure(Message, frozen=True):
@@ -64,9 +64,9 @@ class Watch:
     fault: str = ""
     """Why the newest look failed."""
     judged: dict[str, bool] = field(default_factory=dict)
-    """By device, whether its past was long enough."""
+    """Whether the past of each device was long enough."""
     found: dict[str, Departure] = field(default_factory=dict)
-    """By device."""
+    """The departures by device."""
 
 
 def asked_rows(found: Departures) -> NDArray[np.float32]:

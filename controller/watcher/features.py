@@ -22,7 +22,7 @@ SORTS = ("level", "rise", "range")
 moved within six hours. Each is compared with the same hours of the days before."""
 FEATURES = tuple(f"{figure}_{sort}" for sort in SORTS for figure in FIGURES)
 LOGGED = np.array([False, True, False, True, False, True])
-"""By figure, whether it is compared as a ratio: memory, pace and latency of devices differ by orders of magnitude."""
+"""Whether each figure is compared as a ratio: memory, pace and latency of devices differ by orders of magnitude."""
 FLOORS = np.array([0.01, 0.01, 0.5, 0.05, 0.002, 0.05])
 """By figure, the smallest spread: 1 % of a core, 1 % of memory, half a degree, 5 % of the pace, 2 failures in 1,000, 5
 % of the latency. Without it the first kilobyte would alarm on a device whose memory never moved."""
@@ -54,7 +54,7 @@ class Fleet:
 
     devices: tuple[str, ...]
     kinds: tuple[str, ...]
-    """By device, its stratum."""
+    """The stratum of each device."""
     means: Numbers
     lows: Numbers
     highs: Numbers

@@ -12,7 +12,7 @@ class DataSet(Answer, frozen=True):
     created_at: Time
     created_by: str
     sha256: str
-    """Of the Parquet file; empty once its rows are deleted."""
+    """The digest of the Parquet file; empty once its rows are deleted."""
     rows: int
     labelled: int
     size_bytes: int

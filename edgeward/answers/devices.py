@@ -63,7 +63,7 @@ class ModelState(Answer, frozen=True):
     progress: Progress | None = None
     stable_proven: bool = False
     golden: GoldenProbe | None = None
-    """Of the confirmed version; None: no probe has ended since the agent started."""
+    """The golden probe of the confirmed version; None: no probe has ended since the agent started."""
     serving: str = ""
     """The digest of the version that answers."""
     outcome: UpdateOutcome | None = None
@@ -140,7 +140,7 @@ class Measured(Answer, frozen=True):
     inferences: int
     errors: int
     accuracy: float | None
-    """Of a classifier; None for a regression."""
+    """The accuracy of a classifier; None for a regression."""
     labelled: int
     latency_us_p50: float | None
     latency_us_p95: float | None
@@ -149,14 +149,14 @@ class Measured(Answer, frozen=True):
     refused: dict[str, int] = {}
     """Requests that the release cannot accept, by code. They are no inferences."""
     refused_alone: int = 0
-    """Of those, the ones that the stable version beside the trial would have accepted."""
+    """The refused requests that the stable version beside the trial would have accepted."""
     faults: dict[str, str] = {}
     """The newest words about a row that failed or was refused, by code."""
     mean_absolute_error: float | None = None
-    """Of a regression, in the unit of its labels."""
+    """The mean absolute error of a regression, in the unit of its labels."""
     r2: float | None = None
     labels_unusable: int = 0
-    """Values that were given as labels and are none."""
+    """Values that were given as labels and are invalid."""
     labels_unknown: int = 0
     """Labels of no known class: no version of the model on the device can answer them."""
     metrics: dict[str, Metric] = {}
@@ -243,7 +243,7 @@ class Device(Answer, frozen=True):
     config_said: ConfigState | None
     """The state of that configuration on the device; None: it has never had one."""
     note: Written | None
-    """What somebody wrote about it."""
+    """The note that a person wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModel, ...]

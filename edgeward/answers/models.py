@@ -99,9 +99,9 @@ class FoundVersion(Answer, frozen=True):
     licence: str
     gates: tuple[Gate, ...]
     withdrawn: Withdrawal | None
-    """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
+    """The person, the time and the reason of a withdrawal; None for a version that may be rolled out."""
     removed: Removal | None
-    """By whom and when its blobs were deleted; None while they are kept."""
+    """The person and the time of the deletion of its blobs; None while they are kept."""
     rolled_back: RolledBack | None
     """How its newest rollout was rolled back; None if it was not."""
 
@@ -197,7 +197,7 @@ class Alias(Answer, frozen=True):
 
 
 class Difference(Answer, frozen=True):
-    """One value in which two versions differ; None where a version does not have it."""
+    """One value in which two versions differ; None if a version does not have it."""
 
     section: str
     name: str
@@ -246,7 +246,7 @@ class Cleaned(Answer, frozen=True):
 
     kept: tuple[Retained, ...]
     marked: tuple[int, ...]
-    """Releases that nobody may start any more; their blobs are deleted a day later."""
+    """Releases that can no longer be started; their blobs are deleted a day later."""
     removed: tuple[int, ...]
     """Releases whose blobs are deleted, or are deleted now if the rule is applied."""
     removed_bytes: int
@@ -353,15 +353,15 @@ class CapturedRow(Answer, frozen=True):
     id: str = ""
     """The id of the answer on its device, as the application knows it."""
     key: str = ""
-    """Who or what the row belongs to."""
+    """The person or thing to which the row belongs."""
     file: str = ""
     """The name of the file from which the row came; of images only."""
     signature: str = ""
-    """By the device's key, over all but the label; empty for a device without a key."""
+    """The signature by the device's key, over all but the label; empty for a device without a key."""
 
 
 _UNSHOWN = ("inputs", "signature")
-"""Of a row: inputs have columns of their own, and a signature says nothing to people."""
+"""Fields of a row that are not shown: inputs have their own columns, and a signature says nothing to people."""
 
 
 class Capture(Answer, frozen=True):

@@ -86,7 +86,7 @@ class AuditEntry(Answer, frozen=True):
     """Counts up from 1 without a gap."""
     at: Time
     actor: str
-    """`controller` for what nobody requested at that moment."""
+    """`controller` for actions that nobody requested at that moment."""
     action: str
     subject: str
     detail: str
@@ -129,7 +129,7 @@ class RoleProposal(Answer, frozen=True):
 
     model: str
     manifests: dict[str, Plain]
-    """By release, as `contract.manifest.Manifest` describes them."""
+    """The manifests by release, as in `contract.manifest.Manifest`."""
     signed: tuple[int, ...]
     min_release: int
     signers: tuple[str, ...]
@@ -147,11 +147,11 @@ class StickDocuments(Answer, frozen=True):
     """What a stick carries to devices without a broker."""
 
     documents: dict[str, str]
-    """By topic, as they were signed."""
+    """The documents by topic, as they were signed."""
     blobs: tuple[Blob, ...]
     devices: tuple[str, ...]
     missing: dict[str, str]
-    """By device why its document could not be made."""
+    """The reason why a device's document could not be made, by device."""
 
 
 class StickWritten(Answer, frozen=True):

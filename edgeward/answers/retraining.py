@@ -88,7 +88,7 @@ class Retraining(Answer, frozen=True):
     ended_at: float = 0.0
     training_s: float = 0.0
     start: str = ""
-    """How the training began: warm from which version, or cold and why; empty where the worker does not say."""
+    """How the training began: warm from which version, or cold and why; empty if the worker does not say."""
     release: int = 0
     """The candidate's version; 0: there is none yet."""
     candidate_bytes: int = 0

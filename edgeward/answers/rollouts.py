@@ -5,10 +5,10 @@ from edgeward.answers.answer import Answer, Plain, Time
 
 
 class WavePreview(Answer, frozen=True):
-    """One wave before it happens."""
+    """A planned wave."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     devices: int
     strata: dict[str, int]
@@ -18,7 +18,7 @@ class WavePreview(Answer, frozen=True):
 
 
 class Preview(Answer, frozen=True):
-    """What a rollout would do, as of now."""
+    """The plan of a rollout at this time."""
 
     model: str
     release: int
@@ -27,12 +27,12 @@ class Preview(Answer, frozen=True):
     devices: int
     waves: tuple[WavePreview, ...]
     excluded: dict[str, str]
-    """By device, why."""
+    """The reason of each excluded device."""
     variants: dict[str, int]
     """Devices that get the release in a smaller form, by its name."""
     bytes_to_send: int
     finish_s: float
-    """At the earliest."""
+    """The earliest end, in seconds."""
     finish_low_s: float
     finish_high_s: float
     """The range in seconds in which it is expected to end, by the habits of devices that are away."""
@@ -43,7 +43,7 @@ class Preview(Answer, frozen=True):
     pinned: tuple[str, ...] = ()
     """Devices among `excluded` that a pin holds at another release."""
     warnings: tuple[str, ...] = ()
-    """What the person who starts it should know."""
+    """Sentences for the person who starts it."""
 
 
 class Member(Answer, frozen=True):
@@ -51,7 +51,7 @@ class Member(Answer, frozen=True):
 
     device: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     stratum: str
     outcome: str
     phase: str
@@ -77,7 +77,7 @@ class Figures(Answer, frozen=True):
     trial: float | None
     """The level of the release itself: accuracy, error, fraction of failures, or p95 in microseconds."""
     control: float | None
-    """The same of what it is compared with."""
+    """The level of the version that it is compared with."""
     finds: float
     """The value from which on the rule trips with a probability of 80 %."""
 
@@ -117,7 +117,7 @@ class WaveProgress(Answer, frozen=True):
     """The state of one wave."""
 
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     mode: str
     percent: float | None
     state: str
@@ -140,7 +140,7 @@ class Exposure(Answer, frozen=True):
     predictions: int
     predictions_ratio: float
     device_hours_at_most: float
-    """At most, by the end of this wave."""
+    """The most device hours until the end of this wave."""
 
 
 class RolloutSummary(Answer, frozen=True):
@@ -153,7 +153,7 @@ class RolloutSummary(Answer, frozen=True):
     status: str
     open: bool
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     waves: int
     reason: str
     counts: dict[str, int]
@@ -195,9 +195,9 @@ class VerbPreview(Answer, frozen=True):
     refusal: str
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     code: str
-    """Of the refusal; empty where the step is allowed."""
+    """The code of the refusal; empty if the step is allowed."""
     sentences: tuple[str, ...]
     to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: none."""
@@ -228,9 +228,9 @@ class Rollout(RolloutSummary, frozen=True):
     schedule: str
     """When offers are made; empty without a schedule."""
     proposers: tuple[str, ...]
-    """Everybody who proposed it: none of them may approve it."""
+    """The people who proposed it: none of them may approve it."""
     trace_id: str = ""
-    """Of the OpenTelemetry trace that is sent once it has ended; empty where none is."""
+    """The id of the OpenTelemetry trace that is sent at the end; empty if none is sent."""
 
 
 class DeploymentPolicy(Answer, frozen=True):
@@ -284,10 +284,10 @@ class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     release: int
     status: str
     wave: int
-    """From 0 on; people count from 1."""
+    """Counted from 0; people count from 1."""
     reason: str
     trace_id: str = ""
-    """Of its OpenTelemetry trace; empty where none is sent."""
+    """The id of its OpenTelemetry trace; empty if none is sent."""
 
 
 class Finding(Answer, frozen=True):
@@ -342,7 +342,7 @@ class AuditData(Answer, frozen=True, tag_field="kind", tag="audit"):
 
 
 class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
-    """Somebody was mentioned with an @, or asked to look at something."""
+    """A person was mentioned with an @, or asked for a review."""
 
     about: str
     who: str

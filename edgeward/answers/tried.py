@@ -8,10 +8,10 @@ class ProbedOn(Answer, frozen=True):
 
     device: str
     code: str
-    """Empty where it went well."""
+    """Empty if it went well."""
     detail: str
     latency_us_p50: float = 0.0
-    """Of one row."""
+    """The median latency of one row."""
     load_ms: float = 0.0
     memory_mb: float = 0.0
     """Resident memory that loading and running took."""

@@ -18,7 +18,7 @@ ROWS, COLUMNS = 12, 64
 _FRONT, _OTHER, _BEST = "o", ".", "@"
 COLUMNS_OF_FRONT = ("trial", "family", "score", "bytes", "us", "MB", "on", "limits")
 CONTROLLER = "controller"
-"""Where a trial was measured that no device has probed."""
+"""The name of the place of a measurement that no device has made."""
 
 
 def front_rows(found: Search) -> list[tuple[object, ...]]:

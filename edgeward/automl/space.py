@@ -12,7 +12,7 @@ from edgeward.automl.folds import Rows, Task
 MAX_NEIGHBOUR_ROWS = 2_000
 """A neighbours model contains its rows: with more rows it is neither small nor fast."""
 MAX_TEXTS = 50
-"""Distinct texts up to which a column is used: each is an input of its own. Columns with more are left out; they are
+"""Distinct texts up to which a column is used: each is its own input. Columns with more are left out; they are
 names and free texts."""
 
 

@@ -20,7 +20,8 @@ class Trial:
     """Mean over the folds: accuracy of a classification, R2 of a regression."""
     fold_scores: tuple[float, ...] = ()
     agreement: float | None = None
-    """With the teacher, on rows that neither was fitted on: the fraction of equal labels, or R2. None without one."""
+    """Agreement with the teacher on rows on which neither was fitted: the fraction of equal labels, or R2. None without
+    one."""
     size_bytes: int = 0
     latency_us_p50: float = 0.0
     """The median of one row on one thread."""
@@ -28,7 +29,7 @@ class Trial:
     """0 where a device has measured: its probe takes the median."""
     load_mb: float = 0.0
     device: str = ""
-    """That has measured latency and memory; empty: the controller's machine."""
+    """The device that has measured latency and memory; empty: the controller's machine."""
     digest: str = ""
     """SHA-256 of the ONNX form."""
     run: str = ""

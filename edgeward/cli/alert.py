@@ -22,7 +22,9 @@ def alert() -> None:
 
 @alert.command(name="list")
 @click.option("--state", type=click.Choice(_STATES), default=None, help="Default: all that are not resolved.")
-@click.option("--match", multiple=True, metavar="LABEL=VALUE", help="Also !=; * is any text. May be repeated.")
+@click.option(
+    "--match", multiple=True, metavar="LABEL=VALUE", help="!= is possible too; * matches any text. May be repeated."
+)
 @click.option("--search", default="", metavar="WORDS", help="In names, labels and sentences.")
 @click.option("--severity", default="", help="critical, warning or info.")
 @click.option("--model", default="", help="Only about this model.")
@@ -63,7 +65,7 @@ def show(fingerprint: str, *, as_json: bool) -> None:
 
 
 def alert_lines(one: Alert) -> list[str]:
-    """Yields what is known about an alert, for people."""
+    """Yields sentences about an alert for people."""
     said = one.annotations
     muted = [f"silence {name}" for name in one.silenced_by] + [f"alert {name}" for name in one.inhibited_by]
     fires = when(one.starts_at) if one.starts_at else f"after {duration(one.for_s)} of {one.state}"
@@ -103,7 +105,7 @@ def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -
     if as_json:
         print_json(made.plain)
         return
-    tell(f"silence {made.id} until {when(made.ends_at)} {zone()}: {made.alerts} alerts that fire are quiet now")
+    tell(f"silence {made.id} until {when(made.ends_at)} {zone()}: {made.alerts} firing alerts are silenced now")
     tell(f"end it: edgeward alert unsilence {made.id}")
 
 
@@ -128,7 +130,7 @@ def unsilence(identifier: str, *, as_json: bool) -> None:
 
 
 @alert.command()
-@click.option("--all", "also_ended", is_flag=True, help="Also those that have ended.")
+@click.option("--all", "also_ended", is_flag=True, help="Include ended silences.")
 @csv_option
 @json_option
 def silences(*, also_ended: bool, as_json: bool) -> None:
@@ -172,7 +174,7 @@ def rules(*, as_json: bool) -> None:
 
 
 def _condition(rule: dict[str, object]) -> str:
-    """A rule's condition as text: measure, limit, and how long."""
+    """Returns a rule's condition as text: measure, limit and duration."""
     bounds = [f"{sign} {rule[key]:g}" for key, sign in (("above", ">"), ("below", "<")) if rule[key] is not None]
     wait = f" for {duration(float(str(rule['for_s'])))}" if rule["for_s"] else ""
     return f"{rule['measure']} {' '.join(bounds)}".strip() + wait

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 NAME_IS_MODEL = frozenset({"model", "lineage", "automl"})
-"""Commands whose NAME is a model; that of `device` is a device."""
+"""Groups of commands whose NAME is a model; the NAME of `device` is a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The names in a command line; empty if it has none."""
+    """The model and the device in a command line; empty if it has none."""
 
     model: str = ""
     device: str = ""

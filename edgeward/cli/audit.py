@@ -31,7 +31,7 @@ def audit() -> None:
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Which entries: the same for a list and for a file."""
+    """Adds the filters of entries, the same for a list and for a file."""
     for option in (
         click.option("--subject", default="", help="A part of the subject: a device, a rollout, a model."),
         click.option("--action", default="", help="How the action begins: rollout finds rollout start."),
@@ -104,8 +104,8 @@ def verify(witnesses: tuple[str, ...], file: Path | None, *, as_json: bool) -> N
 @_filters
 @json_option
 def export(file: Path, *, as_json: bool, **wanted: str) -> None:
-    """Write the audit to FILE: as .csv the selected entries, oldest first; else all of it as JSON, with what proves it
-    complete.
+    """Write the audit to FILE: as .csv the selected entries, oldest first; else all of it as JSON, with the proof
+    that it is complete.
     """
     if file.suffix == ".csv":
         entries = Client().audit_entries(limit=None, **_asked(wanted))

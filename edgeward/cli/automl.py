@@ -15,7 +15,7 @@ from edgeward.csv_rows import read_csv
 
 @click.command()
 @click.argument("frame", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--target", required=True, metavar="COL", help="The column to learn.")
+@click.option("--target", required=True, metavar="COL", help="The column to predict.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: by the target's values.")
 @click.option("--time", "time_column", default="", metavar="COL", help="Split by this time, not at random.")
 @click.option(
@@ -25,16 +25,26 @@ from edgeward.csv_rows import read_csv
     "--max-latency-us", "max_latency_us_p50", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
     help="Limit of the median of one row on one thread.",
 )  # fmt: skip
-@click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="That loading takes. Default: any.")
+@click.option(
+    "--max-memory-mb",
+    type=click.FloatRange(0, min_open=True),
+    help="Limit of the memory that loading takes. Default: none.",
+)
 @click.option(
     "--on", "places", multiple=True, metavar="DEVICE|KEY=VALUE",
     help="Where to measure latency and memory: a device, or labels. Default: the controller.",
 )  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="To search.")
-@click.option("--trials", type=click.IntRange(1), help="At most so many. Default: as many as the time allows.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds, draws and pipelines.")
 @click.option(
-    "--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A .skops whose answers are learnt."
+    "--trials", type=click.IntRange(1), help="The most pipelines to try. Default: as many as the time allows."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of folds, draws and pipelines."
+)
+@click.option(
+    "--teacher",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A .skops file whose answers are learnt.",
 )
 @click.option("--name", default="", help="Model to try as. Default: the file's name.")
 @click.option("--push", is_flag=True, help="Push the chosen pipeline as a version of the model.")

@@ -15,7 +15,9 @@ from edgeward.cli.render import json_option
 from edgeward.settings import DEFAULT_DATA_DIR
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_data_dir = click.option("--data-dir", help="Of the controller; else EDGEWARD_DATA_DIR, else ~/.edgeward.")
+_data_dir = click.option(
+    "--data-dir", help="The directory of the controller. Default: EDGEWARD_DATA_DIR, then ~/.edgeward."
+)
 
 
 @click.command()

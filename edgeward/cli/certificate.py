@@ -71,13 +71,13 @@ def authorities(*, as_json: bool) -> None:
 @certificate.command(name="add-authority")
 @json_option
 def add_authority(*, as_json: bool) -> None:
-    """Make one more authority. It issues from now on; devices accept it when they renew."""
+    """Make another authority. It issues from now on; devices accept it when they renew."""
     _show(Client().add_authority(), as_json=as_json)
 
 
 @certificate.command(name="retire-authority")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Also where devices have nothing else: they need new claims then.")
+@click.option("--force", is_flag=True, help="Even if devices have no other certificate; they then need new claims.")
 @json_option
 def retire_authority(name: str, *, force: bool, as_json: bool) -> None:
     """End trust in an authority that no device needs any more."""

@@ -42,8 +42,8 @@ def data() -> None:
 @click.option("--since", default="", metavar="WHEN", help="2026-01-31, 12h, 7d.")
 @click.option("--until", default="", metavar="WHEN", help="As --since.")
 @click.option("--labelled", is_flag=True, help="Only rows with a label.")
-@click.option("--remove", multiple=True, metavar="COLUMN", help="Left out, for privacy; may be repeated.")
-@click.option("--keep-days", default=0.0, help="Deleted by itself after so many days; default: never.")
+@click.option("--remove", multiple=True, metavar="COLUMN", help="A column to leave out for privacy; may be repeated.")
+@click.option("--keep-days", default=0.0, help="Days after which it is deleted automatically; default: never.")
 @json_option
 def make(
     name: str, *, model: str, since: str, until: str, labelled: bool, remove: tuple[str, ...], keep_days: float,
@@ -149,13 +149,15 @@ def export(reference: str, *, out: Path, as_json: bool) -> None:
 
 @data.command()
 @click.argument("reference", metavar="[NAME@VERSION]", required=False)
-@click.option("--key", "keys", multiple=True, help="Rows of whom or what; may be repeated.")
+@click.option(
+    "--key", "keys", multiple=True, help="The key of a person or thing whose rows are meant; may be repeated."
+)
 @click.option("--answer", "answers", multiple=True, help="The rows of these answers; may be repeated.")
 @click.option("--device", "devices", multiple=True, help="Rows of this device; may be repeated.")
 @click.option("--model", default="", help="Only rows of this model.")
-@click.option("--since", default="", metavar="WHEN", help="Rows captured from then on: 2026-01-31, 12h, 7d.")
-@click.option("--before", default="", metavar="WHEN", help="Rows captured earlier than that.")
-@click.option("--reason", default="", help="Why; the audit keeps it.")
+@click.option("--since", default="", metavar="WHEN", help="Rows captured since this time: 2026-01-31, 12h, 7d.")
+@click.option("--before", default="", metavar="WHEN", help="Rows captured before this time.")
+@click.option("--reason", default="", help="The reason, which is written into the audit.")
 @click.option("--wait", "wait_s", default=WAIT_S, show_default=True, help="Seconds to wait for devices.")
 @json_option
 def delete(

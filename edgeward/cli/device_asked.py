@@ -6,12 +6,14 @@ from edgeward.cli.render import json_option, print_json
 from edgeward.client import Client
 
 MAX_LINES = 400
-"""As many as a device sends in one answer."""
+"""The most lines that a device sends in one answer."""
 
 
 @click.command()
 @click.argument("name")
-@click.option("--lines", type=click.IntRange(1, MAX_LINES), default=100, show_default=True, help="The newest so many.")
+@click.option(
+    "--lines", type=click.IntRange(1, MAX_LINES), default=100, show_default=True, help="The number of newest lines."
+)
 @json_option
 def logs(name: str, *, lines: int, as_json: bool) -> None:
     """Show the newest log lines of a device, requested now. Secrets are left out; it is audited."""

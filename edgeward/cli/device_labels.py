@@ -27,7 +27,7 @@ from edgeward.cli.selection import (
 from edgeward.client import Client
 
 TAKE_BACK = "-"
-"""In a CSV, the cell that removes a given label; an empty cell changes nothing."""
+"""The cell of a CSV that removes a given label; an empty cell changes nothing."""
 
 Changes = dict[str, str | None]
 

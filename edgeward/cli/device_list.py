@@ -39,8 +39,8 @@ WIDE_COLUMNS = (
 def filter_options(command: F) -> F:
     """Adds the filters of devices; the command gets them by `filters_of`."""
     for option in (
-        click.option("--release", "version", default="", help="On which this version answers."),
-        click.option("--model", default="", help="That has or is to have this model."),
+        click.option("--release", "version", default="", help="Devices on which this version answers."),
+        click.option("--model", default="", help="Devices that have or shall have this model."),
     ):
         command = option(command)
     return plain_filter_options(command)
@@ -49,17 +49,22 @@ def filter_options(command: F) -> F:
 def plain_filter_options(command: F) -> F:
     """Adds the filters but model and release, for a command in which these are what it is about."""
     options = (
-        click.option("--search", "text", default="", metavar="TEXT", help="In names, labels or codes."),
+        click.option("--search", "text", default="", metavar="TEXT", help="A text in names, labels or codes."),
         click.option("--presence", multiple=True, metavar="WORD", help="online, offline, silent or unknown."),
         click.option(
             "--health", multiple=True, metavar="WORD", help="failing, attention, silent, offline, updating or well."
         ),
         click.option(
-            "--label", "--select", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."
+            "--label",
+            "--select",
+            "labels",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Devices with this label; may be repeated.",
         ),
-        click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
-        click.option("--code", default="", help="With this code of a fault, a failed update or a quarantine."),
-        click.option("--quarantined", is_flag=True, help="With a version that is not offered to it again."),
+        click.option("--selector", default="", metavar="NAME", help="Devices with the labels of a saved selector."),
+        click.option("--code", default="", help="Devices with this code of a fault, a failed update or a quarantine."),
+        click.option("--quarantined", is_flag=True, help="Devices with a version that is not offered to them again."),
         click.option("--pinned", is_flag=True, help="On which a pin holds a model, see `device pin`."),
     )
     for option in reversed(options):
@@ -88,9 +93,13 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
 
 @click.command(name="list")
 @filter_options
-@click.option("--sort", default="", help="device, presence, health, seen, version or label.KEY; -KEY turns it round.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many. Default: 50 on a screen, else all.")
-@click.option("--wide", is_flag=True, help="Show presence, phase, accuracy, faults, expiry and labels, too.")
+@click.option(
+    "--sort", default="", help="device, presence, health, seen, version or label.KEY; -KEY reverses the order."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="The most devices to list. Default: 50 on a screen, else all."
+)
+@click.option("--wide", is_flag=True, help="Show presence, phase, accuracy, faults, expiry and labels too.")
 @csv_option
 @json_option
 def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **given: Any) -> None:

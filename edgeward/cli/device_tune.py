@@ -20,10 +20,14 @@ from edgeward.client import Client
 @selection_options
 @click.option("--heartbeat-s", type=click.IntRange(1, 86_400), help="Seconds between heartbeats.")
 @click.option("--telemetry-s", type=click.IntRange(1, 86_400), help="Seconds between measurements.")
-@click.option("--pause", "paused", multiple=True, metavar="SENSOR", help="As in `device show`: serial-1; may repeat.")
-@click.option("--capture", "captured", multiple=True, metavar="MODEL=RATE", help="Keep so many rows, 0 to 1.")
-@click.option("--max-connections", type=click.IntRange(1, 512), help="Of local programs.")
-@click.option("--max-body-bytes", type=click.IntRange(1024), help="Of a request of local programs.")
+@click.option(
+    "--pause", "paused", multiple=True, metavar="SENSOR", help="A name as in `device show`: serial-1; may be repeated."
+)
+@click.option(
+    "--capture", "captured", multiple=True, metavar="MODEL=RATE", help="The fraction of rows to keep, 0 to 1."
+)
+@click.option("--max-connections", type=click.IntRange(1, 512), help="The most connections of local programs.")
+@click.option("--max-body-bytes", type=click.IntRange(1024), help="The largest request of local programs.")
 @json_option
 def tune(
     names: tuple[str, ...],
@@ -39,9 +43,10 @@ def tune(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Send devices a remote configuration; for what is not named here their own files count.
+    """Send devices a remote configuration; settings that are not named here stay as in their own files.
 
-    A device tries it for a minute. It takes back what breaks its serving or its link, which `device show` then reports.
+    A device tries it for a minute. If its serving or its link breaks, it returns to the earlier one, which
+    `device show` reports.
     """
     chosen = selected("tune", names, file, given, yes=yes)
     answers = Client().tune(
@@ -53,9 +58,7 @@ def tune(
         max_connections=max_connections,
         max_body_bytes=max_body_bytes,
     )
-    show_answers(
-        answers, lambda each: f"sent; edgeward device show {each.device} tells what became of it", as_json=as_json
-    )
+    show_answers(answers, lambda each: f"sent; edgeward device show {each.device} shows the result", as_json=as_json)
 
 
 def config_words(found: Device) -> str:
@@ -65,7 +68,7 @@ def config_words(found: Device) -> str:
         return ""
     words = ", ".join(_parts(wanted)) or "nothing beyond its own file"
     if said is None or wanted.version > max(said.confirmed, said.trial, said.refused):
-        return f"{words}: sent, the device has not said anything about it yet"
+        return f"{words}: sent, the device has not reported about it yet"
     if wanted.version == said.confirmed:
         return f"{words}: confirmed"
     if wanted.version == said.trial:
@@ -74,7 +77,7 @@ def config_words(found: Device) -> str:
 
 
 def _parts(wanted: RemoteConfig) -> Iterator[str]:
-    """What counts in place of a device's own file, a few words for each."""
+    """Returns the settings that replace those of a device's own file, in words."""
     if wanted.heartbeat_s is not None:
         yield f"a heartbeat every {wanted.heartbeat_s} s"
     if wanted.telemetry_s is not None:

@@ -21,12 +21,12 @@ SHOWN = {
     "inferences_s": ("inferences/s", 1.0, ".3g"), "failure_ratio": ("failed %", 100.0, ".2f"),
     "latency_ms": ("latency ms", 1.0, ".3g"),
 }  # fmt: skip
-"""By figure: its name with the unit, its factor, and its format."""
+"""The name with the unit, the factor and the format of each figure."""
 
 
 @click.command()
 @click.argument("name")
-@click.option("--hours", type=float, default=24.0, show_default=True, help="How many of the newest, up to 840.")
+@click.option("--hours", type=float, default=24.0, show_default=True, help="The number of newest hours, up to 840.")
 @csv_option
 @json_option
 def vitals(name: str, *, hours: float, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def vitals(name: str, *, hours: float, as_json: bool) -> None:
         columns = ["at", "span_s", "messages", *(f"{name}_{end}" for name in VITALS for end in ("mean", "low", "high"))]
         print_table(name, columns, [[row[column] for column in columns] for row in rows])
     elif not found:
-        tell(f"{name} has said nothing of itself in the newest {hours:g} hours")
+        tell(f"{name} has reported nothing about itself in the newest {hours:g} hours")
     else:
         until = found[-1].start + found[-1].span_s
         lines = [_line(found, figure, until - hours * 3600.0, until) for figure in VITALS]

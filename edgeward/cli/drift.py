@@ -16,8 +16,8 @@ BAR = 10
 MAX_ROWS = 20
 """Distributions that are listed; the rest is in --json."""
 MAX_NAME = 24
-_DAYS = click.option("--days", default=7.0, show_default=True, help="How many of the newest days, 1 to 28.")
-_VERSION = click.option("--version", "release", help=f"Which one; default: the one that most devices run. {HOW}")
+_DAYS = click.option("--days", default=7.0, show_default=True, help="The number of newest days, 1 to 28.")
+_VERSION = click.option("--version", "release", help=f"The version; default: the one that most devices run. {HOW}")
 
 
 @click.command()
@@ -103,7 +103,7 @@ def _places(found: Drift, by: str) -> None:
 def _quality(found: Drift) -> None:
     quality = found.quality_estimate
     if quality.value is None or quality.low is None or quality.high is None:
-        console.print(Text(f"Estimated accuracy: can't be told: {quality.why}."))
+        console.print(Text(f"Estimated accuracy: unknown: {quality.why}."))
         return
     figure = f"{quality.value:.3f} [{quality.low:.3f}, {quality.high:.3f}]"
     usual = "" if quality.usual is None else f", usually {quality.usual:.3f}"

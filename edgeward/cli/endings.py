@@ -51,7 +51,7 @@ HINTS = {
     Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
     Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
-"""By code, the command that shows what exists, or does what is missing. Names come from the command line."""
+"""For each code the command that shows what exists, or that does what is missing. Names come from the command line."""
 
 WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
 """The command that helps if the command line names no model or no device."""

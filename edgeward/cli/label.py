@@ -27,7 +27,7 @@ def label() -> None:
 @label.command(name="next")
 @click.argument("model")
 @click.option(
-    "--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write them here, to be filled in."
+    "--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="The file to write and to fill in."
 )
 @json_option
 def next_(model: str, *, file: Path | None, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def next_(model: str, *, file: Path | None, as_json: bool) -> None:
     "--csv", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the columns id and label, as `label next --csv` writes it.",
 )  # fmt: skip
-@click.option("--model", "whose", default="", help="Whose rows they are, where the file has bare numbers as ids.")
+@click.option("--model", "whose", default="", help="The model of the rows, if the ids in the file are numbers only.")
 @json_option
 def give(row: str | None, value: str | None, *, file: Path | None, whose: str, as_json: bool) -> None:
     """Say that VALUE is the true answer of ROW, as in `label give weather/812 rain`.

@@ -22,7 +22,7 @@ def lineage() -> None:
 @lineage.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new directory.")
-@click.option("--prediction", default="", metavar="ID", help="A captured row that it made, or the answer's name.")
+@click.option("--prediction", default="", metavar="ID", help="A captured row that it answered, or the id of an answer.")
 @click.option("--root", type=click.Path(dir_okay=False, path_type=Path), help="Write the fleet's root of trust too.")
 @json_option
 def export(name: str, out: Path, prediction: str, root: Path | None, *, as_json: bool) -> None:

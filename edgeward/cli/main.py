@@ -1,6 +1,6 @@
 """The command's root: its commands, and one place where every error ends. `cli.endings` has the exit codes.
 
-A command is imported when somebody names it: all of them together take longer than most calls.
+A command is imported when it is called: importing all of them takes longer than most calls.
 """
 
 import sys
@@ -14,7 +14,7 @@ from edgeward.cli.endings import Exit, coded, tell_abort, tell_error, tell_usage
 from edgeward.cli.named_commands import NamedCommands
 
 _READER_GONE = "PacifyFlushWrapper"
-"""What click makes of standard output when the reader of it has gone, before it ends the program with 1."""
+"""The class that click puts in place of standard output when its reader has closed the pipe, before it exits with 1."""
 _COMMANDS = (
     "model", "version", "run", "pipeline", "data", "rollout", "retrain", "alert", "top", "report", "telemetry",
     "watcher", "label", "fleet", "status", "device", "selector", "stick", "trust", "certificate", "attest", "token",

@@ -80,18 +80,34 @@ def model() -> None:
     "--then", type=click.Path(exists=True, path_type=Path), help="A second model, which answers what FILE gives: .onnx."
 )
 @click.option(
-    "--feed", "feeds", multiple=True, metavar="INPUT=OUTPUT", help="Of --then, where names differ; may be repeated."
+    "--feed",
+    "feeds",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="An input of --then and the output that it gets, if names differ; may be repeated.",
 )
 @click.option(
-    "--state", "states", multiple=True, metavar="INPUT=OUTPUT", help="What devices feed back; may be repeated."
+    "--state",
+    "states",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="An output that devices pass to an input of the next request; may be repeated.",
 )
-@click.option("--reset-after", type=float, default=0.0, metavar="SECONDS", help="Without a request: state begins anew.")
-@click.option("--max-keys", type=int, default=64, show_default=True, help="Streams of which devices keep state.")
+@click.option(
+    "--reset-after",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="Seconds without a request after which the state starts again.",
+)
+@click.option(
+    "--max-keys", type=int, default=64, show_default=True, help="The number of streams whose state devices keep."
+)
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="A figure measured on the model; may be repeated."
 )
-@click.option("--parent", default="", help="The version from which it follows; default: the newest.")
-@click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
+@click.option("--parent", default="", help="The version from which it was made; default: the newest.")
+@click.option("--licence", default="", help="An SPDX identifier such as Apache-2.0.")
 @click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
 @json_option
 def push(
@@ -148,7 +164,7 @@ def push(
 
 
 def _show_pushed(client: Client, name: str, version: Pushed) -> None:
-    """Says what became of a push, with its gates and smaller forms, and what comes next."""
+    """Prints the result of a push with its gates and smaller forms, and the next command."""
     if not version.new:
         console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
         return
@@ -167,14 +183,14 @@ def _show_pushed(client: Client, name: str, version: Pushed) -> None:
 
 
 def _say_to_pipe(words: str) -> None:
-    """Says on stderr what runs, if no terminal shows it: a push may take a minute."""
+    """Prints on stderr what runs, if there is no terminal: a push may take a minute."""
     if not console.is_terminal:
         click.echo(words, err=True)
 
 
 @contextmanager
 def _converting(file: str, client: Client, model: str) -> Iterator[PushProgress]:
-    """Shows how far a push is; Ctrl-C ends it here, and the controller drops what it has begun."""
+    """Shows how far a push is; Ctrl-C ends it here and on the controller."""
     status = console.status("", spinner="dots")
     show = status.update if console.is_terminal else None
     progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
@@ -266,7 +282,7 @@ def captured(name: str, out: Path, *, as_json: bool) -> None:
     type=click.Choice(["devices", "mlflow", "huggingface", "oci", "bom"]),
     default="devices",
     show_default=True,
-    help="For whom it is.",
+    help="The program that reads it.",
 )
 @click.option(
     "--sign-with", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -293,7 +309,7 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
 
 
 def _standing(version: Version) -> str:
-    """Says in a word or two whether a version may be rolled out."""
+    """Returns in a word or two whether a version may be rolled out."""
     if version.withdrawn is not None:
         return "withdrawn"
     if version.removed is not None:

@@ -1,4 +1,4 @@
-"""Commands that are imported when somebody names them: one command does not wait for what all others import.
+"""Commands that are imported when they are called, so that one command does not wait for the imports of all others.
 
 Decides when a command's module is imported. Refuses to know which commands there are.
 """
@@ -12,7 +12,7 @@ import click
 class NamedCommands(MutableMapping[str, click.Command]):
     """Commands by their name. `homes` has the module of each, in which it stands under that name.
 
-    `ready` is called once with each command, before anybody gets it.
+    `ready` is called once with each command, before its first use.
     """
 
     def __init__(self, homes: Mapping[str, str], ready: Callable[[click.Command], None]) -> None:
@@ -33,13 +33,13 @@ class NamedCommands(MutableMapping[str, click.Command]):
         self._loaded[name] = command
 
     def __delitem__(self, name: str) -> None:
-        """Takes a command out that was added; those of `homes` stay."""
+        """Removes a command that was added; those of `homes` stay."""
         del self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Names, imported or not."""
+        """Iterates over the names of all commands, imported or not."""
         return iter({**self._homes, **self._loaded})
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Returns the number of commands."""
         return len({**self._homes, **self._loaded})

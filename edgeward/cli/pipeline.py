@@ -39,7 +39,7 @@ def pipeline() -> None:
 @_DIR
 @json_option
 def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, as_json: bool) -> None:
-    """Run the pipeline of FILE (or FILE.py:NAME). Steps that ran with the same code and inputs are known.
+    """Run the pipeline of FILE (or FILE.py:NAME). Steps that ran with the same code and inputs are not run again.
 
     After a fault the same command continues where it stopped.
     """
@@ -141,18 +141,21 @@ def schedule(file: str, *, every: str, at: str, params: tuple[str, ...], on: str
 
 
 @pipeline.command(name="prune")
-@click.option("--older-than", default="30d", show_default=True, help="Since the last use of a result: 6h, 7d.")
+@click.option("--older-than", default="30d", show_default=True, help="The age since the last use of a result: 6h, 7d.")
 @click.option(
-    "--max-mb", type=click.FloatRange(0), default=MAX_BYTES / 1e6, help="Of all results; the longest unused go first."
+    "--max-mb",
+    type=click.FloatRange(0),
+    default=MAX_BYTES / 1e6,
+    help="The limit of all results; the longest unused are deleted first.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @_DIR
 @json_option
 def prune_(*, older_than: str, max_mb: float, dry_run: bool, directory: Path | None, as_json: bool) -> None:
-    """Let results of steps go that were not used for long, or that are too large together.
+    """Delete results of steps that were not used for long, or that are too large together.
 
     Every run of a pipeline does so with the defaults. What a run keeps itself stays: rows, artifacts, scripts, and the
-    results of a run that goes on, that has pushed a version, or that is the newest of its pipeline.
+    results of a run that continues, that has pushed a version, or that is the newest of its pipeline.
     """
     age_s = read_schedule(older_than, "").every_s
     found = prune(RunStore(directory), max_age_s=age_s, max_bytes=int(max_mb * 1e6), dry=dry_run)

@@ -68,7 +68,7 @@ class PushProgress:
 
     @property
     def converting(self) -> str:
-        """Says what the controller does once it has everything."""
+        """Prints what the controller does once it has all bytes."""
         return f"converting {self._file}: parity, golden set, limits"
 
 

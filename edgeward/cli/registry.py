@@ -37,7 +37,9 @@ SHOWN_CHARS = 60
 
 @click.command()
 @click.argument("text", default="")
-@click.option("--where", multiple=True, metavar="CONDITION", help="As 'metric.accuracy > 0.9'; may be repeated.")
+@click.option(
+    "--where", multiple=True, metavar="CONDITION", help="A condition such as 'metric.accuracy > 0.9'; may be repeated."
+)
 @click.option("--sort", default="-created_at", show_default=True, help="A field; with - before it descending.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Versions on a page.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Versions to leave out at the beginning.")
@@ -145,8 +147,8 @@ def policy(name: str, file: Path | None) -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--gate", required=True, help="Which one; `edgeward model gates NAME` shows them.")
-@click.option("--reason", required=True, help="Why: every later look shows it.")
+@click.option("--gate", required=True, help="The gate; `edgeward model gates NAME` shows them.")
+@click.option("--reason", required=True, help="The reason, which is shown with the version.")
 @json_option
 def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
     """Make NAME@VERSION pass although a gate has failed."""
@@ -185,7 +187,7 @@ def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
 @click.argument("tags", nargs=-1, required=True, metavar="KEY=VALUE...")
 @json_option
 def tag(name: str, tags: tuple[str, ...], *, as_json: bool) -> None:
-    """Set tags of NAME@VERSION; KEY= with nothing behind it removes one."""
+    """Set tags of NAME@VERSION; KEY= without a value removes one."""
     changes: dict[str, str | None] = {}
     for text in tags:
         key, equals, value = text.partition("=")
@@ -218,7 +220,7 @@ def check(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     counted = [f"{count} devices run the form {form}" for form, count in found.forms.items()]
-    counted += [f"{len(found.unknown)} have not told their hardware yet"] if found.unknown else []
+    counted += [f"{len(found.unknown)} have not reported their hardware yet"] if found.unknown else []
     console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}", highlight=False)
     if found.unfit:
         console.print(table("", ("why it cannot", "devices", "which"), _by_reason(found.unfit)))
@@ -240,8 +242,14 @@ def _few(names: list[str]) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--keep", type=click.IntRange(1), default=10, show_default=True, help="Newest versions that stay.")
-@click.option("--apply", is_flag=True, help="Do it; without, it is only shown.")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="The number of newest versions that keep their blobs.",
+)
+@click.option("--apply", is_flag=True, help="Delete them; without this option they are only shown.")
 @json_option
 def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
     """Delete the blobs of old versions of NAME that no device, rollout or alias needs.

@@ -21,7 +21,7 @@ from edgeward.cli.trimmed import TrimmedOutput
 F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE = 1000
-"""Columns of output that is no screen, such as a pipe: programs expect a row on one line."""
+"""The width of output that is not a screen, such as a pipe: programs expect a row on one line."""
 _CSV = "edgeward.csv"
 MIN_LAST_COLUMN = 24
 """The smallest width of a table's last column: sentences in fewer columns are hard to read."""
@@ -80,7 +80,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 
 
 def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[Any, ...]]]) -> None:
-    """Prints a table whose rows come page by page. Who reads from a pipe gets each page as soon as it is there.
+    """Prints a table whose rows come page by page. A reader of a pipe gets each page as soon as it arrives.
 
     A screen gets the table as a whole, with columns as wide as all rows need.
     """
@@ -113,7 +113,7 @@ def print_json(value: Any) -> None:
 
 
 def tell(words: str) -> None:
-    """Prints lines from which people copy a command: nothing is wrapped, cut or read as markup."""
+    """Prints lines from which people copy a command: they are not wrapped, cut or read as markup."""
     console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -87,7 +87,7 @@ def explain(named: str, *, as_json: bool) -> None:
     "--set", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file as configs/retraining/default.toml.",
 )  # fmt: skip
-@click.option("--remove", is_flag=True, help="End it: nothing proposes any more.")
+@click.option("--remove", is_flag=True, help="Remove the policy: nothing proposes a training then.")
 @json_option
 def policy(model: str, file: Path | None, *, remove: bool, as_json: bool) -> None:
     """Show, set or remove the retraining policy of MODEL."""
@@ -111,8 +111,8 @@ def policy(model: str, file: Path | None, *, remove: bool, as_json: bool) -> Non
 
 @retrain.command()
 @click.argument("model")
-@click.option("--because", required=True, help="Why: kept with the decision.")
-@click.option("--alert", is_flag=True, help="An alert proposes: then a gain must be shown.")
+@click.option("--because", required=True, help="The reason, which is kept with the decision.")
+@click.option("--alert", is_flag=True, help="An alert proposes it: a gain is then required.")
 @json_option
 def propose(model: str, because: str, *, alert: bool, as_json: bool) -> None:
     """Propose to retrain MODEL. A person's request needs no gain, but cool-down and budget count."""
@@ -131,7 +131,7 @@ def approve(retraining: str, *, as_json: bool) -> None:
 
 @retrain.command()
 @click.argument("retraining")
-@click.option("--because", default="", help="Why: kept with it.")
+@click.option("--because", default="", help="The reason, which is kept with the attempt.")
 @json_option
 def decline(retraining: str, because: str, *, as_json: bool) -> None:
     """End an attempt before a worker begins."""
@@ -143,7 +143,7 @@ def decline(retraining: str, because: str, *, as_json: bool) -> None:
 @click.argument("pipeline", metavar="FILE")
 @click.option("--model", "models", multiple=True, required=True, help="May be repeated.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the pipeline.")
-@click.option("--name", default="", help="Of this worker; default: this machine.")
+@click.option("--name", default="", help="The name of this worker; default: this machine.")
 @click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=Path), help="Where runs are kept.")
 @click.option("--once", is_flag=True, help="End after one attempt, or if nothing waits.")
 @click.option("--poll-s", type=click.FloatRange(0.1), default=5.0, show_default=True)

@@ -28,7 +28,7 @@ from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
 WAITS_AGAIN_S = 60.0
-"""Seconds after which a rollout without changes says again for which devices it waits, if it is followed in lines."""
+"""Seconds after which an unchanged rollout that is followed in lines prints again for which devices it waits."""
 
 
 @click.group()
@@ -43,9 +43,14 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
         ),
-        click.option("--until", "end", type=moment, help="Offer it to nobody new from then on."),
-        click.option("--from", "begin", type=moment, help="Offer it to nobody before: 2026-12-01T08:00, local time."),
-        click.option("--again", is_flag=True, help="Also a version that was rolled back."),
+        click.option("--until", "end", type=moment, help="The time after which no new device gets an offer."),
+        click.option(
+            "--from",
+            "begin",
+            type=moment,
+            help="The time before which no device gets an offer: 2026-12-01T08:00, local time.",
+        ),
+        click.option("--again", is_flag=True, help="Allow a version that was rolled back."),
         click.option(
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
         ),
@@ -92,9 +97,9 @@ def plan(
 
 @rollout.command()
 @_about
-@click.option("--plan", "plan_digest", default="", help="Digest of a plan: start that very plan or nothing.")
-@click.option("--watch", "watching", is_flag=True, help="Stay until it has ended.")
-@click.option("--dry-run", is_flag=True, help="Only say what would happen; refused where the start would be.")
+@click.option("--plan", "plan_digest", default="", help="Digest of a plan: start exactly that plan or nothing.")
+@click.option("--watch", "watching", is_flag=True, help="Wait until it has ended.")
+@click.option("--dry-run", is_flag=True, help="Only print what would happen; refused if the start would be.")
 @json_option
 def start(
     *,
@@ -147,7 +152,7 @@ def explain_(rollout_id: str, *, as_json: bool) -> None:
 @rollout.command()
 @click.argument("rollout_id")
 @click.option(
-    "--plan", "plan_digest", default="", help="Digest of the plan that was looked at; it is asked for without."
+    "--plan", "plan_digest", default="", help="Digest of the plan that you have seen; without it you are asked."
 )
 @json_option
 def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
@@ -164,7 +169,7 @@ def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
 
 
 def refuse_as_the_step(found: VerbPreview) -> None:
-    """BadInput as the step itself would end, before anybody is asked whether they want it."""
+    """Raises the BadInput of the step itself, before a person is asked to confirm it."""
     if not found.allowed:
         raise BadInput(Code(found.code), found.refusal)
 
@@ -178,10 +183,14 @@ def watch(rollout_id: str, *, as_json: bool) -> None:
 
 
 @rollout.command(name="list")
-@click.option("--model", help="Only those of a model.")
-@click.option("--status", multiple=True, metavar="WORD", help="As paused, rolled_back; may be repeated.")
-@click.option("--open", "only_open", is_flag=True, help="Only those that go on.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=1000, show_default=True, help="At most so many.")
+@click.option("--model", help="Only rollouts of a model.")
+@click.option(
+    "--status", multiple=True, metavar="WORD", help="A status such as paused or rolled_back; may be repeated."
+)
+@click.option("--open", "only_open", is_flag=True, help="Only rollouts that have not ended.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=1000, show_default=True, help="The most rollouts to list."
+)
 @json_option
 @csv_option
 def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit: int, as_json: bool) -> None:
@@ -199,7 +208,7 @@ def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit:
 @click.option("--strategy", default="canary", show_default=True, help=NAMED)
 @click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
-@click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
+@click.option("--off", is_flag=True, help="Stop automatic rollouts of MODEL.")
 @csv_option
 @json_option
 def policy(
@@ -224,7 +233,7 @@ def policy(
 
 
 @rollout.command()
-@click.option("--after", default="", help="Id of an event: those after it that are kept come first.")
+@click.option("--after", default="", help="The id of an event: stored events after it are printed first.")
 def events(after: str) -> None:
     """Print what happens to rollouts, one CloudEvent per line, until the controller ends."""
     for event in Client().events(after):
@@ -233,7 +242,7 @@ def events(after: str) -> None:
 
 @rollout.command()
 @click.argument("rollout_id")
-@click.option("--revert", is_flag=True, help="Roll it back where a rule fails.")
+@click.option("--revert", is_flag=True, help="Roll it back if a rule fails.")
 @csv_option
 @json_option
 def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
@@ -250,17 +259,15 @@ def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., Non
     """Adds the option that names the wave, for the step that ends a wave."""
     if verb != "promote":
         return lambda command: command
-    return click.option(
-        "--wave", type=click.IntRange(1), help="The wave that you mean, from 1 on: another one is not ended."
-    )
+    return click.option("--wave", type=click.IntRange(1), help="The number of the wave to end, from 1 on.")
 
 
 def _steering(verb: str, words: str) -> click.Command:
     @click.command(name=verb, help=words)
     @click.argument("rollout_id")
     @json_option
-    @click.option("--reason", default="", help="Why: it stands beside the rollout and in the audit.")
-    @click.option("--dry-run", is_flag=True, help="Only say what would happen. Exit code 3: it would be refused.")
+    @click.option("--reason", default="", help="The reason, which is shown with the rollout and in the audit.")
+    @click.option("--dry-run", is_flag=True, help="Only print what would happen. Exit code 3: it would be refused.")
     @_wave_option(verb)
     def steer(rollout_id: str, reason: str, *, dry_run: bool, as_json: bool, wave: int | None = None) -> None:
         handle = Client().open_rollout(rollout_id)
@@ -276,15 +283,15 @@ def _steering(verb: str, words: str) -> click.Command:
     return steer
 
 
-rollout.add_command(_steering("pause", "Stop starting devices; what is under way goes on."))
-rollout.add_command(_steering("resume", "Go on; failures known by now no longer count."))
+rollout.add_command(_steering("pause", "Offer it to no further device; running updates continue."))
+rollout.add_command(_steering("resume", "Continue; failures until now no longer count."))
 rollout.add_command(
     _steering("promote", "End the wave now, or say why it cannot end: no soak and no undecided rule holds it.")
 )
 rollout.add_command(
     _steering("abort", "Stop: devices that have confirmed the release keep it, all others are set back.")
 )
-rollout.add_command(_steering("rollback", "Set every touched device back to its last confirmed release."))
+rollout.add_command(_steering("rollback", "Roll every device of the rollout back to its last confirmed release."))
 
 
 rollout.add_command(template_group)

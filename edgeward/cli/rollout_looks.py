@@ -74,7 +74,9 @@ def timeline(rollout_id: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("rollout_id")
-@click.option("--outcome", "outcomes", multiple=True, type=click.Choice(OUTCOMES), help="Only these; may be repeated.")
+@click.option(
+    "--outcome", "outcomes", multiple=True, type=click.Choice(OUTCOMES), help="An outcome to list; may be repeated."
+)
 @json_option
 @csv_option
 def members(rollout_id: str, outcomes: tuple[str, ...], *, as_json: bool) -> None:

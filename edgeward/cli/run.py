@@ -38,7 +38,7 @@ def _in_directory(command: Callable[..., Any]) -> Callable[..., Any]:
 @run.command(name="list")
 @click.option("--name", default="", help="Only runs of this name.")
 @click.option("--sort", default="", metavar="METRIC", help="Highest first by this metric; default: newest first.")
-@click.option("--limit", default=30, show_default=True, help="At most so many.")
+@click.option("--limit", default=30, show_default=True, help="The most runs to list.")
 @_in_directory
 @csv_option
 @json_option
@@ -94,10 +94,10 @@ def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -
 
 @run.command()
 @click.argument("identifier", metavar="RUN")
-@click.option("--fresh", is_flag=True, help="In a new environment made from the run's lock.")
+@click.option("--fresh", is_flag=True, help="Run it in a new environment made from the run's lock.")
 @click.option(
     "--recorded-rows", is_flag=True,
-    help="With the rows as they were: for a file or a query that has grown since.",
+    help="Use the stored rows: for a file or a query that has grown since.",
 )  # fmt: skip
 @_in_directory
 @json_option
@@ -124,7 +124,7 @@ def reproduce(identifier: str, *, fresh: bool, recorded_rows: bool, directory: P
 
 @run.command()
 @click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
-@click.option("--metric", "metrics", multiple=True, help="Only this one; may be repeated.")
+@click.option("--metric", "metrics", multiple=True, help="A metric to plot; may be repeated.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture of all runs instead.")
 @_in_directory
 def plot(identifiers: tuple[str, ...], *, metrics: tuple[str, ...], png: Path | None, directory: Path | None) -> None:

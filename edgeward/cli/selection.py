@@ -1,6 +1,6 @@
 """The devices of a command: names, a file of names, or filters; and the question before anything is done.
 
-Decides that nothing is done to more than one device before somebody has seen which, and has typed their number. Refuses
+Decides that a command on several devices runs only after a person has seen them and has typed their number. Refuses
 to know what is done.
 """
 
@@ -55,7 +55,7 @@ def plain_selection_options(command: F) -> F:
 def selected(
     verb: str, names: Sequence[str], file: Path | None, given: dict[str, Any], *, yes: bool, call: str = ""
 ) -> list[str]:
-    """Returns the devices that a command is about, once somebody has agreed. BadInput where there is none.
+    """Returns the devices of a command once a person has agreed. BadInput if there is none.
 
     `call` is the end of the address that the command will call, if it is not the verb.
     """
@@ -69,7 +69,7 @@ def selected(
 
 
 def matching(filters: DeviceFilters) -> list[str]:
-    """Returns the devices that meet filters; none without a filter. BadInput `selector_empty` where none does."""
+    """Returns the devices that meet filters; none without a filter. BadInput `selector_empty` if none does."""
     if not filters.asked():
         return []
     found = [device.device for page in Client().device_pages(filters, None) for device in page.devices]
@@ -79,9 +79,9 @@ def matching(filters: DeviceFilters) -> list[str]:
 
 
 def agree(verb: str, names: Sequence[str], deed: str, *, ask: bool) -> None:
-    """Shows which devices are meant, and goes on only when somebody has typed how many they are.
+    """Shows the devices of the command and continues only when a person has typed their number.
 
-    Who may not do it is told so before they are asked: BadInput `forbidden`, `outside_scope`.
+    A missing permission is reported before the question: BadInput `forbidden`, `outside_scope`.
     """
     if not ask:
         return

@@ -10,11 +10,11 @@ from edgeward.client import Client
 
 @click.group()
 def stick() -> None:
-    """Devices without a broker: a stick carries models to them and reports back."""
+    """Devices without a broker: a stick carries models to them and their reports back."""
 
 
 @stick.command()
-@click.option("--device", "devices", multiple=True, help="May be repeated; without it all devices.")
+@click.option("--device", "devices", multiple=True, help="A device to include; may be repeated. Default: all devices.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
 @json_option
 def export(devices: tuple[str, ...], out: Path, *, as_json: bool) -> None:

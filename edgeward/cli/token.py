@@ -18,8 +18,16 @@ def token() -> None:
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), help="May be repeated.")
 @click.option("--days", type=float, default=90.0, show_default=True, help="Days until it expires.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Act only on devices with it; may repeat.")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Act only on this model; may repeat.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A label of the devices on which its holder may act; may be repeated.",
+)
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="A model on which its holder may act; may be repeated."
+)
 @json_option
 def create(
     name: str, roles: tuple[str, ...], days: float, labels: tuple[str, ...], models: tuple[str, ...], *, as_json: bool

@@ -1,6 +1,6 @@
-"""Standard output without the blanks that pad a table to its width, unless it is a screen.
+"""Standard output without the spaces that pad a table to its width, unless it is a screen.
 
-Decides what is left out: blanks at the end of lines. Refuses to know what is printed.
+Decides what is left out: spaces at the end of lines. Refuses to know what is printed.
 """
 
 import io
@@ -16,7 +16,7 @@ class TrimmedOutput(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
-        """That of standard output."""
+        """The encoding of standard output."""
         return _output().encoding or "utf-8"
 
     def write(self, text: str, /) -> int:
@@ -29,11 +29,11 @@ class TrimmedOutput(io.TextIOBase):
         _output().flush()
 
     def isatty(self) -> bool:
-        """Whether standard output is a screen."""
+        """Returns whether standard output is a screen."""
         return _output().isatty()
 
     def fileno(self) -> int:
-        """Its descriptor, by which its size is found."""
+        """Returns the file descriptor, by which the size of the screen is found."""
         return _output().fileno()
 
 

@@ -81,10 +81,10 @@ def status(*, as_json: bool) -> None:
 @trust.command()
 @click.argument("model")
 @click.option(
-    "--key", "keys", type=_FILE, required=True, multiple=True, help="A release signer's key; may be repeated."
+    "--key", "keys", type=_FILE, required=True, multiple=True, help="The key of a release signer; may be repeated."
 )
 @click.option("--targets-key", type=_FILE, help="Names these keys as the model's signers; all of them must sign then.")
-@click.option("--min-release", type=int, default=0, help="Close the way back to anything older, for good.")
+@click.option("--min-release", type=int, default=0, help="Refuse all older versions from now on, permanently.")
 @json_option
 def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int, *, as_json: bool) -> None:
     """Sign the versions of MODEL that have passed their gates."""
@@ -117,7 +117,7 @@ def rotate(role: str, keys: Path | None, *, as_json: bool) -> None:
 
 
 @trust.command()
-@click.option("--root", type=_FILE, required=True, help="The root that devices were given.")
+@click.option("--root", type=_FILE, required=True, help="The root of trust of the devices.")
 @json_option
 def verify(root: Path, *, as_json: bool) -> None:
     """Follow the fleet's metadata as a device would, starting from a root of trust."""

@@ -15,7 +15,7 @@ def version() -> None:
 @version.command()
 @click.argument("model")
 @click.argument("release", metavar="VERSION")
-@click.option("--reason", required=True, help="Why: whoever wants to start it is told.")
+@click.option("--reason", required=True, help="The reason, which is shown to everybody who wants to start it.")
 @json_option
 def withdraw(model: str, release: str, reason: str, *, as_json: bool) -> None:
     """Bar VERSION of MODEL from every rollout that starts from now on.
@@ -44,5 +44,5 @@ def reinstate(model: str, release: str, *, as_json: bool) -> None:
 def _with_it(found: VersionDetail) -> str:
     if not found.devices:
         return "no device has it"
-    go_on = "has it and goes on" if len(found.devices) == 1 else "have it and go on"
+    go_on = "has it and continues" if len(found.devices) == 1 else "have it and continue"
     return f"{many(len(found.devices), 'device')} {go_on}: {', '.join(found.devices)}"

@@ -23,7 +23,13 @@ def watcher() -> None:
 
 
 @watcher.command()
-@click.option("--days", type=click.FloatRange(1, 21), default=14.0, show_default=True, help="Of the fleet's history.")
+@click.option(
+    "--days",
+    type=click.FloatRange(1, 21),
+    default=14.0,
+    show_default=True,
+    help="The number of newest days of the fleet's history.",
+)
 @json_option
 def train(*, days: float, as_json: bool) -> None:
     """Train the watcher on the fleet's history, and push it as a version.
@@ -64,7 +70,7 @@ def lines_of(found: Watcher, now: datetime) -> list[str]:
     if found.fault:
         lines.append(f"the newest look came to nothing: {found.fault}")
     if found.looked_at is None:
-        return [*lines, "it has not looked at the fleet yet: it does so within a minute"]
+        return [*lines, "it has not judged the fleet yet: it does so within a minute"]
     young = f"; {found.young} have less than three days of vitals" if found.young else ""
     lines.append(f"{found.judged} devices judged {duration(now.timestamp() - found.looked_at)} ago{young}")
     if not found.departures:

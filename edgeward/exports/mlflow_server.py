@@ -1,6 +1,6 @@
 """Fetches a model from an MLflow server into a folder: `models:/name@alias`, `models:/name/3`, `runs:/id/path`.
 
-Decides which address becomes which calls of the REST API, and that artifacts come through the server or from this
+Decides which calls of the REST API an address needs, and that artifacts come through the server or from this
 machine's disk. Source: mlflow.org/docs/latest/rest-api.html. Refuses to import MLflow.
 """
 
@@ -19,7 +19,7 @@ from edgeward.runs.tracking import authorization
 
 CALL_S = 30.0
 MAX_BYTES = 1 << 30
-"""Bytes of all files of a model."""
+"""The most bytes of all files of a model."""
 MAX_FILES = 1_000
 _NAMED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+|latest))\Z")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]{8,})\Z")

@@ -94,7 +94,7 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
 
 
 def _differing(raw: bytes, network: Network, arrays: Arrays, answers: Arrays) -> str:
-    """Which rows the exported model answers otherwise, in words; empty where it agrees."""
+    """Which rows the exported model answers otherwise, in words; empty if it agrees."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

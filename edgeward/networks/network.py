@@ -26,7 +26,7 @@ class Network(Protocol):
     """A live model of a framework."""
 
     name: str
-    """Of its class, for people."""
+    """The name of its class, for people."""
     inputs: tuple[str, ...]
     batch: int | None
     """The number of rows that it takes at once; None: any."""

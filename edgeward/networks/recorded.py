@@ -24,7 +24,7 @@ from edgeward.recording import versions_of
 MAX_TRIED_ROWS = 64
 """Rows of each kind that try a network."""
 MAX_TRIED_BYTES = 16 << 20
-"""Of the rows of each kind: of large pictures fewer are tried."""
+"""The most bytes of the rows of each kind: of large pictures fewer are tried."""
 FAR = (3.0, 10.0)
 """Standard deviations. Rounding in float32 grows with the numbers inside a network: at 1,000 it would exceed the
 tolerance wherever large numbers cancel out.

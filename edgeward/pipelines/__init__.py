@@ -1,1 +1,1 @@
-"""Pipelines: Python functions as steps, addressed by content, each in a process of its own."""
+"""Pipelines: Python functions as steps, addressed by content, each in its own process."""

@@ -1,4 +1,4 @@
-"""Which results of steps go, so that what pipelines keep on disk does not grow for ever.
+"""Which results of steps go, so that what pipelines keep on disk does not grow forever.
 
 Decides by age since the last use and by size, the longest unused first. Never goes: a blob that the record of a run
 names (rows, artifacts, scripts), and results of a run that goes on, that has pushed a version, or that is the newest of
@@ -22,7 +22,7 @@ from edgeward.runs.store import BLOBS, RunStore
 MAX_AGE_S = 30 * 86_400.0
 """Since the last use of a result: a pipeline that runs once a month still finds its own."""
 MAX_BYTES = 10 << 30
-"""Of values that may go: a tenth of a workstation's disk."""
+"""The bytes of values that may be deleted: a tenth of a workstation's disk."""
 GRACE_S = 86_400.0
 """What is younger never goes by itself: a run beside this one may have written it and not named it yet."""
 
@@ -44,15 +44,15 @@ class Dropped:
 
     results: int = 0
     too_old: int = 0
-    """Of the results: those beyond the age. The others went for their size."""
+    """The results beyond the age limit. The others are deleted for their size."""
     orphans: int = 0
     """Blobs that no result and no run named any more."""
     freed_bytes: int = 0
     over_bytes: int = 0
-    """By how much the results that runs need are larger than the limit."""
+    """The bytes by which the results that runs need exceed the limit."""
 
     def __str__(self) -> str:
-        """In words; empty where nothing went and nothing is too large."""
+        """In words; empty if nothing went and nothing is too large."""
         said = []
         if self.results or self.orphans:
             said.append(
@@ -138,7 +138,7 @@ def _result(path: Path) -> Result | None:
 
 
 def _needed(store: RunStore, records: Sequence[Record]) -> Iterable[str]:
-    """Addresses of results of runs that go on, have pushed, or are the newest of their pipeline."""
+    """Addresses of results of runs that continue, have pushed, or are the newest of their pipeline."""
     from edgeward.pipelines.runner import load_steps
 
     seen: set[str] = set()

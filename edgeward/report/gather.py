@@ -28,11 +28,11 @@ class Report:
     url: str
     fleet: Fleet
     telemetry: dict[str, tuple[TelemetryRow, ...]]
-    """By model, rows by day or by hour."""
+    """Rows by day or by hour for each model."""
     rollouts: tuple[RolloutSummary, ...]
     """Begun in the period, or still open; newest first."""
     verdicts: dict[str, tuple[VerdictPoint, ...]]
-    """By rollout, the newest of each rule and stratum."""
+    """The newest verdict of each rule and stratum, by rollout."""
     alerts: tuple[Alert, ...]
     changes: tuple[AuditEntry, ...]
 

@@ -1,8 +1,8 @@
-"""Fitted estimators of versions that this worker has pushed, beside its runs: what a warm start goes on from.
+"""Fitted estimators of versions that this worker has pushed, beside its runs: what a warm start continues from.
 
 Decides that a file is named by the digest of the version's artifact, and how many are kept. They stay on the worker's
 machine: an estimator can hold rows (neighbours, support vectors), and a controller that kept it could not delete them.
-Refuses to know which estimators can go on (`warm`).
+Refuses to know which estimators can continue (`warm`).
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ DIRECTORY = "estimators"
 MAX_KEPT = 20
 """Files of all models of a worker, the newest ones: a champion is among the newest few versions of its model."""
 MAX_KEPT_BYTES = 256 << 20
-"""Of one file: reading a larger one takes longer than a warm start saves."""
+"""The most bytes of one file: reading a larger one takes longer than a warm start saves."""
 MAX_ANCESTORS = 100
 """Versions that are looked through for deleted rows, from one warm start to the next."""
 WARM = "warm"
 TAG = "start"
-"""Of a version: how its training began."""
+"""The tag of a version that names how its training began."""
 MAX_START_CHARS = 300
-"""Of these words: a tag holds 512."""
+"""The most characters of these words: a tag holds 512."""
 
 
 class KeptEstimators:
@@ -57,9 +57,9 @@ class KeptEstimators:
 
 
 def champion_file(client: Client, kept: KeptEstimators, model: str, champion: int) -> tuple[str, str]:
-    """(the file of the champion's estimator, nothing) or (nothing, why a training must begin anew).
+    """(the file of the champion's estimator, nothing) or (nothing, why a training must start from scratch).
 
-    The champion must not have learnt from rows that somebody had deleted, nor the versions from which it went on.
+    The champion must not have learnt from rows that somebody had deleted, nor the versions from which it continued.
     """
     version = client.version(model, champion)
     path = kept.path(version.digest)

@@ -1,7 +1,8 @@
-"""Fits a candidate from the champion's fitted estimator where the kind of estimator can, and says how it began.
+"""Fits a candidate from the champion's fitted estimator if that kind can, and reports how the training started.
 
-Decides which kinds can, how much of a forest is renewed, and why a fit began anew. What comes before the estimator in
-a pipeline stays as the champion learnt it. Refuses to know where the champion's file is from (`kept`) and whether the
+Decides which kinds can, how much of a forest is replaced, and why a fit started anew. What comes before the estimator
+in a pipeline stays as the champion learnt it. Refuses to know where the champion's file is from (`kept`) and whether
+the
 candidate is good: the gates judge it as any other.
 """
 
@@ -13,20 +14,20 @@ from typing import Any
 from contract.errors import BadInput, Code
 
 RENEWED_PART = 0.25
-"""Of a forest's trees, the oldest of which give way to new ones: four retrainings renew all, and the size stays."""
+"""The fraction of a forest's trees that is replaced, oldest first: four retrainings replace all, and the size stays."""
 ADDED_PART = 0.2
-"""Trees that boosting adds, as a part of those that it begins with anew."""
+"""The trees that boosting adds, as a fraction of its first trees."""
 MAX_GROWTH = 2.0
-"""Boosting that has grown beyond so many times its first size begins anew: devices carry every tree."""
+"""The growth after which boosting starts anew, in times of its first size: devices hold every tree."""
 EPOCHS = 5
-"""Passes over the rows by default, of an estimator that learns in passes."""
+"""The default number of passes over the rows, for an estimator that learns in passes."""
 LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
-"""Whose types a champion's file may hold beside those that skops trusts by itself."""
+"""Libraries whose types a champion's file may hold beside those that skops trusts by itself."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How the training of a candidate began: evidence for its run and its version."""
+    """How the training of a candidate started: evidence for its run and its version."""
 
     warm: bool
     how: str
@@ -36,10 +37,10 @@ class Start:
     trees: int = 0
     """Trees that were fitted, of those that all stay or replace others."""
     why: str = ""
-    """Why it began anew."""
+    """The reason why it started anew."""
 
     def __str__(self) -> str:
-        """In words, without the champion's number."""
+        """Returns the start in words, without the champion's number."""
         if not self.warm:
             return f"cold: {self.why}"
         if self.epochs or self.trees:
@@ -73,7 +74,7 @@ def _begun(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) 
 
 
 def _gone_on(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) -> tuple[Any, Start]:
-    """(the champion's estimator after it went on, how), or (anything, why it did not)."""
+    """(the champion's estimator after it continued, how), or (anything, why it did not)."""
     if not warm_from:
         return None, _cold("no estimator of the champion is here")
     try:
@@ -140,7 +141,7 @@ def _before_last(champion: Any, rows: Any) -> Any:
 
 
 def _strange_label(last: Any, labels: Any) -> str:
-    """Why the labels are none that the champion can learn; empty: they are."""
+    """Returns why the champion cannot learn these labels; empty if it can."""
     import numpy as np
 
     known = getattr(last, "classes_", None)
@@ -154,11 +155,11 @@ def _is_any(last: Any, names: frozenset[str]) -> bool:
 
 
 def _by_partial_fit(last: Any, fresh: Any, rows: Any, labels: Any, epochs: int) -> Start:
-    passes = epochs if "max_iter" in fresh.get_params() else 1  # what counts rows would count them twice
+    passes = epochs if "max_iter" in fresh.get_params() else 1  # counters of rows would count them twice
     try:
         for _ in range(passes):
             last.partial_fit(rows, labels)
-    except ValueError as error:  # a network that stops early, for one
+    except ValueError as error:  # such as a network that stops early
         return _cold(f"{type(last).__name__}: {error}")
     return Start(warm=True, how="partial_fit", epochs=passes)
 
@@ -199,11 +200,11 @@ _WAYS: tuple[tuple[frozenset[str], Callable[[Any, Any, Any, Any, int], Start]], 
     (frozenset({"LogisticRegression"}), _by_weights),
 )
 """Kinds whose warm start is right on other rows. Histogram boosting bins those anew, and its old trees mean the old
-bins: it begins anew."""
+bins: it starts from scratch."""
 
 
 def _note(start: Start) -> None:
-    """Numbers of the start, for the run that is open in this process."""
+    """Logs the numbers of the start for the open run of this process."""
     from edgeward.runs.run import current_run
 
     if (opened := current_run()) is not None:

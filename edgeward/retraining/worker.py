@@ -38,7 +38,7 @@ class Worker:
     client: Client
     name: str
     pipelines: Mapping[str, str]
-    """By model, where its pipeline is."""
+    """The place of each model's pipeline."""
     params: Mapping[str, Any]
     runs_dir: Path | None = None
     tell: Tell = lambda words: None
@@ -159,7 +159,7 @@ class Worker:
 
 
 def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candidate, why: str) -> str:
-    """How the training began, for people; nothing where neither policy nor pipeline speaks of it."""
+    """How the training began, for people; nothing if neither policy nor pipeline speaks of it."""
     start = candidate.start
     if start is not None and start.warm:
         return f"{WARM} from v{attempt.champion}: {start}"

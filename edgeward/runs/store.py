@@ -25,7 +25,7 @@ REPRODUCED = "EDGEWARD_REPRODUCE"
 MAX_RUNS = 10_000
 """Runs in one directory: listing so many takes a second. `edgeward run delete` makes room."""
 MAX_BLOB_BYTES = 1 << 30
-"""The largest artifact. Larger ones belong into a store of their own, and their digest into a parameter."""
+"""The largest artifact. Larger ones belong into their own store, and their digest into a parameter."""
 
 
 def runs_directory(directory: Path | None = None) -> Path:

@@ -35,7 +35,7 @@ class Seen:
     url: str
     fleet: Fleet
     rates: dict[tuple[str, int], Rate] = field(default_factory=dict)
-    """By model and release."""
+    """The rates by model and release."""
     alerts: tuple[Alert, ...] = ()
     error: str = ""
     """Why the newest look failed; the rest is then of the look before."""

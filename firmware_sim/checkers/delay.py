@@ -11,7 +11,7 @@ DELAY_S = 60.0
 
 
 def never_delays(world: FleetWorld, well: FleetWorld) -> None:
-    """Checks that devices without a fault of their own decide each release no later than in the world without it."""
+    """Checks that devices without their own fault decide each release no later than in the world without it."""
     for name in world.devices.keys() - world.hit:
         with_fault = decided_at_s(world, name)
         for release, at in decided_at_s(well, name).items():

@@ -1,4 +1,4 @@
-"""Records, versions and a way to step, for tests of the edges of the device's pure core."""
+"""Records, versions and a step function for tests of the edges of the device's pure core."""
 
 from decimal import Decimal
 from typing import Any

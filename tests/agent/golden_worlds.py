@@ -1,4 +1,4 @@
-"""Golden probes for models that tests put together by hand."""
+"""Golden probes for models that tests assemble."""
 
 from collections.abc import Generator
 from typing import Any

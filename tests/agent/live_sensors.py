@@ -1,4 +1,4 @@
-"""A device's sensors and sinks on real threads, for tests of what they survive."""
+"""A device's sensors and sinks on real threads, for tests of faults that they must survive."""
 
 import http.server
 import time
@@ -63,7 +63,7 @@ def taken(device: "Sensors") -> tuple[int, int]:
 def until(true: Callable[[], object], timeout_s: float = 15.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
-        assert time.monotonic() < deadline, "it has not become true"
+        assert time.monotonic() < deadline, "the condition was never true"
         time.sleep(0.01)
 
 

@@ -82,12 +82,12 @@ def test_a_document_for_another_device_is_refused() -> None:
     assert check(document(device="cam-2")) == Code.WRONG_DEVICE
 
 
-def test_a_document_is_good_until_the_second_in_which_it_expires() -> None:
+def test_a_document_is_valid_until_the_second_in_which_it_expires() -> None:
     assert check(document(expires=NOW)) == Code.DESIRED_EXPIRED
     assert isinstance(check(document(expires=NOW + timedelta(seconds=1))), HighWater)
 
 
-def test_a_clock_that_was_put_back_brings_no_expired_document_to_life() -> None:
+def test_a_clock_that_was_put_back_makes_no_expired_document_valid_again() -> None:
     ahead = marked(version=3, issued=(NOW + 2 * HOUR).isoformat())
     assert check(document(expires=NOW + HOUR), ahead) == Code.DESIRED_EXPIRED
     assert isinstance(check(document(expires=NOW + 3 * HOUR), ahead), HighWater)
@@ -99,7 +99,7 @@ def test_the_time_floor_never_falls() -> None:
     assert check(document(version=5, issued=newer), marked()).issued == newer.isoformat()
 
 
-def test_the_same_document_again_is_accepted_and_an_older_one_is_a_rollback() -> None:
+def test_the_same_document_again_is_accepted_and_an_older_one_is_refused_as_a_rollback() -> None:
     assert check(document(), marked()).version == 4
     assert check(document(version=3), marked()) == Code.DESIRED_ROLLBACK
 
@@ -108,29 +108,29 @@ def test_two_documents_with_one_version_are_an_equivocation() -> None:
     assert check(document(digest="another"), marked()) == Code.DESIRED_EQUIVOCATION
 
 
-def test_a_new_director_begins_with_no_history() -> None:
+def test_a_new_director_starts_with_no_history() -> None:
     poisoned = marked(keyids=("stolen",), version=99, issued=(NOW + 100 * HOUR).isoformat())
     found = check(document(), poisoned)
     assert found == HighWater(keyids=KEYS, version=4, digest="digest-4", issued=(NOW - HOUR).isoformat())
 
 
-def test_a_device_that_asked_takes_only_the_document_that_repeats_its_nonce() -> None:
+def test_a_device_that_sent_a_nonce_accepts_only_the_document_that_repeats_it() -> None:
     assert check(document(nonce="old"), nonce="new") == Code.DESIRED_NOT_FRESH
     assert isinstance(check(document(nonce="new"), nonce="new"), HighWater)
     assert isinstance(check(document(nonce="old")), HighWater)
 
 
-def test_an_assignment_carries_all_that_director_and_release_signer_said() -> None:
+def test_an_assignment_holds_everything_that_director_and_release_signer_signed() -> None:
     found = assigned(want())
     assert (found.model, found.generation, found.manifest) == ("m", 7, MANIFEST)
     assert (found.policy, found.delivery, found.sources) == (CUSTOM.policy, DELIVERY, CUSTOM.sources)
 
 
-def test_a_release_that_no_signer_vouches_for_is_refused() -> None:
+def test_a_release_that_no_signer_has_signed_is_refused() -> None:
     assert assigned(want(release=4)) == Code.NOT_IN_IMAGE_REPO
 
 
-def test_both_digest_and_length_must_be_those_that_were_released() -> None:
+def test_digest_and_length_must_both_be_those_that_were_released() -> None:
     assert assigned(want(sha256="0" * 64)) == Code.IMAGE_MISMATCH
     assert assigned(want(length=MANIFEST.artifact.length + 1)) == Code.IMAGE_MISMATCH
 
@@ -143,11 +143,11 @@ def test_a_variant_is_assigned_as_if_it_were_the_only_form() -> None:
 
 
 @pytest.mark.parametrize(("signed", "seen"), [(4, 0), (0, 4), (4, 1)])
-def test_nothing_older_than_the_highest_floor_ever_signed_may_run(signed: int, seen: int) -> None:
+def test_a_version_older_than_the_highest_signed_floor_may_not_run(signed: int, seen: int) -> None:
     assert assigned(want(), signed=signed, seen=seen) == Code.BELOW_MIN_RELEASE
 
 
-def test_the_floor_itself_may_run() -> None:
+def test_the_version_at_the_floor_may_run() -> None:
     assert assigned(want(), signed=3, seen=3).manifest == MANIFEST
 
 
@@ -155,7 +155,7 @@ def test_a_version_for_other_machines_is_refused() -> None:
     assert assigned(want(), machine="armv7l") == Code.WRONG_HARDWARE
 
 
-def test_a_device_that_holds_a_model_at_a_release_takes_that_release_and_refuses_others() -> None:
+def test_a_device_that_is_pinned_to_a_release_accepts_that_release_and_refuses_others() -> None:
     found = assigned(want())
     assert told(found, {}) == DesiredChanged(found)
     assert told(found, {"m": 3, "n": 1}) == DesiredChanged(found)
@@ -165,7 +165,7 @@ def test_a_device_that_holds_a_model_at_a_release_takes_that_release_and_refuses
     assert "v2" in refused.detail
 
 
-def test_an_older_document_names_the_brokers_restart_before_an_attack() -> None:
+def test_an_older_document_is_reported_as_a_restart_of_the_broker_before_it_is_reported_as_an_attack() -> None:
     with pytest.raises(BadInput) as caught:
         check_document(document(version=3), device="cam-1", high_water=marked(), keyids=KEYS, now=NOW)
     assert caught.value.code == Code.DESIRED_ROLLBACK

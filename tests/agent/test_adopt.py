@@ -81,7 +81,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[ec.EllipticCurvePrivateKey]:
-    """Answers as the new controller; notes the keys with which it was asked."""
+    """Answers as the new controller and records the keys of the requests."""
     keys: list[ec.EllipticCurvePrivateKey] = []
 
     def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:
@@ -97,7 +97,7 @@ def moved(home: Path) -> Path:
     return module.adopt(home / "claim.json", load_config(config), config, PosixDisk)
 
 
-def test_trust_begins_anew_and_every_model_stays(home: Path, asked: list[Any]) -> None:
+def test_adopting_replaces_the_trust_state_and_keeps_every_model(home: Path, asked: list[Any]) -> None:
     credentials = moved(home)
     store = Store(PosixDisk(home / "state"))
     assert store.load_records() == ({"m": Record(generation=7, stable=STABLE)}, ())
@@ -119,7 +119,7 @@ def test_trust_begins_anew_and_every_model_stays(home: Path, asked: list[Any]) -
     assert (home / "root.json").read_text() == FIRST["1.root.json"], "what was there is not touched"
 
 
-def test_everything_else_in_the_configuration_stays_as_it_was_written(home: Path, asked: list[Any]) -> None:
+def test_adopting_changes_no_other_line_of_the_configuration(home: Path, asked: list[Any]) -> None:
     before = load_config(home / "agent.toml")
     moved(home)
     text, after = (home / "agent.toml").read_text(), load_config(home / "agent.toml")
@@ -163,7 +163,7 @@ def test_a_controller_that_refuses_the_claim_leaves_the_device_with_its_old_one(
     assert Store(PosixDisk(home / "state")).load_trusted()[0] is not None
 
 
-def test_a_configuration_that_a_program_cannot_change_is_left_to_a_person(home: Path, asked: list[Any]) -> None:
+def test_a_configuration_that_a_program_cannot_change_must_be_changed_by_a_person(home: Path, asked: list[Any]) -> None:
     text = f'device = {{ name = "cam-7", state_dir = "{home}/state" }}\nbroker = {{ url = "mqtt://old:1883" }}\n'
     (home / "agent.toml").write_text(text)
     with pytest.raises(BadInput, match=r"write \[broker\] url"):
@@ -172,7 +172,9 @@ def test_a_configuration_that_a_program_cannot_change_is_left_to_a_person(home: 
     assert asked == [], "the claim is not used up"
 
 
-def test_the_agent_must_be_stopped(home: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_adopting_is_refused_while_the_agent_runs(
+    home: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     call = ["adopt", str(home / "claim.json"), "-c", str(home / "agent.toml")]
     lock = lock_directory(home / "state")
     assert cli.run(call) == 2
@@ -182,22 +184,20 @@ def test_the_agent_must_be_stopped(home: Path, asked: list[Any], capsys: pytest.
     assert "to start it again: edgeward-agent run" in capsys.readouterr().out
 
 
-def test_keys_are_changed_in_their_own_table_and_lines_of_others_are_not() -> None:
+def test_keys_are_changed_in_their_own_table_only() -> None:
     text = '[a]\nurl = "1"\nb = 2\n[[c]]\nurl = "3"\n[d]\n"url" = "4"\n'
     changed = with_values(text, {"a": {"url": 'x"y'}, "d": {"url": "z"}, "new": {"k": "v"}})
     assert changed == '[a]\nurl = "x\\"y"\nb = 2\n[[c]]\nurl = "3"\n[d]\nurl = "z"\n\n[new]\nk = "v"\n'
     assert with_values("", {"a": {"k": "v"}}).endswith('[a]\nk = "v"\n')
 
 
-def test_a_second_move_leaves_the_credentials_of_the_first(home: Path, asked: list[Any]) -> None:
+def test_a_second_move_does_not_change_the_credentials_of_the_first(home: Path, asked: list[Any]) -> None:
     first, second = moved(home), moved(home)
     assert (first.name, second.name) == ("controller-2", "controller-3")
     assert load_config(home / "agent.toml").broker.key_file == str(second / "device.key")
 
 
-def test_new_hardware_is_enrolled_with_the_labels_that_its_claim_carries(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_hardware_is_enrolled_with_the_labels_of_its_claim(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = json.loads((home / "claim.json").read_text()) | {"labels": {"site": 'north "3"', "floor": "2"}}
     (home / "claim.json").write_text(json.dumps(claim))
     answer = Certificate(device="cam-7", certificate="the certificate", ca="")

@@ -28,7 +28,7 @@ def test_a_power_cut_at_any_operation_leaves_the_old_file_or_the_new_one(operati
     assert flash.read("device.key") in (b"old", b"new")
 
 
-def test_nothing_takes_its_name_until_all_that_belongs_together_is_durable(tmp_path: Path) -> None:
+def test_no_file_is_renamed_before_all_files_that_belong_together_are_durable(tmp_path: Path) -> None:
     disk = PosixDisk(tmp_path)
     for name in ("key", "certificate"):
         replace(disk, name, b"old")
@@ -56,7 +56,7 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "device.key").stat().st_mode) == 0o600
 
 
-def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+def test_a_directory_that_was_deleted_is_not_created_again(tmp_path: Path) -> None:
     pulled = tmp_path / "stick"
     with pytest.raises(WorldError, match=os.strerror(errno.ENOENT)):
         replace(PosixDisk(pulled, create=False), "said", b"words")

@@ -70,26 +70,26 @@ def test_two_documents_with_the_same_version(device: Solo) -> None:
     assert after(device, desired(1)) == ["desired_equivocation"]
 
 
-def test_document_of_device_b_to_a(device: Solo) -> None:
+def test_a_document_for_device_b_is_refused_by_device_a(device: Solo) -> None:
     assert after(device, desired(9, device="other")) == ["wrong_device"]
 
 
 @pytest.mark.no_cover  # three days of a waiting device run through what the test above has measured
-def test_freeze_is_noticed_by_dates(device: Solo) -> None:
+def test_a_freeze_is_noticed_by_dates(device: Solo) -> None:
     assert after(device, desired(9, days=-1)) == ["desired_expired"]
     old = dict(device.files)
     device.run(3 * 86_400)  # the timestamp lives for two days
     assert set(after(device, bundled(old), desired(9, want(2, V2.manifest, 9)))) == {"metadata_expired"}
 
 
-def test_freeze_on_a_device_without_a_clock_is_noticed_by_signed_time(device: Solo) -> None:
+def test_a_freeze_on_a_device_without_a_clock_is_noticed_by_signed_time(device: Solo) -> None:
     newer = repository.refresh(device.files, KEYS, date(device) + timedelta(days=20))
     device.offer(*bundled(newer))
     device.run(device.now + 10)
     assert after(device, desired(9, days=10)) == ["desired_expired"]  # signed time is 20 days ahead of the clock
 
 
-def test_freeze_is_noticed_by_a_nonce() -> None:
+def test_a_freeze_is_noticed_by_a_nonce() -> None:
     device = Solo(Flash(Random(1)), Broker(), MODELS)
     device.device.nonce = "a1b2"
     publish(device, 1, 1, MODELS)
@@ -121,7 +121,7 @@ def test_director_key_stolen_vulnerable_old_model(device: Solo) -> None:
 
 
 def test_floor_is_kept_when_online_keys_drop_it(device: Solo) -> None:
-    """Snapshot and timestamp keys are rotated, and the memory of versions ends with them: the floor stays."""
+    """Rotated snapshot and timestamp keys delete the remembered versions; the floor stays."""
     test_director_key_stolen_vulnerable_old_model(device)
     fresh = Online(signer("snapshot-2"), signer("timestamp-2"), KEYS.director)
     now, files = date(device), dict(device.files)
@@ -139,7 +139,7 @@ def test_floor_is_kept_when_online_keys_drop_it(device: Solo) -> None:
     assert "below_min_release" in after(device, desired(11, want(2, V2.manifest, 11)))
 
 
-def test_fast_forward_of_versions_dies_with_the_directors_key(device: Solo) -> None:
+def test_replacing_the_directors_key_ends_a_fast_forward_of_versions(device: Solo) -> None:
     assert after(device, desired(2**31, want(1, V1.manifest, 2))) == []
     assert after(device, desired(15)) == ["desired_rollback"]
     new = rotate_director(device)
@@ -150,7 +150,7 @@ def test_fast_forward_of_versions_dies_with_the_directors_key(device: Solo) -> N
 
 
 @pytest.mark.parametrize("cut", [None, 1, 2, 3, 4])
-def test_fast_forward_of_generations_dies_with_the_directors_key_whenever_power_fails(
+def test_replacing_the_directors_key_ends_a_fast_forward_of_generations_at_any_power_cut(
     device: Solo, cut: int | None
 ) -> None:
     """The largest number that a document may give, for the version that runs already: nothing is higher."""
@@ -165,15 +165,15 @@ def test_fast_forward_of_generations_dies_with_the_directors_key_whenever_power_
     assert device.device.record.generation == 16
 
 
-def test_no_document_counts_further_than_every_reader_of_json_can(device: Solo) -> None:
+def test_no_document_has_a_version_larger_than_every_json_reader_can_read(device: Solo) -> None:
     past = DesiredTarget(model="m", generation=MAX_VERSION + 1, rollout="r", policy=POLICY)
     too_far = Wanted("m", 2, V2.manifest.artifact.length, V2.manifest.artifact.sha256, past)
     assert after(device, desired(9, too_far)) == ["message_malformed"]
     assert after(device, desired(MAX_VERSION + 1, want(2, V2.manifest, 9))) == ["message_malformed"]
 
 
-def test_a_document_that_does_not_name_a_model_leaves_it_and_only_a_withdrawal_ends_it(device: Solo) -> None:
-    """A controller that was restored, or that took a device over, does not know all of its models."""
+def test_a_document_that_does_not_name_a_model_does_not_remove_it_and_only_a_withdrawal_does(device: Solo) -> None:
+    """A controller that was restored, or that adopted a device, does not know all of its models."""
     assert after(device, desired(9)) == []
     gone = sign_desired(
         NAME, (), version=10, issued=date(device), expires=date(device) + timedelta(days=7), signer=KEYS.director,
@@ -191,7 +191,7 @@ def after_withdrawal_comes_back(device: Solo) -> bool:
     return device.device.serving == V2.manifest.artifact.sha256
 
 
-def test_fast_forward_of_time_dies_with_the_directors_key(device: Solo) -> None:
+def test_replacing_the_directors_key_ends_a_fast_forward_of_time(device: Solo) -> None:
     far = WORLD_BEGAN + timedelta(days=365 * 70)
     assert after(device, desired(9, want(1, V1.manifest, 9), days=365 * 80, issued=far)) == []
     assert after(device, desired(10)) == ["desired_expired"]

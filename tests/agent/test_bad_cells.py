@@ -46,7 +46,7 @@ def encoder(datatype: str, **changes: Any) -> RowEncoder:
         ("BYTES", "", ""),
     ],
 )
-def test_a_cell_that_says_a_value_is_that_value(datatype: str, cell: Any, value: Any) -> None:
+def test_a_cell_with_a_value_is_read_as_that_value(datatype: str, cell: Any, value: Any) -> None:
     found = encoder(datatype).arrays({"x": cell})["X"]
     assert (found.item(), found.shape) == (value, (1, 1))
 
@@ -68,13 +68,13 @@ def test_a_cell_that_says_a_value_is_that_value(datatype: str, cell: Any, value:
         ("FP16", 70000.0, Code.VALUE_RANGE),
     ],
 )
-def test_a_cell_that_says_no_value_is_refused_with_its_code(datatype: str, cell: Any, code: Code) -> None:
+def test_a_cell_without_a_value_is_refused_with_its_code(datatype: str, cell: Any, code: Code) -> None:
     with pytest.raises(BadInput) as caught:
         encoder(datatype).arrays({"x": cell})
     assert (caught.value.code, "'x'" in caught.value.detail or " x;" in caught.value.detail) == (code, True)
 
 
-def test_a_missing_number_is_nan_where_the_model_takes_it_and_named_where_it_does_not() -> None:
+def test_a_missing_number_is_nan_if_the_model_accepts_it_and_is_otherwise_refused_with_its_column() -> None:
     assert np.isnan(encoder("FP32").arrays({"x": None})["X"]).all()
     assert np.isnan(encoder("FP32").arrays({"x": " nan "})["X"]).all()
     for refusing in (encoder("FP32", nan="refuse"), encoder("FP32", required=("x",))):
@@ -83,7 +83,7 @@ def test_a_missing_number_is_nan_where_the_model_takes_it_and_named_where_it_doe
         assert caught.value.code == Code.VALUE_MISSING
 
 
-def test_a_column_that_is_required_is_so_in_tensors_too() -> None:
+def test_a_required_column_is_required_in_tensors_too() -> None:
     slot = slot_of(manifest=replace(BASE, required=("b",)))
     assert by_http(slot, [[None, 2.0]]) == 200
     assert by_http(slot, [[1.0, None]]) == 400
@@ -94,7 +94,7 @@ SITE = Tensor(name="site", datatype="BYTES", shape=(-1, 1))
 WITH_TEXT = replace(BASE, inputs=(A, SITE), columns=("a", "site"), missing_text=(("site", "nan"),))
 
 
-def test_a_missing_text_is_the_same_by_every_door() -> None:
+def test_a_missing_text_is_read_the_same_through_every_interface() -> None:
     encode_row = RowEncoder(WITH_TEXT).arrays
     line = next(csv.DictReader(io.StringIO("a,site\n1,\n")))
     doors = {
@@ -107,7 +107,7 @@ def test_a_missing_text_is_the_same_by_every_door() -> None:
     assert encode_row(parse_row('{"a": 1, "site": ""}', "").values)["site"].item() == ""
 
 
-def test_a_missing_text_in_a_request_is_what_the_manifest_says() -> None:
+def test_a_missing_text_in_a_request_is_the_value_that_the_manifest_names() -> None:
     seen: list[Any] = []
 
     class Keeps:
@@ -151,7 +151,9 @@ def test_a_missing_text_in_a_request_is_what_the_manifest_says() -> None:
         ("FP32", [None], 200),
     ],
 )
-def test_json_cells_mean_in_a_request_what_they_mean_in_a_row(datatype: str, cells: list[Any], status: int) -> None:
+def test_json_cells_have_the_same_meaning_in_a_request_and_in_a_row(
+    datatype: str, cells: list[Any], status: int
+) -> None:
     class Zero:
         def run(self, inputs: Inputs) -> list[Array]:
             return [np.zeros((1, 1), dtype=np.float32)]
@@ -161,7 +163,7 @@ def test_json_cells_mean_in_a_request_what_they_mean_in_a_row(datatype: str, cel
     assert by_http(slot, [cells], datatype=datatype, shape=[1, 1]) == status
 
 
-def test_names_of_dimensions_are_no_part_of_the_protocol() -> None:
+def test_names_of_dimensions_are_not_part_of_the_protocol() -> None:
     slot = slot_of(manifest=replace(BASE, inputs=(replace(X, dimensions=("n", "")),)))
     endpoint = Endpoint(lambda: {"m": slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1")
     told = json.loads(endpoint.answer(Request("GET", "/v2/models/m")).body)

@@ -58,7 +58,9 @@ def document(device: Solo, version: int, *, name: str = NAME, expires: datetime 
     ],
     ids=["truncated", "not text", "deep", "oversize", "unsigned"],
 )
-def test_a_desired_document_that_is_none_is_refused_with_its_code(device: Solo, payload: bytes, code: str) -> None:
+def test_a_desired_document_that_cannot_be_read_is_refused_with_its_code(
+    device: Solo, payload: bytes, code: str
+) -> None:
     assert offer_and_live(device, DESIRED, payload) == [code]
 
 
@@ -98,7 +100,7 @@ def test_the_same_document_again_changes_nothing(device: Solo) -> None:
     assert device.device.record == before
 
 
-def test_a_release_that_no_signer_vouches_for_is_reported_and_waits() -> None:
+def test_a_release_that_no_signer_has_signed_is_reported_and_waits() -> None:
     device = Solo(Flash(Random(1)), Broker(), MODELS)
     publish(device, 1, 1, (V1,))
     device.run(120)
@@ -117,7 +119,7 @@ def test_a_release_that_no_signer_vouches_for_is_reported_and_waits() -> None:
     assert (told[-1].state.phase, told[-1].state.generation) == ("fetching", 2)
 
 
-def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
+def test_an_assignment_on_which_director_and_signer_disagree_is_refused(device: Solo) -> None:
     evil = make_model(2, "wrong", size_bytes=6000)
     publish(device, 2, 2, MODELS)
     wanted = device.broker.retained.pop(topics.desired(NAME))
@@ -150,7 +152,7 @@ def test_damaged_duplicate_and_foreign_chunks_are_dropped_and_the_update_still_a
     assert device.device.record.stable.manifest.release == 2
 
 
-def test_a_chunk_list_that_lies_is_dropped_until_the_true_one_comes(device: Solo) -> None:
+def test_a_false_chunk_list_is_dropped_until_the_true_one_arrives(device: Solo) -> None:
     blob = V2.manifest.artifact
     true_list = chunk_list(V2.artifact, blob.chunk_bytes)
     publish(device, 2, 2, MODELS)
@@ -162,7 +164,7 @@ def test_a_chunk_list_that_lies_is_dropped_until_the_true_one_comes(device: Solo
     assert device.device.record.stable.manifest.release == 2
 
 
-def test_blobs_that_never_come_end_in_a_rejection_with_its_code() -> None:
+def test_blobs_that_never_arrive_end_in_a_rejection_with_its_code() -> None:
     device = Solo(Flash(Random(1)), Broker(), MODELS)
     publish(device, 1, 1, MODELS)
     for topic in [topic for topic in device.broker.retained if topic.startswith(topics.BLOB_ROOT)]:
@@ -172,7 +174,7 @@ def test_blobs_that_never_come_end_in_a_rejection_with_its_code() -> None:
     assert (device.device.record.outcome.result, device.device.record.outcome.code) == ("rejected", "transfer_stalled")
 
 
-def test_a_full_disk_is_reported_and_stable_serves_on(device: Solo) -> None:
+def test_a_full_disk_is_reported_and_stable_still_serves(device: Solo) -> None:
     device.flash.capacity_bytes = RESERVE_BYTES
     publish(device, 2, 2, MODELS)
     device.run(device.now + 300)
@@ -181,7 +183,7 @@ def test_a_full_disk_is_reported_and_stable_serves_on(device: Solo) -> None:
     assert device.device.record.outcome.code == "disk_full"
 
 
-def test_a_message_on_a_topic_of_nobody_is_counted(device: Solo) -> None:
+def test_a_message_on_an_unknown_topic_is_counted(device: Solo) -> None:
     assert offer_and_live(device, DESIRED + "/x", b"{}") == []
     device.link.subscribe(["edgeward/v1/other"])
     device.run(device.now + 1)
@@ -190,7 +192,7 @@ def test_a_message_on_a_topic_of_nobody_is_counted(device: Solo) -> None:
     assert heartbeats[-1].dropped["messages_foreign"] == 1
 
 
-def test_a_record_damaged_on_flash_is_set_aside_reported_and_the_model_comes_back(device: Solo) -> None:
+def test_a_record_damaged_on_flash_is_set_aside_and_reported_and_the_model_is_restored(device: Solo) -> None:
     raw = device.flash.read("record-m")
     device.flash.write("record-m", raw[:-5] + b"xxxxx")
     again = Solo(device.flash, device.broker, MODELS)
@@ -201,7 +203,7 @@ def test_a_record_damaged_on_flash_is_set_aside_reported_and_the_model_comes_bac
     assert again.device.record.stable is not None
 
 
-def test_an_artifact_damaged_on_flash_is_never_served_but_fetched_again(device: Solo) -> None:
+def test_an_artifact_damaged_on_flash_is_never_served_and_is_fetched_again(device: Solo) -> None:
     name = f"blob-{V1.manifest.artifact.sha256}"
     device.flash.write(name, change(V1).artifact[:-1] + b"?")
     again = Solo(device.flash, device.broker, MODELS)
@@ -211,7 +213,7 @@ def test_an_artifact_damaged_on_flash_is_never_served_but_fetched_again(device: 
     assert again.flash.read(name) == V1.artifact
 
 
-def test_a_damaged_device_record_is_reported_and_the_device_goes_on(device: Solo) -> None:
+def test_a_damaged_device_record_is_reported_and_the_device_continues(device: Solo) -> None:
     before = [decode(raw, Heartbeat).boot for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
     device.flash.write("device", b"nonsense")
     again = Solo(device.flash, device.broker, MODELS)
@@ -222,7 +224,7 @@ def test_a_damaged_device_record_is_reported_and_the_device_goes_on(device: Solo
     assert after[-1] >= before[-1], "the controller must not take it for an old life"
 
 
-def test_a_disk_that_takes_no_record_at_boot_does_not_keep_stable_from_serving(device: Solo) -> None:
+def test_stable_serves_though_the_disk_accepts_no_record_at_boot(device: Solo) -> None:
     publish(device, 2, 2, MODELS)
     device.run(device.now + 2)
     assert device.device.record.trial is not None

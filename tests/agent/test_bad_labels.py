@@ -20,17 +20,17 @@ from tests.agent.bad_data_slots import BASE, interval_of, slot_of
 
 
 @pytest.mark.parametrize("given", [None, "", "  ", float("nan"), "NaN", np.float32("nan")], ids=repr)
-def test_a_missing_label_stays_missing_whatever_the_task(given: Any) -> None:
+def test_a_missing_label_stays_missing_in_every_task(given: Any) -> None:
     assert settle_label(given, regression=True) is None
     assert settle_label(given, regression=False) is None
 
 
 @pytest.mark.parametrize("given", [float("inf"), "-inf", 1e101, 10**400, [1], {"a": 1}, "x" * 300, b"1"], ids=str)
-def test_what_is_no_label_is_told_apart_from_a_missing_one(given: Any) -> None:
+def test_an_invalid_label_is_distinguished_from_a_missing_one(given: Any) -> None:
     assert settle_label(given, regression=True) is Unusable.LABEL
 
 
-def test_numbers_and_text_are_labels_as_the_task_has_them() -> None:
+def test_numbers_and_text_are_read_as_labels_of_the_task() -> None:
     assert settle_label("2.5", regression=True) == 2.5
     assert settle_label(True, regression=True) == 1.0
     assert settle_label(np.int64(3), regression=False) == 3
@@ -49,7 +49,7 @@ def test_any_two_answers_can_be_compared() -> None:
 BAD_LABELS = ["", float("nan"), None, float("inf"), "warm", [1], 10**400, {"x": 1}]
 
 
-def test_bad_labels_of_a_regression_cost_neither_the_sensor_nor_the_interval() -> None:
+def test_bad_labels_of_a_regression_end_neither_the_sensor_nor_the_interval() -> None:
     slot, dropped = slot_of(), Counter[str]()
     rows = [Sample({"a": 1.0, "b": 2.0}, label) for label in (*BAD_LABELS, 3.5)]
     answered: list[Any] = []
@@ -61,7 +61,7 @@ def test_bad_labels_of_a_regression_cost_neither_the_sensor_nor_the_interval() -
     assert (found.label_sum, found.squared_label_sum) == (3.5, 12.25)
 
 
-def test_an_empty_cell_is_no_wrong_answer_of_a_classifier() -> None:
+def test_an_empty_cell_is_not_counted_as_a_wrong_answer_of_a_classifier() -> None:
     class One:
         def run(self, inputs: Inputs) -> list[Array]:
             return [np.array([1])]
@@ -73,7 +73,7 @@ def test_an_empty_cell_is_no_wrong_answer_of_a_classifier() -> None:
     assert (found.inferences, found.labelled, found.correct, found.labels_unusable) == (4, 1, 1, 0)
 
 
-def test_a_label_whose_square_is_no_number_poisons_no_sum() -> None:
+def test_a_label_whose_square_is_not_finite_is_not_added_to_a_sum() -> None:
     slot = slot_of()
     slot.predict(Sample({"a": 1.0, "b": 2.0}, 1e99))
     slot.predict(Sample({"a": 1.0, "b": 2.0}, -1e99))
@@ -82,7 +82,7 @@ def test_a_label_whose_square_is_no_number_poisons_no_sum() -> None:
     assert (found.labelled, found.label_sum) == (2, 0.0)
 
 
-def test_one_note_that_cannot_be_counted_costs_itself_alone() -> None:
+def test_a_note_that_cannot_be_counted_is_dropped_and_all_others_are_counted() -> None:
     dropped: Counter[str] = Counter()
     assignment = Assignment(model="m", generation=1, manifest=BASE, policy=TrialPolicy())
     observed = Observed(
@@ -95,7 +95,7 @@ def test_one_note_that_cannot_be_counted_costs_itself_alone() -> None:
     assert (found.measured, dropped) == (2, {"notes_skipped": 1})
 
 
-def test_a_name_that_no_message_can_carry_is_sent_all_the_same() -> None:
+def test_an_answer_that_cannot_be_encoded_is_still_counted() -> None:
     class Half:
         def run(self, inputs: Inputs) -> list[Array]:
             return [np.array(["\ud800" + "x" * 200], dtype=object)]
@@ -105,7 +105,7 @@ def test_a_name_that_no_message_can_carry_is_sent_all_the_same() -> None:
     assert list(interval_of(slot).predictions.values()) == [1]
 
 
-def test_a_watcher_that_breaks_costs_no_answer() -> None:
+def test_a_watcher_that_raises_changes_no_answer() -> None:
     class Breaks:
         def see_row(self, *_: object) -> None:
             raise ValueError("no such shape")

@@ -1,6 +1,4 @@
-"""A message without QoS and properties is parsed as paho does it; every other, and every broken one, is
-left to paho.
-"""
+"""A message without QoS and properties is parsed as paho does it; paho parses every other and every broken message."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,14 +16,14 @@ TOPICS = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_siz
 
 
 def packet(topic: str, payload: bytes, properties: Properties | None = None) -> bytearray:
-    """What follows a packet's length, QoS 0."""
+    """Returns the bytes after a packet's length, QoS 0."""
     named = topic.encode()
     packed = b"\0" if properties is None else properties.pack()
     return bytearray(len(named).to_bytes(2) + named + packed + payload)
 
 
 @given(TOPICS, st.binary(max_size=300), st.sampled_from([0, RETAIN]))
-def test_a_bare_message_is_what_paho_makes_of_it(topic: str, payload: bytes, retain: int) -> None:
+def test_a_bare_message_is_read_as_paho_reads_it(topic: str, payload: bytes, retain: int) -> None:
     sent = packet(topic, payload)
     paho = _packet.decode_publish(PUBLISH | retain, sent, MQTTv5)
     assert bare_message(PUBLISH | retain, sent) == (topic, payload)
@@ -33,26 +31,26 @@ def test_a_bare_message_is_what_paho_makes_of_it(topic: str, payload: bytes, ret
 
 
 @given(st.integers(0, 15), st.binary(max_size=60))
-def test_nothing_is_believed_of_arbitrary_bytes_that_paho_does_not_find_in_them(flags: int, sent: bytes) -> None:
+def test_arbitrary_bytes_are_never_read_as_a_message_that_paho_does_not_find_in_them(flags: int, sent: bytes) -> None:
     found = bare_message(PUBLISH | flags, sent)
     if found is not None:
         paho = _packet.decode_publish(PUBLISH | flags, sent, MQTTv5)
         assert (paho.topic.decode(), paho.payload, paho.qos) == (*found, 0)
 
 
-def test_a_message_with_a_packet_number_or_properties_is_left_to_paho() -> None:
+def test_a_message_with_a_packet_number_or_properties_is_read_by_paho() -> None:
     properties = Properties(PacketTypes.PUBLISH)
     properties.MessageExpiryInterval = 60
     assert bare_message(PUBLISH | QOS_1, packet("a/b", b"payload")) is None
     assert bare_message(PUBLISH, packet("a/b", b"payload", properties)) is None
 
 
-def test_a_message_without_a_topic_or_with_one_that_is_no_text_is_left_to_paho() -> None:
+def test_a_message_without_a_topic_or_with_an_invalid_topic_is_read_by_paho() -> None:
     assert bare_message(PUBLISH, packet("", b"payload")) is None
     assert bare_message(PUBLISH, bytearray(b"\x00\x02\xff\xfe\x00payload")) is None
 
 
-def test_a_packet_that_ends_too_early_is_left_to_paho() -> None:
+def test_a_packet_that_ends_too_early_is_read_by_paho() -> None:
     whole = packet("edgeward", b"")
     assert bare_message(PUBLISH, whole) == ("edgeward", b"")
     assert [bare_message(PUBLISH, whole[:length]) for length in range(len(whole))] == [None] * len(whole)

@@ -61,7 +61,7 @@ def ask(server: BlobServer, path: str, headers: dict[str, str] | None = None) ->
         connection.close()
 
 
-def test_a_device_fetches_a_version_whole_from_its_neighbour_and_asks_nobody_else(
+def test_a_device_fetches_a_whole_version_from_its_neighbour_and_from_no_other_source(
     neighbour: BlobServer, tmp_path: Path
 ) -> None:
     device = Device(tmp_path / "device", [], named=(neighbour.address,))
@@ -70,13 +70,13 @@ def test_a_device_fetches_a_version_whole_from_its_neighbour_and_asks_nobody_els
     assert device.dropped == []
 
 
-def test_a_neighbour_that_is_gone_is_left_for_the_broker(tmp_path: Path) -> None:
+def test_a_device_uses_the_broker_when_its_neighbour_is_gone(tmp_path: Path) -> None:
     device = Device(tmp_path / "device", [], named=("http://127.0.0.1:9/{sha256}",))
     assert isinstance(device.run(), FetchDone)
     assert device.dropped == ["sources_failed"]
 
 
-def test_parts_are_given_by_range_and_the_list_of_chunks_beside_them(neighbour: BlobServer) -> None:
+def test_the_blob_server_sends_parts_by_range_and_the_list_of_chunks(neighbour: BlobServer) -> None:
     name = ARTIFACT.sha256
     assert ask(neighbour, f"/{name}", {"Range": "bytes=10-19"}) == (206, NEW[10:20])
     assert ask(neighbour, f"/{name}") == (206, NEW)
@@ -89,7 +89,7 @@ def test_parts_are_given_by_range_and_the_list_of_chunks_beside_them(neighbour: 
     ["/", f"/{'0' * 64}", "/../device", f"/{ARTIFACT.sha256}/", f"/x/{ARTIFACT.sha256}", "/record-m"],
     ids=["root", "unknown", "parent", "slash after", "folder before", "record"],
 )
-def test_nothing_but_confirmed_blobs_is_given(neighbour: BlobServer, path: str) -> None:
+def test_the_blob_server_sends_only_confirmed_blobs(neighbour: BlobServer, path: str) -> None:
     assert ask(neighbour, path) == (404, b"")
 
 
@@ -98,11 +98,11 @@ def test_nothing_but_confirmed_blobs_is_given(neighbour: BlobServer, path: str) 
     ["bytes=5-4", f"bytes=0-{len(NEW)}", "bytes=-5", "bytes=0-", "lines=0-1", "bytes=0-1,3-4"],
     ids=["backwards", "past the end", "from the end", "open", "lines", "two parts"],
 )
-def test_a_range_that_is_not_there_is_refused(neighbour: BlobServer, wanted: str) -> None:
+def test_a_range_outside_the_blob_is_refused(neighbour: BlobServer, wanted: str) -> None:
     assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Range": wanted}) == (416, b"")
 
 
-def test_a_blob_that_was_pruned_in_the_meantime_is_not_found(tmp_path: Path) -> None:
+def test_a_blob_that_was_pruned_is_not_found(tmp_path: Path) -> None:
     server = BlobServer("127.0.0.1", 0, lambda _: (ARTIFACT, str(tmp_path / "gone")))
     server.start()
     try:
@@ -111,7 +111,7 @@ def test_a_blob_that_was_pruned_in_the_meantime_is_not_found(tmp_path: Path) -> 
         server.stop()
 
 
-def test_one_asker_too_many_is_told_to_look_elsewhere_and_has_a_place_once_another_is_gone(
+def test_a_request_beyond_the_limit_is_refused_until_another_connection_has_closed(
     neighbour: BlobServer, tmp_path: Path
 ) -> None:
     holding = [socket.create_connection(("127.0.0.1", port_of(neighbour))) for _ in range(MAX_ASKERS)]
@@ -127,14 +127,16 @@ def test_one_asker_too_many_is_told_to_look_elsewhere_and_has_a_place_once_anoth
     assert inbox.get(timeout=5) == MessageArrived(topics.chunk(ARTIFACT.sha256, 0), NEW[:CHUNK])
 
 
-def test_a_neighbour_that_asks_nothing_loses_its_place(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_neighbour_that_sends_no_request_is_disconnected(
+    neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(blob_server._Asker, "timeout", 0.3)
     with socket.create_connection(("127.0.0.1", port_of(neighbour))) as idle:
         idle.settimeout(5)
         assert idle.recv(1) == b"", "closed by the device"
 
 
-def test_a_device_that_pauses_finds_its_connection_closed_and_goes_on_by_a_new_one(
+def test_a_device_that_paused_finds_its_connection_closed_and_opens_a_new_one(
     neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blob_server._Asker, "timeout", 0.3)
@@ -147,7 +149,7 @@ def test_a_device_that_pauses_finds_its_connection_closed_and_goes_on_by_a_new_o
         time.sleep(1.0)
 
 
-def test_an_address_is_told_as_neighbours_can_use_it() -> None:
+def test_an_address_is_reported_in_the_form_that_neighbours_can_use() -> None:
     assert check_serve_at("") is None
     assert check_serve_at("192.168.1.17:8472") == ("192.168.1.17", 8472)
     assert check_serve_at("[fd00::7]:8472") == ("fd00::7", 8472)
@@ -156,7 +158,7 @@ def test_an_address_is_told_as_neighbours_can_use_it() -> None:
 @pytest.mark.parametrize(
     "serve_at", ["0.0.0.0:8472", "[::]:8472", "pi-1.local:8472", "192.168.1.17", "192.168.1.17:0", ":1"]
 )
-def test_an_address_that_nobody_can_reach_is_refused_with_an_example(serve_at: str) -> None:
+def test_an_address_that_cannot_be_reached_is_refused_with_an_example(serve_at: str) -> None:
     with pytest.raises(BadInput, match=r"transfer\.serve_at .*192\.168\.1\.17:8472"):
         check_transfer(TransferConfig(serve_at=serve_at))
 
@@ -179,9 +181,7 @@ def trickling(server: BlobServer, first: bytes, piece: bytes, limit_s: float = 5
     return time.monotonic() - began
 
 
-def test_a_head_that_trickles_is_ended_and_leaves_its_place(
-    neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_head_that_arrives_too_slowly_is_cut_off(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """No single read is slow: the limit is for the whole head."""
     monkeypatch.setattr(blob_server, "HEAD_S", 0.3)
     assert trickling(neighbour, b"GET / HTTP/1.1\r\nX-Slow: ", b"x") < 3
@@ -189,7 +189,7 @@ def test_a_head_that_trickles_is_ended_and_leaves_its_place(
     assert ask(neighbour, f"/{ARTIFACT.sha256}")[1] == NEW
 
 
-def test_an_answer_that_is_taken_a_byte_at_a_time_is_ended(
+def test_a_response_that_is_read_too_slowly_is_cut_off(
     neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     large = tmp_path / "large"
@@ -207,12 +207,12 @@ def test_an_answer_that_is_taken_a_byte_at_a_time_is_ended(
             assert time.monotonic() - began < 5, "it still has its place"
 
 
-def test_a_request_with_a_body_is_refused_and_nothing_of_the_body_is_read(neighbour: BlobServer) -> None:
+def test_a_request_with_a_body_is_refused_and_its_body_is_not_read(neighbour: BlobServer) -> None:
     assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Content-Length": "900000000"})[0] == 400
     assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Transfer-Encoding": "chunked"})[0] == 400
 
 
-def test_one_neighbour_does_not_take_all_places(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_neighbour_cannot_use_all_connections(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blob_server, "_is_here", lambda _: False)
     held = [socket.create_connection(("127.0.0.1", port_of(neighbour))) for _ in range(MAX_ASKERS)]
     time.sleep(0.2)

@@ -48,7 +48,7 @@ def answers(device: Solo) -> list[tuple[str, Probed]]:
 
 
 def of_candidate(device: Solo, model: SimModel) -> list[str]:
-    """What is on flash of a candidate."""
+    """Returns the files of a candidate on flash."""
     digests = (model.manifest.artifact.sha256, model.manifest.golden.blob.sha256)
     return [name for name in device.flash.names() if any(digest in name for digest in digests)]
 
@@ -69,7 +69,7 @@ def test_a_candidate_that_the_device_serves_already_is_probed_and_stays(device: 
     assert len(of_candidate(device, V1)) == 2
 
 
-def test_a_broken_candidate_is_told_and_breaks_nothing(device: Solo) -> None:
+def test_a_broken_candidate_is_reported_and_changes_nothing_else(device: Solo) -> None:
     lend(device, BROKEN)
     order(device, BROKEN)
     device.run(device.now + 10)
@@ -77,7 +77,7 @@ def test_a_broken_candidate_is_told_and_breaks_nothing(device: Solo) -> None:
     assert of_candidate(device, BROKEN) == []
 
 
-def test_only_the_director_may_ask_and_an_old_order_is_not_obeyed(device: Solo) -> None:
+def test_only_the_director_may_send_a_candidate_and_an_old_order_is_refused(device: Solo) -> None:
     lend(device, V2)
     order(device, V2, by=signer("stranger"))
     order(device, V2, "c-2", issued=1)
@@ -90,7 +90,7 @@ def test_only_the_director_may_ask_and_an_old_order_is_not_obeyed(device: Solo) 
     assert [each for each, _ in answers(device)] == ["c-3"]
 
 
-def test_a_device_that_tries_a_version_refuses_and_a_version_that_comes_meanwhile_has_the_way(device: Solo) -> None:
+def test_a_device_with_a_trial_refuses_a_candidate_and_an_update_ends_a_candidate(device: Solo) -> None:
     lend(device, BROKEN)
     publish(device, 2, 2, MODELS)
     device.run(device.now + 5)
@@ -108,7 +108,7 @@ def test_a_device_that_tries_a_version_refuses_and_a_version_that_comes_meanwhil
     assert answers(device)[-1][1].detail == "a version came meanwhile"
 
 
-def test_one_candidate_at_a_time_and_bytes_that_do_not_come_are_given_up(device: Solo) -> None:
+def test_one_candidate_runs_at_a_time_and_missing_bytes_end_it(device: Solo) -> None:
     order(device, NOT_LENT)
     device.run(device.now + 1)
     order(device, NOT_LENT, "c-2")
@@ -119,7 +119,7 @@ def test_one_candidate_at_a_time_and_bytes_that_do_not_come_are_given_up(device:
     assert of_candidate(device, NOT_LENT) == []
 
 
-def test_no_more_candidates_than_the_owner_allows_within_an_hour(device: Solo) -> None:
+def test_candidates_within_an_hour_are_limited_by_the_owner(device: Solo) -> None:
     agent = device.device._agent
     assert agent is not None
     candidates = agent._asked.candidates

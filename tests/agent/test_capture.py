@@ -1,5 +1,5 @@
-"""The inferences that a device captures: chosen on the device, on flash until they have arrived, never anything
-private.
+"""The inferences that a device captures: chosen on the device, kept on flash until they arrive, without private
+columns.
 """
 
 import json
@@ -57,7 +57,7 @@ def slot_with(**policy: Any) -> tuple[ModelSlot, Capturer]:
     return slot, capturer
 
 
-def test_a_share_of_all_rows_is_kept_with_inputs_answer_and_label() -> None:
+def test_a_share_of_all_rows_is_captured_with_inputs_answer_and_label() -> None:
     slot, capturer = slot_with(rate=0.1)
     for _ in range(9):
         slot.predict(Sample(VALUES | {"x0": 0.9}, label="1"))
@@ -67,14 +67,14 @@ def test_a_share_of_all_rows_is_kept_with_inputs_answer_and_label() -> None:
     assert row.inputs == VALUES | {"x0": 0.9}
 
 
-def test_rows_that_the_model_is_unsure_of_are_all_kept() -> None:
+def test_all_rows_with_a_low_confidence_are_captured() -> None:
     slot, capturer = slot_with(below_confidence=0.7)
     for sure in (0.95, 0.6, 0.69, 0.71):
         slot.predict(Sample(VALUES | {"x0": sure}))
     assert [(row.why, row.confidence) for row in capturer.waiting] == [("hard", 0.6), ("hard", 0.69)]
 
 
-def test_a_column_that_is_private_never_gets_as_far_as_the_queue() -> None:
+def test_a_private_column_never_reaches_the_queue() -> None:
     slot, capturer = slot_with(rate=1.0, remove=("x3", "x4"))
     slot.predict(Sample(VALUES))
     slot.run({"X": np.full((1, 20), 0.9, np.float32)})
@@ -82,25 +82,25 @@ def test_a_column_that_is_private_never_gets_as_far_as_the_queue() -> None:
     assert len(capturer.waiting) == 2
 
 
-def test_of_a_large_request_only_the_first_rows_are_looked_at() -> None:
+def test_only_the_first_rows_of_a_large_request_are_captured() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.run({"X": np.full((1000, 20), 0.9, np.float32)})
     assert len(capturer.waiting) == 8
 
 
-def test_tensors_that_are_no_table_are_left() -> None:
+def test_tensors_that_are_not_tables_are_not_captured() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.run({"X": np.full((1, 21), 0.9, np.float32)})
     assert not capturer.waiting
 
 
-def test_a_cell_that_is_no_number_is_kept_as_none() -> None:
+def test_a_cell_that_is_not_a_number_is_captured_as_none() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.predict(Sample(VALUES | {"x7": float("nan"), "x8": np.float32(2.0)}))
     assert (capturer.waiting[0].inputs["x7"], capturer.waiting[0].inputs["x8"]) == (None, 2.0)
 
 
-def test_a_cell_is_kept_in_the_type_of_the_signature_whichever_door_it_came_through() -> None:
+def test_a_cell_is_captured_in_the_type_of_the_signature_through_every_interface() -> None:
     types = {"size": "FP32", "rooms": "INT64", "new": "BOOL", "place": "BYTES", "note": "BYTES"}
     manifest = replace_manifest(types)
     slot = ModelSlot("m", perf_s=count().__next__, lock=Lock())  # type: ignore[arg-type]
@@ -124,13 +124,13 @@ def test_a_cell_is_kept_in_the_type_of_the_signature_whichever_door_it_came_thro
     assert told == {"size": 82.5, "rooms": 3, "extra": "4"}
 
 
-def test_a_missing_cell_is_kept_as_missing_and_not_as_what_stands_for_it() -> None:
+def test_a_missing_cell_is_captured_as_missing_and_not_as_its_replacement() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.predict(Sample(dict.fromkeys(COLUMNS, "1.5") | {"x7": "", "x8": "nan", "x9": None}))
     assert capturer.waiting[0].inputs == dict.fromkeys(COLUMNS, 1.5) | {"x7": None, "x8": None, "x9": None}
 
 
-def test_a_row_that_comes_as_one_list_is_kept_by_column() -> None:
+def test_a_row_that_arrives_as_one_list_is_captured_by_column() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.predict(Sample({"X": list(VALUES.values())}))
     assert capturer.waiting[0].inputs == VALUES
@@ -145,7 +145,7 @@ def replace_manifest(types: dict[str, str]) -> Assignment:
     return replace(made, manifest=manifest)
 
 
-def test_rows_that_wait_too_long_give_way_to_new_ones_and_are_counted() -> None:
+def test_rows_that_wait_too_long_are_replaced_by_new_ones_and_counted() -> None:
     slot, capturer = slot_with(rate=1.0)
     for number in range(MAX_WAITING + 5):
         slot.predict(Sample(VALUES | {"x1": float(number)}))
@@ -202,7 +202,7 @@ def flash() -> Flash:
     return Flash(Random(1))
 
 
-def test_what_was_written_offline_arrives_after_reboots_in_order_and_once(flash: Flash) -> None:
+def test_rows_written_offline_arrive_in_order_and_once_after_reboots(flash: Flash) -> None:
     for boot in (1, 2, 3):
         device = Device(flash, boot)
         device.queue.append(row(boot))
@@ -233,7 +233,7 @@ def test_one_batch_is_in_flight_and_is_sent_again_until_it_is_acknowledged(flash
     assert [batch.seq for batch in device.link.batches] == [1, 1, 2]
 
 
-def test_batches_wait_while_chunks_come_and_until_the_link_has_settled_and_the_agent_sleeps_meanwhile(
+def test_batches_wait_while_chunks_arrive_and_until_the_link_has_settled(
     flash: Flash,
 ) -> None:
     device = Device(flash)
@@ -262,7 +262,7 @@ def test_a_batch_fits_a_link_that_is_cut_often(flash: Flash) -> None:
     assert max(sizes) < 1.2 * BATCH_BYTES <= MAX_AT_CLIENT_BYTES
 
 
-def test_a_full_spool_gives_up_the_oldest_batch_and_counts_it(flash: Flash) -> None:
+def test_a_full_spool_drops_the_oldest_batch_and_counts_it(flash: Flash) -> None:
     device = Device(flash, max_bytes=1000)
     for number in range(20):
         device.queue.append(row(number))
@@ -283,7 +283,7 @@ def test_the_number_of_files_is_limited(flash: Flash, monkeypatch: pytest.Monkey
     assert MAX_FILES > 1000
 
 
-def test_batches_keep_their_order_over_starts_of_the_agent_whose_numbers_say_nothing_about_it(flash: Flash) -> None:
+def test_batches_keep_their_order_when_the_agent_starts_again_with_any_number(flash: Flash) -> None:
     for number in (900, 7, 30):
         Spool(flash, 1_000_000).put((number, 1), b"x")
     again = Spool(flash, 1_000_000)
@@ -294,7 +294,7 @@ def test_batches_keep_their_order_over_starts_of_the_agent_whose_numbers_say_not
     assert order == [(900, 1), (7, 1), (30, 1)]
 
 
-def test_a_damaged_batch_is_dropped_and_the_next_one_goes(flash: Flash) -> None:
+def test_a_damaged_batch_is_dropped_and_the_next_one_is_sent(flash: Flash) -> None:
     spool = Spool(flash, 1_000_000)
     spool.put((1, 1), b"first")
     spool.put((1, 2), b"second")
@@ -302,7 +302,7 @@ def test_a_damaged_batch_is_dropped_and_the_next_one_goes(flash: Flash) -> None:
     assert spool.oldest() == ((1, 2), b"second")
 
 
-def test_a_disk_that_refuses_costs_rows_and_nothing_else(flash: Flash, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_writes_loses_rows_and_nothing_else(flash: Flash, monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(flash)
     device.queue.append(row(1))
 

@@ -59,7 +59,7 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
     assert plain == defaults
 
 
-def test_the_capture_that_the_shipped_file_describes_is_the_one_there_is() -> None:
+def test_the_capture_described_in_the_shipped_file_is_valid() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[[capture]]")
     described = tomllib.loads("\n".join(lines[start : lines.index("", start)]))["capture"]
@@ -67,14 +67,14 @@ def test_the_capture_that_the_shipped_file_describes_is_the_one_there_is() -> No
     assert set(described[0]) == set(Capture.__struct_fields__)
 
 
-def test_the_pin_that_the_shipped_file_describes_is_the_one_there_is() -> None:
+def test_the_pin_described_in_the_shipped_file_is_valid() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[[pin]]")
     described = tomllib.loads("\n".join(lines[start : lines.index("", start)]))["pin"]
     assert msgspec.convert(described, tuple[Pin, ...]) == (Pin(model="weather", release=3),)
 
 
-def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
+def test_the_sensors_described_in_the_shipped_file_are_all_sensors() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[[sensor]]")
     end = next(number for number, line in enumerate(lines) if line.startswith("A sensor's predictions go to"))
@@ -92,7 +92,7 @@ def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() ->
     )
 
 
-def test_the_sinks_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
+def test_the_sinks_described_in_the_shipped_file_are_all_sinks() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[sensor.sink]")
     text = "\n".join(lines[start:]).replace("[sensor.sink]", "[[sink]]").replace("\n#", "\n")
@@ -113,17 +113,17 @@ def test_the_sinks_that_the_shipped_file_describes_are_the_ones_there_are() -> N
         ("unix:serving.sock", "unix:/run/x.sock"),
     ],
 )
-def test_requests_without_identity_are_taken_from_this_device_only(tmp_path: Path, listen: str, said: str) -> None:
+def test_requests_without_identity_are_accepted_from_this_device_only(tmp_path: Path, listen: str, said: str) -> None:
     assert said in refused(tmp_path, f'[device]\nname = "a"\n[serving]\nlisten = "{listen}"\n')
 
 
 @pytest.mark.parametrize("listen", ["", "127.0.0.1:8000", "localhost:0", "[::1]:8000", "unix:/run/serving.sock"])
-def test_loopback_and_unix_sockets_may_be_listened_on(tmp_path: Path, listen: str) -> None:
+def test_the_agent_may_listen_on_loopback_and_unix_sockets(tmp_path: Path, listen: str) -> None:
     text = f'[device]\nname = "a"\n[serving]\nlisten = "{listen}"\n'
     assert load_config(write(tmp_path, text)).serving.listen == listen
 
 
-def test_a_typo_is_named_with_its_table(tmp_path: Path) -> None:
+def test_a_misspelled_key_is_named_with_its_table(tmp_path: Path) -> None:
     detail = refused(tmp_path, '[device]\nname = "a"\n[broker]\nurll = "mqtt://x"\n')
     assert "urll" in detail
     assert "broker" in detail
@@ -142,7 +142,7 @@ def test_a_typo_is_named_with_its_table(tmp_path: Path) -> None:
     ],
     ids=["empty", "type", "name", "range", "kind", "rate", "syntax"],
 )
-def test_a_wrong_value_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_value_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     assert said in refused(tmp_path, text)
 
 
@@ -165,7 +165,9 @@ def configured(tmp_path: Path) -> Path:
     return write(tmp_path, f'[device]\nname = "cam-1"\nstate_dir = "{state}"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
 
 
-def test_status_reads_the_disk_of_an_agent_that_is_down(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reads_the_disk_of_an_agent_that_does_not_run(
+    configured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.run(["status", "-c", str(configured)]) == 0
     assert "no model yet" in capsys.readouterr().out
     v2 = Assignment(model="m", generation=2, manifest=make_model(2, "good").manifest, policy=TrialPolicy())
@@ -186,7 +188,7 @@ def test_status_says_when_a_record_is_damaged(configured: Path, capsys: pytest.C
     assert "set aside" in capsys.readouterr().err
 
 
-def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_and_names_faults(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["doctor", "--json", "-c", str(configured)]) == 1
     findings = {found["check"]: found for found in json.loads(capsys.readouterr().out)}
     assert {name for name, found in findings.items() if not found["ok"]} == {"broker"}
@@ -210,7 +212,7 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("command", ["doctor", "status"])
-def test_lines_fit_the_screen_and_a_program_gets_them_whole(
+def test_lines_fit_the_terminal_and_a_pipe_gets_whole_lines(
     configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     moved = configured.parent / ("a-long-name-of-a-directory" * 6)

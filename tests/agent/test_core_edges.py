@@ -77,7 +77,7 @@ def test_after_power_up_stable_serves() -> None:
     assert machine.resume(Record(), NOW) == (Steady(Record()), (Load(None), Report()))
 
 
-def test_a_boot_within_the_budget_is_counted_and_begins_the_soak_again() -> None:
+def test_a_boot_within_the_budget_is_counted_and_starts_the_soak_again() -> None:
     counted = replace(ON_TRIAL, trial_boots=2)
     assert machine.resume(ON_TRIAL, NOW) == (
         Trial(counted, NOW + 10, NOW + 50),
@@ -95,7 +95,7 @@ def test_a_boot_past_the_budget_rolls_back_to_stable() -> None:
 # What each phase waits for.
 
 
-def test_each_phase_says_when_it_wants_to_be_woken() -> None:
+def test_each_phase_returns_when_it_wants_to_be_called_again() -> None:
     passed = replace(TRIAL, verdict=Verdict.PASS)
     hopeless = replace(passed, soak_until=NOW + 70)
     assert machine.deadline(Steady(STABLE)) is None
@@ -108,7 +108,7 @@ def test_each_phase_says_when_it_wants_to_be_woken() -> None:
     assert machine.deadline(hopeless) == NOW + 50
 
 
-def test_a_shadow_that_has_passed_waits_for_nothing() -> None:
+def test_a_shadow_that_has_passed_has_no_deadline() -> None:
     beside = version(2, 2, SHADOW)
     record = replace(ON_TRIAL, trial=beside)
     state = Trial(record, NOW, NOW + 50, Verdict.PASS)
@@ -126,7 +126,7 @@ def test_a_shadow_that_has_passed_waits_for_nothing() -> None:
 # Each phase and its own events.
 
 
-def test_a_stable_version_that_breaks_is_fetched_again_once() -> None:
+def test_a_broken_stable_version_is_fetched_again_once() -> None:
     broken = ModelBroken(A1.digest, "load_failed", "torn")
     assert after(Steady(STABLE), broken) == (Fetching(STABLE, A1), (Fetch(A1), Report("load_failed", "torn")))
     repaired = Steady(STABLE, repaired=True)
@@ -150,7 +150,7 @@ def test_a_fetched_version_is_probed_for_as_long_as_its_manifest_allows_and_some
     )
 
 
-def test_a_fetch_is_tried_again_after_a_pause_of_its_own_until_the_last_attempt() -> None:
+def test_a_fetch_is_retried_after_a_pause_until_the_last_attempt() -> None:
     failed = FetchFailed(B2.digest, "transfer_stalled", "why", retryable=True, spread=0.5)
     waiting, commands = after(Fetching(STABLE, B2, attempt=1), failed)
     assert waiting == Fetching(STABLE, B2, attempt=2, retry_at=NOW + backoff_s(1, 0.5))
@@ -165,20 +165,20 @@ def test_a_fetch_is_tried_again_after_a_pause_of_its_own_until_the_last_attempt(
     assert (state, commands) == (Steady(decided), (Save(decided), Prune(), Report()))
 
 
-def test_a_fetch_that_cannot_succeed_is_not_tried_again() -> None:
+def test_a_fetch_that_cannot_succeed_is_not_retried() -> None:
     state, _ = after(Fetching(STABLE, B2), FetchFailed(B2.digest, "disk_full", "why", retryable=False))
     assert state.record.outcome == outcome(B2, "rejected", "disk_full", "why")
     assert state == Steady(state.record)
 
 
-def test_a_probe_is_given_up_at_its_deadline_and_not_before() -> None:
+def test_a_probe_ends_at_its_deadline_and_not_before() -> None:
     probing = Probing(STABLE, B2, NOW + 40)
     assert after(probing, TimerFired(), now=NOW + 39.9) == (probing, ())
     state, _ = after(probing, TimerFired(), now=NOW + 40)
     assert state.record.outcome == outcome(B2, "rejected", Code.PROBE_TIMEOUT, "the probe never answered")
 
 
-def test_a_probed_version_asks_whether_it_may_be_tried_and_says_once_why_it_waits() -> None:
+def test_a_probed_version_reports_once_why_its_trial_waits() -> None:
     ready, commands = after(Probing(STABLE, B2, 140.0), ModelReady(B2.digest))
     assert (ready, commands) == (Ready(STABLE, B2, NOW), (Activate(B2, NOW),))
     held = ActivationHeld(B2.digest, 5.0, "outside_maintenance", "until two")
@@ -191,7 +191,7 @@ def test_a_probed_version_asks_whether_it_may_be_tried_and_says_once_why_it_wait
     assert again == (replace(waiting, retry_at=None), (Activate(B2, NOW),))
 
 
-def test_a_trial_begins_with_one_boot_counted_and_the_newest_yardstick_that_has_labels_enough() -> None:
+def test_a_trial_starts_with_one_counted_boot_and_the_newest_yardstick_with_enough_labels() -> None:
     for measured, kept in (
         (Baseline(labelled=20, correct=19), Baseline(labelled=20, correct=19)),
         (Baseline(labelled=19, correct=19), GOOD),
@@ -207,7 +207,7 @@ def test_a_trial_begins_with_one_boot_counted_and_the_newest_yardstick_that_has_
 
 
 @pytest.mark.parametrize("event", [ModelBroken(B2.digest, "c", "d"), HealthJudged(B2.digest, Verdict.FAIL, "c", "d")])
-def test_a_trial_that_breaks_or_is_judged_sick_is_rolled_back(event: Event) -> None:
+def test_a_trial_that_breaks_or_fails_its_verdict_is_rolled_back(event: Event) -> None:
     back = Record(generation=2, stable=A1, baseline=GOOD, outcome=outcome(B2, "rolled_back", "c", "d"))
     assert after(TRIAL, event) == (Steady(back), (Save(back), Load(A1), Prune(), Report()))
 
@@ -223,7 +223,7 @@ def test_a_trial_is_confirmed_at_the_end_of_its_soak_with_what_was_measured() ->
         assert after(soaking, event, now=NOW + 10) == (Steady(good), (Save(good), Prune(), Report()))
 
 
-def test_a_trial_on_a_sick_device_says_so_once_and_is_given_up_with_that_code() -> None:
+def test_a_trial_on_a_sick_device_is_reported_once_and_ended_with_that_code() -> None:
     sick = HealthJudged(B2.digest, Verdict.INCONCLUSIVE, Code.DEVICE_SICK, "stable fails as much")
     waiting, commands = after(TRIAL, sick)
     assert commands == (Report(Code.DEVICE_SICK, "stable fails as much"),)
@@ -235,7 +235,7 @@ def test_a_trial_on_a_sick_device_says_so_once_and_is_given_up_with_that_code() 
     assert given_up.record.outcome == outcome(B2, "rolled_back", Code.DEVICE_SICK, "stable fails as much")
 
 
-def test_a_version_that_callers_of_stable_cannot_call_is_refused_unless_the_policy_says_it_may() -> None:
+def test_a_version_with_another_signature_is_refused_unless_the_policy_allows_it() -> None:
     taken = (replace(B2.manifest.inputs[0], datatype="FP64"),)
     other = replace(B2, manifest=replace(B2.manifest, inputs=taken))
     state, commands = after(Steady(STABLE), DesiredChanged(other))
@@ -247,7 +247,7 @@ def test_a_version_that_callers_of_stable_cannot_call_is_refused_unless_the_poli
     assert isinstance(after(Steady(Record()), DesiredChanged(other))[0], Fetching)
 
 
-def test_labels_of_an_older_yardstick_stay_where_the_newer_one_has_too_few() -> None:
+def test_labels_of_an_older_yardstick_are_kept_if_the_newer_one_has_too_few() -> None:
     newer, older = Baseline(inferences=40, errors=4, labelled=3, correct=1), Baseline(labelled=90, correct=80)
     assert yardstick(newer, older, 20) == Baseline(inferences=40, errors=4, labelled=90, correct=80)
     assert yardstick(newer, older, 3) == newer
@@ -256,7 +256,7 @@ def test_labels_of_an_older_yardstick_stay_where_the_newer_one_has_too_few() -> 
     assert yardstick(regression, older, 30) == regression
 
 
-def test_a_trial_that_nobody_could_judge_is_rolled_back_when_it_is_given_up() -> None:
+def test_a_trial_that_could_not_be_judged_is_rolled_back_when_it_ends() -> None:
     unsure = HealthJudged(B2.digest, Verdict.INCONCLUSIVE)
     assert after(TRIAL, unsure, now=NOW + 49.9) == (TRIAL, ())
     for event in (unsure, TimerFired()):
@@ -286,14 +286,14 @@ def test_an_event_of_another_phase_or_version_changes_nothing(state: State) -> N
 # What holds before any event.
 
 
-def test_a_window_begins_with_nothing_counted() -> None:
+def test_a_window_starts_with_all_counts_at_zero() -> None:
     made = JudgedInferences(5)
     assert (made.seen, made.errors, made.labelled, made.correct, made.compared, made.agreed) == (0, 0, 0, 0, 0, 0)
     assert Inference(1.0).error is None
     assert Inference(1.0).correct is None
 
 
-def test_a_record_a_report_and_a_failure_say_nothing_unless_they_are_told() -> None:
+def test_new_records_reports_and_failures_have_empty_fields() -> None:
     record = Record()
     assert (record.generation, record.stable, record.trial, record.trial_boots) == (0, None, None, 0)
     assert (Report().code, Report().detail) == ("", "")
@@ -307,7 +307,7 @@ def test_a_record_a_report_and_a_failure_say_nothing_unless_they_are_told() -> N
     assert (A1.delivery, A1.sources, Fetching(record, A1).attempt, Ready(record, A1, NOW).code) == (None, (), 0, "")
 
 
-def test_the_words_and_limits_that_others_rely_on() -> None:
+def test_names_and_limits_that_other_code_uses_do_not_change() -> None:
     assert [str(verdict) for verdict in Verdict] == ["pass", "fail", "inconclusive"]
     assert ENCODINGS == (ENCODING,)
     assert (MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, FALSE_ALARM) == (6, 30.0, 0.001)

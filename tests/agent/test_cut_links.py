@@ -38,7 +38,7 @@ class DeafBroker:
         self._open.clear()
 
     def close(self) -> None:
-        """Ends everything."""
+        """Ends the server and all connections."""
         self.cut()
         self._listening.close()
 
@@ -100,7 +100,7 @@ def wait_until(look: Any) -> None:
         time.sleep(0.01)
 
 
-def test_after_a_cut_the_device_asks_first_and_no_batch_is_resent_by_the_client(
+def test_after_a_cut_the_device_asks_first_and_the_client_resends_no_batch(
     broker: DeafBroker, heard: tuple[PahoLink, "queue.Queue[Any]"]
 ) -> None:
     link, arrived = heard
@@ -121,7 +121,7 @@ def test_after_a_cut_the_device_asks_first_and_no_batch_is_resent_by_the_client(
     assert (broker.sent(1, "report"), broker.sent(1, "captured")) == (1, 1)
 
 
-def test_a_heartbeat_that_is_not_confirmed_holds_up_the_next_which_is_the_newest(
+def test_an_unconfirmed_heartbeat_delays_the_next_one_and_the_newest_is_sent(
     broker: DeafBroker, heard: tuple[PahoLink, "queue.Queue[Any]"]
 ) -> None:
     link, _ = heard

@@ -1,4 +1,4 @@
-"""The resources that the agent takes: memory by the smallest limit, threads as configured, and none unused."""
+"""The resources that the agent takes: memory up to the smallest limit, and only the configured threads."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.config import ServingConfig
 
 
-def test_a_configured_budget_counts_what_the_agent_has_taken_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_budget_includes_the_memory_that_the_agent_already_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = OnnxRuntime().usage()
     assert taken.rss_mb > 10.0, "this process, with Python and onnxruntime in it"
     monkeypatch.setattr(OnnxRuntime, "usage", lambda self: replace(taken, rss_mb=200.0))
@@ -24,7 +24,7 @@ def test_a_configured_budget_counts_what_the_agent_has_taken_already(monkeypatch
     assert OnnxRuntime().free_mb() > 60.0
 
 
-def test_the_limit_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_control_group_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "_GROUP", tmp_path)
     unlimited = OnnxRuntime().free_mb()
     (tmp_path / "memory.current").write_text("400000000\n")
@@ -68,6 +68,6 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap is tuned")
 def test_memory_that_chunks_pass_through_is_used_again() -> None:
-    assert told(REUSE) < 2000, "given back each time it would be 150 pages for each chunk"
+    assert told(REUSE) < 2000, "memory returned each time would be 150 pages for each chunk"

@@ -59,7 +59,7 @@ def test_a_document_arrives_once_and_again_when_it_has_changed(
     assert arrived.empty()
 
 
-def test_reports_are_kept_once_each_and_of_all_else_the_newest(stick: Path, link: DirectoryLink) -> None:
+def test_every_report_is_kept_once_and_only_the_newest_of_other_messages(stick: Path, link: DirectoryLink) -> None:
     for payload in (b'"first"', b'"second"', b'"first"'):
         link.publish(topics.report("a"), payload)
     for payload in (b'"alive"', b'"still alive"'):
@@ -71,7 +71,7 @@ def test_reports_are_kept_once_each_and_of_all_else_the_newest(stick: Path, link
     assert [each["text"] for each in said] == ['"first"', '"second"', '"still alive"']
 
 
-def test_what_is_kept_has_a_limit_and_the_oldest_goes(stick: Path, link: DirectoryLink) -> None:
+def test_kept_messages_have_a_limit_and_the_oldest_is_dropped(stick: Path, link: DirectoryLink) -> None:
     for number in range(20):
         link.publish(topics.report("a"), json.dumps(['"' * 100_000, number]).encode())
     link.start()

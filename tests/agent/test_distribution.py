@@ -1,4 +1,4 @@
-"""What devices count of inputs and answers, by the edges that the model's golden set brings."""
+"""The counts of inputs and answers on devices, by the bin edges in the model's golden set."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -38,7 +38,7 @@ def test_the_edges_of_numbers_are_deciles_and_each_value_falls_into_one_bin() ->
     assert all(90 <= each <= 110 for each in counts[1:])
 
 
-def test_missing_numbers_and_what_lies_outside_have_bins_of_their_own() -> None:
+def test_missing_numbers_and_numbers_outside_the_range_have_their_own_bins() -> None:
     edges = np.array([0.0, 1.0])
     assert count(np.array([np.nan, -5.0, 0.0, 0.5, 99.0, np.inf]), edges).tolist() == [1, 2, 1, 2]
 
@@ -50,12 +50,12 @@ def test_text_is_counted_by_the_most_frequent_categories() -> None:
     assert (counts[edges.tolist().index("a") + 1], counts[edges.tolist().index("b") + 1], counts[-1]) == (1, 2, 1)
 
 
-def test_a_column_that_never_varies_or_has_no_number_is_counted_all_the_same() -> None:
+def test_a_constant_column_and_a_column_without_numbers_are_counted_too() -> None:
     assert count(np.ones(5), edges_of(np.ones(9))).sum() == 5
     assert count(np.ones(5), edges_of(np.full(9, np.nan))).sum() == 5
 
 
-def test_what_a_device_counts_adds_up_to_the_reference_when_it_meets_the_same_rows() -> None:
+def test_counts_of_a_device_equal_the_reference_for_the_same_rows() -> None:
     device, reference = distribution(), read_reference(golden(), MANIFEST)
     total: dict[str, Array] = {}
     for start in range(0, 1000, 10):
@@ -70,7 +70,7 @@ def test_what_a_device_counts_adds_up_to_the_reference_when_it_meets_the_same_ro
     }
 
 
-def test_the_confidence_of_a_classifier_is_counted_more_finely_towards_one() -> None:
+def test_the_confidence_of_a_classifier_has_narrower_bins_near_one() -> None:
     sure = np.array([[0.05, 0.95], [0.45, 0.55], [0.6, 0.4]], dtype=np.float32)
     device = distribution(golden(sure.max(axis=1), regression=False), task="classification")
     device.see({"X": SAMPLE[:3]}, [np.array([1, 1, 0]), sure])
@@ -87,14 +87,14 @@ def test_a_caller_may_reuse_its_arrays() -> None:
     assert device.take() == before.take()
 
 
-def test_a_flood_of_inferences_costs_a_bounded_look() -> None:
+def test_many_inferences_take_a_bounded_time_to_count() -> None:
     device = distribution()
     for _ in range(10 * MAX_WAITING):
         device.see({"X": SAMPLE}, [SAMPLE.sum(axis=1)])
     assert sum(device.take().features["a"]) == MAX_WAITING * MAX_ROWS
 
 
-def test_a_golden_set_without_a_reference_costs_the_counts_only() -> None:
+def test_a_golden_set_without_a_reference_only_leaves_out_the_counts() -> None:
     device = distribution({})
     device.see({"X": SAMPLE}, [SAMPLE.sum(axis=1)])
     assert device.take() == Counts({}, (), {})
@@ -107,11 +107,11 @@ def test_a_wide_model_reports_its_first_columns() -> None:
 
 
 @pytest.mark.parametrize("arrays", [[np.zeros((2, 2))], [np.zeros((2, 3, 3))], [np.zeros((2, 1))] * 2])
-def test_tensors_that_are_no_table_are_not_counted_by_column(arrays: list[Array]) -> None:
+def test_tensors_that_are_not_tables_are_not_counted_by_column(arrays: list[Array]) -> None:
     assert columns_of(("a", "b", "c"), arrays) == {}
 
 
-def test_requests_of_other_widths_and_answers_of_other_sizes_cost_no_other_request() -> None:
+def test_requests_of_other_widths_and_answers_of_other_sizes_change_no_other_request() -> None:
     device = distribution()
     device.see({"X": SAMPLE[:4]}, [SAMPLE[:4].sum(axis=1)])
     device.see({"X": np.ones((2, 7), dtype=np.float32)}, [np.ones((2, 3), dtype=np.float32)])
@@ -123,7 +123,7 @@ def test_requests_of_other_widths_and_answers_of_other_sizes_cost_no_other_reque
     assert sum(output) == 6
 
 
-def test_a_column_that_cannot_be_told_is_skipped_and_the_others_are_counted() -> None:
+def test_a_column_that_cannot_be_counted_is_skipped_and_the_others_are_counted() -> None:
     arrays = golden()
     device = distribution(arrays)
     words = np.array([["warm", 1.0, 2.0]], dtype=object)
@@ -145,7 +145,7 @@ def seen(device: Distribution, rows: Array) -> dict[str, tuple[int, ...]]:
     return device.take().breaches
 
 
-def test_rows_like_those_of_the_sample_break_no_contract() -> None:
+def test_rows_like_those_of_the_sample_break_no_data_contract() -> None:
     assert seen(contracted(), SAMPLE) == {}
 
 
@@ -164,7 +164,7 @@ def test_a_sensor_that_is_stuck_is_noticed_across_messages() -> None:
     assert seen(device, rows)["a"][3] == 20
 
 
-def test_a_column_that_lacked_cells_in_the_sample_may_lack_them_and_a_switch_may_rest() -> None:
+def test_a_column_with_missing_cells_in_the_sample_may_have_missing_cells_and_a_switch_may_stay_constant() -> None:
     gaps = SAMPLE[:, 0].copy()
     gaps[0] = np.nan
     rows = SAMPLE[:200].copy()
@@ -173,7 +173,7 @@ def test_a_column_that_lacked_cells_in_the_sample_may_lack_them_and_a_switch_may
     assert seen(contracted(a=gaps, b=(SAMPLE[:, 1] > 0).astype(float)), rows) == {}
 
 
-def test_a_category_that_the_sample_did_not_have_is_a_breach_unless_the_sample_had_too_many_to_name() -> None:
+def test_an_unknown_category_is_a_breach_unless_the_sample_had_too_many_to_list() -> None:
     allowed = Allowed(may_miss=False, low=-np.inf, high=np.inf, stuck_rows=0)
     words = np.array(["red", "green", "mauve"], dtype=object)
     assert Breaches(allowed, frozenset({"red", "green"})).count(words) == (0, 0, 1, 0)

@@ -37,7 +37,7 @@ def test_each_sensor_and_each_sink_has_a_line_of_its_own(configured: Path) -> No
     assert "no such device" in found[1].detail
 
 
-def test_a_sensor_that_has_not_run_yet_has_a_line_that_says_whether_its_source_is_there(configured: Path) -> None:
+def test_a_sensor_that_has_not_run_yet_has_a_line_that_says_whether_its_source_exists(configured: Path) -> None:
     there, gone = configured, configured.parent / "gone.csv"
     sensors = (f'[[sensor]]\nkind = "replay"\nmodel = "m"\npath = "{path}"\n' for path in (there, gone))
     configured.write_text("".join((configured.read_text(), *sensors, '[[sensor]]\nkind = "stdin"\nmodel = "m"\n')))
@@ -49,7 +49,7 @@ def test_a_sensor_that_has_not_run_yet_has_a_line_that_says_whether_its_source_i
     ]
 
 
-def test_before_it_has_enrolled_a_device_says_so_and_names_no_missing_file(configured: Path) -> None:
+def test_a_device_that_is_not_enrolled_is_reported_as_such_without_missing_files(configured: Path) -> None:
     own = '[broker]\ncert_file = "x.pem"\nkey_file = "x.key"\nca_file = "ca.pem"\n'
     text = configured.read_text().replace("[broker]\n", own).replace("mqtt://", "mqtts://")
     configured.write_text(f'{text}[enrolment]\nurl = "http://127.0.0.1:1"\nclaim_file = "claim.json"\n')
@@ -63,7 +63,7 @@ def test_before_it_has_enrolled_a_device_says_so_and_names_no_missing_file(confi
     ("answer", "ok", "words"),
     [(b"HTTP/1.1 200 OK\r\n\r\n", True, "answers as a model server"), (b"220 mail\r\n", False, "another program")],
 )
-def test_who_answers_at_the_local_port_is_found_out(answer: bytes, ok: bool, words: str) -> None:
+def test_doctor_finds_which_program_listens_on_the_local_port(answer: bytes, ok: bool, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -77,7 +77,7 @@ def test_who_answers_at_the_local_port_is_found_out(answer: bytes, ok: bool, wor
     assert (found[0], words in found[1]) == (ok, True), found
 
 
-def test_a_port_that_is_free_or_not_asked_for_is_in_order(tmp_path: Path) -> None:
+def test_a_free_or_unconfigured_port_is_no_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert answers_at("127.0.0.1", port)[0]
@@ -85,7 +85,7 @@ def test_a_port_that_is_free_or_not_asked_for_is_in_order(tmp_path: Path) -> Non
     assert answers_at("", 0) == (True, "none is asked for: serving.listen")
 
 
-def test_a_log_line_in_json_has_what_a_collector_needs() -> None:
+def test_a_json_log_line_has_the_fields_that_a_collector_needs() -> None:
     try:
         raise ValueError("wrong")
     except ValueError:
@@ -97,7 +97,7 @@ def test_a_log_line_in_json_has_what_a_collector_needs() -> None:
 
 
 @pytest.mark.parametrize("program", [agent.cli, controller.cli])
-def test_a_program_says_its_version(program: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_prints_its_version(program: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         program.run(["--version"])  # type: ignore[attr-defined]
     assert capsys.readouterr().out.startswith("edgeward-")

@@ -57,7 +57,9 @@ def undo(packed: bytes, base: bytes, length: int) -> bytes:
     ],
     ids=["changed", "same", "no base", "zeros", "tiny"],
 )
-def test_what_was_encoded_comes_back_and_takes_few_bytes(base: bytes, target: bytes, at_most: int) -> None:
+def test_decoding_returns_the_original_bytes_and_encoding_makes_them_fewer(
+    base: bytes, target: bytes, at_most: int
+) -> None:
     packed = encode_artifact(target, base)
     assert undo(packed, base, len(target)) == target
     assert len(packed) <= at_most
@@ -68,7 +70,7 @@ def test_what_was_encoded_comes_back_and_takes_few_bytes(base: bytes, target: by
     cuts=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 4000), st.binary(max_size=300)), max_size=8),
     data=st.data(),
 )
-def test_any_edits_of_any_bytes_come_back(cuts: list[tuple[int, int, bytes]], data: st.DataObject) -> None:
+def test_any_edits_of_any_bytes_are_decoded(cuts: list[tuple[int, int, bytes]], data: st.DataObject) -> None:
     base = BASE[: data.draw(st.integers(0, 20_000))] * data.draw(st.integers(1, 3))
     target = base
     for at, removed, put in cuts:
@@ -78,7 +80,7 @@ def test_any_edits_of_any_bytes_come_back(cuts: list[tuple[int, int, bytes]], da
 
 
 @given(st.binary(max_size=100), st.sampled_from(sorted(LANES)))
-def test_reordering_undoes_itself(data: bytes, lanes: int) -> None:
+def test_restoring_reordered_bytes_returns_the_original_bytes(data: bytes, lanes: int) -> None:
     assert restore(reorder(data, lanes), lanes) == data
 
 
@@ -104,7 +106,7 @@ def segment(kind: int, data: bytes = b"", *, lanes: int = 1, at: int = 0, size: 
     ],
     ids=["short", "long", "trailing", "kind", "lanes", "empty", "huge", "beyond", "cut", "garbage", "bomb", "nothing"],
 )
-def test_a_stream_that_lies_is_refused_before_it_costs_anything(packed: bytes) -> None:
+def test_an_invalid_stream_is_refused_before_memory_is_allocated(packed: bytes) -> None:
     with pytest.raises(BadInput) as caught:
         undo(packed, BASE, 10)
     assert caught.value.code == Code.ENCODING_INVALID
@@ -187,7 +189,7 @@ def whole(store: Store) -> bool:
     return store.has(describe(NEW, CHUNK))
 
 
-def test_a_device_that_has_the_base_fetches_the_change_alone() -> None:
+def test_a_device_that_has_the_base_fetches_only_the_change() -> None:
     packed = encode_artifact(NEW, BASE)
     broker, (flash, store) = Broker(packed, NEW, GOLDEN), device()
     result, dropped = fetch(broker, store, delivered(packed))
@@ -205,7 +207,7 @@ def test_a_device_that_has_the_base_fetches_the_change_alone() -> None:
     ],
     ids=["other base", "unknown encoding", "none"],
 )
-def test_a_device_that_cannot_undo_it_fetches_the_artifact_as_it_is(delivery: Delivery | None) -> None:
+def test_a_device_that_cannot_decode_the_change_fetches_the_whole_artifact(delivery: Delivery | None) -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     result, dropped = fetch(broker, store, delivery)
     assert (type(result), dropped, whole(store)) == (FetchDone, [], True)
@@ -216,7 +218,7 @@ def test_a_device_that_cannot_undo_it_fetches_the_artifact_as_it_is(delivery: De
     [b"garbage" * 1000, encode_artifact(NEW, BASE[::-1]), encode_artifact(NEW[::-1], BASE), encode_artifact(NEW)[:-99]],
     ids=["garbage", "against another base", "another artifact", "cut"],
 )
-def test_a_change_that_does_not_come_out_as_the_artifact_costs_bytes_and_nothing_else(packed: bytes) -> None:
+def test_a_change_with_a_wrong_result_is_dropped_and_the_whole_artifact_is_fetched(packed: bytes) -> None:
     broker, (flash, store) = Broker(packed, NEW, GOLDEN), device()
     result, dropped = fetch(broker, store, delivered(packed))
     assert (type(result), whole(store)) == (FetchDone, True)
@@ -224,7 +226,7 @@ def test_a_change_that_does_not_come_out_as_the_artifact_costs_bytes_and_nothing
     assert f"blob-{sha256_hex(packed)}" not in flash.names()
 
 
-def test_a_device_asks_for_nothing_outside_its_hours() -> None:
+def test_a_device_requests_nothing_outside_its_hours() -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     closed = [30.0]
     pace = Pace(closed_s=lambda: closed[0])
@@ -238,14 +240,14 @@ def test_a_device_asks_for_nothing_outside_its_hours() -> None:
     assert isinstance(broker.serve(download, 30.0), FetchDone)
 
 
-def test_chunks_are_asked_for_and_taken_back_many_at_a_time_and_none_stays_asked_for() -> None:
+def test_chunks_are_requested_and_retracted_in_groups_and_no_request_remains() -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     result, _ = fetch(broker, store, None)
     assert (type(result), broker.open) == (FetchDone, set())
     assert broker.packets < len(NEW) / CHUNK / 3
 
 
-def test_progress_is_of_the_blob_under_way() -> None:
+def test_progress_is_of_the_blob_in_progress() -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     download = Download(assigned(None), store=store, carriers=Carriers(broker), drop=lambda _: None)
     download.start(0.0)

@@ -38,7 +38,7 @@ def device_with(flash: Flash, *batches: tuple[str, ...]) -> Device:
     return device
 
 
-def test_rows_go_from_the_queue_and_from_flash_and_the_others_stay_in_their_order() -> None:
+def test_named_rows_are_deleted_from_queue_and_flash_and_the_others_keep_their_order() -> None:
     device = device_with(Flash(Random(1)), ("ada", "bob"), ("ada",), ("eve",))
     device.queue.extend([of("ada"), of("bob")])
     erasing = Erasing(device.captures)
@@ -48,7 +48,7 @@ def test_rows_go_from_the_queue_and_from_flash_and_the_others_stay_in_their_orde
     assert [each.key for each in device.queue] == ["bob"]
 
 
-def test_an_order_that_is_named_again_is_done_once_and_forgotten_with_the_document() -> None:
+def test_a_repeated_order_is_executed_once_and_forgotten_with_its_document() -> None:
     device = device_with(Flash(Random(1)), ("ada",))
     erasing = Erasing(device.captures)
     assert erasing.take((OF_ADA,))
@@ -59,7 +59,7 @@ def test_an_order_that_is_named_again_is_done_once_and_forgotten_with_the_docume
     assert erasing.done == {}
 
 
-def test_a_disk_that_refuses_leaves_the_order_open_until_it_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_stays_open_while_the_disk_refuses_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     device = device_with(Flash(Random(1)), ("ada", "bob"))
     erasing = Erasing(device.captures)
     erase = Captures.erase
@@ -75,13 +75,13 @@ def test_a_disk_that_refuses_leaves_the_order_open_until_it_takes_it(monkeypatch
     assert (erasing.done, rows(device)) == ({"del-1": 1}, [["bob"]])
 
 
-def test_a_device_that_captures_nothing_says_that_it_is_done() -> None:
+def test_a_device_that_captures_nothing_reports_the_order_as_done() -> None:
     erasing = Erasing(None)
     assert erasing.take((OF_ADA,))
     assert erasing.done == {"del-1": 0}
 
 
-def test_power_cut_at_every_operation_loses_no_row_of_others_and_the_next_start_ends_the_order() -> None:
+def test_a_power_cut_at_every_operation_loses_no_other_row_and_the_next_start_finishes_the_order() -> None:
     cuts = 0
     for at in range(1, 200):
         flash = Flash(Random(at))
@@ -113,6 +113,6 @@ def test_power_cut_at_every_operation_loses_no_row_of_others_and_the_next_start_
         ({"before": 10}, False),
     ],
 )
-def test_all_that_an_order_names_must_hold(order: dict[str, Any], matches: bool) -> None:
+def test_a_row_is_deleted_only_if_it_matches_every_part_of_an_order(order: dict[str, Any], matches: bool) -> None:
     wanted = replace(row(10), key="ada", id="7.1")
     assert Erasure(id="x", **order).matches(wanted) is matches

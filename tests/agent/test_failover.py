@@ -54,7 +54,7 @@ def begin_trial(model: DeviceModel, *, isolated: bool, reboot: bool = False) -> 
 
 
 @pytest.mark.parametrize("reboot", [False, True])
-def test_stable_stays_loaded_beside_an_isolated_trial_also_after_a_reboot(model: DeviceModel, reboot: bool) -> None:
+def test_stable_stays_loaded_beside_an_isolated_trial_and_after_a_reboot(model: DeviceModel, reboot: bool) -> None:
     begin_trial(model, isolated=True, reboot=reboot)
     model.drop_drained(100.0)
     assert model.slot.serving is not None
@@ -63,12 +63,12 @@ def test_stable_stays_loaded_beside_an_isolated_trial_also_after_a_reboot(model:
     assert model.slot.fallback.assignment.manifest.release == 1
 
 
-def test_beside_a_trial_in_this_process_nothing_is_kept(model: DeviceModel) -> None:
+def test_stable_is_not_kept_loaded_beside_a_trial_in_this_process(model: DeviceModel) -> None:
     begin_trial(model, isolated=False)
     assert model.slot.fallback is None
 
 
-def test_what_stable_answered_in_between_is_told(model: DeviceModel) -> None:
+def test_inferences_that_stable_answered_during_the_trial_are_reported(model: DeviceModel) -> None:
     begin_trial(model, isolated=True)
     assert model.slot.serving is not None
 
@@ -83,14 +83,14 @@ def test_what_stable_answered_in_between_is_told(model: DeviceModel) -> None:
     assert told == {1: (1, 0), 2: (1, 1)}
 
 
-def test_stable_is_let_go_once_the_trial_is_decided(model: DeviceModel) -> None:
+def test_stable_is_unloaded_once_the_trial_is_decided(model: DeviceModel) -> None:
     begin_trial(model, isolated=True)
     model.state = Steady(Record(generation=2, stable=assignment(TRIAL, isolated=True)))
     assert model.drop_drained(1.0 + DRAIN_S)
     assert model.slot.fallback is None
 
 
-def test_a_stable_that_does_not_load_keeps_no_trial_from_serving(model: DeviceModel) -> None:
+def test_a_trial_serves_although_stable_does_not_load(model: DeviceModel) -> None:
     gone = without_its_blob()
     trial = assignment(TRIAL, isolated=True)
     model.state = Trial(Record(generation=2, stable=gone, trial=trial), 10.0, 20.0)

@@ -28,7 +28,7 @@ from tests.agent.serve_first_devices import NOW, TrialDevice, full_disk
 V1, V2 = make_model(1, "good"), make_model(2, "good")
 
 
-def test_a_fault_holds_until_what_it_concerned_has_gone_well() -> None:
+def test_a_fault_is_reported_until_its_operation_succeeds() -> None:
     faults = Faults()
     faults.note("pub/trust", BadInput(Code.METADATA_EXPIRED, "old"))
     faults.note("desired", BadInput(Code.DESIRED_EXPIRED, "older"))
@@ -39,7 +39,7 @@ def test_a_fault_holds_until_what_it_concerned_has_gone_well() -> None:
     assert faults.by_code() == {"signature_invalid": "forged"}, "the newest document there is what counts"
 
 
-def test_disk_and_clock_are_looked_at_before_each_heartbeat() -> None:
+def test_disk_and_clock_are_checked_before_each_heartbeat() -> None:
     faults = Faults()
     faults.look(WorldError(Code.DISK_FULL, "full"), BadInput(Code.CLOCK_WRONG, "1970"))
     assert faults.by_code() == {"disk_full": "full", "clock_wrong": "1970"}
@@ -47,7 +47,7 @@ def test_disk_and_clock_are_looked_at_before_each_heartbeat() -> None:
     assert faults.by_code() == {}
 
 
-def test_a_document_that_is_on_its_way_is_no_fault_and_faults_are_few() -> None:
+def test_a_document_that_is_still_arriving_is_no_fault_and_the_number_of_faults_is_limited() -> None:
     faults = Faults()
     faults.note("desired", BadInput(Code.DESIRED_NOT_FRESH, "x"))
     assert faults.by_code() == {}
@@ -71,7 +71,7 @@ def told(device: Solo) -> dict[str, str]:
     return dict(decode(beats[-1], Heartbeat).faults)
 
 
-def test_a_refused_document_stands_in_heartbeats_until_a_good_one_has_come(device: Solo) -> None:
+def test_a_refused_document_is_in_heartbeats_until_a_valid_one_arrives(device: Solo) -> None:
     assert told(device) == {}
     device.offer(topics.desired(NAME), b"{}")
     device.run(device.now + 120)
@@ -83,7 +83,7 @@ def test_a_refused_document_stands_in_heartbeats_until_a_good_one_has_come(devic
     assert told(device) == {}
 
 
-def test_heartbeats_say_the_devices_own_date_and_a_clock_behind_signed_time_is_a_fault(device: Solo) -> None:
+def test_heartbeats_contain_the_devices_own_date_and_a_clock_behind_signed_time_is_a_fault(device: Solo) -> None:
     beats = [raw for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
     assert 0 <= WORLD_BEGAN.timestamp() + device.now - decode(beats[-1], Heartbeat).at <= 120
     agent = device.device._agent
@@ -95,7 +95,7 @@ def test_heartbeats_say_the_devices_own_date_and_a_clock_behind_signed_time_is_a
     assert behind.code == Code.CLOCK_WRONG
 
 
-def test_a_disk_that_takes_no_record_is_a_fault_until_it_takes_one() -> None:
+def test_a_disk_that_accepts_no_record_is_a_fault_until_it_accepts_one() -> None:
     device = TrialDevice(trial=True)
     device.boot(full_disk)
     agent = device.agent
@@ -106,7 +106,7 @@ def test_a_disk_that_takes_no_record_is_a_fault_until_it_takes_one() -> None:
     assert agent._faults.by_code() == {}
 
 
-def test_a_device_that_was_retired_knows_it_and_how_to_come_back_and_serves(device: Solo) -> None:
+def test_a_retired_device_reports_that_and_how_to_return_and_still_serves(device: Solo) -> None:
     device.offer(topics.desired(NAME), b"")
     device.run(device.now + 120)
     assert list(told(device)) == ["device_retired"]
@@ -118,15 +118,13 @@ def test_a_device_that_was_retired_knows_it_and_how_to_come_back_and_serves(devi
     assert told(device) == {}, "it was taken in again"
 
 
-def test_other_documents_that_are_emptied_change_nothing(device: Solo) -> None:
+def test_empty_documents_on_other_topics_change_nothing(device: Solo) -> None:
     device.offer(topics.trust(), b"")
     device.run(device.now + 120)
     assert told(device) == {}
 
 
-def test_what_is_wrong_is_in_status_and_doctor_until_it_is_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_faults_are_in_status_and_doctor_until_they_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(f'[device]\nname = "a"\nstate_dir = "{tmp_path}"\n')
     kept = KeptLives(tmp_path)
@@ -144,13 +142,15 @@ def test_a_device_without_sensors_and_faults_writes_no_file(tmp_path: Path) -> N
     assert load_lives(tmp_path) is None
 
 
-def test_a_trial_says_how_many_inferences_it_has_of_those_that_it_needs() -> None:
+def test_a_trial_reports_how_many_of_its_required_inferences_it_has() -> None:
     tried = TrialDevice(trial=True)
     tried.boot(lambda _: None)
     assert tried.agent.models["m"].message().detail == f"0 of {TrialPolicy().min_samples} inferences"
 
 
-def test_a_device_that_is_not_heard_knows_it_until_it_is_or_has_another_key(device: Solo) -> None:
+def test_a_device_whose_messages_are_refused_reports_that_until_they_are_accepted_or_it_has_another_key(
+    device: Solo,
+) -> None:
     def answered(boot: int, *, heard: bool) -> None:
         device.offer(topics.ack(NAME), encode(Ack(boot=boot, seq=1, heard=heard)))
         device.run(device.now + 60)

@@ -29,7 +29,7 @@ def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificat
     return Certificate(device=claim.device, certificate="CERTIFICATE", ca=claim.ca)
 
 
-def test_the_first_start_trades_the_claim_and_later_ones_do_not(claim: Path) -> None:
+def test_the_first_start_uses_the_claim_and_later_starts_do_not(claim: Path) -> None:
     home = claim.parent
     assert enrol_at_first_start(claim, PosixDisk)
     assert (home / "device.pem").read_text() == "CERTIFICATE"
@@ -40,7 +40,7 @@ def test_the_first_start_trades_the_claim_and_later_ones_do_not(claim: Path) -> 
     assert (home / "device.key").read_bytes() == key
 
 
-def test_power_that_fails_before_the_claim_is_removed_costs_no_certificate(claim: Path) -> None:
+def test_a_power_cut_before_the_claim_is_removed_loses_no_certificate(claim: Path) -> None:
     text = claim.read_text()
     enrol_at_first_start(claim, PosixDisk)
     claim.write_text(text)
@@ -50,7 +50,7 @@ def test_power_that_fails_before_the_claim_is_removed_costs_no_certificate(claim
     assert not claim.exists()
 
 
-def test_a_controller_that_is_away_is_asked_again_at_the_next_start(
+def test_a_controller_that_is_unreachable_is_asked_again_at_the_next_start(
     claim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> Certificate:
@@ -64,7 +64,7 @@ def test_a_controller_that_is_away_is_asked_again_at_the_next_start(
     assert enrol_at_first_start(claim, PosixDisk)
 
 
-def test_a_claim_that_is_gone_is_said_by_its_name(claim: Path) -> None:
+def test_a_missing_claim_is_named_by_its_file(claim: Path) -> None:
     claim.unlink()
     with pytest.raises(BadInput, match=r"claim\.json: No such file"):
         enrol_at_first_start(claim, PosixDisk)

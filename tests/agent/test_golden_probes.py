@@ -1,4 +1,4 @@
-"""The session that answers is probed by its golden set: when, how gently, and what follows from a miss."""
+"""The session that answers is probed by its golden set: when, at which cost, and the result of a miss."""
 
 import ctypes
 import queue
@@ -49,7 +49,7 @@ class Bench(ModelOnBench):
         self.model.probes.schedule = ProbeSchedule(**schedule)
 
     def probes_between(self, first_s: float, last_s: float) -> list[float]:
-        """When probes ended, looked at every ten minutes."""
+        """Returns the times at which probes ended, checked every ten minutes."""
         found = []
         for now in np.arange(first_s, last_s, 600.0):
             self.model.probes.ended.clear()
@@ -59,7 +59,7 @@ class Bench(ModelOnBench):
         return found
 
 
-def test_a_session_is_probed_at_once_and_then_after_an_interval_of_the_devices_own() -> None:
+def test_a_session_is_probed_at_once_and_then_at_an_interval_of_its_device() -> None:
     early, late = Bench(spread=0.0), Bench(spread=1.0)
     (first, second), (also_first, later) = early.probes_between(0, WEEK_S), late.probes_between(0, 1.4 * WEEK_S)
     assert first == also_first == 0.0
@@ -67,7 +67,7 @@ def test_a_session_is_probed_at_once_and_then_after_an_interval_of_the_devices_o
     assert 1.24 * WEEK_S < later < 1.26 * WEEK_S
 
 
-def test_a_new_session_is_probed_whatever_was_found_of_the_one_before() -> None:
+def test_a_new_session_is_probed_regardless_of_the_result_of_the_last_session() -> None:
     bench = Bench()
     bench.model.probe_golden(0.0)
     before = bench.model.message().golden
@@ -81,7 +81,7 @@ def test_a_new_session_is_probed_whatever_was_found_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("why", ["hot", "busy", "held"])
-def test_a_probe_that_is_due_waits_until_the_device_is_cool_idle_and_not_held(why: str) -> None:
+def test_a_due_probe_waits_until_the_device_is_cool_idle_and_not_held(why: str) -> None:
     held = [why == "held"]
     bench = Bench(interval_s=1000.0, hot_c=60.0, is_held=lambda: held[0])
     bench.model.probe_golden(0.0)
@@ -100,7 +100,7 @@ def test_a_probe_that_is_due_waits_until_the_device_is_cool_idle_and_not_held(wh
     assert bench.model.probes.ended
 
 
-def test_a_slow_model_is_asked_a_slice_at_a_time_and_takes_a_tenth_of_a_core() -> None:
+def test_a_slow_model_is_probed_in_slices_and_uses_a_tenth_of_a_core() -> None:
     bench = Bench()
 
     def slowly(*_: Any) -> Iterator[None]:
@@ -124,7 +124,7 @@ def test_a_slow_model_is_asked_a_slice_at_a_time_and_takes_a_tenth_of_a_core() -
     assert bench.spent_s / (now - bench.model.probes.schedule.next_s) <= 0.12
 
 
-def test_a_session_that_raises_on_its_golden_set_has_missed_all_of_it() -> None:
+def test_a_session_that_raises_on_its_golden_set_fails_all_of_its_rows() -> None:
     bench = Bench()
 
     def raises(*_: Any) -> Iterator[None]:
@@ -140,7 +140,7 @@ def test_a_session_that_raises_on_its_golden_set_has_missed_all_of_it() -> None:
     assert (probe.missed, probe.passed) == (1, False)
 
 
-def test_a_probe_does_not_keep_a_session_alive_that_must_go_for_another() -> None:
+def test_a_probe_does_not_keep_a_session_alive_that_must_be_unloaded() -> None:
     bench = Bench()
     bench.runtime.answer_golden = answers_wrongly  # type: ignore[method-assign]
     bench.model.probe_golden(0.0)
@@ -152,7 +152,7 @@ def test_a_probe_does_not_keep_a_session_alive_that_must_go_for_another() -> Non
     assert sessions[1]() is None
 
 
-def test_a_golden_set_that_cannot_be_read_is_no_miss_of_the_session() -> None:
+def test_an_unreadable_golden_set_is_not_a_failure_of_the_session() -> None:
     bench = Bench()
     bench.flash.write(f"blob-{STABLE.manifest.golden.blob.sha256}", b"damaged")
     assert bench.model.probe_golden(0.0) is None
@@ -200,7 +200,7 @@ class RealDevice:
         return self.slot.serving.session
 
     def wake(self, after_s: float) -> None:
-        """Lets time pass; a probe that waits until the device is idle gets its looks."""
+        """Advances the clock in steps, so that a probe that waits for an idle device can start."""
         for step_s in (after_s, LOOK_S, LOOK_S):
             self.now += step_s
             self.agent.receive(Woke(), self.now)
@@ -213,7 +213,7 @@ class RealDevice:
         return self.slot.run({"X": ROWS[:1]})[0]
 
 
-def test_a_bit_that_flips_in_the_weights_of_a_live_session_is_caught_and_the_model_loaded_anew(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_weights_of_a_session_is_found_and_the_model_is_loaded_again(tmp_path: Path) -> None:
     device = RealDevice(tmp_path)
     assert device.said.golden.passed
     right = device.answer()
@@ -232,7 +232,7 @@ def test_a_bit_that_flips_in_the_weights_of_a_live_session_is_caught_and_the_mod
     assert (device.said.phase, device.said.code, device.said.golden.passed) == ("steady", "", True)
 
 
-def test_a_session_that_was_swapped_for_another_one_is_caught(tmp_path: Path) -> None:
+def test_a_session_that_was_replaced_by_a_wrong_one_is_found(tmp_path: Path) -> None:
     device = RealDevice(tmp_path)
     serving = device.slot.serving
     assert serving is not None
@@ -241,7 +241,9 @@ def test_a_session_that_was_swapped_for_another_one_is_caught(tmp_path: Path) ->
     assert not device.said.golden.passed
 
 
-def test_a_device_that_cannot_answer_right_at_all_repairs_once_and_then_says_so_and_serves_on(tmp_path: Path) -> None:
+def test_a_device_that_cannot_compute_right_answers_repairs_once_then_reports_it_and_still_serves(
+    tmp_path: Path,
+) -> None:
     device = RealDevice(tmp_path)
     wrong = OnnxSession(_model(weights(2)), device.agent.models["m"].state.record.stable.manifest)
     device.parts.agent._runtime.load = lambda *_: wrong  # type: ignore[method-assign,union-attr]
@@ -257,7 +259,7 @@ def test_a_device_that_cannot_answer_right_at_all_repairs_once_and_then_says_so_
     assert device.answer() is not None
 
 
-def test_a_trial_whose_session_misses_its_golden_set_is_rolled_back(tmp_path: Path) -> None:
+def test_a_trial_whose_session_fails_its_golden_set_is_rolled_back(tmp_path: Path) -> None:
     device = RealDevice(tmp_path, trial=True)
     assert isinstance(device.agent.models["m"].state, Trial)
     serving = device.slot.serving
@@ -270,7 +272,7 @@ def test_a_trial_whose_session_misses_its_golden_set_is_rolled_back(tmp_path: Pa
 
 
 def weights(release: int) -> Any:
-    """The weights of a version, made anew each time: a search of memory finds those of sessions alone."""
+    """Returns new weights of a version each time, so that a search of memory finds only those of sessions."""
     return release * np.random.default_rng(24).normal(size=(8, 4)).astype(np.float32)
 
 

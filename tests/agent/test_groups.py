@@ -34,7 +34,7 @@ def test_rows_answers_and_labels_are_counted_for_each_group_of_a_row() -> None:
     assert groups.take() == {}
 
 
-def test_a_label_that_comes_later_counts_for_the_group_of_its_row_once() -> None:
+def test_a_late_label_is_counted_once_for_the_group_of_its_row() -> None:
     groups = Groups(("side", "age"), "1")
     add(groups, 5, 1, side="left")
     add(groups, 0, 1, side="left")
@@ -44,7 +44,7 @@ def test_a_label_that_comes_later_counts_for_the_group_of_its_row_once() -> None
     assert groups.take() == {"side=left": (2, 2, 0, 0, 1, 1)}
 
 
-def test_rows_without_the_column_belong_to_no_group() -> None:
+def test_rows_without_the_column_are_in_no_group() -> None:
     groups = Groups(("side", "age"), "1")
     add(groups, 1, 1, colour="red")
     assert groups.take() == {}
@@ -57,7 +57,7 @@ def test_tensors_are_counted_row_by_row() -> None:
     assert groups.take() == {"side=0": (1, 1, 0, 0, 0, 0), "side=1": (2, 1, 1, 0, 0, 0)}
 
 
-def test_many_values_are_counted_as_others_and_answers_that_wait_are_bounded() -> None:
+def test_values_beyond_the_limit_are_counted_as_others_and_waiting_answers_are_limited() -> None:
     groups = Groups(("side", "age"), "1")
     for number in range(1, MAX_WAITING + 100):
         add(groups, number, 1, side=f"s{number % 100}" + "x" * 500)
@@ -69,7 +69,7 @@ def test_many_values_are_counted_as_others_and_answers_that_wait_are_bounded() -
     assert max(map(len, found)) < 64
 
 
-def test_a_column_that_never_leaves_the_device_is_no_group() -> None:
+def test_a_private_column_is_never_a_group() -> None:
     assignment = Assignment(model="m", generation=1, manifest=MANIFEST, policy=TrialPolicy())
 
     def groups(private: frozenset[str]) -> Groups | None:

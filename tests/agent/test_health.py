@@ -45,7 +45,7 @@ def test_inferences_without_a_fault_pass() -> None:
     assert verdict(judged(50)) == (Verdict.PASS, "")
 
 
-def test_errors_beyond_the_ratio_fail_where_chance_does_not_explain_them() -> None:
+def test_errors_beyond_the_ratio_and_beyond_chance_fail() -> None:
     assert verdict(judged(100, errors=2)) == (Verdict.PASS, "")
     assert verdict(judged(100, errors=3)) == (Verdict.INCONCLUSIVE, "")
     assert verdict(judged(100, errors=10)) == (Verdict.INCONCLUSIVE, "")
@@ -53,12 +53,12 @@ def test_errors_beyond_the_ratio_fail_where_chance_does_not_explain_them() -> No
     assert verdict(judged(100, errors=3), Baseline(inferences=100, errors=3)) == (Verdict.PASS, "")
 
 
-def test_what_is_certain_is_not_held_up_by_what_is_not() -> None:
+def test_a_certain_failure_is_not_delayed_by_an_uncertain_rule() -> None:
     made = judged(200, errors=5, accuracy=0.5)
     assert verdict(made) == (Verdict.FAIL, Code.HEALTH_ACCURACY)
 
 
-def test_one_error_convicts_nobody_whatever_is_allowed_and_three_in_a_row_convict_early() -> None:
+def test_one_error_never_fails_a_trial_and_three_in_a_row_fail_it_early() -> None:
     assert verdict(judged(1, errors=1)) == (Verdict.INCONCLUSIVE, "")
     assert verdict(judged(1, errors=1), max_error_ratio=Decimal(0)) == (Verdict.INCONCLUSIVE, "")
     assert verdict(judged(2, errors=2)) == (Verdict.INCONCLUSIVE, "")
@@ -68,27 +68,27 @@ def test_one_error_convicts_nobody_whatever_is_allowed_and_three_in_a_row_convic
 SICK = Baseline(inferences=500, errors=150, row_latency_counts=(0,) * 30 + (500,))
 
 
-def test_a_trial_that_fails_as_much_as_stable_is_not_convicted_and_the_device_is_named() -> None:
+def test_a_trial_that_fails_as_often_as_stable_passes_and_the_device_is_named_as_faulty() -> None:
     found = judge(judged(200, errors=60), POLICY, SICK)
     assert (found.verdict, found.code) == (Verdict.INCONCLUSIVE, Code.DEVICE_SICK)
     assert "60 of 200 inferences failed, 2.0% allowed; of stable's 500 it is 150" in found.detail
     assert verdict(judged(200, errors=120), SICK) == (Verdict.FAIL, Code.HEALTH_ERRORS)
 
 
-def test_a_trial_that_is_as_slow_as_stable_is_not_convicted_either() -> None:
+def test_a_trial_that_is_as_slow_as_stable_passes() -> None:
     slow = judged(100, latency_us=20_000.0)
     assert verdict(slow, SICK) == (Verdict.INCONCLUSIVE, Code.DEVICE_SICK)
     assert verdict(slow, Baseline(inferences=500, row_latency_counts=(500,))) == (Verdict.FAIL, Code.HEALTH_LATENCY)
 
 
-def test_errors_that_stable_may_share_wait_for_more_of_stable_and_name_no_device() -> None:
+def test_errors_wait_for_more_inferences_of_stable_before_the_device_is_named_as_faulty() -> None:
     few = Baseline(inferences=12, errors=0)
     assert verdict(judged(100, errors=12), few) == (Verdict.INCONCLUSIVE, "")
     assert verdict(judged(100, errors=12), Baseline(inferences=9)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
     assert verdict(judged(100, errors=40), few) == (Verdict.FAIL, Code.HEALTH_ERRORS)
 
 
-def test_the_sentence_ends_with_the_words_of_the_first_failing_row() -> None:
+def test_the_sentence_ends_with_the_error_of_the_first_failing_row() -> None:
     made = judged(10, errors=10)
     made.error_words = "RuntimeError: index out of range"
     assert judge(made, POLICY, None).detail.endswith("; the first: RuntimeError: index out of range")
@@ -101,7 +101,7 @@ def refusing(total: int, alone: int) -> JudgedInferences:
     return made
 
 
-def test_refused_rows_convict_only_where_stable_takes_them_and_beyond_chance() -> None:
+def test_refused_rows_fail_a_trial_only_if_stable_accepts_them_and_beyond_chance() -> None:
     mixed = judged(100)
     for _ in range(400):
         mixed.refuse("column 'x' is not there", alone=False)
@@ -132,7 +132,7 @@ _RNG = random.Random(1)
 GOOD_ERRORS = yardstick_of(abs(_RNG.gauss(0, 1)) for _ in range(500))
 
 
-def test_a_regression_that_is_farther_from_the_labels_than_stable_was_fails_with_its_numbers() -> None:
+def test_a_regression_with_a_larger_error_than_stable_fails_with_its_numbers() -> None:
     rng = random.Random(2)
     found = judge(measured(1000 * abs(rng.gauss(0, 1)) for _ in range(50)), POLICY, GOOD_ERRORS)
     assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_ERROR_SIZE)
@@ -150,7 +150,7 @@ def test_a_regression_as_good_as_stable_passes_and_too_few_labels_are_inconclusi
     assert verdict(made, GOOD_ERRORS) == (Verdict.INCONCLUSIVE, "")
 
 
-def test_a_stable_that_was_never_wrong_convicts_for_real_errors_and_not_for_rounding() -> None:
+def test_a_stable_without_errors_fails_a_trial_for_real_errors_and_not_for_rounding() -> None:
     perfect = yardstick_of([0.0] * 200)
     assert verdict(measured([1.0] * 60), perfect) == (Verdict.FAIL, Code.HEALTH_ERROR_SIZE)
     assert verdict(measured([1e-6] * 60), perfect) == (Verdict.PASS, "")
@@ -158,8 +158,8 @@ def test_a_stable_that_was_never_wrong_convicts_for_real_errors_and_not_for_roun
 
 
 @pytest.mark.parametrize("shape", ["normal", "exponential", "heavy"])
-def test_a_regression_as_good_as_stable_is_convicted_in_less_than_one_life_in_a_hundred(shape: str) -> None:
-    """200 lives of 400 labels, judged every 20; the test promises one in a thousand for errors that are alike."""
+def test_a_regression_as_good_as_stable_fails_in_less_than_one_in_a_hundred_trials(shape: str) -> None:
+    """200 trials of 400 labels, judged after every 20; the test allows one false alarm in a thousand."""
     rng = random.Random(4)
     draw = {
         "normal": lambda: abs(rng.gauss(0, 1)),
@@ -177,7 +177,7 @@ def test_a_regression_as_good_as_stable_is_convicted_in_less_than_one_life_in_a_
     assert convicted <= 1
 
 
-def test_the_exact_test_of_a_share_is_wrong_less_often_than_it_promises_at_any_number_of_looks() -> None:
+def test_the_exact_test_of_a_share_keeps_its_error_rate_for_any_number_of_checks() -> None:
     rng = random.Random(5)
     wrong = 0
     for _ in range(400):
@@ -204,7 +204,7 @@ def test_a_drop_within_the_allowance_passes() -> None:
     assert verdict(judged(200, accuracy=0.82)) == (Verdict.PASS, "")
 
 
-def test_a_drop_that_chance_explains_passes() -> None:
+def test_a_drop_within_chance_passes() -> None:
     weak = Baseline(labelled=10, correct=10)
     assert verdict(judged(60, accuracy=0.85), weak) == (Verdict.PASS, "")
 
@@ -239,13 +239,13 @@ def test_only_the_newest_inferences_count() -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_no_knob_is_dead(changes: dict, made: JudgedInferences) -> None:
+def test_every_policy_field_changes_a_verdict(changes: dict, made: JudgedInferences) -> None:
     relaxed = {"max_accuracy_drop": Decimal("0.5")} if "max_accuracy_drop" in changes else {}
     assert verdict(made, **relaxed) == (Verdict.PASS, "")
     assert verdict(made, **changes)[0] is not Verdict.PASS
 
 
-def test_the_allowed_increase_of_the_error_is_no_dead_knob() -> None:
+def test_the_allowed_increase_of_the_error_changes_a_verdict() -> None:
     rng = random.Random(6)
     worse = measured(1.6 * abs(rng.gauss(0, 1)) for _ in range(900))
     assert verdict(worse, GOOD_ERRORS, max_error_increase=Decimal("0.9")) == (Verdict.PASS, "")

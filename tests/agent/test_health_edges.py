@@ -21,7 +21,7 @@ def test_the_95th_percentile_is_the_smallest_latency_that_95_percent_do_not_exce
     assert filled([float(number) for number in range(count, 0, -1)]).latency_us_p95() == p95
 
 
-def test_five_slow_answers_in_a_hundred_are_allowed_and_what_chance_explains_is_waited_for() -> None:
+def test_five_slow_answers_in_a_hundred_pass_and_slow_answers_within_chance_wait() -> None:
     policy = replace(POLICY, max_latency_ms_p95=Decimal(1))
     assert judge(filled([1000.0] * 95 + [9000.0] * 5), policy, None).verdict is Verdict.PASS
     unsure = judge(filled([1000.0] * 84 + [9000.0] * 16), policy, None)
@@ -31,7 +31,7 @@ def test_five_slow_answers_in_a_hundred_are_allowed_and_what_chance_explains_is_
     assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_LATENCY)
 
 
-def test_what_leaves_the_window_is_no_longer_counted() -> None:
+def test_inferences_older_than_the_window_are_not_counted() -> None:
     made = JudgedInferences(2)
     made.add(Inference(1.0, Code.HEALTH_OUTPUT))
     made.add(Inference(1.0, None, correct=True))
@@ -43,7 +43,7 @@ def test_what_leaves_the_window_is_no_longer_counted() -> None:
     assert (made.errors, made.labelled, made.correct, made.seen, len(made)) == (0, 0, 0, 5, 2)
 
 
-def test_labels_that_were_never_met_are_a_yardstick_too_and_no_labels_are_none() -> None:
+def test_a_yardstick_with_no_right_label_is_used_and_one_without_labels_is_not() -> None:
     made = JudgedInferences(10)
     assert made.baseline is None
     made.add(Inference(1.0, None, correct=False))
@@ -62,20 +62,20 @@ def shadowed(compared: int, agreed: int, **changes: Any) -> tuple[Verdict, str]:
     return found.verdict, found.code
 
 
-def test_a_shadow_is_judged_from_the_minimum_of_compared_rows_on() -> None:
+def test_a_shadow_is_judged_once_it_has_the_minimum_of_compared_rows() -> None:
     assert shadowed(0, 0) == (Verdict.INCONCLUSIVE, "")
     assert shadowed(19, 0) == (Verdict.INCONCLUSIVE, "")
     assert shadowed(20, 0) == (Verdict.FAIL, Code.HEALTH_AGREEMENT)
     assert shadowed(20, 18) == (Verdict.PASS, "")
 
 
-def test_a_shadow_must_agree_as_often_as_it_was_asked_to_and_no_more() -> None:
+def test_a_shadow_must_reach_the_required_agreement_and_no_more() -> None:
     assert shadowed(100, 90) == (Verdict.PASS, "")
     assert shadowed(100, 89) == (Verdict.FAIL, Code.HEALTH_AGREEMENT)
     assert shadowed(0, 0, min_samples=0) == (Verdict.PASS, "")
 
 
-def test_a_trial_that_serves_is_not_asked_to_agree() -> None:
+def test_a_serving_trial_is_not_judged_by_agreement() -> None:
     assert shadowed(100, 0, mode="serve") == (Verdict.PASS, "")
 
 
@@ -94,7 +94,7 @@ def test_accuracy_needs_labels_on_both_sides() -> None:
     assert judge(some, POLICY, GOOD).verdict is Verdict.INCONCLUSIVE
 
 
-def test_accuracy_is_judged_from_the_minimum_of_labels_on() -> None:
+def test_accuracy_is_judged_once_there_is_the_minimum_of_labels() -> None:
     made = filled([1.0] * 10)
     for _ in range(19):
         made.add(Inference(1.0, None, correct=False))
@@ -103,7 +103,7 @@ def test_accuracy_is_judged_from_the_minimum_of_labels_on() -> None:
     assert judge(made, POLICY, GOOD).verdict is Verdict.FAIL
 
 
-def test_a_small_yardstick_convicts_nobody_of_a_drop_that_a_large_one_would() -> None:
+def test_a_small_yardstick_does_not_fail_a_drop_that_a_large_one_fails() -> None:
     worse = labelled(200, 120)
     assert judge(worse, POLICY, Baseline(labelled=10, correct=9)).verdict is Verdict.PASS
     found = judge(worse, POLICY, Baseline(labelled=1000, correct=900))
@@ -111,7 +111,7 @@ def test_a_small_yardstick_convicts_nobody_of_a_drop_that_a_large_one_would() ->
     assert "0.600 of 200 against 0.900 of 1000" in found.detail
 
 
-def test_as_many_errors_as_are_allowed_pass_and_the_sentence_gives_the_numbers() -> None:
+def test_as_many_errors_as_are_allowed_pass_and_the_sentence_has_the_numbers() -> None:
     policy = replace(POLICY, max_error_ratio=Decimal("0.05"))
     made = filled([1.0] * 38)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Attack table: malicious ONNX. What the scan refuses before any parser runs, and what the confined child cannot do."""
+"""Attack table: malicious ONNX. The scan refuses it before any parser runs, and the confined child cannot use it."""
 
 import contextlib
 import itertools
@@ -117,7 +117,7 @@ def test_malicious_onnx_is_refused_before_it_is_parsed(name: str) -> None:
     assert said in caught.value.detail
 
 
-def test_honest_models_pass_the_scan() -> None:
+def test_valid_models_pass_the_scan() -> None:
     scan = scan_onnx(HONEST)
     assert (scan.nodes, scan.opsets) == (2, {"": 18})
     assert scan_onnx(relus(1_000)).nodes == 1_000
@@ -125,7 +125,7 @@ def test_honest_models_pass_the_scan() -> None:
 
 
 @given(st.data())
-def test_no_mutant_crashes_the_scan(data: st.DataObject) -> None:
+def test_no_changed_model_crashes_the_scan(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from([HONEST, external("x"), foreign(), nested(3)])))
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))

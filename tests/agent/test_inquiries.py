@@ -49,7 +49,7 @@ def answers(device: Solo) -> list[str]:
     return [decode(raw, Answered).id for topic, raw in device.broker.published if topic == topics.answered(NAME)]
 
 
-def test_a_question_that_the_director_has_signed_is_answered_on_the_devices_own_topic(device: Solo) -> None:
+def test_a_question_signed_by_the_director_is_answered_on_the_devices_own_topic(device: Solo) -> None:
     assert ask(device, inquiry(device)) == ["q-1"]
     ((_, raw),) = [each for each in device.broker.published if each[0] == topics.answered(NAME)]
     assert decode(raw, Answered).lines == (f"logs of {NAME}",)
@@ -66,12 +66,12 @@ def test_a_question_that_the_director_has_signed_is_answered_on_the_devices_own_
     ],
     ids=["a stranger", "for another device", "of another protocol", "kept for years", "from the future"],
 )
-def test_a_question_of_anybody_else_is_refused_and_told(device: Solo, changed: Any, by: Any, code: str) -> None:
+def test_a_question_from_another_signer_is_refused_and_reported(device: Solo, changed: Any, by: Any, code: str) -> None:
     assert ask(device, inquiry(device, **changed), by) == []
     assert refusals(device)[-1:] == [code]
 
 
-def test_a_question_that_was_changed_on_its_way_is_refused(device: Solo) -> None:
+def test_a_question_that_was_changed_in_transit_is_refused(device: Solo) -> None:
     signed = sign_inquiry(inquiry(device), KEYS.director)
     device.offer(OURS, encode(replace(signed, lines=400)))
     device.run(device.now + 5)
@@ -86,7 +86,7 @@ def test_a_question_is_answered_once_and_a_replay_is_not(device: Solo) -> None:
     assert ask(device, asked, seconds=2 * LIFE_S) == ["q-1", "q-2"]
 
 
-def test_a_device_is_not_kept_busy_with_questions(device: Solo) -> None:
+def test_questions_are_limited_so_that_a_device_has_time_for_its_work(device: Solo) -> None:
     for number in range(MAX_BURST + 3):
         ask(device, inquiry(device, f"q-{number}"), seconds=1)
     assert len(answers(device)) == MAX_BURST
@@ -94,7 +94,7 @@ def test_a_device_is_not_kept_busy_with_questions(device: Solo) -> None:
     assert ask(device, inquiry(device, "later"))[-1] == "later"
 
 
-def test_an_answer_fits_into_a_message_and_says_what_it_leaves_out() -> None:
+def test_an_answer_fits_into_a_message_and_names_what_it_leaves_out() -> None:
     lines = tuple(f"{number} " + "ä" * 1_000 for number in range(1_000))
     kept, left_out = fitted(lines, 400)
     assert (len(kept) + left_out, max(map(len, kept))) == (1_000, MAX_LINE_CHARS)
@@ -144,7 +144,7 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.mark.parametrize(("line", "secrets"), LINES)
-def test_no_line_shows_a_secret_or_where_it_is_kept(config: Config, line: str, secrets: tuple[str, ...]) -> None:
+def test_no_line_contains_a_secret_or_its_path(config: Config, line: str, secrets: tuple[str, ...]) -> None:
     shown = Redactor(secrets_of(config))(line)
     assert HIDDEN in shown
     assert not [secret for secret in secrets if secret in shown], shown
@@ -169,7 +169,7 @@ def lines(config: Config) -> Iterator[LogLines]:
     log.removeHandler(made)
 
 
-def test_the_newest_lines_are_kept_cut_and_clean(lines: LogLines) -> None:
+def test_the_newest_lines_are_kept_shortened_and_without_control_characters(lines: LogLines) -> None:
     log = logging.getLogger("edgeward.test-lines")
     for number in range(KEPT_LINES + 5):
         log.info("line %d password=hunter22 %s", number, "x" * 1_000)
@@ -184,7 +184,7 @@ def test_the_newest_lines_are_kept_cut_and_clean(lines: LogLines) -> None:
 @pytest.mark.parametrize(
     ("doctor", "said"), [(no_doctor, "run edgeward-agent doctor"), (None, "FAIL doctor: TypeError")]
 )
-def test_a_doctor_that_is_not_there_or_breaks_is_said_not_silent(lines: LogLines, doctor: Any, said: str) -> None:
+def test_a_missing_or_failing_doctor_is_reported_in_the_answer(lines: LogLines, doctor: Any, said: str) -> None:
     found: list[Any] = []
     looks = Looks(lines, doctor, Redactor(()), found.append)
     looks._look(SimpleNamespace(id="q", what="doctor"))  # type: ignore[arg-type]  # in this thread

@@ -1,5 +1,5 @@
-"""Answers outlive the process that gave them: their labels count for the version that answered, once, and flash holds
-only so many.
+"""Answers survive the end of the process: their labels count once for the version that answered, and flash has a
+limit.
 """
 
 import math
@@ -78,7 +78,7 @@ def disk(tmp_path: Path) -> Disk:
     return PosixDisk(tmp_path)
 
 
-def test_labels_after_a_restart_count_for_the_version_that_answered_and_at_the_minute_of_the_answer(disk: Disk) -> None:
+def test_labels_after_a_restart_count_for_the_version_and_minute_of_the_answer(disk: Disk) -> None:
     before = Start(disk, "a")
     ids = before.answer(3)
     after = Start(disk, "b", 1e9 + 600, release=2)
@@ -95,7 +95,7 @@ def test_labels_after_a_restart_count_for_the_version_that_answered_and_at_the_m
     assert after.slot.truth.take(8)[0].version.release == 1
 
 
-def test_a_label_counts_once_whichever_start_hears_it_again(disk: Disk) -> None:
+def test_a_label_counts_once_even_if_a_second_start_receives_it(disk: Disk) -> None:
     first = Start(disk, "a")
     ids = first.answer(2)
     first.slot.feedback(ids[0], "yes")
@@ -108,7 +108,7 @@ def test_a_label_counts_once_whichever_start_hears_it_again(disk: Disk) -> None:
             assert caught.value.code == Code.LABEL_REPEATED
 
 
-def test_an_answer_of_many_rows_is_found_again_row_by_row_and_a_large_one_is_not_written(disk: Disk) -> None:
+def test_an_answer_of_many_rows_is_found_by_row_and_a_large_one_is_not_written(disk: Disk) -> None:
     before = Start(disk, "a")
     few = before.slot.ask({"x": np.zeros((3, 1), np.float32)}).id
     many = before.slot.ask({"x": np.zeros((MAX_KEPT_ROWS + 1, 1), np.float32)}).id
@@ -123,7 +123,7 @@ def test_an_answer_of_many_rows_is_found_again_row_by_row_and_a_large_one_is_not
         after.slot.feedback(many, ["yes"] * (MAX_KEPT_ROWS + 1))
 
 
-def test_flash_holds_the_newest_answers_and_never_more_than_its_limit(disk: Disk) -> None:
+def test_flash_keeps_the_newest_answers_up_to_its_limit(disk: Disk) -> None:
     before, limit = Start(disk, "a", max_bytes=32 * 1024), 32 * 1024
     ids = [name for _ in range(40) for name in before.answer(100)]
     written = sum(map(disk.size_bytes, disk.names()))
@@ -135,7 +135,7 @@ def test_flash_holds_the_newest_answers_and_never_more_than_its_limit(disk: Disk
         after.slot.feedback(ids[0], "yes")
 
 
-def test_an_answer_costs_few_bytes(disk: Disk) -> None:
+def test_an_answer_takes_few_bytes(disk: Disk) -> None:
     start = Start(disk, "a")
     start.answer(100)
     first = start.log.size_bytes
@@ -145,7 +145,7 @@ def test_an_answer_costs_few_bytes(disk: Disk) -> None:
     assert start.log.size_bytes - first < 16_100
 
 
-def test_a_frame_that_was_cut_or_damaged_costs_what_comes_after_it_in_its_segment(disk: Disk) -> None:
+def test_a_cut_or_damaged_frame_ends_its_segment_and_no_other(disk: Disk) -> None:
     ids = Start(disk, "a").answer(2)
     (name,) = disk.names()
     disk.write(name, disk.read(name) + b"\x20\x00\x00\x00half a fra")
@@ -157,7 +157,7 @@ def test_a_frame_that_was_cut_or_damaged_costs_what_comes_after_it_in_its_segmen
         Start(disk, "c").slot.feedback(ids[1], "yes")
 
 
-def test_a_frame_with_another_content_than_was_written_is_none(disk: Disk) -> None:
+def test_a_frame_with_changed_content_is_ignored(disk: Disk) -> None:
     log = AnswerLog(disk, "m", 65_536)
     for content in (b"first", b"second", b"third"):
         log.append(content)
@@ -166,7 +166,7 @@ def test_a_frame_with_another_content_than_was_written_is_none(disk: Disk) -> No
     assert list(AnswerLog(disk, "m", 65_536).frames()) == [b"first"]
 
 
-def test_a_full_disk_costs_no_answer(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_no_answer(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     start = Start(disk, "a")
 
     def full(*_: object) -> None:
@@ -181,7 +181,7 @@ def test_a_full_disk_costs_no_answer(disk: Disk, monkeypatch: pytest.MonkeyPatch
     assert Start(disk, "b").slot.feedback(ids[0], "yes").rows == 1
 
 
-def test_the_log_is_read_outside_the_loop_that_answers_requests_and_once(disk: Disk) -> None:
+def test_the_log_is_read_once_and_outside_the_request_loop(disk: Disk) -> None:
     ids = Start(disk, "a").answer()
     after = Start(disk, "b")
     endpoint = Endpoint(lambda: {"m": after.slot}, Statistics(lambda: 0, lambda: 0.0, threading.Lock()), version="1")
@@ -192,7 +192,7 @@ def test_the_log_is_read_outside_the_loop_that_answers_requests_and_once(disk: D
     assert endpoint.expected_s(request) == 0.0
 
 
-def test_ids_of_other_models_and_of_nobody_are_unknown(disk: Disk) -> None:
+def test_ids_of_other_models_and_invented_ids_are_unknown(disk: Disk) -> None:
     Start(disk, "a").answer()
     after = Start(disk, "b")
     assert not after.slot.gave("zz-0-1")

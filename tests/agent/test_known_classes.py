@@ -1,4 +1,4 @@
-"""A label that no version of the model can answer says nothing about a version: it is refused, or counted by itself."""
+"""A label that no version of the model can answer is refused or counted separately, and judges no version."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ class Classes(World):
         self.slot.swap(self.slot.prepare(version(1, *classes), Says(*says or ("mittel",), dtype=object)))
 
 
-def test_feedback_of_no_known_class_is_refused_in_words_and_the_answer_still_waits() -> None:
+def test_feedback_of_an_unknown_class_is_refused_in_words_and_the_answer_still_waits() -> None:
     world = Classes()
     name = world.ask()
     words = "'Mittl' is no class of version 1, which answers 'hoch', 'mittel', 'niedrig'"
@@ -54,7 +54,7 @@ def test_a_refusal_names_five_classes_and_how_many_more_there_are() -> None:
         world.slot.feedback(world.ask(), "x")
 
 
-def test_over_http_it_is_a_400_that_names_the_classes() -> None:
+def test_an_unknown_class_over_http_is_a_400_that_names_the_classes() -> None:
     world = Classes("hoch", "mittel")
     endpoint = Endpoint(
         lambda: {"m": world.slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1"
@@ -67,13 +67,13 @@ def test_over_http_it_is_a_400_that_names_the_classes() -> None:
 @pytest.mark.parametrize(
     ("classes", "label"), [(("0", "1"), "1.0"), (("0", "1"), True), (("False", "True"), 1), (("1.0",), 1)]
 )
-def test_other_spellings_of_a_class_are_the_class(classes: tuple[str, ...], label: Any) -> None:
+def test_other_spellings_of_a_class_are_read_as_the_class(classes: tuple[str, ...], label: Any) -> None:
     world = Classes(1, classes=classes)
     assert world.slot.feedback(world.ask(), label).rows == 1
     assert [(each.labelled, each.correct, each.labels_unknown) for each in world.told()] == [(1, 1, 0)]
 
 
-def test_one_spelling_mistake_in_a_sensors_labels_convicts_no_trial_and_is_counted() -> None:
+def test_one_spelling_mistake_in_a_sensors_labels_is_counted_and_fails_no_trial() -> None:
     world = Classes()
     for _ in range(40):
         world.slot.predict(Sample({"x": 1.0}, "Mittl"))
@@ -85,7 +85,7 @@ def test_one_spelling_mistake_in_a_sensors_labels_convicts_no_trial_and_is_count
     assert (tally.inferences, tally.labelled, tally.labels_unknown) == (40, 0, 40)
 
 
-def test_a_class_that_another_version_of_the_model_knows_is_a_true_class_and_the_answer_was_wrong() -> None:
+def test_a_class_that_another_version_knows_is_valid_and_the_answer_counts_as_wrong() -> None:
     world = Classes("hoch", classes=(*CLASSES, "neu"))
     world.slot.swap(world.slot.prepare(version(2, *CLASSES), Says("hoch", dtype=object)))
     world.slot.feedback(world.ask(), "neu")
@@ -96,19 +96,19 @@ def test_a_class_that_another_version_of_the_model_knows_is_a_true_class_and_the
     assert (tally.labelled, tally.correct, tally.labels_unknown) == (1, 0, 0)
 
 
-def test_where_the_classes_are_not_known_every_label_counts() -> None:
+def test_every_label_counts_if_the_classes_are_unknown() -> None:
     world = Classes(classes=())
     assert world.slot.feedback(world.ask(), "Mittl").rows == 1
 
 
-def test_a_row_with_a_label_of_a_new_class_is_captured_with_it_since_the_next_model_must_learn_it() -> None:
+def test_a_row_with_a_label_of_a_new_class_is_captured_with_that_label() -> None:
     line = Line()
     line.world.slot.swap(line.world.slot.prepare(version(2, *CLASSES), Says("hoch", dtype=object)))
     line.world.slot.predict(Sample({"x": 1.0}, "neu"))
     assert [row.label for row in line.capturer.waiting] == ["neu"]
 
 
-def test_of_many_rows_those_with_a_known_class_count_and_the_answer_says_how_many_did_not() -> None:
+def test_rows_with_a_known_class_count_and_the_answer_says_how_many_do_not() -> None:
     world = World()
     world.slot.swap(world.slot.prepare(version(2, "0", "1"), Echo()))
     asked = world.slot.ask({"X": np.array([[1.0], [0.0], [1.0]], dtype=np.float32)})

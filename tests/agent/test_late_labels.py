@@ -48,7 +48,7 @@ class Line:
         return 1, self._number
 
 
-def test_a_label_that_comes_at_once_is_in_the_captured_row_when_it_leaves() -> None:
+def test_a_label_that_arrives_early_is_in_the_captured_row() -> None:
     line = Line()
     names = [line.world.ask() for _ in range(3)]
     line.world.slot.feedback(names[1], 0)
@@ -58,7 +58,7 @@ def test_a_label_that_comes_at_once_is_in_the_captured_row_when_it_leaves() -> N
     assert batch.labels == ()
 
 
-def test_a_label_that_comes_after_its_row_has_left_follows_it_in_a_later_batch() -> None:
+def test_a_label_that_arrives_after_its_row_was_sent_follows_in_a_later_batch() -> None:
     line = Line()
     name = line.world.ask()
     line.tick()
@@ -73,7 +73,7 @@ def test_a_label_that_comes_after_its_row_has_left_follows_it_in_a_later_batch()
     )
 
 
-def test_the_label_of_a_row_that_was_not_captured_never_leaves() -> None:
+def test_the_label_of_a_row_that_was_not_captured_is_never_sent() -> None:
     line = Line(rate=0.5)
     line.random[0] = 0.9
     line.world.slot.feedback(line.world.ask(), 1)
@@ -81,7 +81,7 @@ def test_the_label_of_a_row_that_was_not_captured_never_leaves() -> None:
     assert [each.labelled for each in line.world.told()] == [1]
 
 
-def test_each_row_of_a_request_has_its_own_label_and_rows_that_were_not_looked_at_have_none() -> None:
+def test_each_captured_row_of_a_request_has_its_own_label() -> None:
     line = Line(session=Echo())
     asked = line.world.slot.ask({"X": np.ones((10, 1), dtype=np.float32)})
     line.world.slot.feedback(asked.id, [row % 2 for row in range(10)])
@@ -90,7 +90,7 @@ def test_each_row_of_a_request_has_its_own_label_and_rows_that_were_not_looked_a
     assert line.link.batches[0].labels == ()
 
 
-def test_labels_that_wait_too_long_give_way_to_new_ones_and_are_counted() -> None:
+def test_labels_that_wait_too_long_are_replaced_by_new_ones_and_counted() -> None:
     dropped = Counter[str]()
     capturer = Capturer(Capture(model="m", rate=1.0), random=lambda: 0.0, clock=lambda: 0.0, dropped=dropped)
     for number in range(MAX_WAITING + 2):
@@ -98,7 +98,7 @@ def test_labels_that_wait_too_long_give_way_to_new_ones_and_are_counted() -> Non
     assert (len(capturer.labels), dropped["captured_labels"], capturer.labels[0].id) == (MAX_WAITING, 2, "a-2")
 
 
-def test_the_label_of_a_deleted_row_is_deleted_with_it_and_others_stay() -> None:
+def test_the_label_of_a_deleted_row_is_deleted_too_and_others_stay() -> None:
     flash = Flash(Random(1))
     spool, queue, labels = Spool(flash, 1_000_000), deque[CapturedRow](), deque[LateLabel]()
     captures = Captures(

@@ -67,7 +67,7 @@ def assigned(made: SimModel, **policy: Any) -> Assignment:
     return Assignment(model="m", generation=made.release, manifest=made.manifest, policy=TrialPolicy(**policy))
 
 
-def test_a_key_finds_the_same_version_each_time_and_a_raised_share_only_adds_keys() -> None:
+def test_a_key_gets_the_same_version_each_time_and_a_raised_share_only_adds_keys() -> None:
     keys = [f"customer-{number}" for number in range(2000)]
     fifth, half = ({key for key in keys if Split(traffic_share, "v2").has(key)} for traffic_share in (0.2, 0.5))
     assert 0.17 < len(fifth) / len(keys) < 0.23
@@ -83,7 +83,7 @@ def test_a_trial_with_a_share_answers_its_keys_and_stable_the_others() -> None:
     assert 0.2 < sum(releases == {2} for releases in found.values()) / len(found) < 0.4
 
 
-def test_rows_without_a_key_are_told_apart_by_what_they_hold() -> None:
+def test_rows_without_a_key_are_distinguished_by_their_values() -> None:
     device = Device()
     device.try_out(WRONG, traffic_share=Decimal("0.5"))
     releases = [device.slot.predict(Sample({"x": float(x)})).release for x in range(200)]  # type: ignore[union-attr]
@@ -92,7 +92,7 @@ def test_rows_without_a_key_are_told_apart_by_what_they_hold() -> None:
     assert {bool(device.slot.run({"X": array})[0].item()) for array in arrays} == {True, False}
 
 
-def test_a_split_trial_is_judged_against_stable_in_the_same_hours() -> None:
+def test_a_split_trial_is_compared_with_stable_in_the_same_hours() -> None:
     device = Device()
     trial = device.try_out(WRONG, traffic_share=Decimal("0.5"), min_samples=20)
     for number in range(200):
@@ -102,7 +102,7 @@ def test_a_split_trial_is_judged_against_stable_in_the_same_hours() -> None:
     assert (judged.digest, judged.verdict, judged.code) == (trial.digest, Verdict.FAIL, Code.HEALTH_ACCURACY)
 
 
-def test_a_trial_that_waits_says_inferences_and_how_many_rows_they_had_and_a_shadow_the_rows_compared() -> None:
+def test_a_waiting_trial_reports_inferences_with_rows_and_a_shadow_reports_compared_rows() -> None:
     device = Device()
     device.try_out(SAME, min_samples=20)
     assert device.slot.serving is not None
@@ -122,7 +122,7 @@ def test_a_trial_that_waits_says_inferences_and_how_many_rows_they_had_and_a_sha
     assert beside.model.message().detail == ""
 
 
-def test_stable_answers_while_a_shadow_repeats_and_is_compared() -> None:
+def test_stable_answers_while_a_shadow_computes_the_same_rows_for_comparison() -> None:
     device = Device()
     device.try_out(WRONG, mode="shadow")
     assert device.ask(10, label=1) == [1] * 10
@@ -133,7 +133,7 @@ def test_stable_answers_while_a_shadow_repeats_and_is_compared() -> None:
     assert sum(told[2].divergence) == 10
 
 
-def test_a_shadow_sees_tensors_too_and_keeps_none_that_is_the_callers() -> None:
+def test_a_shadow_gets_tensors_too_and_keeps_no_array_of_the_caller() -> None:
     device = Device()
     device.try_out(SAME, mode="shadow")
     rows = np.array([[1.0]], dtype=np.float32)
@@ -144,9 +144,7 @@ def test_a_shadow_sees_tensors_too_and_keeps_none_that_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize(("asked", "verdict"), [("0.9", Verdict.FAIL), ("0", Verdict.PASS)])
-def test_a_shadow_that_answers_otherwise_fails_where_the_policy_asks_for_agreement(
-    asked: str, verdict: Verdict
-) -> None:
+def test_a_shadow_with_other_answers_fails_if_the_policy_requires_agreement(asked: str, verdict: Verdict) -> None:
     device = Device()
     device.try_out(WRONG, mode="shadow", min_agreement=Decimal(asked), min_samples=30)
     device.ask(40)
@@ -157,7 +155,7 @@ def test_a_shadow_that_answers_otherwise_fails_where_the_policy_asks_for_agreeme
     assert judged.code == (Code.HEALTH_AGREEMENT if verdict is Verdict.FAIL else "")
 
 
-def test_a_shadow_repeats_its_share() -> None:
+def test_a_shadow_computes_its_share_of_rows() -> None:
     device = Device()
     device.try_out(SAME, mode="shadow", shadow_share=Decimal("0.25"))
     for turn in range(40):
@@ -168,7 +166,7 @@ def test_a_shadow_repeats_its_share() -> None:
     assert 70 < found[3] < 130
 
 
-def test_a_shadow_uses_its_budget_of_time_and_no_more() -> None:
+def test_a_shadow_uses_no_more_than_its_time_budget() -> None:
     device = Device()
     device.try_out(SAME, mode="shadow", max_shadow_cpu=Decimal("0.1"))
     device.ask(10)
@@ -183,14 +181,14 @@ def test_a_shadow_uses_its_budget_of_time_and_no_more() -> None:
     assert device.lineup.shadow.wake_at() is None
 
 
-def test_what_a_shadow_has_no_time_for_is_let_go_and_counted() -> None:
+def test_rows_beyond_the_time_budget_of_a_shadow_are_dropped_and_counted() -> None:
     device = Device()
     device.try_out(SAME, mode="shadow")
     device.ask(MAX_WAITING + 7)
     assert device.dropped["shadow_inferences"] == 7
 
 
-def test_a_promoted_shadow_serves_on_the_session_that_it_has() -> None:
+def test_a_promoted_shadow_serves_with_its_loaded_session() -> None:
     device = Device()
     trial = device.try_out(SAME, mode="shadow")
     candidate = device.lineup.of(trial.digest)
@@ -202,7 +200,7 @@ def test_a_promoted_shadow_serves_on_the_session_that_it_has() -> None:
     assert device.slot.watchers == ()
 
 
-def test_a_shadow_with_nothing_beside_it_is_refused() -> None:
+def test_a_shadow_without_a_stable_version_is_refused() -> None:
     device = Device()
     trial = assigned(SAME, mode="shadow")
     device.model.state = Trial(Record(generation=2, trial=trial), 10.0, 20.0)
@@ -211,7 +209,7 @@ def test_a_shadow_with_nothing_beside_it_is_refused() -> None:
     assert caught.value.code == Code.SHADOW_ALONE
 
 
-def test_what_stood_beside_a_trial_goes_when_it_is_decided() -> None:
+def test_the_session_beside_a_trial_is_unloaded_when_the_trial_is_decided() -> None:
     device = Device()
     device.try_out(SAME, traffic_share=Decimal("0.5"))
     device.model.state = Steady(Record(generation=2, stable=assigned(SAME)))
@@ -220,7 +218,7 @@ def test_what_stood_beside_a_trial_goes_when_it_is_decided() -> None:
     assert device.slot.split is None
 
 
-def test_short_of_memory_stable_is_unloaded_first() -> None:
+def test_stable_is_unloaded_first_if_memory_is_short() -> None:
     device = Device()
     device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
     device.free_mb = 120.0
@@ -235,7 +233,7 @@ def test_short_of_memory_stable_is_unloaded_first() -> None:
     assert gone_at_load == [True], "its memory was free before the new session was built"
 
 
-def test_with_memory_for_both_nothing_is_unloaded() -> None:
+def test_nothing_is_unloaded_if_memory_is_enough_for_both() -> None:
     device = Device()
     device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
     device.free_mb = 131.0
@@ -245,7 +243,7 @@ def test_with_memory_for_both_nothing_is_unloaded() -> None:
 
 
 @pytest.mark.parametrize("policy", [{"unload_first": False}, {"mode": "shadow"}, {"traffic_share": Decimal("0.5")}])
-def test_short_of_memory_a_version_is_refused_where_stable_must_stay(policy: dict[str, Any]) -> None:
+def test_a_version_is_refused_if_memory_is_short_and_stable_must_stay(policy: dict[str, Any]) -> None:
     device = Device()
     device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
     device.free_mb = 120.0
@@ -256,7 +254,7 @@ def test_short_of_memory_a_version_is_refused_where_stable_must_stay(policy: dic
     assert device.ask() == [1]
 
 
-def test_a_version_that_does_not_load_after_stable_was_unloaded_brings_stable_back() -> None:
+def test_stable_is_loaded_again_if_the_new_version_does_not_load() -> None:
     device = Device()
     broken = make_model(5, "fails_to_load")
     device.lineup.memory_mb = {assigned(WRONG).digest: 100.0}
@@ -285,7 +283,7 @@ def test_two_answers_are_compared_row_by_row(
     assert {at: count for at, count in enumerate(found.divergence) if count} == bins
 
 
-def test_stable_is_a_way_back_once_it_is_whole_and_has_answered_its_golden_set() -> None:
+def test_stable_is_a_proven_way_back_once_it_has_answered_its_golden_set() -> None:
     device = Device()
     assert not device.model.message().stable_proven
     assert device.model.prove(1.0) is None
@@ -294,7 +292,7 @@ def test_stable_is_a_way_back_once_it_is_whole_and_has_answered_its_golden_set()
     assert device.model.message().stable_proven
 
 
-def test_a_stable_that_answers_otherwise_is_no_way_back_and_one_that_is_damaged_is_fetched_again() -> None:
+def test_a_stable_with_wrong_answers_is_no_way_back_and_a_damaged_one_is_fetched_again() -> None:
     device = Device()
     device.runtime.answer_golden = answers_wrongly  # type: ignore[method-assign]
     assert device.model.prove(1.0) is None
@@ -306,7 +304,7 @@ def test_a_stable_that_answers_otherwise_is_no_way_back_and_one_that_is_damaged_
     assert (broken.digest, broken.code) == (device.stable.digest, Code.DIGEST_MISMATCH)
 
 
-def test_a_stable_that_was_not_loaded_when_it_was_asked_is_asked_again_as_soon_as_it_is() -> None:
+def test_a_stable_that_was_not_loaded_for_its_probe_is_probed_as_soon_as_it_is() -> None:
     device = Device()
     loaded = device.lineup.loaded
     device.lineup.of = lambda _digest: None  # type: ignore[method-assign,assignment]  # a trial has the memory

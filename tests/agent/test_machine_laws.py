@@ -64,7 +64,7 @@ for _digest in DIGESTS:
 
 
 def normal(state: State) -> State:
-    """Replaces times by due or not due, because they are compared only with `now`: so the graph is finite."""
+    """Replaces times by due or not due, because they are only compared with `now`. So the graph is finite."""
     match state:
         case Fetching():
             return replace(state, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))
@@ -109,7 +109,7 @@ def graph() -> dict[State, list[tuple[Event, machine.Step]]]:
     return reachable()
 
 
-def test_the_search_reaches_every_phase_and_prints_how_far_it_went(graph: dict, capsys: pytest.CaptureFixture) -> None:
+def test_the_search_reaches_every_phase_and_prints_its_size(graph: dict, capsys: pytest.CaptureFixture) -> None:
     with capsys.disabled():
         print(f"\n  five laws: {len(graph)} reachable states x {len(EVENTS)} events = {len(graph) * len(EVENTS)} steps")
     assert {type(state) for state in graph} == {Steady, Fetching, Probing, Ready, Trial}
@@ -137,7 +137,7 @@ def test_law_2_a_changed_record_is_saved_before_anything_else(graph: dict) -> No
             assert saves == [command for command in commands[:1] if isinstance(command, Save)]
 
 
-def test_law_3_what_serves_after_a_step_is_named_by_the_saved_record(graph: dict) -> None:
+def test_law_3_the_saved_record_names_the_version_that_serves_after_a_step(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, commands) in steps:
             for command in commands:
@@ -146,7 +146,7 @@ def test_law_3_what_serves_after_a_step_is_named_by_the_saved_record(graph: dict
                     assert command.assignment.digest in kept, (state, event)
 
 
-def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
+def test_a_shadow_becomes_stable_only_after_a_serving_trial(graph: dict) -> None:
     promoted = 0
     for state, steps in graph.items():
         trial = state.record.trial
@@ -158,7 +158,7 @@ def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
     assert promoted
 
 
-def test_a_shadow_that_has_passed_says_so_and_waits(graph: dict) -> None:
+def test_a_shadow_that_has_passed_reports_it_and_waits(graph: dict) -> None:
     passed = [state for state in graph if state.record.outcome and state.record.outcome.result == "shadowed"]
     waiting = [state for state in passed if isinstance(state, Trial) and state.record.trial == SHADOW2]
     assert waiting
@@ -169,7 +169,7 @@ def test_a_shadow_that_has_passed_says_so_and_waits(graph: dict) -> None:
             assert machine.resume(state.record, NOW)[0].record.trial == SHADOW2
 
 
-def test_what_the_device_itself_refuses_is_decided_and_changes_nothing_that_runs(graph: dict) -> None:
+def test_a_refusal_by_the_device_itself_is_final_and_does_not_change_the_running_version(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, commands) in steps:
             if isinstance(event, DesiredRefused) and commands:
@@ -191,7 +191,7 @@ def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmatio
                 assert state.soak_until <= NOW
 
 
-def test_another_director_begins_its_own_numbers_and_changes_nothing_that_runs(graph: dict) -> None:
+def test_another_director_starts_its_own_numbers_and_does_not_change_the_running_version(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, commands) in steps:
             if isinstance(event, DirectorChanged):
@@ -228,7 +228,7 @@ def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
         assert (machine.deadline(state) is not None) == waits
 
 
-def test_devices_that_have_failed_together_do_not_try_again_together() -> None:
+def test_devices_that_failed_at_the_same_time_retry_at_different_times() -> None:
     began, retries = Fetching(Record(stable=A1, generation=1), B2), []
     for device in ("cam-1", "cam-2", "cam-3"):
         failed = FetchFailed(B2.digest, "transfer_stalled", "", retryable=True, spread=unit_number(device))
@@ -274,7 +274,7 @@ def test_a_baseline_of_few_judged_inferences_does_not_replace_the_durable_one() 
 
 
 @pytest.mark.parametrize("give_up_s", [50, 500])
-def test_a_trial_that_cannot_be_judged_is_given_up_when_its_policy_says(give_up_s: int) -> None:
+def test_a_trial_that_cannot_be_judged_ends_at_the_deadline_of_its_policy(give_up_s: int) -> None:
     wanted = replace(B2, policy=replace(POLICY, give_up_s=Decimal(give_up_s)))
     trial, _ = machine.step(Ready(Record(), wanted, NOW), ActivationAllowed(wanted.digest), NOW)
     assert machine.deadline(trial) == NOW + give_up_s

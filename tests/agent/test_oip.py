@@ -77,24 +77,24 @@ def tensor(**changes: object) -> dict[str, object]:
     return {"name": "X", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6.5]} | changes
 
 
-def test_an_answer_names_model_version_and_every_output_and_repeats_the_id() -> None:
+def test_an_answer_contains_model_version_all_outputs_and_the_id_of_the_request() -> None:
     status, told = post(endpoint_of(slot_of()), {"id": "a7", "inputs": [tensor()]})
     assert status == 200
     outputs = [{"name": "sum", "shape": [2], "datatype": "FP32", "data": [6.0, 15.5]}]
     assert told == {"model_name": "plant", "model_version": "3", "id": "a7", "outputs": outputs}
 
 
-def test_no_id_is_made_up() -> None:
+def test_an_answer_without_a_request_id_has_no_id() -> None:
     assert "id" not in post(endpoint_of(slot_of()), {"inputs": [tensor()]})[1]
 
 
-def test_flat_and_nested_data_mean_the_same() -> None:
+def test_flat_and_nested_data_are_read_the_same() -> None:
     endpoint = endpoint_of(slot_of())
     nested = tensor(data=[[1, 2, 3], [4, 5, 6.5]])
     assert post(endpoint, {"inputs": [nested]}) == post(endpoint, {"inputs": [tensor()]})
 
 
-def test_fields_that_the_protocol_does_not_know_are_let_pass() -> None:
+def test_fields_that_the_protocol_does_not_define_are_ignored() -> None:
     assert post(endpoint_of(slot_of()), {"inputs": [tensor(hint=1)], "trace": True, "parameters": {"x": 1}})[0] == 200
 
 
@@ -110,7 +110,7 @@ def test_raw_tensors_follow_the_json_in_both_directions() -> None:
     assert np.frombuffer(found.body[found.json_length :], "<f4").tolist() == [6.0, 15.0]
 
 
-def test_text_travels_as_json_and_as_lengths_with_bytes() -> None:
+def test_text_is_sent_as_json_and_as_lengths_with_bytes() -> None:
     endpoint = endpoint_of(slot_of(inputs=(X, SITE)))
     texts = tensor(name="site", datatype="BYTES", shape=[2, 1], data=["süd", "nord"])
     status, told = post(endpoint, {"inputs": [tensor(), texts], "outputs": [{"name": "echo"}]})
@@ -124,7 +124,7 @@ def test_text_travels_as_json_and_as_lengths_with_bytes() -> None:
     assert found.body[found.json_length :] == raw
 
 
-def test_only_the_outputs_that_were_asked_for_come_back() -> None:
+def test_only_the_requested_outputs_are_returned() -> None:
     texts = tensor(name="site", datatype="BYTES", shape=[2, 1], data=["a", "b"])
     _, told = post(endpoint_of(slot_of(inputs=(X, SITE))), {"inputs": [texts, tensor()], "outputs": [{"name": "sum"}]})
     assert [output["name"] for output in told["outputs"]] == ["sum"]
@@ -163,7 +163,7 @@ def test_only_the_outputs_that_were_asked_for_come_back() -> None:
         ({"inputs": [tensor(parameters={"binary_data_size": 24})]}, 400, "binary_data_size says 24, 0 bytes are left"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_field(body: object, status: int, words: str) -> None:
+def test_errors_name_the_wrong_field(body: object, status: int, words: str) -> None:
     endpoint = endpoint_of(slot_of())
     found, told = post(endpoint, body)
     assert (found, words in told["error"]) == (status, True), told
@@ -179,7 +179,7 @@ def test_what_is_wrong_is_named_with_its_field(body: object, status: int, words:
         (None, 23, "needs 24"),
     ],
 )
-def test_a_header_that_lies_about_the_body_is_caught(json_length: int | None, size: int, words: str) -> None:
+def test_a_header_with_a_wrong_body_length_is_refused(json_length: int | None, size: int, words: str) -> None:
     given = {"name": "X", "shape": [2, 3], "datatype": "FP32", "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [given]}).encode()
     length = len(head) if json_length is None else json_length
@@ -201,7 +201,7 @@ def test_texts_that_end_too_early_are_refused() -> None:
     assert "do not hold 1 strings" in json.loads(found.body)["error"]
 
 
-def test_nan_is_an_empty_cell_unless_the_model_cannot_miss_a_value() -> None:
+def test_nan_is_an_empty_cell_and_is_refused_if_the_model_accepts_no_missing_value() -> None:
     raw = np.array([[1, np.nan, 3]], dtype="<f4").tobytes()
     given = {"name": "X", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [given]}).encode()
@@ -211,7 +211,7 @@ def test_nan_is_an_empty_cell_unless_the_model_cannot_miss_a_value() -> None:
     assert (refused.status, "NaN" in json.loads(refused.body)["error"]) == (400, True)
 
 
-def test_a_bad_request_is_not_held_against_the_model_but_a_model_that_breaks_is() -> None:
+def test_a_bad_request_does_not_count_against_the_model_and_a_failing_model_does() -> None:
     slot = slot_of(Raises())
     endpoint = endpoint_of(slot)
     assert slot.serving is not None
@@ -229,7 +229,7 @@ def test_unknown_models_versions_and_paths_are_not_found() -> None:
         assert get(endpoint, path)[0] == 404, path
 
 
-def test_a_model_that_must_serve_and_does_not_is_not_ready_and_neither_is_the_server() -> None:
+def test_a_required_model_that_does_not_serve_is_not_ready_and_the_server_is_not_either() -> None:
     empty = ModelSlot("empty", perf_s=time.perf_counter, lock=threading.Lock())
     empty.due = True
     endpoint = endpoint_of(slot_of(), empty)
@@ -243,12 +243,12 @@ def test_a_model_that_must_serve_and_does_not_is_not_ready_and_neither_is_the_se
     assert [(entry["name"], entry["state"]) for entry in index] == [("empty", "UNAVAILABLE"), ("plant", "READY")]
 
 
-def test_models_are_not_loaded_by_clients() -> None:
+def test_clients_cannot_load_models() -> None:
     status, told = post(endpoint_of(slot_of()), b"", "/v2/repository/models/plant/unload")
     assert (status, "controller" in told["error"]) == (403, True)
 
 
-def test_metadata_tells_server_model_and_tensors() -> None:
+def test_metadata_describes_server_model_and_tensors() -> None:
     endpoint = endpoint_of(slot_of())
     assert get(endpoint, "/v2")[1]["extensions"] == [
         "binary_tensor_data",
@@ -263,7 +263,7 @@ def test_metadata_tells_server_model_and_tensors() -> None:
     assert (told["versions"], told["platform"], told["inputs"]) == (["3"], "onnx_onnxv1", inputs)
 
 
-def test_statistics_add_up() -> None:
+def test_statistics_are_summed_exactly() -> None:
     endpoint = endpoint_of(slot_of())
     post(endpoint, {"inputs": [tensor()]})
     post(endpoint, {"inputs": [tensor()]})
@@ -278,7 +278,7 @@ def test_statistics_add_up() -> None:
     assert get(endpoint, "/v2/models/stats")[1]["model_stats"] == [told]
 
 
-def test_statistics_forget_the_oldest_version_beyond_the_limit() -> None:
+def test_statistics_drop_the_oldest_version_beyond_the_limit() -> None:
     statistics = Statistics(lambda: 0, lambda: 0.0, threading.Lock())
     for release in range(MAX_VERSIONS + 5):
         statistics.succeeded("m", str(release), statistics.begin(), 1)
@@ -311,7 +311,7 @@ def both_versions() -> tuple[ModelSlot, Endpoint]:
     return slot, endpoint_of(slot)
 
 
-def test_a_routing_key_finds_the_same_version_each_time_and_the_id_stands_in_for_it() -> None:
+def test_a_routing_key_gets_the_same_version_each_time_and_the_id_replaces_a_missing_key() -> None:
     _, endpoint = both_versions()
     by_key = {}
     for key in map(str, range(60)):
@@ -323,7 +323,7 @@ def test_a_routing_key_finds_the_same_version_each_time_and_the_id_stands_in_for
     assert set(by_key.values()) == {"3", "4"}
 
 
-def test_both_versions_of_a_split_can_be_asked_for_by_number() -> None:
+def test_both_versions_of_a_split_can_be_requested_by_number() -> None:
     _, endpoint = both_versions()
     for version in ("3", "4"):
         status, told = post(endpoint, {"inputs": [tensor()]}, f"/v2/models/plant/versions/{version}/infer")
@@ -335,7 +335,7 @@ def test_both_versions_of_a_split_can_be_asked_for_by_number() -> None:
     assert [entry["version"] for entry in index] == ["4", "3"]
 
 
-def test_truths_are_taken_by_a_column_that_was_trained_as_0_and_1() -> None:
+def test_a_column_that_was_trained_as_0_and_1_accepts_true_and_false() -> None:
     class Keeps:
         seen: Any = None
 

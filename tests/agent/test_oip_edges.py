@@ -61,7 +61,7 @@ class Waits:
         ("/v2/repository/index", "POST, OPTIONS"),
     ],
 )
-def test_a_method_that_a_path_does_not_take_is_405_with_those_that_it_takes(path: str, allow: str) -> None:
+def test_a_wrong_method_gets_405_with_the_allowed_methods(path: str, allow: str) -> None:
     endpoint = endpoint_of(slot_of())
     for method in ("PUT", "DELETE", "PATCH", "GET" if "POST" in allow else "POST"):
         assert asked(endpoint, method, path) == (405, (f"Allow: {allow}",)), method
@@ -78,7 +78,7 @@ def test_head_is_answered_as_get() -> None:
 
 
 @pytest.mark.parametrize("data", ["[1, null, 3]", "[[1, null, 3]]", "[1, NaN, 3]", "[1,NaN,3]"])
-def test_null_and_nan_are_missing_values_for_a_model_that_takes_them_and_refused_by_others(data: str) -> None:
+def test_null_and_nan_are_missing_values_if_the_model_accepts_them_and_are_otherwise_refused(data: str) -> None:
     body = b'{"id": "NaN \\" NaN", "inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": %s}]}'
     body = body % data.encode()
     status, told = post(endpoint_of(slot_of()), body)
@@ -87,7 +87,7 @@ def test_null_and_nan_are_missing_values_for_a_model_that_takes_them_and_refused
     assert (status, "input 'X': holds NaN" in told["error"]) == (400, True)
 
 
-def test_the_column_of_a_matrix_that_lacks_a_value_is_named() -> None:
+def test_the_error_names_the_column_of_a_matrix_with_a_missing_value() -> None:
     body = b'{"inputs": [{"name": "X", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, %s, 6]}]}'
     refusing_slot = slot_of(nan="refuse", columns=("warm", "rain", "wind"))
     refusing, serving = endpoint_of(refusing_slot), refusing_slot.serving
@@ -99,7 +99,7 @@ def test_the_column_of_a_matrix_that_lacks_a_value_is_named() -> None:
         serving.acceptance.check_values("X", np.array([[1, np.inf, 3]], np.float32))
 
 
-def test_null_is_no_integer_and_infinity_no_number() -> None:
+def test_null_is_not_an_integer_and_infinity_is_not_a_number() -> None:
     whole = Tensor(name="X", datatype="INT64", shape=(-1, 3))
     body = {"inputs": [tensor(datatype="INT64", shape=[1, 3], data=[1, None, 3])]}
     assert "null, and the model requires every value" in post(endpoint_of(slot_of(inputs=(whole,))), body)[1]["error"]
@@ -107,7 +107,7 @@ def test_null_is_no_integer_and_infinity_no_number() -> None:
     assert post(endpoint_of(slot_of()), raw)[0] == 400
 
 
-def test_bytes_that_are_no_utf8_are_refused_and_not_answered_for_something_else() -> None:
+def test_bytes_that_are_not_utf8_are_refused() -> None:
     raw = struct.pack("<I", 3) + b"s\xfcd"
     given = {"name": "site", "datatype": "BYTES", "shape": [1, 1], "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [tensor(shape=[1, 3], data=[1, 2, 3]), given]}).encode()
@@ -116,13 +116,13 @@ def test_bytes_that_are_no_utf8_are_refused_and_not_answered_for_something_else(
 
 
 @pytest.mark.parametrize("wanted", [{"name": "z"}, {"name": "sum", "parameters": {"classification": 1}}])
-def test_an_output_that_is_not_there_costs_no_inference(wanted: dict[str, Any]) -> None:
+def test_a_request_for_an_unknown_output_runs_no_inference(wanted: dict[str, Any]) -> None:
     session = Counts()
     status, _ = post(endpoint_of(slot_of(session)), {"inputs": [tensor()], "outputs": [wanted]})
     assert (status in (400, 501), session.runs) == (True, 0)
 
 
-def test_shared_memory_is_refused_wherever_it_is_asked_for() -> None:
+def test_shared_memory_is_refused_in_every_request_for_it() -> None:
     endpoint, region = endpoint_of(slot_of()), {"shared_memory_region": "r", "shared_memory_byte_size": 24}
     assert post(endpoint, {"inputs": [tensor(parameters=region)]})[0] == 501
     assert post(endpoint, {"inputs": [tensor()], "outputs": [{"name": "sum", "parameters": region}]})[0] == 501
@@ -130,7 +130,7 @@ def test_shared_memory_is_refused_wherever_it_is_asked_for() -> None:
         assert get(endpoint, path)[0] == 501, path
 
 
-def test_the_configuration_says_in_tritons_words_what_the_manifest_says() -> None:
+def test_the_configuration_endpoint_translates_the_manifest_into_tritons_format() -> None:
     told = get(endpoint_of(slot_of(inputs=(X, SITE))), "/v2/models/plant/config")[1]
     assert told["input"] == [
         {"name": "X", "data_type": "TYPE_FP32", "dims": [3]},
@@ -142,7 +142,7 @@ def test_the_configuration_says_in_tritons_words_what_the_manifest_says() -> Non
     assert (told["max_batch_size"], told["input"][0]["dims"]) == (0, [2, -1, 128])
 
 
-def test_a_scalar_tensor_is_taken_as_a_list_and_bare() -> None:
+def test_a_scalar_tensor_is_accepted_as_a_list_and_as_a_number() -> None:
     scalar = Tensor(name="X", datatype="FP32", shape=())
 
     class Twice:
@@ -175,7 +175,7 @@ def test_a_body_of_another_media_type_is_415(content_type: bytes, status: int) -
     assert found.status == status
 
 
-def test_a_newcomer_that_was_rejected_leaves_the_device_ready() -> None:
+def test_a_rejected_new_version_leaves_the_device_ready() -> None:
     newcomer = ModelSlot("newcomer", perf_s=time.perf_counter, lock=threading.Lock())
     endpoint = endpoint_of(slot_of(), newcomer)
     assert get(endpoint, "/v2/health/ready") == (200, {"ready": True})
@@ -184,14 +184,14 @@ def test_a_newcomer_that_was_rejected_leaves_the_device_ready() -> None:
 
 
 @pytest.mark.parametrize(("ready_when_empty", "status"), [(True, 200), (False, 503)])
-def test_whether_an_empty_agent_is_ready_is_a_setting(ready_when_empty: bool, status: int) -> None:
+def test_a_setting_decides_whether_an_empty_agent_is_ready(ready_when_empty: bool, status: int) -> None:
     statistics = Statistics(lambda: 0, lambda: 0.0, threading.Lock())
     empty = Endpoint(dict, statistics, version="9", ready_when_empty=ready_when_empty)
     assert get(empty, "/v2/health/ready")[0] == status
     assert get(empty, "/v2/health/live")[0] == 200
 
 
-def test_a_request_whose_time_is_over_is_not_computed() -> None:
+def test_a_request_past_its_timeout_is_not_computed() -> None:
     session = Counts()
     endpoint = endpoint_of(slot_of(session))
     body = json.dumps({"inputs": [tensor()], "parameters": {"timeout": 1}}).encode()
@@ -202,7 +202,7 @@ def test_a_request_whose_time_is_over_is_not_computed() -> None:
     assert session.runs == 1
 
 
-def test_an_inference_ends_when_its_timeout_is_over_and_that_is_nobodys_fault() -> None:
+def test_an_inference_ends_at_its_timeout_and_does_not_count_as_an_error() -> None:
     session = Waits()
     slot = slot_of(session)
     timers: list[tuple[float, Any]] = []
@@ -221,7 +221,7 @@ def test_an_inference_ends_when_its_timeout_is_over_and_that_is_nobodys_fault() 
     assert (found[0].status, slot.serving is not None and slot.serving.observed.judged_inferences.errors) == (503, 0)
 
 
-def test_what_was_stopped_before_it_began_does_not_run() -> None:
+def test_a_request_that_was_stopped_before_it_started_does_not_run() -> None:
     session, stop = Counts(), Stop(lambda *_: None)
     slot = slot_of(session)
     stop.set("the client has gone")
@@ -231,7 +231,7 @@ def test_what_was_stopped_before_it_began_does_not_run() -> None:
     assert session.runs == 0
 
 
-def test_packed_bodies_are_unpacked_within_the_limit() -> None:
+def test_compressed_bodies_are_decompressed_within_the_limit() -> None:
     import gzip
     import zlib
 
@@ -253,7 +253,7 @@ def test_packed_bodies_are_unpacked_within_the_limit() -> None:
                 assert caught.value.status == 400
 
 
-def test_a_bomb_costs_no_more_memory_than_the_limit() -> None:
+def test_a_decompression_bomb_uses_no_more_memory_than_the_limit() -> None:
     import gzip
     import tracemalloc
 
@@ -280,7 +280,7 @@ def test_a_bomb_costs_no_more_memory_than_the_limit() -> None:
         (b"", ""),
     ],
 )
-def test_a_large_response_is_packed_as_the_client_prefers(accept: bytes, coding: str) -> None:
+def test_a_large_response_is_compressed_with_the_encoding_that_the_client_prefers(accept: bytes, coding: str) -> None:
     large = Response(200, b"1.5," * MIN_PACKED_BYTES)
     assert coding_for(large, accept) == coding
     assert coding_for(Response(200, b"{}"), accept) == ""
@@ -290,7 +290,7 @@ def test_a_large_response_is_packed_as_the_client_prefers(accept: bytes, coding:
         assert f"Content-Encoding: {coding}" in sent.headers
 
 
-def test_the_cost_of_a_request_is_told_from_its_size_and_from_what_was_learned() -> None:
+def test_the_cost_of_a_request_is_estimated_from_its_size_and_earlier_requests() -> None:
     cost = Cost((Tensor(name="X", datatype="FP32", shape=(-1, 20)),))
     assert cost.expected_s(b"", None) == float("inf")
     row = json.dumps({"inputs": [{"name": "X", "shape": [1, 20], "datatype": "FP32", "data": [0.5] * 20}]}).encode()
@@ -311,7 +311,7 @@ def test_a_large_raw_request_of_a_slow_model_is_expected_to_be_slow() -> None:
     assert endpoint.expected_s(Request("GET", "/v2/health/live")) == 0.0
 
 
-def test_a_long_list_is_read_in_slices_to_the_same_numbers() -> None:
+def test_a_long_list_is_parsed_in_slices_with_the_same_result() -> None:
     wide = Tensor(name="X", datatype="FP32", shape=(-1,))
     numbers = [round(at / 7, 3) for at in range(100_000)]
 

@@ -19,7 +19,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 AGENT = Path(__file__).parents[2] / "agent"
 
 
-def test_the_installed_libraries_have_every_part_in_the_shape_that_is_used() -> None:
+def test_the_installed_libraries_have_every_private_part_in_the_expected_shape() -> None:
     assert faults() == []
 
 
@@ -83,9 +83,7 @@ def _raise(_: Any) -> Any:
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_a_part_that_is_gone_or_of_another_shape_is_noticed(
-    damage: Break, part: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_or_changed_part_is_noticed(damage: Break, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(monkeypatch)
     found = faults()
     assert len(found) == 1
@@ -100,7 +98,7 @@ def test_every_part_names_a_file_that_uses_it() -> None:
         assert used[-1] in place.read_text(encoding="utf-8")
 
 
-def test_the_doctor_announces_what_a_library_no_longer_has(
+def test_doctor_reports_what_a_library_no_longer_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from agent import cli

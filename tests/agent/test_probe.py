@@ -1,4 +1,4 @@
-"""The probe child for real: onnxruntime, a process of its own, limits."""
+"""The real probe child: onnxruntime, its own process, and limits."""
 
 import io
 import json
@@ -67,26 +67,26 @@ def probe(tmp_path: Path, model: bytes, answers: np.ndarray = X * 2, **limits: i
     return report.code, report.detail
 
 
-def test_a_model_that_answers_as_recorded_is_ready(tmp_path: Path) -> None:
+def test_a_model_with_the_recorded_answers_is_ready(tmp_path: Path) -> None:
     assert probe(tmp_path, doubling()) == ("", "")
 
 
-def test_golden_answers_that_differ_are_a_mismatch_with_numbers(tmp_path: Path) -> None:
+def test_different_golden_answers_are_a_mismatch_with_numbers(tmp_path: Path) -> None:
     code, detail = probe(tmp_path, doubling(), X * 3)
     assert (code, "4 of 4" in detail or "3 of 4" in detail) == (Code.PROBE_MISMATCH, True)
 
 
-def test_a_share_of_rows_within_the_manifests_tolerance_is_forgiven(tmp_path: Path) -> None:
+def test_a_share_of_rows_within_the_tolerance_of_the_manifest_may_differ(tmp_path: Path) -> None:
     answers = X * 2
     answers[0] += 1
     assert probe(tmp_path, doubling(), answers) == ("", "")
 
 
-def test_bytes_that_are_no_model_do_not_load(tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_model_do_not_load(tmp_path: Path) -> None:
     assert probe(tmp_path, b"not a model")[0] == Code.MODEL_REFUSED
 
 
-def test_a_memory_bomb_ends_in_the_child(tmp_path: Path) -> None:
+def test_a_memory_bomb_ends_only_the_child_process(tmp_path: Path) -> None:
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [40_000, 40_000])
     bomb = graph(
         helper.make_node("ConstantOfShape", ["shape"], ["big"]),
@@ -98,7 +98,7 @@ def test_a_memory_bomb_ends_in_the_child(tmp_path: Path) -> None:
     assert code in (Code.MODEL_LOAD_FAILED, Code.PROBE_FAILED)
 
 
-def test_a_cpu_bomb_runs_into_its_limit(tmp_path: Path) -> None:
+def test_a_cpu_bomb_ends_at_its_limit(tmp_path: Path) -> None:
     count = helper.make_tensor("count", TensorProto.INT64, [], [2**62])
     always = helper.make_tensor("always", TensorProto.BOOL, [], [True])
     body = helper.make_graph(
@@ -135,10 +135,10 @@ def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path
 
 
 @pytest.mark.parametrize(("required", "code"), [(True, Code.SANDBOX_MISSING), (False, "")])
-def test_policy_decides_when_the_sandbox_is_reduced(
+def test_the_policy_decides_whether_a_reduced_sandbox_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool, code: str
 ) -> None:
-    """A child on a kernel without landlock: refused where policy insists on it, probed where it does not."""
+    """A child on a kernel without landlock: refused if the policy requires it, otherwise probed."""
     golden = encode_tensors(join_golden({"X": X}, {"Y": X * 2}))
     (tmp_path / "model").write_bytes(doubling())
     (tmp_path / "golden").write_bytes(golden)
@@ -156,7 +156,7 @@ def test_policy_decides_when_the_sandbox_is_reduced(
 @pytest.mark.parametrize(
     ("said", "degrees"), [("48500\n", 48.5), ("-12000", -12.0), ("999999", None), ("hot", None), (None, None)]
 )
-def test_a_thermal_zone_is_believed_within_reason(tmp_path: Path, said: str | None, degrees: float | None) -> None:
+def test_an_absurd_value_of_a_thermal_zone_is_ignored(tmp_path: Path, said: str | None, degrees: float | None) -> None:
     zone = tmp_path / "temp"
     if said is not None:
         zone.write_text(said)

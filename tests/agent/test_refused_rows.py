@@ -59,7 +59,7 @@ def by_row(slot: ModelSlot, values: list[list[Any]], **_: Any) -> int:
         (by_array, [[1.0, float("inf")]], {}, Code.VALUE_RANGE),
     ],
 )
-def test_a_refused_row_is_counted_beside_with_its_code_and_is_no_inference(
+def test_a_refused_row_is_counted_with_its_code_and_not_as_an_inference(
     door: Callable[..., int], bad: list[list[Any]], changes: dict[str, Any], code: Code
 ) -> None:
     slot = slot_of()
@@ -75,7 +75,7 @@ def test_a_refused_row_is_counted_beside_with_its_code_and_is_no_inference(
     assert (judged.errors, len(judged), judged.refused) == (0, 3, 30)
 
 
-def test_a_request_that_is_no_json_is_counted_too() -> None:
+def test_a_request_that_is_not_json_is_counted_too() -> None:
     slot = slot_of()
     endpoint = Endpoint(lambda: {"m": slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1")
     assert endpoint.answer(Request("POST", "/v2/models/m/infer", b"{")).status == 400
@@ -90,7 +90,7 @@ BY_COLUMN = replace(BASE, inputs=(A, B))
     [BY_COLUMN, replace(BASE, columns=(), inputs=tuple(replace(each, dimensions=("n", "")) for each in (A, B)))],
     ids=["one input for each column", "a name of a dimension"],
 )
-def test_one_name_of_a_dimension_has_one_size_in_a_request(manifest: Manifest) -> None:
+def test_a_named_dimension_has_one_size_in_a_request(manifest: Manifest) -> None:
     slot = slot_of(manifest=manifest)
     one, three = np.ones((1, 1), dtype=np.float32), np.ones((3, 1), dtype=np.float32)
     with pytest.raises(BadInput, match="has one size in a request; a has 1, b has 3") as caught:
@@ -108,11 +108,11 @@ def test_one_name_of_a_dimension_has_one_size_in_a_request(manifest: Manifest) -
     assert (found.inferences, found.rows, found.errors, found.refused) == (1, 3, 0, {Code.TENSORS_INVALID: 2})
 
 
-def test_two_inputs_without_names_for_their_sizes_are_left_to_the_model() -> None:
+def test_two_inputs_with_unnamed_sizes_are_checked_by_the_model_only() -> None:
     assert Acceptance(replace(BASE, columns=(), inputs=(A, B))).tied == []
 
 
-def test_an_array_on_which_the_model_itself_fails_is_its_fault_with_the_words_told_once() -> None:
+def test_an_array_on_which_the_model_fails_is_a_model_error_and_its_text_is_logged_once() -> None:
     class Breaks:
         def run(self, inputs: Inputs) -> list[Array]:
             raise RuntimeError("a kernel broke")
@@ -139,7 +139,7 @@ def test_an_array_on_which_the_model_itself_fails_is_its_fault_with_the_words_to
     assert interval_of(slot).faults == words
 
 
-def test_the_words_of_a_refusal_name_the_column_and_never_the_cell() -> None:
+def test_a_refusal_names_the_column_and_never_contains_the_cell() -> None:
     slot = slot_of()
     with pytest.raises(BadInput):
         slot.predict(Sample({"a": 1.0, "b": "John Smith"}))
@@ -148,7 +148,7 @@ def test_the_words_of_a_refusal_name_the_column_and_never_the_cell() -> None:
     }
 
 
-def test_a_nan_that_answers_a_nan_is_nobodys_fault_and_one_that_answers_a_number_is_the_models() -> None:
+def test_a_nan_answer_to_a_nan_is_no_fault_and_to_a_number_is_a_fault_of_the_model() -> None:
     slot = slot_of()
     slot.run({"X": np.array([[np.nan, 1.0]], dtype=np.float32)})
     slot.run({"X": np.array([[np.nan, 1.0], [1.0, 1.0]], dtype=np.float32)})
@@ -165,7 +165,7 @@ def test_a_nan_that_answers_a_nan_is_nobodys_fault_and_one_that_answers_a_number
     assert (found.inferences, found.errors, found.refused) == (2, 2, {})
 
 
-def test_a_large_request_counts_with_its_time_for_one_row() -> None:
+def test_the_time_of_a_large_request_is_counted_for_one_row() -> None:
     clock = [0.0]
 
     class Slow:
@@ -185,7 +185,7 @@ def test_a_large_request_counts_with_its_time_for_one_row() -> None:
     assert len(found.row_latency_counts) < len(found.latency_counts)
 
 
-def test_a_category_that_the_model_was_not_trained_on_is_a_refused_row_and_no_failure_of_the_model() -> None:
+def test_an_unknown_category_is_a_refused_row_and_not_a_failure_of_the_model() -> None:
     class Refuses:
         def run(self, inputs: Inputs) -> list[Array]:
             raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Status Message: Unknown Category and zeros = 0.")
@@ -210,7 +210,7 @@ def classifier() -> Manifest:
 
 
 class Unsure:
-    """Answers class 0 of whatever comes, as `argmax` does where the probabilities are NaN."""
+    """Answers class 0 for every row, as `argmax` does if the probabilities are NaN."""
 
     def __init__(self, *, always: bool = False) -> None:
         self._always = always
@@ -220,7 +220,7 @@ class Unsure:
         return [np.zeros(len(sums), np.int64), np.hstack([sums, 1 - sums]).astype(np.float32)]
 
 
-def test_a_class_whose_probabilities_are_nan_is_no_answer_of_a_row_and_a_fault_of_the_model() -> None:
+def test_a_class_with_nan_probabilities_is_a_fault_of_the_model() -> None:
     slot, broken = slot_of(Unsure(), classifier()), slot_of(Unsure(always=True), classifier())
     slot.run({"X": np.array([[np.nan, 1.0]], dtype=np.float32)})
     slot.run({"X": np.array([[0.5, 0.0], [np.nan, 1.0]], dtype=np.float32)})
@@ -249,7 +249,7 @@ class Repeats:
         (float("nan"), Code.VALUE_MISSING, Code.VALUE_MISSING),
     ],
 )
-def test_what_is_no_text_is_refused_as_a_row_and_as_an_array(cell: Any, of_row: Code, of_array: Code) -> None:
+def test_a_value_that_is_not_text_is_refused_in_a_row_and_in_an_array(cell: Any, of_row: Code, of_array: Code) -> None:
     slot = slot_of(Repeats(), TEXT)
     with pytest.raises(BadInput):
         slot.predict(Sample({"a": "x", "b": cell}))
@@ -262,7 +262,7 @@ def test_what_is_no_text_is_refused_as_a_row_and_as_an_array(cell: Any, of_row: 
     assert slot.predict(Sample({"a": b"lathe", "b": "\u00e9"})) is not None
 
 
-def test_during_a_split_what_is_no_array_is_refused_and_one_text_finds_one_version() -> None:
+def test_during_a_split_invalid_arrays_are_refused_and_one_text_gets_one_version() -> None:
     slot = slot_of(Repeats(), TEXT)
     slot.fallback = slot.serving
     slot.swap(slot.prepare(replace(slot.versions[0].assignment, manifest=replace(TEXT, release=2)), Repeats()))

@@ -35,7 +35,7 @@ def begun() -> ConfigRecord:
     return core.desired(ConfigRecord(), V5)
 
 
-def test_a_newer_version_is_tried_and_a_known_one_changes_nothing() -> None:
+def test_a_newer_configuration_is_tried_and_a_known_one_changes_nothing() -> None:
     record = begun()
     assert (record.active, record.boots) == (V5, 1)
     assert core.desired(record, V5) is record
@@ -58,7 +58,7 @@ def test_a_newer_version_is_tried_and_a_known_one_changes_nothing() -> None:
         (TRIAL_S, 0.0, "the server has ended", 0, 5),
     ],
 )
-def test_a_trial_ends_by_time_link_and_faults(
+def test_a_trial_of_a_configuration_ends_by_time_link_and_faults(
     tried_s: float, offline_s: float, fault: str, confirmed: int, refused: int
 ) -> None:
     state = core.judged(begun(), tried_s, offline_s, fault).state
@@ -67,7 +67,7 @@ def test_a_trial_ends_by_time_link_and_faults(
     assert bool(state.code) == bool(refused)
 
 
-def test_a_trial_that_the_device_does_not_survive_is_taken_back_and_what_was_confirmed_counts() -> None:
+def test_a_configuration_during_whose_trial_the_device_restarts_is_rolled_back_to_the_confirmed_one() -> None:
     record = core.desired(ConfigRecord(confirmed=V5), V6)
     for _ in range(MAX_BOOTS - 1):
         record = core.booted(record)
@@ -94,7 +94,7 @@ OWN = Config(
         ({"max_body_bytes": 8192}, "allows 4096"),
     ],
 )
-def test_nothing_goes_beyond_what_the_devices_own_file_allows(asked: dict[str, Any], words: str) -> None:
+def test_no_value_exceeds_what_the_devices_own_file_allows(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         check_allowed(RemoteConfig(version=1, **asked), OWN)
     within = {"paused_sensors": ("stdin-1",), "capture": {"m": CaptureRates(rate=Decimal(1))}, "max_connections": 10}
@@ -128,7 +128,7 @@ def try_out(device: Solo, wanted: RemoteConfig, seconds: float = 2 * TRIAL_S, by
     return Store(device.flash).load_config()
 
 
-def test_a_signed_configuration_is_tried_confirmed_and_told() -> None:
+def test_a_signed_configuration_is_tried_confirmed_and_reported() -> None:
     device = solo()
     record = try_out(device, V5)
     assert (record.confirmed, record.trial) == (V5, None)
@@ -140,13 +140,13 @@ def test_a_signed_configuration_is_tried_confirmed_and_told() -> None:
     assert len(states(device)) - before >= 9, "a heartbeat every 7 s"
 
 
-def test_a_configuration_that_nobody_but_the_director_has_signed_changes_nothing() -> None:
+def test_a_configuration_not_signed_by_the_director_changes_nothing() -> None:
     device = solo()
     assert try_out(device, V5, by=signer("stranger")) == ConfigRecord()
 
 
 @pytest.mark.parametrize("how", ["breaks_on", "raises_on"])
-def test_a_configuration_that_breaks_the_device_is_taken_back_and_said(how: str) -> None:
+def test_a_configuration_that_breaks_the_device_is_rolled_back_and_reported(how: str) -> None:
     device = solo()
     try_out(device, V5)
     setattr(device.device.tuned, how, frozenset({6}))

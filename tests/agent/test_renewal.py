@@ -73,7 +73,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def test_it_is_due_shortly_before_two_thirds_of_the_life_each_device_at_a_time_of_its_own(lab: Lab) -> None:
+def test_a_renewal_is_due_before_two_thirds_of_the_lifetime_at_a_different_time_for_each_device(lab: Lab) -> None:
     life = lab.first.ends - lab.first.begins
     at_devices = {due_at(lab.first, name) for name in ("a", "b", "c")}
     assert len(at_devices) == 3
@@ -85,7 +85,7 @@ def test_it_is_due_shortly_before_two_thirds_of_the_life_each_device_at_a_time_o
     assert lab.renewal.is_due(0.0, lab.first.ends + timedelta(days=100)), "also when it was off for long"
 
 
-def test_a_renewed_pair_has_a_new_key_and_counts_once_the_broker_accepts_it(lab: Lab) -> None:
+def test_a_renewed_pair_has_a_new_key_and_is_used_once_the_broker_accepts_it(lab: Lab) -> None:
     assert lab.renewal.attempt(0.0)
     renewed = lab.pairs.current()
     assert renewed.key != lab.first.key
@@ -94,7 +94,7 @@ def test_a_renewed_pair_has_a_new_key_and_counts_once_the_broker_accepts_it(lab:
     assert {path.name: path.stat().st_mode & 0o777 for path in (lab.directory / "state").iterdir()} == {PAIR: 0o600}
 
 
-def test_the_old_pair_counts_while_the_broker_refuses_the_new_one_which_is_kept_for_a_while(lab: Lab) -> None:
+def test_the_old_pair_is_used_while_the_broker_refuses_the_new_one_which_is_kept(lab: Lab) -> None:
     lab.refusal = "unknown authority"
     for number in range(1, MAX_REFUSED + 1):
         assert not lab.renewal.attempt(float(number))
@@ -149,7 +149,7 @@ def test_the_pair_issued_last_is_used_so_a_new_enrolment_replaces_the_old(lab: L
     assert not lab.pairs.renewed
 
 
-def test_a_damaged_file_is_no_pair_and_a_lost_first_pair_is_not_needed(lab: Lab, tmp_path: Path) -> None:
+def test_a_damaged_file_is_not_a_pair_and_a_lost_first_pair_is_not_needed(lab: Lab, tmp_path: Path) -> None:
     assert lab.renewal.attempt(0.0)
     lost = KeyPairs(lab.disk, lambda: whole_pair((tmp_path / "gone").read_bytes(), b""))
     assert lost.current() == lab.pairs.current()

@@ -64,7 +64,7 @@ def test_a_report_is_sent_again_until_it_is_acknowledged() -> None:
     assert made.wake_at() == float("inf")
 
 
-def test_a_controller_that_is_away_hears_the_same_report_less_and_less_often_and_at_once_after_it_is_back() -> None:
+def test_reports_are_repeated_less_often_to_an_absent_controller_and_at_once_when_it_returns() -> None:
     made, wire, _ = reporter()
     made.link_up(0.0)
     made.report(STATE, 0.0)
@@ -84,7 +84,7 @@ def test_a_controller_that_is_away_hears_the_same_report_less_and_less_often_and
     assert len(sequence_numbers(wire)) == 10
 
 
-def test_the_oldest_report_gives_way_and_is_counted() -> None:
+def test_the_oldest_report_is_dropped_and_counted() -> None:
     made, wire, dropped = reporter()
     for _ in range(MAX_UNACKED + 2):
         made.report(STATE, 0.0)
@@ -102,7 +102,7 @@ def test_telemetry_is_kept_while_offline_up_to_a_limit() -> None:
     assert (len(queue), dropped["telemetry"]) == (MAX_QUEUED - 1, 5)
 
 
-def test_telemetry_tells_the_share_of_a_core_that_the_interval_took() -> None:
+def test_telemetry_reports_the_share_of_a_core_used_in_the_interval() -> None:
     made, wire, _ = reporter()
     made.link_up(0.0)
     usage = Usage(rss_mb=51.26, cpu_s=9.0, temperature_c=41.5)
@@ -111,7 +111,7 @@ def test_telemetry_tells_the_share_of_a_core_that_the_interval_took() -> None:
     assert (found.rss_mb, found.cpu_ratio, found.temperature_c, found.swap_rss_mb) == (51.3, 0.05, 41.5, -3.0)
 
 
-def test_telemetry_is_signed_until_the_controller_tells_a_key_for_codes_and_again_when_it_takes_it_back() -> None:
+def test_telemetry_is_signed_unless_the_controller_has_sent_a_key_for_codes() -> None:
     wire, dropped = Wire(), Counter[str]()
     made = Reporter("cam-1", 3, wire, dropped, lambda _: "signed", code=lambda key, _: f"mac:{key}")
     made.link_up(0.0)
@@ -123,7 +123,7 @@ def test_telemetry_is_signed_until_the_controller_tells_a_key_for_codes_and_agai
     assert sent == ["signed", "mac:key", "signed"]
 
 
-def test_what_waited_for_the_link_carries_what_counts_when_it_is_sent() -> None:
+def test_telemetry_that_waited_for_the_link_has_the_code_or_signature_valid_when_sent() -> None:
     wire, dropped = Wire(), Counter[str]()
     made = Reporter("cam-1", 3, wire, dropped, lambda _: "signed", code=lambda key, _: f"mac:{key}")
     made.agree("former")

@@ -35,14 +35,14 @@ def taken(queue: SendQueue) -> list[str]:
     return found
 
 
-def test_messages_go_by_importance_whatever_came_first(queue: SendQueue) -> None:
+def test_messages_are_sent_by_importance_and_not_by_arrival(queue: SendQueue) -> None:
     for kind in reversed(RANKS):
         queue.put(message(kind, kind.encode()))
     assert taken(queue) == ["presence", "report", "answered", "heartbeat", "telemetry", "", "captured"]
 
 
 @pytest.mark.parametrize("kind", ["heartbeat", "telemetry", "captured"])
-def test_the_client_holds_one_at_a_time_until_it_is_confirmed(queue: SendQueue, kind: str) -> None:
+def test_the_client_holds_one_message_at_a_time_until_it_is_confirmed(queue: SendQueue, kind: str) -> None:
     queue.put(message(kind, b"1"))
     first = queue.take(0.0)
     assert first is not None
@@ -53,7 +53,7 @@ def test_the_client_holds_one_at_a_time_until_it_is_confirmed(queue: SendQueue, 
     assert taken(queue) == ["2" if kind == "telemetry" else "5"], "of state the newest, of intervals each"
 
 
-def test_a_heartbeat_whose_confirmation_is_stuck_behind_chunks_is_followed_by_one_a_minute(queue: SendQueue) -> None:
+def test_heartbeats_behind_unconfirmed_chunks_are_sent_once_a_minute(queue: SendQueue) -> None:
     sent = []
     for now in range(0, 300, 5):
         queue.put(message("heartbeat", b"%d" % now))
@@ -61,7 +61,7 @@ def test_a_heartbeat_whose_confirmation_is_stuck_behind_chunks_is_followed_by_on
     assert sent == [b"0", b"50", b"100", b"150", b"200", b"250"]
 
 
-def test_a_batch_or_report_that_is_sent_again_is_not_taken_twice_also_while_the_client_holds_it(
+def test_a_batch_or_report_that_is_queued_or_held_by_the_client_is_not_queued_twice(
     queue: SendQueue,
 ) -> None:
     for kind in ("captured", "report"):
@@ -73,7 +73,7 @@ def test_a_batch_or_report_that_is_sent_again_is_not_taken_twice_also_while_the_
     assert len(queue) == 0
 
 
-def test_the_client_holds_few_bytes_and_a_larger_message_goes_alone(queue: SendQueue) -> None:
+def test_the_client_holds_few_bytes_and_a_larger_message_is_sent_alone(queue: SendQueue) -> None:
     body = bytes(MAX_AT_CLIENT_BYTES // 4)
     for _ in range(10):
         queue.put(message("", body))
@@ -91,7 +91,7 @@ def test_the_client_holds_few_bytes_and_a_larger_message_goes_alone(queue: SendQ
     assert queue.take(0.0) is None
 
 
-def test_a_cut_takes_everything_back_in_order_and_nothing_goes_before_the_device_has_asked(queue: SendQueue) -> None:
+def test_a_cut_returns_all_messages_in_order_and_the_device_asks_before_it_sends_any(queue: SendQueue) -> None:
     for kind in ("presence", "report", "heartbeat", "telemetry", "captured"):
         queue.put(message(kind, kind.encode() + b"-1"))
     assert len(taken(queue)) == 5
@@ -118,7 +118,7 @@ def test_beyond_the_limits_the_least_important_is_dropped_and_counted() -> None:
     assert taken(queue) == ["kept"], "the large one and all before it were dropped for the limit of bytes"
 
 
-def test_telemetry_waits_for_an_hour_as_it_does_offline() -> None:
+def test_telemetry_waits_for_its_hours_as_it_does_offline() -> None:
     dropped: Counter[str] = Counter()
     queue = SendQueue(dropped)
     for number in range(MAX_QUEUED + 3):
@@ -127,14 +127,14 @@ def test_telemetry_waits_for_an_hour_as_it_does_offline() -> None:
     assert (len(queue), taken(queue), dropped["telemetry"]) == (MAX_QUEUED, ["3"], 3)
 
 
-def test_pauses_grow_while_connections_are_short_lived_and_are_spread() -> None:
+def test_pauses_grow_while_connections_are_short_and_differ_by_device() -> None:
     pauses = Pauses()
     assert [pauses.after(3.0, 1.0) for _ in range(7)] == [1, 2, 4, 8, MAX_PAUSE_S, MAX_PAUSE_S, MAX_PAUSE_S]
     assert pauses.after(SHORT_LIVED_S, 1.0) == FIRST_PAUSE_S
     assert (Pauses().after(0.0, 0.0), Pauses().after(0.0, 0.5)) == (FIRST_PAUSE_S / 2, FIRST_PAUSE_S * 0.75)
 
 
-def test_a_link_settles_at_once_and_after_a_cut_later() -> None:
+def test_a_link_is_settled_at_once_and_later_after_a_cut() -> None:
     link = Settling()
     assert link.settled_at == float("inf")
     link.link_up(100.0)

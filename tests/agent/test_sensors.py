@@ -34,11 +34,11 @@ def csv(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_csv_is_replayed_with_labels_apart_and_empty_cells_as_none(csv: Path) -> None:
+def test_a_csv_is_replayed_with_separate_labels_and_empty_cells_as_none(csv: Path) -> None:
     assert rows(csv)[:2] == [Sample({"t": "1.5", "h": "2"}, "1"), Sample({"t": "2.5", "h": None}, "0")]
 
 
-def test_a_compressed_csv_and_a_parquet_file_are_the_same_rows(csv: Path) -> None:
+def test_a_compressed_csv_and_a_parquet_file_give_the_same_rows(csv: Path) -> None:
     packed = csv.with_name("rows.csv.gz")
     packed.write_bytes(gzip.compress(CSV.encode()))
     assert rows(packed) == rows(csv)
@@ -50,7 +50,7 @@ def test_a_compressed_csv_and_a_parquet_file_are_the_same_rows(csv: Path) -> Non
     assert rows(csv.with_name("rows.parquet"))[1] == Sample({"t": 2.5, "h": None}, 0)
 
 
-def test_start_row_skips_and_loop_begins_again(csv: Path) -> None:
+def test_start_row_skips_rows_and_loop_starts_again(csv: Path) -> None:
     assert len(rows(csv, start_row=1)) == 2
     taken: list[Sample] = []
     config = ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0, start_row=1, loop=True)
@@ -72,7 +72,7 @@ def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", ["{", "[1]", "3", "[" * 100_000])
-def test_a_row_that_is_no_json_object_is_a_bad_sample(raw: str) -> None:
+def test_a_row_that_is_not_a_json_object_is_a_bad_sample(raw: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_row(raw, "")
     assert caught.value.code == Code.SAMPLE_INVALID
@@ -85,7 +85,7 @@ def test_stdin_returns_bad_lines_as_errors_and_reads_further() -> None:
     assert found[2] == Sample({"x": 3}, None)
 
 
-def test_a_topic_that_floods_drops_its_oldest_rows_and_counts_them() -> None:
+def test_a_topic_with_too_many_rows_drops_its_oldest_rows_and_counts_them() -> None:
     dropped: Counter[str] = Counter()
     queue = TopicQueue(TopicSensor(model="m", topic="t"), dropped)
     for number in range(MAX_WAITING + 3):
@@ -133,12 +133,12 @@ def test_a_serial_line_without_line_ends_is_bounded() -> None:
     wire.stop.set()
 
 
-def test_a_serial_port_that_is_not_there_is_a_fault_of_the_source() -> None:
+def test_a_missing_serial_port_is_a_fault_of_the_source() -> None:
     with pytest.raises(FileNotFoundError):
         next(from_serial(SerialSensor(model="m", path="/dev/none"), Path("agent.toml"), lambda _: False))
 
 
-def test_the_key_column_says_whose_row_it_is_and_stays_a_feature() -> None:
+def test_the_key_column_becomes_the_routing_key_and_stays_a_feature() -> None:
     config = StdinSensor(model="m", key="customer")
     assert list(from_stdin(config, io.BytesIO(b'{"x":1,"customer":7}\n'))) == [
         Sample({"x": 1, "customer": 7}, None, "7")
@@ -157,7 +157,7 @@ def paint(path: Path, *pixels: int, mode: str = "L") -> None:
     Image.frombytes(mode, (width, 1), bytes(pixels)).save(path)
 
 
-def test_a_picture_that_appears_is_a_row_of_pixels_named_by_its_file(tmp_path: Path) -> None:
+def test_a_new_picture_becomes_a_row_of_pixels_named_by_its_file(tmp_path: Path) -> None:
     paint(tmp_path / "old.png", 9, 9)
     found = pictures(tmp_path, 9)
     looks = itertools.count()

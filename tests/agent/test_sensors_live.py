@@ -41,7 +41,7 @@ def follow(**changes: Any) -> ReplaySensor:
     return ReplaySensor(model="m", path="log.csv", follow=True, **changes)
 
 
-def test_any_exception_of_a_source_is_counted_and_the_source_opened_again_later_and_later(
+def test_every_exception_of_a_source_is_counted_and_pauses_before_the_next_open_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     life, pauses, openings, logged = SensorLife("topic-1", "topic", "m"), [], [], []
@@ -69,7 +69,7 @@ def test_any_exception_of_a_source_is_counted_and_the_source_opened_again_later_
     assert len(logged) == 4, "the second OSError is of a kind that was logged"
 
 
-def test_a_file_that_is_not_there_is_waited_for_and_every_row_of_it_answered_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_waited_for_and_each_of_its_rows_is_answered_once(tmp_path: Path) -> None:
     device = Sensors(tmp_path, ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0))
     until(lambda: device.sensor.failures > 2)
     assert device.sensor.state == "waiting"
@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there_is_waited_for_and_every_row_of_it_answered_onc
     assert (device.sensor.rows, device.sensor.answered, device.sensor.refused) == (3, 3, 0)
 
 
-def test_a_cell_of_ten_megabytes_a_line_that_is_no_text_and_nul_cost_their_rows_alone(tmp_path: Path) -> None:
+def test_a_cell_of_ten_megabytes_an_undecodable_line_and_nul_bytes_lose_only_their_own_rows(tmp_path: Path) -> None:
     lines = [b"x,y", b"1,a", b"2," + b"z" * 10_000_000, b"3,c", b"4,\xff\xfe", b'5,"' + b"w" * 200_000 + b'"', b"6,f"]
     (tmp_path / "rows.csv").write_bytes(b"\n".join(lines) + b"\n")
     device = Sensors(tmp_path, ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0))
@@ -90,7 +90,7 @@ def test_a_cell_of_ten_megabytes_a_line_that_is_no_text_and_nul_cost_their_rows_
     assert (device.sensor.rows, device.sensor.answered, device.sensor.refused, device.sensor.failures) == (6, 3, 3, 0)
 
 
-def test_a_packed_file_that_is_cut_off_gives_its_rows_once_and_is_read_on_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_truncated_compressed_file_gives_its_rows_once_and_continues_when_it_is_complete(tmp_path: Path) -> None:
     text = "x\n" + "".join(f"{number}\n" for number in range(50_000))
     whole = gzip.compress(text.encode(), mtime=0)
     (tmp_path / "rows.csv.gz").write_bytes(whole[: len(whole) // 2])
@@ -102,7 +102,7 @@ def test_a_packed_file_that_is_cut_off_gives_its_rows_once_and_is_read_on_when_i
     assert device.answered == [str(number) for number in range(50_000)]
 
 
-def test_what_is_appended_to_a_file_is_answered_through_rotation_and_cuts(tmp_path: Path) -> None:
+def test_lines_appended_to_a_file_are_answered_after_rotation_and_truncation(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("x,y\nold,0\n")
     device = Sensors(tmp_path, follow())
@@ -131,7 +131,7 @@ def test_what_is_appended_to_a_file_is_answered_through_rotation_and_cuts(tmp_pa
     assert (device.sensor.rows, device.sensor.answered, device.sensor.refused) == (9, 8, 1)
 
 
-def test_a_file_that_is_followed_may_come_later_and_lines_without_end_are_bounded(tmp_path: Path) -> None:
+def test_a_followed_file_may_appear_later_and_the_length_of_a_line_is_limited(tmp_path: Path) -> None:
     device = Sensors(tmp_path, follow())
     until(lambda: device.sensor.failures)
     (tmp_path / "new").write_bytes(b"x\n1\n" + b"9" * 3_000_000 + b"\n2\n")
@@ -140,13 +140,13 @@ def test_a_file_that_is_followed_may_come_later_and_lines_without_end_are_bounde
     assert device.sensor.refused == 1
 
 
-def test_rows_of_before_are_answered_where_the_configuration_says_so(tmp_path: Path) -> None:
+def test_earlier_rows_are_answered_if_the_configuration_says_so(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("x\n1\n2\n3\n")
     device = Sensors(tmp_path, follow(existing=True, start_row=1))
     until(lambda: device.answered == ["2", "3"])
 
 
-def test_a_log_of_objects_stays_one_whatever_line_a_new_file_begins_with(tmp_path: Path) -> None:
+def test_a_log_of_objects_is_read_as_one_for_any_first_line_of_a_new_file(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text('{"x": 0}\n{"x": 1}\n')
     device = Sensors(tmp_path, follow(existing=True, start_row=1))
@@ -158,7 +158,7 @@ def test_a_log_of_objects_stays_one_whatever_line_a_new_file_begins_with(tmp_pat
 
 
 def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets a log be looked at often, and counts how often."""
+    """Makes the sensor read a log often and counts the reads."""
     looks, look = [0], followed._left
 
     def counted(*given: Any) -> str:
@@ -170,7 +170,7 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return looks
 
 
-def test_a_first_line_that_is_no_text_keeps_no_log_from_being_followed(
+def test_an_undecodable_first_line_does_not_prevent_following_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = count_looks(monkeypatch)
@@ -184,7 +184,7 @@ def test_a_first_line_that_is_no_text_keeps_no_log_from_being_followed(
     assert device.sensor.failures == 0
 
 
-def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_line_is_counted_and_is_not_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = count_looks(monkeypatch)
     log = tmp_path / "log.csv"
     log.write_text("x\n1\n12")
@@ -196,7 +196,7 @@ def test_half_a_line_that_was_cut_off_is_no_row_and_is_counted(tmp_path: Path, m
     assert device.answered == ["1"]
 
 
-def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
+def test_a_serial_port_that_disappears_is_opened_again(tmp_path: Path) -> None:
     far, near = pty.openpty()
     port = tmp_path / "port"
     port.symlink_to(os.ttyname(near))
@@ -218,7 +218,7 @@ def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
     assert device.sensor.state == "running"
 
 
-def test_what_sensors_have_done_is_kept_for_status_and_seldom_written(tmp_path: Path) -> None:
+def test_the_counts_of_sensors_are_kept_for_status_and_written_rarely(tmp_path: Path) -> None:
     kept, life = KeptLives(tmp_path), SensorLife("serial-1", "serial", "m")
     kept.keep(((), ()), 0.0, 5.0)
     assert load_lives(tmp_path) is None
@@ -238,7 +238,7 @@ def test_what_sensors_have_done_is_kept_for_status_and_seldom_written(tmp_path: 
     assert load_lives(tmp_path) is None
 
 
-def test_a_day_of_chaos_leaves_every_thread_alive_and_every_count_exact(tmp_path: Path) -> None:
+def test_after_a_day_of_chaos_every_thread_runs_and_every_count_is_exact(tmp_path: Path) -> None:
     """Files rotate and vanish, rows are bad, the webhook answers wrongly: 400 turns, each representing minutes of a
     day.
     """
@@ -283,7 +283,7 @@ def test_a_file_that_cannot_grow_is_not_followed(tmp_path: Path, wrong: str) -> 
         load_config(tmp_path / "agent.toml")
 
 
-def test_a_port_that_nobody_listens_on_is_told_in_words(tmp_path: Path) -> None:
+def test_a_closed_port_is_reported_in_words(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     config = WebhookSink(url=f"http://127.0.0.1:{port}/x")

@@ -94,7 +94,7 @@ def test_a_value_that_is_not_finite_counts_as_an_error() -> None:
     assert slot.serving.observed.judged_inferences.errors == 1
 
 
-def test_a_session_that_raises_is_counted_and_coded() -> None:
+def test_a_session_that_raises_is_counted_and_has_an_error_code() -> None:
     slot = slot_with(SimSession("raises", lambda _: None))
     with pytest.raises(BadInput) as caught:
         slot.predict(Sample({"x": 1.0}))
@@ -120,7 +120,7 @@ def test_a_missing_column_is_named() -> None:
     assert "'x'" in caught.value.detail
 
 
-def test_text_that_is_no_number_is_refused_with_its_column_and_without_the_text() -> None:
+def test_text_that_is_not_a_number_is_refused_with_its_column_and_without_the_text() -> None:
     encoder = RowEncoder(make_model(1, "good").manifest)
     with pytest.raises(BadInput) as caught:
         encoder.arrays({"x": "warm"})
@@ -139,7 +139,7 @@ def test_one_input_per_column_keeps_each_type() -> None:
     assert (arrays["t"].dtype, arrays["t"][0, 0], arrays["site"][0, 0]) == (np.dtype("float32"), 1.5, "12")
 
 
-def test_a_swap_under_constant_inference_loses_nothing_and_answers_never_mix() -> None:
+def test_a_swap_during_constant_inference_loses_no_request_and_never_mixes_answers() -> None:
     slot = ModelSlot("m", perf_s=time.perf_counter, lock=threading.Lock())
     slot.swap(slot.prepare(assignment(1), Says(1)))
     stop, seen, failures = threading.Event(), set[tuple[int, object]](), list[object]()
@@ -172,7 +172,7 @@ def test_the_stall_of_a_swap_is_the_longest_inference_that_overlapped_it() -> No
     assert slot.take_stall_ms() == 0
 
 
-def test_a_pipeline_counts_what_it_cannot_answer_and_goes_on() -> None:
+def test_a_pipeline_counts_rows_that_it_cannot_answer_and_continues() -> None:
     from collections import Counter
 
     dropped: Counter[str] = Counter()
@@ -191,7 +191,7 @@ class Dies:
         raise WorldError(Code.WORKER_FAILED, "it has ended")
 
 
-def test_what_a_dead_worker_cannot_answer_stable_answers_and_health_hears_of_the_death() -> None:
+def test_stable_answers_for_a_dead_worker_and_health_counts_the_death() -> None:
     slot = slot_with(good())
     stable = slot.serving
     trial = slot.prepare(assignment(2), Dies())
@@ -208,7 +208,7 @@ def test_what_a_dead_worker_cannot_answer_stable_answers_and_health_hears_of_the
     assert stable.observed.judged_inferences.errors == 0
 
 
-def test_without_a_fallback_the_request_fails_and_says_why() -> None:
+def test_a_request_without_a_fallback_fails_and_says_why() -> None:
     slot = slot_with(Dies())
     with pytest.raises(BadInput, match="worker_failed"):
         slot.predict(Sample({"x": 1.0}))
@@ -216,7 +216,7 @@ def test_without_a_fallback_the_request_fails_and_says_why() -> None:
         slot.run({"X": np.array([[2.0]], dtype=np.float32)})
 
 
-def test_nothing_serves_is_an_error_of_the_world_to_who_passes_tensors() -> None:
+def test_tensors_while_nothing_serves_are_an_error_of_the_world() -> None:
     with pytest.raises(WorldError, match="not_serving"):
         ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext()).run({})
 
@@ -236,7 +236,7 @@ def test_a_tensor_that_holds_nan_counts_as_an_error() -> None:
     assert slot.serving.observed.judged_inferences.errors == 1
 
 
-def test_notes_do_not_pile_up_when_nobody_asks() -> None:
+def test_notes_have_a_limit_while_nobody_reads_them() -> None:
     slot = slot_with(good())
     for _ in range(3 * MAX_NOTES):
         slot.run({"X": np.array([[2.0]], dtype=np.float32)})

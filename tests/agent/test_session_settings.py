@@ -1,4 +1,4 @@
-"""Threads and execution providers of a session: what a rollout asks for, within what the device allows."""
+"""Threads and execution providers of a session: those that a rollout requests, within the limits of the device."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CUDA, XNN = "CUDAExecutionProvider", "XnnpackExecutionProvider"
 
 
 @pytest.mark.parametrize(("asked", "budget", "given"), [(1, 4, 1), (4, 2, 2), (3, 8, 3)])
-def test_a_version_gets_the_threads_it_asks_for_within_the_devices_budget(asked: int, budget: int, given: int) -> None:
+def test_a_version_gets_its_requested_threads_within_the_devices_budget(asked: int, budget: int, given: int) -> None:
     found = Budget(threads=budget).settings(TrialPolicy(threads=asked), (CPU,))
     assert found == SessionSettings(given, (CPU,))
 
@@ -29,14 +29,14 @@ def test_a_version_gets_the_threads_it_asks_for_within_the_devices_budget(asked:
         (("TensorrtExecutionProvider",), ("TensorrtExecutionProvider",), (CPU,)),
     ],
 )
-def test_a_version_gets_the_providers_it_asks_for_of_those_that_the_device_allows_and_has(
+def test_a_version_gets_its_requested_providers_that_the_device_allows_and_has(
     asked: tuple[str, ...], allowed: tuple[str, ...], given: tuple[str, ...]
 ) -> None:
     found = Budget(providers=allowed).settings(TrialPolicy(providers=asked), (CUDA, XNN, CPU))
     assert found.providers == given
 
 
-def test_a_session_and_a_worker_use_the_threads_and_providers_that_they_are_given(tmp_path: Path) -> None:
+def test_a_session_and_a_worker_use_their_configured_threads_and_providers(tmp_path: Path) -> None:
     made = make_real_model(1, "good")
     path = tmp_path / "model.onnx"
     path.write_bytes(made.artifact)

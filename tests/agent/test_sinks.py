@@ -49,7 +49,7 @@ def test_a_batch_is_due_when_it_is_full_or_its_oldest_has_waited_long_enough() -
     assert box.due_in(7.0) == 0.0
 
 
-def test_a_full_outbox_drops_its_oldest_and_counts() -> None:
+def test_a_full_outbox_drops_its_oldest_lines_and_counts_them() -> None:
     box, dropped = outbox(batch=MAX_WAITING)
     for number in range(MAX_WAITING + 5):
         box.put(prediction(number), 0.0, 0.0)
@@ -58,7 +58,7 @@ def test_a_full_outbox_drops_its_oldest_and_counts() -> None:
     assert (len(lines), json.loads(lines[0])["value"], dropped) == (MAX_WAITING, "5", {"predictions_dropped": 5})
 
 
-def test_a_closed_outbox_hands_out_what_waits_and_then_nothing() -> None:
+def test_a_closed_outbox_returns_the_waiting_lines_and_then_nothing() -> None:
     box, _ = outbox()
     box.put(prediction(1), 0.0, 1.5)
     box.close()
@@ -66,7 +66,7 @@ def test_a_closed_outbox_hands_out_what_waits_and_then_nothing() -> None:
     assert box.take(lambda: 0.0) is None
 
 
-def test_a_file_gets_every_prediction_in_order_and_never_grows_beyond_twice_its_limit(tmp_path: Path) -> None:
+def test_a_file_gets_every_prediction_in_order_and_never_exceeds_twice_its_limit(tmp_path: Path) -> None:
     sink = SinkThread(FileSink(path="out.jsonl", max_bytes=4096, batch=7), tmp_path / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
     for number in range(200):
         sink.put(prediction(number))
@@ -88,7 +88,7 @@ def test_a_topic_gets_json_lines(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[Any], list[int]]]:
-    """(address, what came, statuses to answer with before 200)."""
+    """Yields (address, received bodies, statuses to answer with before 200)."""
     came: list[Any] = []
     statuses: list[int] = []
 
@@ -114,7 +114,7 @@ def webhook(url: str, dropped: Counter[str], batch: int = 2) -> SinkThread:
     return SinkThread(WebhookSink(url=url, batch=batch), Path("agent.toml"), NoLink(), dropped)  # type: ignore[arg-type]
 
 
-def test_a_webhook_that_fails_is_tried_again_and_loses_nothing(
+def test_a_failing_webhook_is_retried_and_loses_no_line(
     hook: tuple[str, list[Any], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.01)
@@ -132,7 +132,7 @@ def test_a_webhook_that_fails_is_tried_again_and_loses_nothing(
     assert dropped == {}
 
 
-def test_a_webhook_that_is_gone_costs_its_batch_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_webhook_loses_only_its_own_batch_and_delays_no_other_sink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.01)
     dropped: Counter[str] = Counter()
     sink = webhook("http://127.0.0.1:1/x", dropped)

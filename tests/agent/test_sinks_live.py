@@ -47,7 +47,7 @@ def webhook(hook: Any, directory: Path = Path(), **changes: Any) -> SinkThread:
     return SinkThread(config, directory / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
 
 
-def test_a_webhook_that_answers_rubbish_is_tried_again_and_its_thread_lives(hook: Any) -> None:
+def test_a_webhook_with_invalid_answers_is_retried_and_its_thread_keeps_running(hook: Any) -> None:
     hook.answers[:] = [0, 0]
     sink = webhook(hook)
     sink.put(Prediction("m", 1, "a", 1.0))
@@ -58,7 +58,7 @@ def test_a_webhook_that_answers_rubbish_is_tried_again_and_its_thread_lives(hook
     assert ids == {"edgeward-agent"}
 
 
-def test_an_answer_that_drips_holds_a_sink_no_longer_than_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_delays_a_sink_no_longer_than_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (sinks, webhook_module):
         monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(sinks, "RETRIES", 0)
@@ -84,7 +84,7 @@ def test_an_answer_that_drips_holds_a_sink_no_longer_than_its_time_out(monkeypat
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(400, 1), (404, 1), (410, 1), (302, 1), (429, 2), (503, 2)])
-def test_what_a_webhook_refuses_is_not_sent_again_and_what_it_puts_off_is(
+def test_a_batch_that_a_webhook_refuses_is_not_sent_again_and_a_postponed_one_is(
     hook: Any, status: int, attempts: int
 ) -> None:
     hook.answers[:] = [status]
@@ -117,7 +117,7 @@ def test_a_webhook_gets_headers_token_and_a_signature_that_a_receiver_can_check(
     assert {name.lower(): value for name, value in again.items()}["webhook-id"] == found["webhook-id"]
 
 
-def test_a_token_that_cannot_be_read_costs_no_thread(hook: Any, tmp_path: Path) -> None:
+def test_an_unreadable_token_does_not_end_the_thread(hook: Any, tmp_path: Path) -> None:
     sink = webhook(hook, tmp_path, token_file="none")
     sink.put(Prediction("m", 1, "a", 1.0))
     until(lambda: sink.life.undelivered == 1)
@@ -126,7 +126,7 @@ def test_a_token_that_cannot_be_read_costs_no_thread(hook: Any, tmp_path: Path) 
     until(lambda: sink.life.delivered == 1)
 
 
-def test_an_answer_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_encoded_loses_only_its_own_line(tmp_path: Path) -> None:
     sink = SinkThread(FileSink(path="out"), tmp_path / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
     sink.put(Prediction("m", 1, "\ud800", 1.0))
     sink.put(Prediction("m", 1, "b", 1.0))
@@ -135,7 +135,7 @@ def test_an_answer_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
     assert (sink.life.delivered, sink.life.told(0.0).undelivered, sink.life.state) == (1, 1, "ended")
 
 
-def test_a_line_of_a_sink_says_which_row_it_is_about_and_keeps_what_must_not_leave(tmp_path: Path) -> None:
+def test_a_line_of_a_sink_names_its_row_and_may_contain_private_columns(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("x,who,secret\n1,Ann,s\n")
     sink = FileSink(path="out", inputs=("x", "secret"))
     sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=sink)
@@ -146,7 +146,7 @@ def test_a_line_of_a_sink_says_which_row_it_is_about_and_keeps_what_must_not_lea
     assert (line["key"], line["inputs"], line["release"], line["value"]) == ("Ann", {"x": "1"}, 1, "1")
 
 
-def test_a_key_that_must_not_leave_is_in_no_line(tmp_path: Path) -> None:
+def test_a_private_key_is_in_no_line(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("x,who\n1,Ann\n")
     sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=FileSink(path="out"))
     device = Sensors(tmp_path, sensor, capture=(Capture(model="m", remove=("who",)),))

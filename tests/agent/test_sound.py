@@ -1,4 +1,4 @@
-"""Sound becomes clips: at the right places, from -1 to 1, each sound a stream of its own, whatever comes and goes."""
+"""Sound becomes clips: at the right places, with values from -1 to 1, and each sound has its own stream."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def rows(config: SoundSensor, beside: Path, looks: int = 5, heard: Heard | None 
     return list(from_sound(config, beside / "agent.toml", lambda s: s > 0 and next(left, None) is None, heard))
 
 
-def test_clips_overlap_or_leave_gaps_however_the_bytes_come() -> None:
+def test_clips_overlap_or_leave_gaps_for_any_size_of_reads() -> None:
     raw = np.arange(12, dtype="<i2").tobytes()
     for hop, begins in ((2, [0, 2, 4, 6, 8]), (4, [0, 4, 8]), (7, [0, 7])):
         for size in (1, 3, 24):
@@ -58,7 +58,7 @@ def test_clips_overlap_or_leave_gaps_however_the_bytes_come() -> None:
                 assert clip.dtype == np.float32
 
 
-def test_channels_are_mixed_and_full_scale_is_one() -> None:
+def test_channels_are_averaged_and_full_scale_is_one() -> None:
     ((_, clip),) = Clips(2, 2, 2).cut(np.array([[-32768, -32768], [32767, -32767]], "<i2").tobytes())
     assert clip.tolist() == [-1.0, 0.0]
 
@@ -72,7 +72,7 @@ def test_a_wav_file_becomes_rows_with_offsets_and_one_key(tmp_path: Path) -> Non
     assert (line["file"], line["offset_s"]) == ("door.wav", 0.004)
 
 
-def test_another_rate_or_width_is_refused_with_both_figures_and_what_is_no_sound_too(tmp_path: Path) -> None:
+def test_another_rate_or_width_is_refused_with_both_figures_and_an_invalid_file_too(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", np.arange(9), rate=44_100)
     write(tmp_path / "b.wav", np.arange(9), width=3)
     (tmp_path / "c.wav").write_bytes(b"RIFF, and then nothing")
@@ -86,7 +86,7 @@ def test_another_rate_or_width_is_refused_with_both_figures_and_what_is_no_sound
     assert isinstance(e, Sample)
 
 
-def test_a_directory_gives_each_new_file_once_and_one_that_took_the_place_of_another_again(tmp_path: Path) -> None:
+def test_a_directory_gives_each_new_or_replaced_file_once(tmp_path: Path) -> None:
     heard = Heard()
     write(tmp_path / "old.wav", np.arange(4))
     assert rows(sensor("."), tmp_path, heard=heard) == []
@@ -97,7 +97,7 @@ def test_a_directory_gives_each_new_file_once_and_one_that_took_the_place_of_ano
     assert [row.key for row in rows(sensor("."), tmp_path, heard=heard)] == ["new.wav#2"] * 2
 
 
-def test_a_pipe_is_heard_again_when_its_writer_or_the_pipe_itself_comes_back(tmp_path: Path) -> None:
+def test_a_pipe_is_read_again_when_its_writer_or_the_pipe_itself_returns(tmp_path: Path) -> None:
     path = tmp_path / "microphone"
     device = Sensors(tmp_path, sensor("microphone", hop_s=0.0))
     until(lambda: device.sensor.failures > 0)
@@ -119,7 +119,7 @@ def test_a_pipe_is_heard_again_when_its_writer_or_the_pipe_itself_comes_back(tmp
     device.pipelines.close()
 
 
-def test_the_configuration_names_what_a_sound_sensor_needs(tmp_path: Path) -> None:
+def test_the_configuration_error_names_the_missing_keys_of_a_sound_sensor(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text('[device]\nname = "d"\n[[sensor]]\nkind = "sound"\nmodel = "m"\npath = "."\nrate_hz = 16000\n')
     with pytest.raises(BadInput, match="clip_s"):

@@ -146,7 +146,7 @@ class Device:
                 raise AssertionError(stimulus)
 
 
-def test_a_web_server_brings_everything_by_ranges_and_the_broker_is_not_asked(
+def test_a_web_server_sends_everything_by_ranges_and_the_broker_is_not_asked(
     tmp_path: Path, web: tuple[str, type[Web]]
 ) -> None:
     device = Device(tmp_path, [web[0]])
@@ -155,7 +155,7 @@ def test_a_web_server_brings_everything_by_ranges_and_the_broker_is_not_asked(
     assert web[1].requests < len(NEW) // CHUNK, "neighbouring chunks come by one request"
 
 
-def test_a_directory_that_is_plugged_in_brings_everything(tmp_path: Path) -> None:
+def test_a_mounted_directory_gives_every_blob(tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()
     for name, data in FILES.items():
@@ -168,7 +168,7 @@ def test_a_directory_that_is_plugged_in_brings_everything(tmp_path: Path) -> Non
 @pytest.mark.parametrize("manner", [
     "no ranges", "missing", "redirect", "sends on for ever", "sends to a file", "short", "closes", "stalls",
 ])  # fmt: skip
-def test_a_source_that_fails_is_left_for_the_broker(
+def test_after_a_failing_source_the_broker_is_asked(
     tmp_path: Path, web: tuple[str, type[Web]], manner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "TIMEOUT_S", 1.0)
@@ -180,7 +180,7 @@ def test_a_source_that_fails_is_left_for_the_broker(
 
 
 @pytest.mark.parametrize("expires_at", [0, 4], ids=["lasting", "expiring"])
-def test_a_source_may_send_on_once_and_is_asked_again_when_that_address_has_expired(
+def test_a_source_may_redirect_once_and_is_asked_again_when_that_address_has_expired(
     tmp_path: Path, web: tuple[str, type[Web]], expires_at: int
 ) -> None:
     web[1].manner, web[1].expires_at = "sends on", expires_at
@@ -249,7 +249,7 @@ def test_the_newest_unneeded_files_stay_within_the_quota_until_space_is_needed(t
     assert store.has(blobs[4]), "what is in use is never given up for room"
 
 
-def test_what_is_wanted_again_is_no_longer_spare(tmp_path: Path) -> None:
+def test_a_file_that_is_needed_again_is_not_deleted_as_unneeded(tmp_path: Path) -> None:
     store = Store(PosixDisk(tmp_path), keep_bytes=10_000)
     blob, other = describe(b"a" * 1000, CHUNK), describe(b"b" * 1000, CHUNK)
     store.write_piece(blob, 0, b"a" * 1000)

@@ -10,7 +10,7 @@ KEYS = [f"customer-{number}" for number in range(4000)]
 
 
 @pytest.mark.no_cover  # four million times the lines that the next test measures
-def test_two_trials_of_a_fifth_each_share_a_fifth_of_their_keys() -> None:
+def test_two_trials_with_a_fifth_each_have_a_fifth_of_their_keys_in_common() -> None:
     """1,000 pairs of 1,001 trials, each with the next one."""
     chosen = [{key for key in KEYS if Split(0.2, f"{number:064x}").has(key)} for number in range(1001)]
     overlaps = [len(one & other) / len(one) for one, other in pairwise(chosen)]
@@ -20,7 +20,7 @@ def test_two_trials_of_a_fifth_each_share_a_fifth_of_their_keys() -> None:
     assert sum(abs(overlap - 0.2) <= 0.03 for overlap in overlaps) > 950
 
 
-def test_a_fraction_takes_that_fraction_of_the_keys() -> None:
+def test_a_fraction_selects_that_fraction_of_the_keys() -> None:
     sizes = [
         len([key for key in KEYS if Split(fraction, "ab" * 32).has(key)]) / 4000 for fraction in (0.0, 0.2, 0.5, 1.0)
     ]
@@ -30,8 +30,8 @@ def test_a_fraction_takes_that_fraction_of_the_keys() -> None:
     assert abs(sizes[2] - 0.5) < 0.03
 
 
-def test_numbers_in_a_row_have_independent_hashes() -> None:
-    """Every n-th row of sensors that take turns would be one sensor's alone."""
+def test_consecutive_numbers_have_independent_hashes() -> None:
+    """If sensors send in turn, every n-th row would always be of the same sensor."""
     taken = [hashed(b"%d" % number, "trial") < 0.25 for number in range(8000)]
     by_turn = [sum(taken[turn::4]) / 2000 for turn in range(4)]
     assert all(abs(fraction - 0.25) < 0.05 for fraction in by_turn)

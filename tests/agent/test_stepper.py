@@ -1,4 +1,4 @@
-"""Law 2 where it is performed: a step whose record is not durable does not happen, and is taken again later."""
+"""Law 2 in the stepper: a step whose record is not durable does not happen and is repeated later."""
 
 import ast
 import inspect
@@ -88,7 +88,7 @@ def refuse(self: Flash, name: str) -> None:
     raise OSError(5, "Input/output error")
 
 
-def test_nothing_of_a_step_happens_before_its_record_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_effect_of_a_step_happens_before_its_record_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(Record(generation=1, stable=assigned(STABLE)))
     bench.stepper.resume("m", 0.0)
     before = bench.model.state
@@ -101,7 +101,7 @@ def test_nothing_of_a_step_happens_before_its_record_is_durable(monkeypatch: pyt
     assert bench.stepper.retry_at() == 10.0 + SAVE_RETRY_S
 
 
-def test_a_step_that_the_disk_refused_is_taken_again_when_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_whose_write_failed_is_repeated_when_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(Record(generation=1, stable=assigned(STABLE)))
     bench.stepper.resume("m", 0.0)
     with monkeypatch.context() as broken:
@@ -115,7 +115,7 @@ def test_a_step_that_the_disk_refused_is_taken_again_when_it_is_due(monkeypatch:
     assert bench.stepper.retry_at() == float("inf")
 
 
-def test_a_disk_that_takes_no_record_after_a_boot_does_not_keep_stable_from_serving(
+def test_stable_serves_though_the_disk_accepts_no_record_after_a_boot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried = Record(generation=2, stable=assigned(STABLE), trial=assigned(TRIAL), trial_boots=1)
@@ -131,7 +131,7 @@ def test_a_disk_that_takes_no_record_after_a_boot_does_not_keep_stable_from_serv
 
 
 @pytest.mark.parametrize("program", [agent.daemon, firmware_sim.device])
-def test_daemon_and_simulator_put_a_device_together_by_the_same_function(program: Any) -> None:
+def test_daemon_and_simulator_assemble_a_device_by_the_same_function(program: Any) -> None:
     called = {node.func.id for node in ast.walk(ast.parse(inspect.getsource(program))) if _is_plain_call(node)}
     assert "Assembly" in called
     assert not called & {"Agent", "Stepper", "DeviceModel", "Lineup", "ModelSlot", "Store", "Download", "Capturer"}

@@ -45,13 +45,13 @@ def test_records_are_read_as_they_were_saved(store: Store) -> None:
 
 
 @pytest.mark.parametrize("verified", [True, False])
-def test_a_blob_that_is_sealed_is_whole(store: Store, verified: bool) -> None:
+def test_a_sealed_blob_is_complete(store: Store, verified: bool) -> None:
     write_all(store)
     store.seal(BLOB, verified=verified)
     assert store.read(BLOB) == DATA
 
 
-def test_a_download_whose_part_another_has_sealed_neither_goes_on_nor_spoils_the_blob(store: Store) -> None:
+def test_a_download_whose_blob_another_download_has_sealed_stops_and_does_not_damage_it(store: Store) -> None:
     write_all(store)
     store.seal(BLOB)
     with pytest.raises(WorldError) as caught:
@@ -62,7 +62,7 @@ def test_a_download_whose_part_another_has_sealed_neither_goes_on_nor_spoils_the
     assert store.has(BLOB)
 
 
-def test_a_list_that_names_other_bytes_on_the_way_to_the_same_digest_spoils_no_part_but_its_own(store: Store) -> None:
+def test_a_list_of_other_bytes_for_the_same_digest_damages_only_its_own_part(store: Store) -> None:
     write_all(store)
     store.write_chunk(replace(BLOB, chunks_sha256="0" * 64), 0, b"\0" * 1024)
     store.seal(BLOB, verified=True)
@@ -71,7 +71,7 @@ def test_a_list_that_names_other_bytes_on_the_way_to_the_same_digest_spoils_no_p
     assert [name for name in store._disk.names() if name.startswith("part-")] == []
 
 
-def test_chunks_that_survived_are_found_by_hashing(store: Store) -> None:
+def test_chunks_that_survived_are_found_by_their_hashes(store: Store) -> None:
     assert store.follow_part(BLOB, DIGESTS).count == 0
     write_all(store)
     assert store.follow_part(BLOB, DIGESTS).whole
@@ -79,7 +79,7 @@ def test_chunks_that_survived_are_found_by_hashing(store: Store) -> None:
     assert store.follow_part(BLOB, DIGESTS).count == 3
 
 
-def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
+def test_wrong_bytes_are_never_sealed_as_the_blob(store: Store) -> None:
     write_all(store)
     store.write_chunk(BLOB, 0, b"\0" * 1024)
     with pytest.raises(WorldError) as caught:
@@ -88,7 +88,7 @@ def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
     assert store.follow_part(BLOB, DIGESTS).count == 0
 
 
-def test_a_write_that_comes_up_short_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, whole = PosixDisk(tmp_path), os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: whole(descriptor, data[:7], offset))
     disk.write_at("file", 0, b"of")
@@ -97,7 +97,7 @@ def test_a_write_that_comes_up_short_is_finished(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("simulated", [False, True])
-def test_no_disk_leaves_a_gap_for_bytes_that_are_gone(tmp_path: Path, simulated: bool) -> None:
+def test_no_disk_leaves_a_gap_in_place_of_missing_bytes(tmp_path: Path, simulated: bool) -> None:
     disk: Disk = Flash(Random(1)) if simulated else PosixDisk(tmp_path)
     with pytest.raises(FileNotFoundError):
         disk.write_at("file", 3, b"later bytes")
@@ -108,13 +108,13 @@ def test_no_disk_leaves_a_gap_for_bytes_that_are_gone(tmp_path: Path, simulated:
     assert disk.read("file") == b"of"
 
 
-def test_a_base_that_is_gone_is_said_to_be_gone_and_not_a_failure_of_the_disk(store: Store) -> None:
+def test_a_missing_base_is_reported_as_missing_and_not_as_a_failure_of_the_disk(store: Store) -> None:
     with pytest.raises(WorldError) as caught:
         store.read_part(BLOB.sha256, 0, 1)
     assert caught.value.code == Code.DIGEST_MISMATCH
 
 
-def test_pruning_leaves_records_and_what_is_kept(store: Store) -> None:
+def test_pruning_keeps_records_and_named_blobs(store: Store) -> None:
     store.save_record("m", Record(generation=1))
     write_all(store)
     store.seal(BLOB)
@@ -125,7 +125,7 @@ def test_pruning_leaves_records_and_what_is_kept(store: Store) -> None:
     assert store.load_records()[0] == {"m": Record(generation=1)}
 
 
-def test_a_damaged_record_is_set_aside_and_the_others_live(tmp_path: Path) -> None:
+def test_a_damaged_record_is_set_aside_and_the_others_are_read(tmp_path: Path) -> None:
     store = Store(PosixDisk(tmp_path))
     store.save_record("good", Record(generation=1))
     store.save_record("bad", Record(generation=2))
@@ -150,7 +150,7 @@ def test_a_blob_that_does_not_fit_is_refused_before_a_byte_is_written() -> None:
     assert caught.value.code == Code.DISK_FULL
 
 
-def test_a_full_disk_keeps_the_record_that_was_there() -> None:
+def test_a_full_disk_keeps_the_existing_record() -> None:
     flash = Flash(Random(1))
     store = Store(flash)
     store.save_record("m", Record(generation=1))
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_the_record_that_was_there() -> None:
     assert store.load_records()[0]["m"].generation == 1
 
 
-def test_a_disk_that_fails_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_disk_failure_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     flash = Flash(Random(1))
 
     def refuse(name: str) -> None:
@@ -173,7 +173,7 @@ def test_a_disk_that_fails_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.code == Code.DISK_FAILED
 
 
-def test_a_disk_that_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     flash = Flash(Random(1))
     store = Store(flash)
     write_all(store)
@@ -188,7 +188,7 @@ def test_a_disk_that_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert caught.value.code == Code.DISK_FAILED
 
 
-def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+def test_files_are_readable_by_their_owner_only_under_any_umask(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o755)
     before = os.umask(0)
     try:

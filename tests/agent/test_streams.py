@@ -1,4 +1,4 @@
-"""State that a device keeps: a stream goes on under its key, begins anew by rule, and is another in each version."""
+"""State that a device keeps: a stream continues under its key, restarts by rule, and is separate in each version."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ RULES = StateRules(
 
 
 def summing(release: int = 1, rules: StateRules = RULES) -> Assignment:
-    """A version that answers the sum of what a stream was given, from 10 on."""
+    """A version that answers 10 plus the sum of the values of a stream."""
     manifest: Manifest = msgspec.structs.replace(
         make_model(release, "good").manifest,
         task="regression",
@@ -74,14 +74,14 @@ class Device:
         return float(total.item())
 
 
-def test_a_stream_goes_on_under_its_key_and_a_request_without_one_stands_alone() -> None:
+def test_a_stream_continues_under_its_key_and_a_request_without_a_key_has_no_stream() -> None:
     device = Device()
     assert [device.ask(1, "a"), device.ask(2, "a"), device.ask(5, "b"), device.ask(3, "a")] == [11, 13, 15, 16]
     assert [device.ask(1), device.ask(1)] == [11, 11]
     assert device.slot.predict(Sample({"x": [1.0]}, key="b")).value == 16  # type: ignore[union-attr]
 
 
-def test_a_stream_begins_anew_after_a_gap_and_with_every_version() -> None:
+def test_a_stream_starts_again_after_a_gap_and_with_every_version() -> None:
     device = Device()
     device.ask(1, "a")
     device.now = 5.0
@@ -92,7 +92,7 @@ def test_a_stream_begins_anew_after_a_gap_and_with_every_version() -> None:
     assert device.ask(1, "a") == 11
 
 
-def test_the_stream_that_was_asked_longest_ago_is_forgotten_beyond_the_limit() -> None:
+def test_the_least_recently_used_stream_is_dropped_beyond_the_limit() -> None:
     device = Device()
     for key in ("a", "b", "a", "c"):
         device.ask(1, key)
@@ -102,7 +102,7 @@ def test_the_stream_that_was_asked_longest_ago_is_forgotten_beyond_the_limit() -
     assert len(device.slot.serving.streams) == 2  # type: ignore[union-attr, arg-type]
 
 
-def test_a_failed_request_leaves_the_stream_where_it_was_and_one_of_two_rows_convicts_nobody() -> None:
+def test_a_failed_request_does_not_change_the_stream_and_two_rows_in_one_request_are_the_callers_error() -> None:
     device = Device()
     device.ask(1, "a")
     device.session.broken = True
@@ -117,7 +117,7 @@ def test_a_failed_request_leaves_the_stream_where_it_was_and_one_of_two_rows_con
     assert device.slot.take_tally().errors == 0  # type: ignore[union-attr]
 
 
-def test_a_state_that_is_no_number_is_not_kept() -> None:
+def test_a_state_that_is_not_finite_is_not_kept() -> None:
     dropped: Counter[str] = Counter()
     streams = Streams(RULES, perf_s=lambda: 0.0, lock=threading.Lock(), dropped=dropped)
     spoilt = np.array([[np.nan]], np.float32)
@@ -147,7 +147,7 @@ def test_a_shadow_keeps_its_own_stream_and_repeats_all_of_it_or_nothing() -> Non
     assert len(set(taken)) == 1
 
 
-def test_requests_of_one_key_do_not_overtake_each_other() -> None:
+def test_simultaneous_requests_of_one_key_run_one_after_the_other() -> None:
     device, done = Device(), []
     device.session.takes_s = 0.005
     threads = [threading.Thread(target=lambda: done.append(device.ask(1, "a"))) for _ in range(8)]
@@ -205,7 +205,7 @@ OUTPUTS = (
 )
 
 
-def test_state_is_none_of_what_callers_give_and_get_and_all_of_what_the_runtime_does() -> None:
+def test_the_state_is_hidden_from_callers_and_passed_to_the_runtime() -> None:
     rules, inputs, outputs = state_of(StateAsked(feeds={"h": "h_out"}), INPUTS, OUTPUTS[:2])
     assert [each.name for each in inputs] == ["x"]
     assert [each.name for each in outputs] == ["y"]
@@ -215,7 +215,7 @@ def test_state_is_none_of_what_callers_give_and_get_and_all_of_what_the_runtime_
     assert [each.name for each in manifest.session_outputs] == ["y", "h_out"]
 
 
-def test_an_output_that_cannot_be_the_next_input_is_refused_with_both_lists() -> None:
+def test_an_output_that_does_not_fit_the_next_input_is_refused_with_both_lists() -> None:
     cases = [
         ({"h": "wide"}, "sizes differ"),
         ({"h": "flat"}, "ranks differ"),

@@ -38,7 +38,7 @@ def manifest_of(*inputs: Tensor, columns: tuple[str, ...] = (), **changes: Any) 
 
 
 class Keeps:
-    """Records what it was asked."""
+    """Records its inputs."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Array]] = []
@@ -56,13 +56,13 @@ def slot_of(manifest: Manifest) -> tuple[ModelSlot, Keeps]:
     return slot, session
 
 
-def test_inputs_of_several_columns_are_fed_by_name_whatever_the_order_of_the_columns() -> None:
+def test_inputs_of_several_columns_are_passed_by_name_in_any_order_of_columns() -> None:
     for columns in (("a", "b"), ("b", "a")):
         arrays = encoder_of(manifest_of(B, A, columns=columns)).arrays({"a": 1.0, "b": 2.0})
         assert {name: array.item() for name, array in arrays.items()} == {"a": 1.0, "b": 2.0}
 
 
-def test_cells_are_arrays_or_lists_of_the_inputs_rank_or_one_less_where_rows_come_first() -> None:
+def test_cells_are_arrays_or_lists_of_the_inputs_rank_or_one_less_if_the_first_axis_is_rows() -> None:
     slot, session = slot_of(manifest_of(SOUND, STATE, RATE))
     state = np.zeros((2, 1, 3))
     for sound in ([0, 1, 2, 3], [[0, 1, 2, 3]], np.arange(4)):
@@ -85,7 +85,7 @@ def test_cells_are_arrays_or_lists_of_the_inputs_rank_or_one_less_where_rows_com
         ({"sound": [1, 2, 3, float("nan")]}, "input 'sound': holds NaN"),
     ],
 )
-def test_what_is_wrong_with_a_cell_is_named_with_its_input(cells: dict[str, Any], words: str) -> None:
+def test_an_error_of_a_cell_names_its_input(cells: dict[str, Any], words: str) -> None:
     encoder = encoder_of(manifest_of(SOUND, STATE, RATE, nan="refuse"))
     with pytest.raises(BadInput) as caught:
         encoder.arrays(cells)
@@ -100,21 +100,21 @@ def test_a_matrix_may_be_given_by_column_or_as_one_list_by_its_name() -> None:
         encoder.arrays({"x0": 1, "x1": 1, "x2": 1})
 
 
-def test_nothing_of_pictures_is_kept_to_be_counted() -> None:
+def test_pictures_are_not_kept_for_counting() -> None:
     seen = Distribution(manifest_of(PICTURE, RATE), dict, threading.Lock())
     seen.see({"picture": np.ones((1, 3, 2, 2)), "rate": np.array(1)}, [np.ones((1, 1))])
     assert seen._waiting[0][0] == []
     assert seen.take() == Counts(features={}, outputs=(), breaches={})
 
 
-def test_columns_are_counted_by_name_whatever_the_order_of_a_request() -> None:
+def test_columns_are_counted_by_name_in_any_order() -> None:
     seen = Distribution(manifest_of(B, A, columns=("b", "a")), dict, threading.Lock())
     a, b = np.array([[1.0]]), np.array([[2.0]])
     seen.see({"a": a, "b": b}, [np.ones((1, 1))])
     assert [array.item() for array in seen._waiting[0][0]] == [2.0, 1.0]
 
 
-def test_a_picture_beyond_the_shadows_limit_is_not_kept_for_it() -> None:
+def test_a_picture_larger_than_the_shadows_limit_is_not_kept_for_it() -> None:
     assignment = Assignment(model="m", generation=1, manifest=manifest_of(PICTURE), policy=TrialPolicy(mode="shadow"))
     candidate = Serving(assignment, Keeps(), perf_s=time.perf_counter, lock=threading.Lock(), answers=Answers("1-0-"))
     dropped: Counter[str] = Counter()
@@ -124,7 +124,7 @@ def test_a_picture_beyond_the_shadows_limit_is_not_kept_for_it() -> None:
 
 
 @pytest.mark.parametrize("layout", ["hwc", "chw"])
-def test_a_picture_becomes_a_tensor_in_the_layout_that_the_model_takes(tmp_path: Path, layout: Any) -> None:
+def test_a_picture_becomes_a_tensor_in_the_layout_of_the_model(tmp_path: Path, layout: Any) -> None:
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
     image.fromarray(pixels).save(tmp_path / "a.png")

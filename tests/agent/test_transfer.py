@@ -36,11 +36,11 @@ def deliver(made: Transfer, asked: tuple[int, ...], now: float) -> None:
         assert [each for each, _ in made.verified()] == [index]
 
 
-def test_it_asks_in_order_and_only_for_what_is_missing() -> None:
+def test_a_download_requests_missing_chunks_only_and_in_order() -> None:
     assert transfer(have=2).ask(0.0) == (2, 3)
 
 
-def test_a_chunk_that_comes_before_its_turn_is_held_and_verified_in_it() -> None:
+def test_a_chunk_that_arrives_early_is_held_and_verified_in_its_turn() -> None:
     made = transfer()
     deliver(made, made.ask(0.0), 0.01)
     first, second, *_ = made.ask(0.01)
@@ -51,9 +51,7 @@ def test_a_chunk_that_comes_before_its_turn_is_held_and_verified_in_it() -> None
     assert list(made.verified()) == [(first, CHUNKS[first]), (second, CHUNKS[second])]
 
 
-def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_what_may_be_in_flight_and_is_not_asked_for_again() -> (
-    None
-):
+def test_chunks_held_for_a_missing_one_are_limited_and_not_requested_again() -> None:
     made, now = transfer(), 0.0
     deliver(made, made.ask(now), now)
     lost, *others = made.ask(now)
@@ -75,7 +73,7 @@ def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_what_may_be_in_
     assert len(list(made.verified())) == came + 1
 
 
-def test_what_is_held_from_one_who_lies_is_asked_for_again_elsewhere() -> None:
+def test_chunks_held_from_a_false_source_are_requested_again_elsewhere() -> None:
     made = transfer()
     deliver(made, made.ask(0.0), 0.01)
     first, *others = made.ask(0.01)
@@ -86,7 +84,7 @@ def test_what_is_held_from_one_who_lies_is_asked_for_again_elsewhere() -> None:
     assert made.ask(0.02)[:2] == (first, others[0])
 
 
-def test_a_chunk_that_is_not_what_the_list_names_counts_as_still_on_its_way() -> None:
+def test_a_chunk_with_wrong_bytes_counts_as_still_in_flight() -> None:
     made = transfer()
     asked = made.ask(0.0)
     assert made.arrived(0, CHUNKS[0][::-1], 0.1)
@@ -97,7 +95,7 @@ def test_a_chunk_that_is_not_what_the_list_names_counts_as_still_on_its_way() ->
     assert made.retract() == asked
 
 
-def test_more_chunks_are_asked_for_before_none_is_in_flight() -> None:
+def test_more_chunks_are_requested_before_none_is_in_flight() -> None:
     made = transfer()
     first = made.ask(0.0)
     assert len(first) == FIRST_IN_FLIGHT
@@ -116,7 +114,7 @@ def test_more_chunks_are_in_flight_on_a_fast_link_up_to_a_limit() -> None:
     assert widest == MAX_IN_FLIGHT
 
 
-def test_on_a_slow_link_no_more_than_a_second_of_data_is_in_flight() -> None:
+def test_on_a_slow_link_at_most_one_second_of_data_is_in_flight() -> None:
     for rate, chunks in ((10_000, 9), (100, MIN_IN_FLIGHT)):
         made, now = transfer(), 0.0
         for _ in range(12):
@@ -126,7 +124,7 @@ def test_on_a_slow_link_no_more_than_a_second_of_data_is_in_flight() -> None:
         assert chunks - 2 < len(made.ask(now)) <= chunks
 
 
-def test_a_device_takes_no_more_off_its_link_than_its_owner_allows() -> None:
+def test_a_device_receives_no_faster_than_its_owner_allows() -> None:
     made, now, taken = transfer(max_bytes_s=10_000.0), 0.0, 0
     while now < 30.0:
         asked = made.ask(now)
@@ -136,7 +134,7 @@ def test_a_device_takes_no_more_off_its_link_than_its_owner_allows() -> None:
     assert 270_000 <= taken <= 310_000
 
 
-def test_a_trickle_is_given_up_and_a_slow_honest_link_is_not() -> None:
+def test_a_download_that_is_too_slow_ends_and_one_on_a_slow_working_link_does_not() -> None:
     for bytes_s, slow in ((100.0, True), (1000.0, False)):
         made, now = transfer(), 0.0
         while now < FLOOR_AFTER_S:
@@ -166,7 +164,7 @@ def test_a_stall_is_noticed_retracted_and_counted_to_a_limit() -> None:
     assert [made.count_stall() for _ in range(MAX_STALLS)] == [False] * (MAX_STALLS - 1) + [True]
 
 
-def test_a_link_that_has_shown_its_rate_is_waited_for_in_proportion_and_longer_each_time() -> None:
+def test_the_wait_for_a_stall_grows_with_the_measured_rate_and_with_each_stall() -> None:
     made = transfer()
     deliver(made, made.ask(0.0), 0.01)
     made.ask(0.01)
@@ -179,7 +177,7 @@ def test_a_link_that_has_shown_its_rate_is_waited_for_in_proportion_and_longer_e
     assert slow.wake_at() == 100.0 + 4 * 100.0
 
 
-def test_an_arrival_forgives_earlier_stalls() -> None:
+def test_an_arriving_chunk_resets_the_count_of_stalls() -> None:
     made = transfer()
     asked = made.ask(0.0)
     made.count_stall()
@@ -187,7 +185,7 @@ def test_an_arrival_forgives_earlier_stalls() -> None:
     assert [made.count_stall() for _ in range(MAX_STALLS)][-2:] == [False, True]
 
 
-def test_it_is_done_when_every_chunk_is_on_disk() -> None:
+def test_a_download_is_complete_when_every_chunk_is_on_disk() -> None:
     made, now = transfer(), 0.0
     while not made.done:
         now += 0.01
@@ -195,13 +193,13 @@ def test_it_is_done_when_every_chunk_is_on_disk() -> None:
     assert made.have_bytes == BLOB.length
 
 
-def test_a_blob_whose_chunks_all_survived_needs_nothing() -> None:
+def test_a_blob_with_all_chunks_on_disk_requests_nothing() -> None:
     made = transfer(have=BLOB.chunk_count)
     assert made.done
     assert made.ask(0.0) == ()
 
 
-def test_time_without_a_link_or_outside_the_hours_counts_against_nobody() -> None:
+def test_time_without_a_link_or_outside_the_hours_counts_against_no_source() -> None:
     made = transfer()
     deliver(made, made.ask(0.0), 1.0)
     assert made.too_slow(2 * FLOOR_AFTER_S)

@@ -1,4 +1,4 @@
-"""A trial is judged beside stable: what both fail on is the device's fault, what only the trial refuses is its own."""
+"""A trial is judged beside stable: a failure of both is the device's fault, one of the trial alone is its own."""
 
 import json
 import threading
@@ -91,7 +91,7 @@ def ask(model: DeviceModel, value: float) -> None:
         return
 
 
-def test_a_trial_that_refuses_every_caller_of_stable_is_rolled_back_within_ten_of_them(tmp_path: Path) -> None:
+def test_a_trial_that_refuses_every_caller_of_stable_is_rolled_back_within_ten_requests(tmp_path: Path) -> None:
     taken = (replace(make_model(2, "good").manifest.inputs[0], datatype="FP64"),)
     model = on_trial(tmp_path, {1: Answers(), 2: Answers()}, inputs=taken)
     endpoint = Endpoint(
@@ -109,7 +109,7 @@ def test_a_trial_that_refuses_every_caller_of_stable_is_rolled_back_within_ten_o
     assert "datatype: 'FP32', the model takes FP64" in found.detail
 
 
-def test_what_stable_refuses_too_is_not_held_against_a_trial_that_takes_less(tmp_path: Path) -> None:
+def test_rows_that_stable_refuses_too_do_not_count_against_a_trial(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(), 2: Answers()}, nan="refuse")
     for _ in range(100):
         model.slot.predict(Sample({"x": 1.0}))
@@ -130,7 +130,7 @@ def run_shadow(model: DeviceModel) -> None:
         model.run_shadow(float(1000 * second))
 
 
-def test_where_stable_fails_on_the_same_rows_the_device_is_named_and_no_version(tmp_path: Path) -> None:
+def test_if_stable_fails_on_the_same_rows_the_device_is_reported_as_faulty_and_not_the_version(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(raises=True), 2: Answers(raises=True)}, REVERSED)
     for number in range(60):
         ask(model, -1.0 if number % 2 else 1.0)
@@ -140,7 +140,7 @@ def test_where_stable_fails_on_the_same_rows_the_device_is_named_and_no_version(
     assert "RuntimeError: a kernel broke" in found.detail
 
 
-def test_where_stable_answers_the_same_rows_the_trial_is_convicted(tmp_path: Path) -> None:
+def test_if_stable_answers_the_same_rows_the_trial_fails(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(), 2: Answers(raises=True)}, REVERSED)
     for number in range(60):
         ask(model, -1.0 if number % 2 else 1.0)
@@ -149,7 +149,7 @@ def test_where_stable_answers_the_same_rows_the_trial_is_convicted(tmp_path: Pat
     assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_ERRORS)
 
 
-def test_stable_is_judged_by_what_it_did_since_the_trial_began(tmp_path: Path) -> None:
+def test_stable_is_judged_by_inferences_since_the_start_of_the_trial(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(raises=True), 2: Answers(raises=True)}, REVERSED)
     stable = model.state.record.stable
     assert stable is not None
@@ -158,7 +158,7 @@ def test_stable_is_judged_by_what_it_did_since_the_trial_began(tmp_path: Path) -
     assert len(beside.observed.judged_inferences) == 0
 
 
-def test_one_bad_row_in_thirty_rolls_nothing_back(tmp_path: Path) -> None:
+def test_one_bad_row_in_thirty_causes_no_roll_back(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(), 2: Answers(raises=True)})
     for number in range(300):
         ask(model, -1.0 if number % 30 == 29 else 1.0)
@@ -166,7 +166,7 @@ def test_one_bad_row_in_thirty_rolls_nothing_back(tmp_path: Path) -> None:
         assert found is None or found.verdict is not Verdict.FAIL, (number, found)
 
 
-def test_a_version_whose_intervals_cannot_be_taken_costs_no_other_its_own(tmp_path: Path) -> None:
+def test_a_version_whose_intervals_cannot_be_sent_does_not_stop_those_of_others(tmp_path: Path) -> None:
     model = on_trial(tmp_path, {1: Answers(), 2: Answers()}, REVERSED)
     for _ in range(20):
         ask(model, 1.0)

@@ -34,7 +34,7 @@ class Echo:
 
 
 class World:
-    """One slot on a clock that stands still until it is moved."""
+    """One slot with a clock that the test sets."""
 
     def __init__(self, task: str = "classification", session: Any = None) -> None:
         self.now = 1000.0
@@ -56,7 +56,7 @@ class World:
         return self.slot.truth.take(room)
 
 
-def test_a_label_that_comes_later_counts_for_the_version_that_answered() -> None:
+def test_a_late_label_counts_for_the_version_that_answered() -> None:
     world = World()
     first = world.ask()
     world.swap(2, Says(0))
@@ -68,7 +68,7 @@ def test_a_label_that_comes_later_counts_for_the_version_that_answered() -> None
     assert world.told() == []
 
 
-def test_a_late_label_is_told_with_the_age_of_its_answer_and_judges_the_trial_that_gave_it() -> None:
+def test_a_late_label_is_reported_with_the_age_of_its_answer_and_judges_the_trial_that_answered() -> None:
     world = World()
     name = world.ask()
     world.now += 3600
@@ -83,7 +83,7 @@ def test_a_late_label_is_told_with_the_age_of_its_answer_and_judges_the_trial_th
     assert (baseline.labelled, baseline.correct) == (1, 0)
 
 
-def test_stable_beside_a_trial_is_judged_by_no_label_of_an_answer_from_before_the_trial() -> None:
+def test_stable_beside_a_trial_is_not_judged_by_answers_from_before_the_trial() -> None:
     world = World()
     before = world.ask()
     world.now += 1
@@ -96,7 +96,7 @@ def test_stable_beside_a_trial_is_judged_by_no_label_of_an_answer_from_before_th
     assert sum(each.labelled for each in world.told()) == 2
 
 
-def test_no_room_in_a_message_loses_nothing() -> None:
+def test_labels_that_do_not_fit_into_a_message_are_sent_later() -> None:
     world = World()
     world.slot.feedback(world.ask(), 1)
     world.slot.metric("scrap_rate", 0.5)
@@ -118,7 +118,7 @@ def test_a_regression_is_measured_by_late_labels() -> None:
 @pytest.mark.parametrize(
     ("label", "words"), [(None, "missing"), ("", "missing"), (float("nan"), "missing"), ("x" * 999, "label")]
 )
-def test_what_is_no_label_is_refused_and_the_answer_still_waits(label: Any, words: str) -> None:
+def test_an_invalid_label_is_refused_and_the_answer_still_waits(label: Any, words: str) -> None:
     world = World()
     name = world.ask()
     with pytest.raises(BadInput, match=words) as caught:
@@ -152,14 +152,14 @@ def test_the_first_label_counts_and_a_second_is_refused() -> None:
     "name",
     ["", "x", "b007-0-1", "b007-0-", "b007-0-0", "b008-0-1", "b007-0-ffffffffffffffff", "b007-0-1.0", "B007-0-1"],
 )
-def test_an_id_that_names_no_answer_is_told_so(name: str) -> None:
+def test_feedback_with_an_unknown_id_is_refused_with_that_reason(name: str) -> None:
     world = World()
     with pytest.raises(BadInput) as caught:
         world.slot.feedback(name, 1)
     assert caught.value.code == Code.ANSWER_UNKNOWN
 
 
-def test_a_request_of_many_rows_takes_a_label_for_each_or_for_one_of_them() -> None:
+def test_a_request_of_many_rows_accepts_a_label_for_each_or_for_one_of_them() -> None:
     world = World(session=Echo())
     outputs = world.slot.ask({"X": np.array([[1.0], [0.0], [1.0]], dtype=np.float32)})
     with pytest.raises(BadInput, match="1 labels for 3 rows"):
@@ -173,7 +173,7 @@ def test_a_request_of_many_rows_takes_a_label_for_each_or_for_one_of_them() -> N
     assert (found.labelled, found.correct) == (3, 2)
 
 
-def test_names_of_classes_come_back_as_they_were_answered() -> None:
+def test_names_of_classes_are_returned_as_they_were_answered() -> None:
     world = World(session=Says("rain", "sun", dtype=object))
     names = [world.ask() for _ in range(4)]
     for name, label in zip(names, ("rain", "sun", "sun", "rain"), strict=True):
@@ -182,14 +182,14 @@ def test_names_of_classes_come_back_as_they_were_answered() -> None:
     assert (found.labelled, found.correct) == (4, 2)
 
 
-def test_rows_with_several_values_and_failures_meet_no_label() -> None:
+def test_rows_with_several_values_and_failed_rows_accept_no_label() -> None:
     world = World(session=Says([0.2, 0.8]))
     with pytest.raises(BadInput) as caught:
         world.slot.feedback(world.slot.ask({"X": np.zeros((1, 1), dtype=np.float32)}).id, 1)
     assert caught.value.code == Code.LABEL_INVALID
 
 
-def test_memory_is_bounded_and_the_oldest_answers_are_dropped_first() -> None:
+def test_memory_is_limited_and_the_oldest_answers_are_dropped_first() -> None:
     answers = Answers("1-0-")
     version = answers.version(assignment())
     for number in range(1, (MAX_BLOCKS + 3) * BLOCK_SIZE):
@@ -202,7 +202,7 @@ def test_memory_is_bounded_and_the_oldest_answers_are_dropped_first() -> None:
     assert len(answers._blocks) == MAX_BLOCKS
 
 
-def test_values_of_many_rows_are_bounded_on_their_own() -> None:
+def test_values_of_many_rows_have_their_own_limit() -> None:
     answers = Answers("1-0-")
     version = answers.version(assignment())
     for number in range(1, 400):
@@ -213,7 +213,7 @@ def test_values_of_many_rows_are_bounded_on_their_own() -> None:
         answers.find(answers.name(1))
 
 
-def test_labels_that_cannot_be_sent_wait_in_stretches_and_a_day_of_them_at_most() -> None:
+def test_labels_that_cannot_be_sent_wait_in_intervals_for_at_most_a_day() -> None:
     world = World()
     names = []
     for _ in range(MAX_STRETCHES + 2):
@@ -226,7 +226,7 @@ def test_labels_that_cannot_be_sent_wait_in_stretches_and_a_day_of_them_at_most(
     assert world.slot.dropped["labels"] == 2
 
 
-def test_an_application_reports_numbers_of_its_own_for_the_version_that_serves_or_that_answered() -> None:
+def test_an_application_reports_its_own_metrics_for_the_serving_or_the_answering_version() -> None:
     world = World()
     first = world.ask()
     world.swap(2, Says(0))
@@ -259,7 +259,7 @@ def topics_of(world: World, dropped: Counter[str]) -> FeedbackTopics:
     return FeedbackTopics(config, link=link, dropped=dropped, slots=lambda: {"m": world.slot}, find=find)
 
 
-def test_labels_and_metrics_come_over_topics_and_bad_ones_are_counted_and_hurt_nobody() -> None:
+def test_labels_and_metrics_arrive_over_topics_and_bad_ones_are_counted() -> None:
     world, dropped = World(), Counter[str]()
     topics, name = topics_of(world, dropped), world.ask()
     assert topics.take("line/labels", json.dumps({"id": name, "label": 1}).encode())
@@ -279,7 +279,7 @@ def post(endpoint: Endpoint, path: str, body: Any) -> tuple[int, Any, str]:
     return found.status, json.loads(found.body), found.answer_id
 
 
-def test_over_http_an_answer_has_its_id_in_a_header_and_feedback_is_counted_or_told_why_not() -> None:
+def test_an_http_answer_has_its_id_in_a_header_and_feedback_is_counted_or_refused_with_a_reason() -> None:
     world = World(session=Echo())
     endpoint = Endpoint(
         lambda: {"m": world.slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1"
@@ -311,7 +311,7 @@ def test_over_http_an_answer_has_its_id_in_a_header_and_feedback_is_counted_or_t
     assert post(endpoint, "/v2/models/m/metrics", {"name": "a", "value": 1, "id": "b007-0-ff"})[0] == 404
 
 
-def test_a_captured_row_and_a_sinks_line_carry_what_names_the_answer_and_no_key_that_must_not_leave() -> None:
+def test_a_captured_row_and_a_line_of_a_sink_contain_the_id_of_the_answer_and_no_private_key() -> None:
     world = World()
     policy = Capture(model="m", rate=1.0, remove=("serial",))
     capturer = Capturer(policy, random=lambda: 0.0, clock=lambda: 5.0, dropped=Counter())

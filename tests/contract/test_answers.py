@@ -45,7 +45,7 @@ def of_kind(kind: str, thresholds: dict[int, Array] | None = None) -> dict[str, 
     return {name: column[made.kinds == kind] for name, column in made.rows.items()}
 
 
-def test_every_kind_of_column_has_its_rows_and_the_same_sample_has_the_same() -> None:
+def test_every_kind_of_column_has_its_rows_and_the_same_sample_gives_the_same_rows() -> None:
     first, again = perturb(COLUMNS, {0: np.array([1.5])}), perturb(COLUMNS, {0: np.array([1.5])})
     texts = (UNKNOWN_TEXT, EMPTY_TEXT, AWKWARD_TEXT, LACKING_TEXT)
     assert set(first.kinds) == {BOUNDARY, THRESHOLD, ZERO, FAR_OUT, INTEGERS, *texts, *LACKING_NUMBERS}
@@ -63,18 +63,18 @@ def test_rows_at_a_threshold_lie_on_it_and_beside_it_in_float32() -> None:
     assert set(of_kind(THRESHOLD, {1: np.array([float(at)])})["h"].tolist()) == {float(at), *sides}
 
 
-def test_integers_are_tried_between_and_beyond_those_of_the_sample() -> None:
+def test_integers_between_and_beyond_those_of_the_sample_are_tried() -> None:
     assert set(of_kind(INTEGERS)["n"].tolist()) == {3, 7, 0, 10, 16}
 
 
-def test_texts_are_tried_that_no_program_splits_alike() -> None:
+def test_texts_that_programs_split_differently_are_tried() -> None:
     changed = of_kind(AWKWARD_TEXT)["site"].tolist()
     assert any("é" in cell for cell in changed)
     assert set(of_kind(EMPTY_TEXT)["site"].tolist()) == {""}
     assert not set(of_kind(UNKNOWN_TEXT)["site"].tolist()) & set("abc")
 
 
-def test_one_number_lacks_in_every_column_and_the_samples_own_pattern_returns() -> None:
+def test_a_missing_number_is_tried_in_every_column_and_the_samples_own_pattern_is_repeated() -> None:
     one = of_kind(LACKING_NUMBERS[0])
     lacking = np.stack([np.isnan(one["t"]), np.isnan(one["h"])])
     assert (lacking.sum(axis=0) == 1).all()
@@ -85,7 +85,7 @@ def test_one_number_lacks_in_every_column_and_the_samples_own_pattern_returns() 
     assert set(of_kind(LACKING_TEXT)["site"].tolist()) == {None}
 
 
-def test_rows_of_one_kind_are_asked_together_and_rows_that_lack_one_number_by_column() -> None:
+def test_rows_of_one_kind_are_asked_together_and_rows_with_a_missing_number_by_column() -> None:
     made = perturb(COLUMNS)
     groups = groups_of(made)
     assert groups[0] == (0, int((made.kinds == BOUNDARY).sum()))
@@ -93,7 +93,7 @@ def test_rows_of_one_kind_are_asked_together_and_rows_that_lack_one_number_by_co
     assert len(one) == 2  # t and h
 
 
-def test_a_matrix_stays_one_of_its_type() -> None:
+def test_a_matrix_stays_a_matrix_of_its_type() -> None:
     made = perturb(np.arange(12, dtype=np.float32).reshape(6, 2))
     assert isinstance(made.rows, np.ndarray)
     assert (made.rows.dtype, made.rows.shape) == (np.float32, (len(made.kinds), 2))
@@ -108,14 +108,14 @@ class Picky:
         return rows[:, 0]
 
 
-def test_rows_that_are_refused_stand_alone_and_all_others_are_answered() -> None:
+def test_refused_rows_are_asked_alone_and_all_others_are_answered() -> None:
     rows = np.array([[1.0], [-2.0], [3.0], [4.0], [-5.0]])
     answers, answered = ask_each(lambda start, stop: ask(Picky(), rows[start:stop]), [[(0, 5)]], 5)
     assert answered.tolist() == [True, False, True, True, False]
     assert answers["predict"].tolist() == [1.0, 3.0, 4.0]
 
 
-def test_a_run_of_groups_is_asked_once_and_its_groups_only_where_it_is_refused() -> None:
+def test_a_run_of_groups_is_asked_once_and_its_groups_only_if_it_is_refused() -> None:
     rows, asked = np.array([[1.0], [2.0], [3.0], [4.0], [-5.0], [6.0]]), list[tuple[int, int]]()
 
     def note(start: int, stop: int) -> dict[str, Array]:
@@ -128,7 +128,7 @@ def test_a_run_of_groups_is_asked_once_and_its_groups_only_where_it_is_refused()
     assert answers["predict"].tolist() == [1.0, 2.0, 3.0, 4.0, 6.0]
 
 
-def test_rows_that_lack_something_for_the_tests_sake_are_a_run_of_their_own() -> None:
+def test_rows_with_values_removed_for_the_test_form_their_own_run() -> None:
     made = perturb(COLUMNS)
     whole, lacking = runs_of(made)
     assert [*whole, *lacking] == groups_of(made)
@@ -136,14 +136,14 @@ def test_rows_that_lack_something_for_the_tests_sake_are_a_run_of_their_own() ->
     assert not {str(made.kinds[start]) for start, _ in whole} & {*LACKING_NUMBERS, LACKING_TEXT}
 
 
-def test_answers_become_plain_and_methods_are_asked_in_their_order() -> None:
+def test_answers_become_arrays_and_methods_are_called_in_their_order() -> None:
     assert plain(np.array([True, False])).tolist() == [1, 0]
     assert plain(np.array(["a", "b"], dtype=object)).dtype.kind == "U"
     assert methods_of(Picky()) == ("predict",)
     assert methods_of(object()) == ()
 
 
-def test_recorded_answers_come_back_as_they_were_and_a_sample_alone_is_read_too() -> None:
+def test_recorded_answers_are_read_back_unchanged_and_a_sample_without_answers_is_read_too() -> None:
     sample = {"a": np.arange(3.0), "b": np.array(["x", None, "z"], dtype=object)}
     recorded = Recorded(
         answers={"predict": np.arange(3)},
@@ -171,13 +171,13 @@ def test_recorded_answers_that_do_not_fit_their_rows_are_refused() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
-def test_the_tolerance_is_a_part_of_the_spread_at_every_scale(scale: float) -> None:
+def test_the_tolerance_is_a_fraction_of_the_spread_at_every_scale(scale: float) -> None:
     output = np.linspace(-1, 1, 201) * scale
     assert tolerance(output, alone=True) == pytest.approx(OF_SPREAD * spread(output))
     assert tolerance(output, alone=True) < 1e-3 * scale
 
 
-def test_a_few_rows_far_out_do_not_widen_the_tolerance() -> None:
+def test_a_few_extreme_rows_do_not_widen_the_tolerance() -> None:
     output = np.linspace(-1, 1, 1001)
     output[:5] = 1e6
     assert spread(output) < 1.0
@@ -199,7 +199,7 @@ def test_a_device_counts_rows_by_the_tolerances_of_the_golden_set() -> None:
     assert mismatched_rows([want], [off], manifest.golden, {}, manifest) == 0
 
 
-def test_few_distinct_rows_are_refused_however_many_there_are() -> None:
+def test_too_few_distinct_rows_are_refused_regardless_of_their_count() -> None:
     refuse_few(np.arange(float(MIN_DISTINCT_ROWS)).reshape(-1, 1))
     with pytest.raises(BadInput, match="3 distinct rows"):
         refuse_few({"a": np.array([1.0, 2.0, 3.0] * 100)})
@@ -220,7 +220,7 @@ class OneSplit:
         feature, threshold = np.array([1, -2, -2]), np.array([3.0, -2.0, -2.0])
 
 
-def test_thresholds_of_trees_are_found_before_the_scaler_too() -> None:
+def test_thresholds_of_trees_behind_a_scaler_are_found_too() -> None:
     steps: Any = type("Steps", (), {"steps": [("scale", Scaler()), ("tree", OneSplit())]})()
     assert thresholds_of(OneSplit(), 2)[1].tolist() == [3.0]
     assert thresholds_of(steps, 2)[1].tolist() == [1.5]

@@ -55,7 +55,7 @@ floats = st.floats()
 @example({"b": 1, "a": [{}, [], "", None, True]})
 @example({"é": 1, "z": 2, "😀": 3, "\uffff": 4})
 @example(["\\u0041", "\\", "/", "\t", "\x1f"])
-def test_the_fast_canonical_json_is_the_slow_one(plain: Any) -> None:
+def test_the_fast_canonical_json_equals_the_slow_one(plain: Any) -> None:
     assert written(FAST, plain) == written(SLOW, plain)
 
 
@@ -65,12 +65,12 @@ def test_the_fast_canonical_json_is_the_slow_one(plain: Any) -> None:
 @example([0, 1e300])
 @example({"a": float("nan")})
 @example([float("-inf")])
-def test_what_the_slow_one_refuses_the_fast_one_refuses(plain: Any) -> None:
+def test_input_that_the_slow_encoder_refuses_is_refused_by_the_fast_one(plain: Any) -> None:
     assert written(FAST, plain) == written(SLOW, plain)
 
 
 @given(documents)
-def test_equal_documents_give_equal_bytes_whatever_the_order_of_their_keys(plain: Any) -> None:
+def test_equal_documents_give_equal_bytes_in_any_order_of_their_keys(plain: Any) -> None:
     def turned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: turned(value[key]) for key in reversed(value)}
@@ -79,7 +79,7 @@ def test_equal_documents_give_equal_bytes_whatever_the_order_of_their_keys(plain
     assert written(FAST, plain) == written(FAST, turned(plain))
 
 
-def test_the_slow_one_is_not_asked_where_nothing_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slow_encoder_is_not_used_if_nothing_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise AssertionError("asked")
 

@@ -28,7 +28,7 @@ EXAMPLES: dict[str, bytes] = load_examples().examples()
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_the_encoded_bytes_are_those_on_file(name: str) -> None:
+def test_the_encoded_bytes_equal_those_on_file(name: str) -> None:
     assert EXAMPLES[name] == (WIRE / f"{name}.json").read_bytes()
 
 
@@ -47,11 +47,11 @@ def test_every_file_has_an_example() -> None:
         ("ack", Ack),
     ],
 )
-def test_bytes_on_file_are_still_understood(name: str, kind: type) -> None:
+def test_bytes_on_file_are_still_decoded(name: str, kind: type) -> None:
     decode((WIRE / f"{name}.json").read_bytes(), kind)
 
 
-def test_signed_documents_on_file_still_verify() -> None:
+def test_signed_documents_on_file_are_still_verified() -> None:
     given = chain.trust_root((WIRE / "root.json").read_text())
     trusted = chain.follow(given, (WIRE / "trust.json").read_bytes(), WORLD_BEGAN)
     trusted = chain.take_role(trusted, "weather", (WIRE / "model_role.json").read_bytes(), WORLD_BEGAN)

@@ -102,7 +102,7 @@ def grown(value: Any, random: Random, key: str = "") -> Any:
 
 
 @pytest.mark.parametrize(("kind", "value"), KEPT, ids=lambda each: getattr(each, "__name__", ""))
-def test_what_a_newer_program_has_written_means_what_this_one_knows_of_it(kind: type, value: Any) -> None:
+def test_known_fields_of_a_record_from_a_newer_program_are_read(kind: type, value: Any) -> None:
     plain = json.loads(msgspec.json.encode(value))
     for seed in range(SEEDS):
         written = grown(plain, Random(seed))
@@ -112,7 +112,7 @@ def test_what_a_newer_program_has_written_means_what_this_one_knows_of_it(kind: 
         assert convert_kept(written, kind) == value
 
 
-def test_a_part_that_cannot_be_read_is_never_left_out() -> None:
+def test_an_unreadable_part_is_never_left_out() -> None:
     """Unlike in messages of devices: half a strategy would be another strategy."""
     plain = msgspec.to_builtins(POLICY)
     plain["strategy"]["waves"][0]["percent"] = "all"
@@ -125,7 +125,7 @@ def test_a_part_that_cannot_be_read_is_never_left_out() -> None:
         row_reader(DeploymentPolicy)(json.dumps(plain).encode())
 
 
-def test_a_controller_of_before_starts_on_the_rows_of_a_newer_one() -> None:
+def test_an_older_controller_starts_on_the_rows_of_a_newer_one() -> None:
     tables = DurableTables()
     random = Random(1)
     rows = {
@@ -149,7 +149,7 @@ def test_a_controller_of_before_starts_on_the_rows_of_a_newer_one() -> None:
     assert durable.rollouts["r-1"] == rollout()
 
 
-def test_documents_of_a_newer_controller_are_read_and_a_token_keeps_what_only_that_one_knows() -> None:
+def test_documents_of_a_newer_controller_are_read_and_a_token_keeps_unknown_fields() -> None:
     store = DurableStore()
     store.put("versions", {"m/1": grown(msgspec.to_builtins(VERSION), Random(2))})
     store.put("tokens", {"1": {**msgspec.to_builtins(TOKEN), "scopes": ["north"]}})
@@ -162,7 +162,7 @@ def test_documents_of_a_newer_controller_are_read_and_a_token_keeps_what_only_th
     assert (written["revoked"], written["scopes"]) == (True, ["north"])
 
 
-def test_an_agent_of_before_boots_from_the_records_of_a_newer_one() -> None:
+def test_an_older_agent_boots_from_the_records_of_a_newer_one() -> None:
     from agent.flash.atomic_file import write_atomic
 
     flash = Flash(stream(1, "kept"))

@@ -27,7 +27,7 @@ def at(day: int, clock: str) -> datetime:
         ("fri-mon 10:00-11:00", [(4, "10:30"), (0, "10:30")], [(1, "10:30"), (3, "10:30")]),
     ],
 )
-def test_maintenance_hours_are_open_when_they_say(
+def test_maintenance_hours_are_open_at_their_times(
     hours: str, opens: list[tuple[int, str]], closed: list[tuple[int, str]]
 ) -> None:
     assert [parse_hours(hours).holds(at(*moment)) for moment in opens] == [True] * len(opens)
@@ -42,9 +42,7 @@ def test_the_wait_is_until_the_nearest_opening() -> None:
 
 
 @given(st.integers(0, 6), st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 7 * 1440 - 1))
-def test_all_maintenance_hours_that_are_accepted_begin_within_a_week(
-    day: int, begins: int, ends: int, now: int
-) -> None:
+def test_all_accepted_maintenance_hours_begin_within_a_week(day: int, begins: int, ends: int, now: int) -> None:
     if begins == ends:
         return
     text = f"{DAYS[day]} {begins // 60:02}:{begins % 60:02}-{ends // 60:02}:{ends % 60:02}"
@@ -54,7 +52,7 @@ def test_all_maintenance_hours_that_are_accepted_begin_within_a_week(
     assert parse_hours(text).holds(local + timedelta(seconds=wait))
 
 
-def test_in_spring_the_skipped_hour_opens_nothing_and_in_autumn_the_repeated_one_opens_twice() -> None:
+def test_the_hour_skipped_in_spring_opens_nothing_and_the_hour_repeated_in_autumn_opens_twice() -> None:
     zone, hours = ZoneInfo("Europe/Berlin"), parse_hours("02:15-02:45")
     utc = ZoneInfo("UTC")
 
@@ -70,7 +68,7 @@ def test_in_spring_the_skipped_hour_opens_nothing_and_in_autumn_the_repeated_one
 @pytest.mark.parametrize(
     "text", ["", "2:00-4:00", "noon", "mon 25:00-26:00", "day 02:00-04:00", "02:00-02:00", "mon- 1"]
 )
-def test_maintenance_hours_that_say_nothing_are_refused_with_the_form(text: str) -> None:
+def test_maintenance_hours_without_meaning_are_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_hours(text)
     assert caught.value.code == Code.STRATEGY_INVALID

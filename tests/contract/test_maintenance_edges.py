@@ -18,13 +18,13 @@ def open_minutes(text: str, day: int) -> list[int]:
     return [minute for minute in range(24 * 60) if parse_hours(text).holds(at(day, 0, minute))]
 
 
-def test_a_window_holds_from_its_first_minute_until_before_its_last() -> None:
+def test_a_window_is_open_from_its_first_minute_until_before_its_last() -> None:
     assert open_minutes("01:58-02:01", 0) == [118, 119, 120]
     assert open_minutes("23:58-00:01", 3) == [0, 1438, 1439]
     assert open_minutes("00:00-00:01", 6) == [0]
 
 
-def test_over_midnight_the_day_is_that_of_the_beginning() -> None:
+def test_a_window_over_midnight_belongs_to_the_day_of_its_beginning() -> None:
     by_day = [len(open_minutes("sun 22:00-01:00", day)) for day in range(7)]
     assert by_day == [60, 0, 0, 0, 0, 0, 120]
     assert [len(open_minutes("mon 22:00-01:00", day)) for day in range(7)] == [120, 60, 0, 0, 0, 0, 0]
@@ -44,11 +44,11 @@ def test_over_midnight_the_day_is_that_of_the_beginning() -> None:
         ("mon,wed-thu,sun", {0, 2, 3, 6}),
     ],
 )
-def test_days_are_named_one_by_one_or_from_one_to_another(days: str, numbers: set[int]) -> None:
+def test_days_are_named_one_by_one_or_as_a_range(days: str, numbers: set[int]) -> None:
     assert parse_hours(f"{days} 01:00-02:00").days == numbers
 
 
-def test_a_window_without_days_is_of_every_day() -> None:
+def test_a_window_without_days_is_open_every_day() -> None:
     found = parse_hours("01:02-03:04")
     assert (found.days, found.begins, found.ends) == (frozenset(range(7)), 62, 184)
     assert DAYS == ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -57,12 +57,12 @@ def test_a_window_without_days_is_of_every_day() -> None:
 @pytest.mark.parametrize(
     "text", ["24:00-01:00", "01:00-24:00", "00:60-01:00", "xyz 01:00-02:00", "mon-xyz 01:00-02:00"]
 )
-def test_what_is_no_day_or_no_time_of_day_is_refused_with_the_window(text: str) -> None:
+def test_an_invalid_day_or_time_of_day_is_refused_with_the_window(text: str) -> None:
     with pytest.raises(BadInput, match=text):
         parse_hours(text)
 
 
-def test_the_first_and_the_last_minute_of_a_day_are_times_of_day() -> None:
+def test_the_first_and_the_last_minute_of_a_day_are_valid_times() -> None:
     assert (parse_hours("00:00-23:59").begins, parse_hours("00:00-23:59").ends) == (0, 1439)
 
 

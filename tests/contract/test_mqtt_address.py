@@ -1,4 +1,4 @@
-"""The broker's address: what is taken, which port it means, and what is refused without showing a password."""
+"""The broker's address: which forms are accepted, the port that each means, and refusals that show no password."""
 
 import pytest
 
@@ -15,19 +15,19 @@ from contract.mqtt_address import MqttAddress, parse_mqtt_address
         ("mqtt://edge:p%40ss@broker:1", MqttAddress("broker", 1, tls=False, username="edge", password="p@ss")),
     ],
 )
-def test_an_address_names_host_port_and_who_connects(url: str, address: MqttAddress) -> None:
+def test_an_address_has_host_port_and_user(url: str, address: MqttAddress) -> None:
     assert parse_mqtt_address(url) == address
 
 
 @pytest.mark.parametrize("url", ["", "http://broker", "mqtt://", "mqtt://broker:99999", "mqtt://broker:x", "broker"])
-def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_mqtt_address(url)
     assert caught.value.code == Code.CONFIG_INVALID
     assert "broker.url" in caught.value.detail
 
 
-def test_a_password_is_not_repeated_in_the_refusal() -> None:
+def test_a_refusal_does_not_contain_the_password() -> None:
     with pytest.raises(BadInput) as caught:
         parse_mqtt_address("amqp://edge:secret@broker")
     assert "secret" not in str(caught.value)

@@ -17,7 +17,7 @@ from contract.onnx_scan import scan_onnx
 MUTANTS = 20_000
 
 
-def test_what_the_scan_passes_holds_nothing_forbidden_by_protobufs_word() -> None:
+def test_a_model_that_passes_the_scan_contains_nothing_forbidden_when_protobuf_parses_it() -> None:
     found = hunt(MUTANTS, seed=7)
     assert found.escapes == []
     assert found.passed > MUTANTS / 20, "mutants that are all refused prove nothing"
@@ -26,8 +26,8 @@ def test_what_the_scan_passes_holds_nothing_forbidden_by_protobufs_word() -> Non
     assert len(planted) > 10
 
 
-def test_the_yardstick_finds_what_is_planted() -> None:
-    """A yardstick that finds nothing would pass everything."""
+def test_the_reference_scan_finds_planted_faults() -> None:
+    """A reference scan that finds nothing would pass every model."""
     for raw in originals():
         assert forbidden(parse(raw)) == ""
     planted = {
@@ -96,7 +96,7 @@ def test_two_spellings_of_one_file_are_refused(change: Callable[[Model], None]) 
         assert caught.value.code == Code.MODEL_REFUSED
 
 
-def test_every_honest_model_of_the_onnx_project_passes() -> None:
+def test_every_valid_model_of_the_onnx_project_passes() -> None:
     """Node tests of onnx itself, written by several versions of protobuf; training operators are foreign here."""
     paths = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data").rglob("*.onnx"))
     if not paths:
@@ -111,7 +111,7 @@ def test_every_honest_model_of_the_onnx_project_passes() -> None:
     assert all("ai.onnx.preview.training" in detail for detail in refused.values()), refused
 
 
-def test_fields_are_allowed_or_forbidden_and_the_schema_of_onnx_knows_them_all() -> None:
+def test_every_field_of_the_onnx_schema_is_either_allowed_or_forbidden() -> None:
     named = {
         "model": onnx.ModelProto, "operator set": onnx.OperatorSetIdProto, "graph": onnx.GraphProto,
         "node": onnx.NodeProto, "attribute": onnx.AttributeProto, "tensor": onnx.TensorProto,

@@ -60,12 +60,12 @@ def newer(value: Any, random: Random, key: str = "") -> Any:
     return [newer(each, random, key) for each in value] if isinstance(value, list) else value
 
 
-def test_there_is_an_example_of_every_message_that_a_device_sends() -> None:
+def test_every_message_of_a_device_has_an_example() -> None:
     assert {kind for kind, _ in messages()} >= {Heartbeat, Report, Telemetry, Captured}
 
 
 @pytest.mark.parametrize(("kind", "raw"), messages(), ids=lambda each: getattr(each, "__name__", ""))
-def test_a_newer_versions_message_means_what_this_version_knows_of_it(kind: type, raw: bytes) -> None:
+def test_known_fields_of_a_message_from_a_newer_version_are_read(kind: type, raw: bytes) -> None:
     known, _ = decode_said(raw, kind)
     for seed in range(SEEDS):
         said = json.dumps(newer(json.loads(raw), Random(seed))).encode()
@@ -73,9 +73,7 @@ def test_a_newer_versions_message_means_what_this_version_knows_of_it(kind: type
 
 
 @pytest.mark.parametrize(("kind", "raw"), messages(), ids=lambda each: getattr(each, "__name__", ""))
-def test_whatever_stands_in_place_of_a_value_costs_a_part_or_the_message_and_raises_nothing_else(
-    kind: type, raw: bytes
-) -> None:
+def test_a_wrong_value_loses_its_part_or_its_message_and_raises_nothing_else(kind: type, raw: bytes) -> None:
     for seed in range(SEEDS):
         random = Random(seed)
         plain = json.loads(raw)
@@ -98,14 +96,14 @@ def interval(inferences: int) -> ModelInterval:
     return ModelInterval(model="m", version=V2, inferences=inferences, errors=0)
 
 
-def test_one_interval_with_a_null_costs_that_interval_and_not_the_message() -> None:
+def test_one_interval_with_a_null_loses_that_interval_and_not_the_message() -> None:
     plain = json.loads(encode(Telemetry(**HEAD, interval_s=1.0, intervals=(interval(1), interval(2), interval(3)))))
     plain["intervals"][1]["errors"] = None
     message, dropped = decode_said(json.dumps(plain).encode(), Telemetry)
     assert ([each.inferences for each in message.intervals], dropped) == ([1, 3], 1)
 
 
-def test_a_field_that_may_be_missing_costs_itself_and_one_that_must_be_there_costs_the_message() -> None:
+def test_an_invalid_optional_field_is_dropped_and_an_invalid_required_field_refuses_the_message() -> None:
     plain = json.loads(encode(Telemetry(**HEAD, interval_s=1.0, rss_mb=5.0)))
     message, dropped = decode_said(json.dumps(plain | {"rss_mb": None}).encode(), Telemetry)
     assert (message.rss_mb, message.interval_s, dropped) == (0.0, 1.0, 1)
@@ -115,14 +113,14 @@ def test_a_field_that_may_be_missing_costs_itself_and_one_that_must_be_there_cos
         decode_said(b"[]", Telemetry)
 
 
-def test_an_end_of_an_update_that_only_a_newer_version_knows_leaves_the_rest_of_the_report() -> None:
+def test_an_unknown_outcome_of_an_update_does_not_hide_the_rest_of_the_report() -> None:
     plain = json.loads(dict(messages())[Heartbeat])
     plain["models"][0]["outcome"]["result"] = "postponed"
     message, dropped = decode_said(json.dumps(plain).encode(), Heartbeat)
     assert (message.models[0].outcome, message.models[0].stable, dropped) == (None, V2, 1)
 
 
-def test_a_signature_covers_keys_that_only_a_newer_version_knows() -> None:
+def test_a_signature_covers_unknown_keys_of_a_newer_version() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     sign = signer_of(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -141,7 +139,7 @@ def test_a_signature_covers_keys_that_only_a_newer_version_knows() -> None:
         signed_as_sent(raw + raw, message.signature)
 
 
-def test_every_text_of_a_message_has_a_length() -> None:
+def test_every_text_of_a_message_has_a_maximum_length() -> None:
     long = "x" * 200_000
     for kind, raw in messages():
         if kind is Captured:

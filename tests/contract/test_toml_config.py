@@ -54,7 +54,7 @@ percent = 100
         (26, "serve_at = 1", "serve_at"),
     ],
 )
-def test_a_mistake_is_said_with_its_line(line: int, wrong: str, said: str) -> None:
+def test_an_error_names_its_line(line: int, wrong: str, said: str) -> None:
     lines = TEXT.splitlines()
     lines[line - 1] = wrong
     with pytest.raises(BadInput) as caught:
@@ -69,7 +69,7 @@ def test_a_missing_key_names_its_table() -> None:
         decode_toml(TEXT.replace("at_s = 2.0\n", ""), Scenario, "s.toml")
 
 
-def test_text_that_is_no_toml_is_said_with_the_place() -> None:
+def test_invalid_toml_is_reported_with_its_place() -> None:
     with pytest.raises(BadInput, match="line 3"):
         decode_toml("a = 1\nb = 2\nc = ]", Scenario, "s.toml")
 

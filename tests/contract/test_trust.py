@@ -41,7 +41,7 @@ def refused(raw: bytes) -> str:
     return caught.value.code
 
 
-def test_a_signed_document_reads_back_as_it_was_written() -> None:
+def test_a_signed_document_is_read_back_as_it_was_written() -> None:
     document = read_desired(desired(), TOP)
     assert (document.device, document.version, document.wanted, document.expires) == ("cam-1", 4, (wanted(),), LATER)
 
@@ -58,7 +58,7 @@ def test_a_changed_byte_breaks_the_signature() -> None:
 
 
 @pytest.mark.parametrize("by", ["stranger", "timestamp", "snapshot", "release", "targets", "root-1"])
-def test_no_key_but_the_directors_signs_desired_documents(by: str) -> None:
+def test_only_the_directors_key_signs_desired_documents(by: str) -> None:
     assert refused(desired(by=by)) == Code.SIGNATURE_INVALID
 
 
@@ -80,7 +80,7 @@ def test_a_role_lists_manifests_by_release() -> None:
     assert chain.role_of(trusted, "other") is None
 
 
-def test_a_role_of_one_model_does_not_speak_for_another() -> None:
+def test_a_role_of_one_model_is_not_valid_for_another() -> None:
     both = vouched(FILES, "n", {3: MODEL.manifest}, NOW)
     trusted = chain.follow(TRUSTED, encode(repository.trust_bundle(both)), NOW)
     with pytest.raises(BadInput) as caught:
@@ -88,7 +88,7 @@ def test_a_role_of_one_model_does_not_speak_for_another() -> None:
     assert caught.value.code == Code.PATH_INVALID  # refused although both models have one release key here
 
 
-def test_a_role_is_no_desired_document() -> None:
+def test_a_role_is_not_accepted_as_a_desired_document() -> None:
     assert refused(FILES["models-m.json"].encode()) == Code.SIGNATURE_INVALID
 
 
@@ -98,7 +98,7 @@ def test_a_model_without_a_release_signer_is_in_no_image_repository() -> None:
     assert caught.value.code == Code.NOT_IN_IMAGE_REPO
 
 
-def test_a_root_that_is_none_is_a_configuration_error() -> None:
+def test_an_invalid_root_is_a_configuration_error() -> None:
     for text in ("", "{}", FILES["targets.json"], FIRST["1.root.json"].replace('"threshold":2', '"threshold":3')):
         with pytest.raises(BadInput) as caught:
             chain.trust_root(text)
@@ -109,7 +109,7 @@ def test_the_same_trust_bundle_again_changes_nothing() -> None:
     assert chain.follow(FOLLOWED, encode(repository.trust_bundle(FILES)), NOW) == FOLLOWED
 
 
-def test_a_newer_timestamp_leaves_everything_else_as_it_is() -> None:
+def test_a_newer_timestamp_leaves_all_other_parts_unchanged() -> None:
     later = repository.refresh(FILES, KEYS, NOW + timedelta(hours=12))
     assert {name for name in later if later[name] != FILES[name]} == {"timestamp.json"}
     followed = chain.follow(FOLLOWED, encode(repository.trust_bundle(later)), NOW + timedelta(hours=12))
@@ -147,7 +147,7 @@ def rotated(files: dict[str, str], times: int) -> dict[str, str]:
     return repository.refresh(files, KEYS, NOW)
 
 
-def test_a_device_that_was_away_for_a_hundred_rotations_walks_through_all_of_them() -> None:
+def test_a_device_that_was_offline_for_a_hundred_rotations_follows_all_of_them() -> None:
     files = rotated(dict(FILES), 34)
     assert repository.newest_root(files) == 103
     raw = encode(repository.trust_bundle(files))
@@ -157,7 +157,7 @@ def test_a_device_that_was_away_for_a_hundred_rotations_walks_through_all_of_the
     assert chain.follow(trusted, raw, NOW).root == files["103.root.json"]
 
 
-def test_a_root_in_between_cannot_be_skipped() -> None:
+def test_an_intermediate_root_cannot_be_skipped() -> None:
     files = rotated(dict(FILES), 1)
     with pytest.raises(BadInput) as caught:
         chain.take_root(TRUSTED, files["3.root.json"])
@@ -181,14 +181,14 @@ def test_a_second_key_completes_a_threshold_and_the_same_key_twice_does_not() ->
         assert caught.value.code == Code.SIGNATURE_INVALID
 
 
-def test_what_python_tuf_keeps_private_is_still_there() -> None:
+def test_the_private_parts_of_python_tuf_still_exist() -> None:
     """`chain` rests on two names that python-tuf does not promise: this fails loudly when a new version drops them."""
     fresh = chain.TrustedMetadataSet(FIRST["1.root.json"].encode(), chain.EnvelopeType.METADATA)
     assert fresh.reference_time is not None
     assert callable(fresh.update_delegated_targets)
 
 
-def test_the_core_of_python_tuf_comes_without_its_http_stack_and_leaves_the_package_as_it_is() -> None:
+def test_the_core_of_python_tuf_is_imported_without_its_http_stack_and_the_package_stays_unchanged() -> None:
     program = (
         "import sys; from contract.trust import chain; assert 'urllib3' not in sys.modules;"
         "from tuf.ngclient import Updater; assert 'urllib3' in sys.modules;"
@@ -198,7 +198,7 @@ def test_the_core_of_python_tuf_comes_without_its_http_stack_and_leaves_the_pack
 
 
 @given(st.data())
-def test_no_mutant_of_a_document_is_believed_or_crashes(data: st.DataObject) -> None:
+def test_no_changed_document_is_accepted_or_crashes(data: st.DataObject) -> None:
     raw = mutant(data, desired())
     try:
         document = read_desired(raw, TOP)
@@ -208,7 +208,7 @@ def test_no_mutant_of_a_document_is_believed_or_crashes(data: st.DataObject) -> 
 
 
 @given(st.data())
-def test_no_mutant_of_a_trust_bundle_or_a_role_is_trusted_or_crashes(data: st.DataObject) -> None:
+def test_no_changed_trust_bundle_or_role_is_accepted_or_crashes(data: st.DataObject) -> None:
     trust_bundle = mutant(data, encode(repository.trust_bundle(FILES)))
     role = mutant(data, FILES["models-m.json"].encode())
     for verify in (lambda: chain.follow(TRUSTED, trust_bundle, NOW), lambda: chain.take_role(FOLLOWED, "m", role, NOW)):

@@ -43,7 +43,7 @@ def code_of(call: Callable[[], object]) -> Code | str:
     return caught.value.code
 
 
-def test_a_followed_bundle_is_kept_as_it_was_signed() -> None:
+def test_an_accepted_bundle_is_stored_as_it_was_signed() -> None:
     expected = Trusted(
         root=FILES["1.root.json"],
         timestamp=FILES["timestamp.json"],
@@ -54,7 +54,7 @@ def test_a_followed_bundle_is_kept_as_it_was_signed() -> None:
     assert chain.follow(FOLLOWED, trust_bundle(NEWER), NOW + HOUR).targets == NEWER["targets.json"]
 
 
-def test_the_newest_root_of_a_bundle_is_kept_whatever_their_order() -> None:
+def test_the_newest_root_of_a_bundle_is_stored_for_any_order_of_roots() -> None:
     files = repository.rotate_root(repository.rotate_root(dict(FILES), NOW, ROOTS), NOW, ROOTS)
     made = repository.trust_bundle(files)
     turned = encode(but(made, roots=tuple(reversed(made.roots))))
@@ -64,25 +64,25 @@ def test_the_newest_root_of_a_bundle_is_kept_whatever_their_order() -> None:
 
 
 @pytest.mark.parametrize("part", ["timestamp", "snapshot", "targets"])
-def test_a_bundle_in_which_a_part_is_another_fleets_is_refused(part: str) -> None:
+def test_a_bundle_with_a_part_of_another_fleet_is_refused(part: str) -> None:
     stranger = sign(load(FILES[f"{part}.json"].encode(), object, max_bytes=10**6).signed, signer("stranger")).decode()
     made = encode(but(repository.trust_bundle(FILES), **{part: stranger}))
     assert code_of(lambda: chain.follow(TRUSTED, made, NOW)) == Code.SIGNATURE_INVALID
 
 
-def test_a_bundle_is_good_until_its_timestamp_expires() -> None:
+def test_a_bundle_is_valid_until_its_timestamp_expires() -> None:
     assert follow(TRUSTED, FILES, NOW + 2 * DAY - SECOND).complete
     assert code_of(lambda: follow(TRUSTED, FILES, NOW + 2 * DAY)) == Code.METADATA_EXPIRED
 
 
-def test_what_was_verified_once_is_verified_again_when_a_part_has_expired() -> None:
+def test_a_verified_bundle_is_verified_again_when_a_part_has_expired() -> None:
     assert follow(TRUSTED, FILES, NOW).complete
     assert code_of(lambda: follow(TRUSTED, FILES, NOW + 3 * DAY)) == Code.METADATA_EXPIRED
     assert chain.take_role(FOLLOWED, "m", ROLE.encode(), NOW) == WITH_ROLE
     assert code_of(lambda: chain.take_role(FOLLOWED, "m", ROLE.encode(), NOW + 2 * DAY)) == Code.METADATA_EXPIRED
 
 
-def test_a_role_that_expires_before_what_vouches_for_it_is_verified_again_then() -> None:
+def test_a_role_that_expires_before_its_snapshot_is_then_verified_again() -> None:
     text = repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW - 179 * DAY)
     files = repository.refresh({**FILES, "models-m.json": text}, KEYS, NOW)
     trusted = follow(TRUSTED, files)
@@ -91,7 +91,7 @@ def test_a_role_that_expires_before_what_vouches_for_it_is_verified_again_then()
     assert code_of(lambda: chain.take_role(trusted, "m", text.encode(), late)) == Code.METADATA_EXPIRED
 
 
-def test_only_so_many_verifications_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_verifications_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "_memo", {})
     for number in range(chain.MAX_VERIFIED + 3):
         follow(but(TRUSTED, roles=((f"m{number}", ""),)), FILES)
@@ -101,7 +101,7 @@ def test_only_so_many_verifications_are_remembered(monkeypatch: pytest.MonkeyPat
     assert newest.roles == ((f"m{chain.MAX_VERIFIED + 2}", ""),)
 
 
-def test_the_same_bundle_on_the_same_ground_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bundle_on_the_same_trust_state_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "_memo", {})
     first = follow(TRUSTED, FILES)
     monkeypatch.setattr(chain, "_follow", None)
@@ -116,7 +116,7 @@ def test_an_older_timestamp_or_snapshot_is_a_rollback() -> None:
     assert code_of(lambda: follow(FOLLOWED, behind, NOW + HOUR)) == Code.METADATA_ROLLBACK
 
 
-def test_a_clock_behind_the_newest_signed_time_brings_nothing_expired_to_life() -> None:
+def test_a_clock_behind_the_newest_signed_time_makes_no_expired_document_valid() -> None:
     later = repository.refresh(FILES, KEYS, NOW + 10 * DAY)
     ahead = follow(FOLLOWED, later, NOW + 10 * DAY)
     assert chain.time_floor(ahead, NOW) == NOW + 10 * DAY
@@ -126,7 +126,7 @@ def test_a_clock_behind_the_newest_signed_time_brings_nothing_expired_to_life() 
     assert code_of(lambda: follow(ahead, old, NOW)) == Code.METADATA_EXPIRED
 
 
-def test_a_time_floor_dies_with_the_key_that_signed_it() -> None:
+def test_replacing_the_key_of_a_time_floor_removes_the_floor() -> None:
     poisoned = repository.refresh(FILES, KEYS, NOW + 300 * DAY)
     ahead = follow(FOLLOWED, poisoned, NOW + 300 * DAY)
     assert chain.time_floor(ahead, NOW) == NOW + 300 * DAY
@@ -139,7 +139,7 @@ def test_a_time_floor_dies_with_the_key_that_signed_it() -> None:
     assert chain.time_floor(healed, NOW) == NOW
 
 
-def test_a_bundle_holds_so_many_roots_and_no_document_with_doubled_keys() -> None:
+def test_a_bundle_has_a_limit_of_roots_and_no_document_with_repeated_keys() -> None:
     made = repository.trust_bundle(FILES)
     limit = encode(but(made, roots=made.roots * MAX_ROOTS_IN_TRUST_BUNDLE))
     assert len(chain.read_trust_bundle(limit).roots) == MAX_ROOTS_IN_TRUST_BUNDLE
@@ -151,7 +151,7 @@ def test_a_bundle_holds_so_many_roots_and_no_document_with_doubled_keys() -> Non
     assert code_of(lambda: chain.take_root(TRUSTED, doubled)) == Code.MESSAGE_MALFORMED
 
 
-def test_a_device_asks_for_the_next_root_when_the_bundle_begins_past_it() -> None:
+def test_a_device_requests_the_next_root_when_the_bundle_starts_after_it() -> None:
     files = dict(FILES)
     for _ in range(3):
         files = repository.rotate_root(files, NOW, ROOTS)
@@ -163,7 +163,7 @@ def test_a_device_asks_for_the_next_root_when_the_bundle_begins_past_it() -> Non
     assert [missing(first) for first in (1, 2, 3, 4, 5)] == [None, None, 2, 2, None]
 
 
-def test_a_root_that_its_predecessor_did_not_sign_is_refused_with_what_it_is() -> None:
+def test_a_root_that_its_predecessor_did_not_sign_is_refused_by_name() -> None:
     forged = repository.rotate_root(FILES, NOW, [ROOTS[0]])["2.root.json"]
     with pytest.raises(BadInput, match="root: root was signed by 1") as caught:
         chain.take_root(TRUSTED, forged)
@@ -172,7 +172,7 @@ def test_a_root_that_its_predecessor_did_not_sign_is_refused_with_what_it_is() -
     assert (after.timestamp, after.targets) == (FOLLOWED.timestamp, FOLLOWED.targets)
 
 
-def test_a_refused_bundle_says_what_was_verified_before_the_fault() -> None:
+def test_a_refused_bundle_returns_the_parts_verified_before_the_fault() -> None:
     files = repository.rotate_root(NEWER, NOW, ROOTS)
     made = repository.trust_bundle(files)
     for part in ({"roots": (*made.roots, "?")}, {"timestamp": "?"}, {"snapshot": "?"}, {"targets": "?"}):
@@ -189,7 +189,7 @@ def test_a_refused_bundle_says_what_was_verified_before_the_fault() -> None:
     assert not chain.is_vouched(caught.value.verified)
 
 
-def test_roots_of_a_bundle_are_taken_in_order_and_those_that_cannot_be_read_last() -> None:
+def test_roots_of_a_bundle_are_applied_in_order_and_unreadable_ones_last() -> None:
     files = dict(FILES)
     for _ in range(2):
         files = repository.rotate_root(files, NOW, ROOTS)
@@ -206,7 +206,7 @@ def test_a_role_needs_a_bundle_before_it() -> None:
     assert code_of(lambda: chain.expires(TRUSTED)) == Code.TRUST_MISSING
 
 
-def test_a_role_is_the_version_that_the_snapshot_names() -> None:
+def test_a_role_must_have_the_version_named_by_the_snapshot() -> None:
     assert code_of(lambda: chain.take_role(FOLLOWED, "m", NEWER["models-m.json"].encode(), NOW)) == (
         Code.METADATA_ROLLBACK
     )
@@ -214,7 +214,7 @@ def test_a_role_is_the_version_that_the_snapshot_names() -> None:
     assert code_of(lambda: chain.take_role(ahead, "m", ROLE.encode(), NOW)) == Code.METADATA_ROLLBACK
 
 
-def test_roles_are_kept_by_model_and_a_newer_one_takes_the_place_of_the_older() -> None:
+def test_roles_are_stored_by_model_and_a_newer_one_replaces_the_older() -> None:
     both = vouched(vouched(FILES, "a", {3: MANIFESTS[3]}, NOW), "m", MANIFESTS, NOW)
     trusted = follow(TRUSTED, both)
     for model in ("m", "a"):
@@ -227,7 +227,7 @@ def test_roles_are_kept_by_model_and_a_newer_one_takes_the_place_of_the_older() 
     assert set(found.manifests) == {3, 4}
 
 
-def test_a_role_is_early_when_the_snapshot_names_an_older_one_or_none() -> None:
+def test_a_role_is_early_when_the_snapshot_names_an_older_version_or_none() -> None:
     assert not chain.is_early(FOLLOWED, "m", ROLE.encode())
     assert chain.is_early(FOLLOWED, "m", NEWER["models-m.json"].encode())
     assert chain.is_early(FOLLOWED, "stranger", ROLE.encode())
@@ -237,14 +237,14 @@ def test_a_role_is_early_when_the_snapshot_names_an_older_one_or_none() -> None:
     assert code_of(lambda: chain.is_early(FOLLOWED, "m", b"{}")) == Code.MESSAGE_MALFORMED
 
 
-def test_stored_roles_come_back_as_far_as_the_snapshot_names_them() -> None:
+def test_stored_roles_are_loaded_up_to_the_versions_named_by_the_snapshot() -> None:
     assert chain.with_roles(FOLLOWED, {"m": ROLE}) == WITH_ROLE
     assert chain.with_roles(FOLLOWED, {"n": ROLE}).roles == ()
     assert chain.with_roles(WITH_ROLE, {}) is WITH_ROLE
     assert chain.with_roles(TRUSTED, {"m": ROLE}) is TRUSTED
 
 
-def test_the_directors_keys_are_those_that_targets_name() -> None:
+def test_the_directors_keys_are_those_named_by_targets() -> None:
     assert chain.director_keys(FOLLOWED) == (KEYS.director.public_key.keyid,)
     top = chain.targets_of(FOLLOWED)
     for delegations in (None, repository.Delegations({}, {})):
@@ -258,7 +258,7 @@ def test_the_directors_keys_are_those_that_targets_name() -> None:
 
 
 @pytest.mark.parametrize("part", ["root", "timestamp", "snapshot", "targets"])
-def test_trust_expires_with_its_first_part(part: str) -> None:
+def test_trust_expires_with_the_first_part_that_expires(part: str) -> None:
     assert chain.expires(FOLLOWED) == NOW + 2 * DAY
     name = "1.root" if part == "root" else part
     signed = load(FILES[f"{name}.json"].encode(), object, max_bytes=10**6).signed
@@ -266,7 +266,7 @@ def test_trust_expires_with_its_first_part(part: str) -> None:
     assert chain.expires(but(FOLLOWED, **{part: sign(signed, TARGETS).decode()})) == NOW + DAY
 
 
-def test_documents_up_to_the_limit_of_metadata_are_taken_and_larger_ones_are_not() -> None:
+def test_documents_up_to_the_size_limit_are_accepted_and_larger_ones_are_refused() -> None:
     room = MAX_METADATA_BYTES - len(ROLE)
     padded = ROLE.encode() + b" " * room
     taken = chain.take_role(FOLLOWED, "m", padded, NOW)
@@ -288,7 +288,7 @@ def test_documents_up_to_the_limit_of_metadata_are_taken_and_larger_ones_are_not
 
 
 @pytest.mark.parametrize("part", ["root", "timestamp", "snapshot", "targets"])
-def test_what_is_stored_is_read_up_to_the_limit_of_metadata(part: str) -> None:
+def test_stored_documents_are_read_up_to_the_size_limit(part: str) -> None:
     padding = " " * (MAX_METADATA_BYTES // 2 + 1)
     padded = but(FOLLOWED, **{part: getattr(FOLLOWED, part) + padding})
     assert chain.expires(padded) == chain.expires(FOLLOWED)

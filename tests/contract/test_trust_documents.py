@@ -1,4 +1,4 @@
-"""Signed documents, field by field: what is written, what reads back, and which code each fault has."""
+"""Signed documents, field by field: what is written and read back, and which code each fault has."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -80,7 +80,7 @@ def test_without_a_floor_every_release_may_run() -> None:
 
 
 @pytest.mark.parametrize("floor", [-1, "3", 1.0, True, None])
-def test_a_floor_that_is_no_release_number_is_malformed(floor: object) -> None:
+def test_a_floor_that_is_not_a_release_number_is_malformed(floor: object) -> None:
     made = role()
     made.unrecognized_fields["x-min-release"] = floor
     assert code_of(lambda: read_model_role(made, "m")) == Code.MESSAGE_MALFORMED
@@ -108,27 +108,27 @@ def test_a_target_without_a_manifest_is_malformed() -> None:
 # The desired document.
 
 
-def test_every_field_of_a_desired_document_reads_back() -> None:
+def test_every_field_of_a_desired_document_is_read_back() -> None:
     found = read_desired(desired(wanted("n"), wanted("m"), nonce="boot-7"), TOP)
     assert (found.device, found.version, found.issued, found.expires) == ("cam-1", 4, NOW, LATER)
     assert (found.nonce, found.wanted) == ("boot-7", (wanted("m"), wanted("n")))
     assert read_desired(desired(), TOP).nonce == ""
 
 
-def test_the_digest_names_what_was_signed_and_not_the_signature() -> None:
+def test_the_digest_covers_the_signed_part_and_not_the_signature() -> None:
     first, second = desired(wanted()), desired(wanted())
     other = desired(wanted(), nonce="n")
     assert read_desired(first, TOP).digest == read_desired(second, TOP).digest
     assert read_desired(first, TOP).digest != read_desired(other, TOP).digest
 
 
-def test_exactly_as_many_models_as_a_device_may_hold_are_taken() -> None:
+def test_exactly_the_maximum_number_of_models_is_accepted() -> None:
     names = [f"m{number}" for number in range(MAX_MODELS_PER_DEVICE + 1)]
     assert len(read_desired(desired(*map(wanted, names[:-1])), TOP).wanted) == MAX_MODELS_PER_DEVICE
     assert code_of(lambda: read_desired(desired(*map(wanted, names)), TOP)) == Code.MESSAGE_MALFORMED
 
 
-def test_a_model_that_is_named_twice_is_malformed() -> None:
+def test_a_model_named_twice_is_malformed() -> None:
     assert code_of(lambda: read_desired(desired(wanted(), wanted(release=4)), TOP)) == Code.MESSAGE_MALFORMED
 
 
@@ -146,7 +146,7 @@ def test_a_document_with_delegations_is_no_desired_document() -> None:
     assert code_of(lambda: read_desired(raw, TOP)) == Code.MESSAGE_MALFORMED
 
 
-def test_a_document_of_another_protocol_is_refused_as_such() -> None:
+def test_a_document_of_another_protocol_is_refused_with_that_reason() -> None:
     def newer(signed: Targets) -> None:
         signed.unrecognized_fields["x-edge"]["protocol"] = PROTOCOL + 1
 
@@ -154,7 +154,7 @@ def test_a_document_of_another_protocol_is_refused_as_such() -> None:
 
 
 @pytest.mark.parametrize("issued", ["2026-01-01T00:00:00", "yesterday", ""])
-def test_a_document_must_say_in_which_zone_it_was_issued(issued: str) -> None:
+def test_a_document_must_name_the_time_zone_of_its_issue(issued: str) -> None:
     def undated(signed: Targets) -> None:
         signed.unrecognized_fields["x-edge"]["issued"] = issued
 
@@ -167,7 +167,7 @@ def test_a_document_without_edge_fields_is_malformed() -> None:
     )
 
 
-def test_top_level_targets_without_a_director_believe_nobody() -> None:
+def test_top_level_targets_without_a_director_accept_no_key() -> None:
     bare = Targets(version=1, expires=LATER)
     assert code_of(lambda: read_desired(desired(wanted()), bare)) == Code.SIGNATURE_INVALID
 
@@ -181,7 +181,7 @@ def test_every_signer_adds_a_signature() -> None:
     assert b"\n" not in sign(role(), KEYS.snapshot)
 
 
-def test_metadata_of_another_type_too_large_or_of_no_shape_is_refused() -> None:
+def test_metadata_of_another_type_size_or_shape_is_refused() -> None:
     raw = desired(wanted())
     assert load(raw, Targets, max_bytes=len(raw)).signed.version == 4
     assert code_of(lambda: load(raw, Targets, max_bytes=len(raw) - 1)) == Code.MESSAGE_TOO_LARGE
@@ -189,7 +189,7 @@ def test_metadata_of_another_type_too_large_or_of_no_shape_is_refused() -> None:
     assert code_of(lambda: load(b'{"signed": 3}', Targets, max_bytes=100_000)) == Code.MESSAGE_MALFORMED
 
 
-def test_a_date_keeps_its_zone() -> None:
+def test_a_date_keeps_its_time_zone() -> None:
     assert when("2026-01-02T03:04:05+02:00") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
     assert when("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -204,7 +204,7 @@ def test_a_date_keeps_its_zone() -> None:
         (LengthOrHashMismatchError("x"), Code.METADATA_MISMATCH),
     ],
 )
-def test_each_kind_of_refusal_has_a_code_and_says_of_what(error: Exception, code: Code) -> None:
+def test_each_kind_of_refusal_has_a_code_and_names_its_document(error: Exception, code: Code) -> None:
     found = refusal("role of m", error)
     assert (found.code, "role of m: x" in str(found)) == (code, True)
 
@@ -214,6 +214,6 @@ def test_trust_is_complete_once_it_has_targets() -> None:
     assert Trusted(root="r", targets="t").complete
 
 
-def test_a_target_file_says_which_path_it_is() -> None:
+def test_a_target_file_names_its_path() -> None:
     target: TargetFile = role().targets["models/m/v3.onnx"]
     assert target.path == "models/m/v3.onnx"

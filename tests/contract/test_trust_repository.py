@@ -43,7 +43,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     return {name for name in after if after[name] != before.get(name)}
 
 
-def test_how_long_each_document_lives() -> None:
+def test_each_kind_of_document_has_its_lifetime() -> None:
     assert LIFE_DAYS == {"root": 365, "targets": 365, "models": 180, "snapshot": 30, "timestamp": 2}
 
 
@@ -85,7 +85,7 @@ def test_a_model_is_delegated_to_exactly_the_named_keys() -> None:
     assert repository.signers_of({**FILES, "targets.json": text}, "n") == {key.keyid for key in keys}
 
 
-def test_a_new_role_of_a_model_is_numbered_by_the_clock_and_lives_for_half_a_year() -> None:
+def test_a_new_role_of_a_model_is_numbered_by_the_clock_and_is_valid_for_half_a_year() -> None:
     first = signed(repository.sign_role(FIRST, "m", MANIFESTS, signers=[RELEASE], now=NOW))
     text = repository.sign_role(FILES, "m", MANIFESTS, min_release=4, signers=[RELEASE], now=NOW + DAY)
     assert (first.version, first.expires) == (AT, NOW + 180 * DAY)
@@ -106,14 +106,14 @@ def test_the_first_refresh_writes_a_first_snapshot_and_timestamp() -> None:
     assert signers(FILES["timestamp.json"]) == keyids("timestamp")
 
 
-def test_each_refresh_writes_the_next_timestamp_and_keeps_a_snapshot_that_is_still_right() -> None:
+def test_each_refresh_writes_the_next_timestamp_and_keeps_a_valid_snapshot() -> None:
     later = repository.refresh(FILES, KEYS, NOW + 15 * DAY)
     assert changed(FILES, later) == {"timestamp.json"}
     timestamp = signed(later["timestamp.json"])
     assert (timestamp.version, timestamp.expires) == (AT + 15 * DAY_S, NOW + 17 * DAY)
 
 
-def test_a_snapshot_is_written_again_once_half_of_its_life_is_over() -> None:
+def test_a_snapshot_is_written_again_after_half_of_its_lifetime() -> None:
     later = repository.refresh(FILES, KEYS, NOW + 15 * DAY + timedelta(seconds=1))
     snapshot = signed(later["snapshot.json"])
     assert changed(FILES, later) == {"snapshot.json", "timestamp.json"}
@@ -122,7 +122,7 @@ def test_a_snapshot_is_written_again_once_half_of_its_life_is_over() -> None:
     assert signed(later["timestamp.json"]).snapshot_meta.version == written
 
 
-def test_a_snapshot_is_written_again_when_what_it_names_or_who_signs_it_has_changed() -> None:
+def test_a_snapshot_is_written_again_when_its_contents_or_signers_have_changed() -> None:
     role = repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW)
     named = signed(repository.refresh({**FILES, "models-m.json": role}, KEYS, NOW)["snapshot.json"])
     assert (named.version, named.meta["models-m.json"].version) == (AT + 1, AT + 1), "in the same second one more"
@@ -141,7 +141,7 @@ def test_a_timestamp_carries_the_checkpoint_of_the_audit_if_there_is_one() -> No
     }
 
 
-def test_a_timestamp_is_due_after_twelve_hours_and_when_there_is_none() -> None:
+def test_a_timestamp_is_due_after_twelve_hours_and_if_there_is_none() -> None:
     assert repository.due(FIRST, NOW)
     assert not repository.due(FILES, NOW + timedelta(hours=12))
     assert repository.due(FILES, NOW + timedelta(hours=12, seconds=1))
@@ -161,7 +161,7 @@ def test_a_root_is_rotated_by_old_and_new_keys() -> None:
     assert signed(renewed["3.root.json"]).roles == root.roles
 
 
-def test_the_newest_root_is_the_one_with_the_highest_number() -> None:
+def test_the_newest_root_has_the_highest_number() -> None:
     assert repository.newest_root({f"{version}.root.json": "" for version in (9, 10, 2)}) == 10
 
 
@@ -172,7 +172,7 @@ def test_targets_are_signed_again_by_another_key_with_the_next_version() -> None
     assert (after.delegations, signers(text)) == (before.delegations, keyids("targets-2"))
 
 
-def test_a_new_director_takes_the_place_of_the_old_one() -> None:
+def test_a_new_director_replaces_the_old_one() -> None:
     old, new = KEYS.director.public_key.keyid, signer("director-2").public_key
     text = repository.rotate_director(FILES, old, new, TARGETS, NOW + DAY)
     files = {**FILES, "targets.json": text}
@@ -181,7 +181,7 @@ def test_a_new_director_takes_the_place_of_the_old_one() -> None:
     assert repository.signers_of(files, "m") == keyids("release")
 
 
-def test_which_keys_are_named_where() -> None:
+def test_a_key_is_listed_with_the_roles_that_name_it() -> None:
     assert repository.online_keyids(FILES) == {
         name: tuple(keyids(name)) for name in ("snapshot", "timestamp", "director")
     }
@@ -191,7 +191,7 @@ def test_which_keys_are_named_where() -> None:
     assert repository.signers_of({"targets.json": bare}, "m") == frozenset()
 
 
-def test_a_bundle_holds_the_newest_roots_in_order_and_no_more_than_a_device_takes() -> None:
+def test_a_bundle_holds_the_newest_roots_in_order_up_to_the_devices_limit() -> None:
     files = dict(FILES)
     for _ in range(MAX_ROOTS_IN_TRUST_BUNDLE):
         files = repository.rotate_root(files, NOW, ROOTS)
@@ -204,7 +204,7 @@ def test_a_bundle_holds_the_newest_roots_in_order_and_no_more_than_a_device_take
     )
 
 
-def test_a_document_that_is_not_there_says_how_to_make_it() -> None:
+def test_a_missing_document_is_reported_with_how_to_create_it() -> None:
     with pytest.raises(BadInput, match="edgeward trust init") as caught:
         repository.current({}, "targets", object)
     assert caught.value.code == Code.TRUST_MISSING
@@ -231,7 +231,7 @@ def test_the_description_names_every_role_with_version_expiry_threshold_and_keys
     ]
 
 
-def test_a_fleet_signed_from_a_backup_is_ahead_of_what_was_signed_since_by_the_clock_alone() -> None:
+def test_versions_from_the_clock_put_a_restored_fleet_ahead_of_later_signatures() -> None:
     """Only roots are numbered one by one: a device follows every one of them."""
     lost = FILES
     for step in range(50):
@@ -250,7 +250,7 @@ def test_a_fleet_signed_from_a_backup_is_ahead_of_what_was_signed_since_by_the_c
         assert signed(restored[name]).version > signed(lost[name]).version, name
 
 
-def test_a_timestamp_is_due_at_once_when_the_audit_has_its_first_entry_and_not_at_the_next() -> None:
+def test_a_timestamp_is_due_at_the_first_entry_of_the_audit_and_not_at_the_next() -> None:
     witnessed = {each: repository.refresh(FILES, KEYS, NOW, each) for each in ("", "0:empty", "1:tree")}
     for audit, files, due in (
         ("1:tree", "", True),
@@ -262,7 +262,7 @@ def test_a_timestamp_is_due_at_once_when_the_audit_has_its_first_entry_and_not_a
         assert repository.due(witnessed[files], NOW, audit) is due, (audit, files)
 
 
-def test_what_has_less_than_a_third_of_its_life_left_is_aged() -> None:
+def test_a_document_with_less_than_a_third_of_its_lifetime_left_is_aged() -> None:
     life = {"root": signed(FILES["1.root.json"]).expires - 365 * DAY, "targets": NOW, "models-m": NOW}
     days = {"root": 365, "targets": 365, "models-m": 180}
     for role, began in life.items():
@@ -275,7 +275,7 @@ def test_what_has_less_than_a_third_of_its_life_left_is_aged() -> None:
     }  # fmt: skip
 
 
-def test_who_may_sign_a_role_and_how_many_of_them_must() -> None:
+def test_the_signers_of_a_role_and_their_threshold_are_returned() -> None:
     roots = tuple(signed(FILES["1.root.json"]).roles["root"].keyids)
     assert repository.signers_wanted(FILES, "root") == (roots, 2)
     assert set(roots) == keyids("root-1", "root-2", "root-3")
@@ -288,7 +288,7 @@ def test_who_may_sign_a_role_and_how_many_of_them_must() -> None:
     ("role", "file", "days"),
     [("root", "2.root.json", 365), ("targets", "targets.json", 365), ("models-m", "models-m.json", 180)],
 )
-def test_a_role_that_is_signed_again_says_the_same_for_a_life_more(role: str, file: str, days: int) -> None:
+def test_a_role_that_is_signed_again_has_the_same_content_and_a_new_lifetime(role: str, file: str, days: int) -> None:
     signing = {"root": ROOTS, "targets": [TARGETS], "models-m": [RELEASE]}[role]
     files = repository.resign(FILES, role, signing, NOW + DAY)
     assert changed(FILES, files) == {file}
@@ -301,7 +301,7 @@ def test_a_role_that_is_signed_again_says_the_same_for_a_life_more(role: str, fi
     )  # fmt: skip
 
 
-def test_when_each_verified_role_expires() -> None:
+def test_each_verified_role_has_its_expiry() -> None:
     parts = {name: FILES[f"{name}.json"] for name in ("targets", "snapshot", "timestamp")}
     trusted = Trusted(root=FILES["1.root.json"], **parts, roles=(("m", FILES["models-m.json"]),))
     ends = {"targets": 365, "snapshot": 30, "timestamp": 2, "models-m": 180}

@@ -14,13 +14,13 @@ from contract.log_lines import LIBRARIES
 from contract.visible import one_line, visible, visible_values
 
 
-def test_controls_are_shown_as_their_escapes_and_all_other_text_stays() -> None:
+def test_control_characters_are_shown_as_escapes_and_all_other_text_is_unchanged() -> None:
     assert visible("\x1b[31mred\x1b]0;pwn\x07\r") == r"\x1b[31mred\x1b]0;pwn\x07\r"
     assert visible("a\u202eb\u2066c\x85\x7f") == r"a\u202eb\u2066c\x85\x7f"
     assert visible("Öl 温度 😀\n\tnext") == "Öl 温度 😀\n\tnext"
 
 
-def test_every_text_of_an_answer_is_made_visible_keys_too() -> None:
+def test_every_text_and_key_of_an_answer_is_made_visible() -> None:
     said = {"device": "d\x1b", "labels": {"k\r": ["\u202e", 1, None, True]}}
     for ascii_only in (True, False):
         raw = json.dumps(said, ensure_ascii=ascii_only).encode()
@@ -29,12 +29,12 @@ def test_every_text_of_an_answer_is_made_visible_keys_too() -> None:
         }  # fmt: skip
 
 
-def test_no_message_begins_another_line_of_a_log() -> None:
+def test_no_message_can_start_a_new_line_of_a_log() -> None:
     assert one_line("well\nINFO: FORGED\x1b[0m") == r"well\nINFO: FORGED\x1b[0m"
 
 
 @pytest.mark.parametrize("formatter", [agents.OneLine, controllers.OneLine])
-def test_a_record_is_one_line_and_a_trace_has_its_own(formatter: type[logging.Formatter]) -> None:
+def test_a_record_is_one_line_and_a_traceback_has_its_own_lines(formatter: type[logging.Formatter]) -> None:
     told = io.StringIO()
     to = logging.StreamHandler(told)
     to.setFormatter(formatter())
@@ -51,7 +51,7 @@ def test_a_record_is_one_line_and_a_trace_has_its_own(formatter: type[logging.Fo
     assert lines[2] == "Traceback (most recent call last):"
 
 
-def test_libraries_say_only_what_is_wrong_unless_all_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_log_only_warnings_unless_debug_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Key abc failed to verify root` is a line of TUF beside our own words about the same document."""
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     begins = (agents_cli._begin_logging, controllers._begin_logging)

@@ -19,7 +19,7 @@ def refused(raw: bytes) -> BadInput:
     return caught.value
 
 
-def test_a_message_survives_the_wire() -> None:
+def test_a_message_is_decoded_as_it_was_encoded() -> None:
     assert decode(encode(Ack(boot=1, seq=2)), Ack) == Ack(boot=1, seq=2)
 
 
@@ -28,13 +28,13 @@ def test_a_truncated_message_is_malformed(end: int) -> None:
     assert refused(ACK[:end]).code == Code.MESSAGE_MALFORMED
 
 
-def test_an_unknown_field_of_what_is_to_be_obeyed_is_named() -> None:
+def test_an_unknown_field_of_a_command_is_named() -> None:
     with pytest.raises(BadInput) as caught:
         decode(b'{"traffic_shere":"0.5"}', TrialPolicy)
     assert (caught.value.code, "traffic_shere" in caught.value.detail) == (Code.MESSAGE_MALFORMED, True)
 
 
-def test_an_unknown_field_of_what_is_only_said_is_ignored() -> None:
+def test_an_unknown_field_of_a_report_is_ignored() -> None:
     assert decode(b'{"boot":1,"seq":2,"since":3}', Ack) == Ack(boot=1, seq=2)
 
 
@@ -42,7 +42,7 @@ def test_a_missing_field_is_named() -> None:
     assert "seq" in refused(b'{"boot":1}').detail
 
 
-def test_the_path_of_a_wrong_type_is_named() -> None:
+def test_the_path_of_a_value_of_a_wrong_type_is_named() -> None:
     assert "$.boot" in refused(b'{"boot":"1","seq":2}').detail
 
 
@@ -77,17 +77,17 @@ def test_the_path_of_a_wrong_type_is_named() -> None:
         "empty",
     ],
 )
-def test_what_json_would_let_pass_is_malformed(raw: bytes) -> None:
+def test_invalid_json_that_json_libraries_accept_is_malformed(raw: bytes) -> None:
     assert refused(raw).code == Code.MESSAGE_MALFORMED
 
 
 @pytest.mark.parametrize("number", ["1" * 30, "-" + "9" * 19, str(1 << 64), str((1 << 64) - 1), "-9223372036854775808"])
-def test_what_is_taken_in_can_be_written_again(number: str) -> None:
+def test_every_accepted_message_can_be_encoded_again(number: str) -> None:
     raw = b'{"a":%s,"b":"\\ud83d\\ude00"}' % number.encode()
     assert decode_plain(encode(decode_plain(raw))) == decode_plain(raw)
 
 
-def test_an_oversize_message_is_not_even_parsed() -> None:
+def test_a_message_over_the_limit_is_not_parsed() -> None:
     assert refused(b" " * (MAX_MESSAGE_BYTES + 1)).code == Code.MESSAGE_TOO_LARGE
 
 

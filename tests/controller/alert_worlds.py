@@ -47,7 +47,7 @@ def facts(*twins: Twin, now: float = START, rollouts: tuple[Rollout, ...] = (), 
 
 
 def found(rule: Rule, judged: Facts, before: dict[str, Alert] | None = None) -> dict[str, Alert]:
-    """Alerts of one rule, by fingerprint; a fault of the rule is one of the test."""
+    """Returns the alerts of one rule by fingerprint; a fault of the rule fails the test."""
     result = look([rule], judged, before or {}, {})
     assert result.status[rule.name].fault == ""
     return result.active

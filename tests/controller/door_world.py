@@ -31,7 +31,7 @@ class Callers:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, raw: bytes, limit_s: float = 10.0) -> bytes:
-        """Everything that comes back until the controller closes."""
+        """Returns all bytes that arrive until the controller closes the connection."""
         reader, writer = await self.connect()
         try:
             writer.write(raw)

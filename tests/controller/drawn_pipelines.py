@@ -62,7 +62,7 @@ SCALERS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """A fitted pipeline, its sample, and rows that it has not seen."""
+    """A fitted pipeline, its sample, and new rows."""
 
     seed: int
     model: Any

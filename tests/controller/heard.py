@@ -1,4 +1,4 @@
-"""Passes messages of devices to a controller without a broker, and runs the pass that takes them."""
+"""Passes messages of devices to a controller without a broker and runs the pass that handles them."""
 
 import asyncio
 

@@ -24,12 +24,12 @@ def judged(model: Any, sample: Any, *, live: bool = True) -> Judged:
 
 
 def passes(found: Judged) -> bool:
-    """Whether the parity gate passes it."""
+    """Returns whether the parity gate passes it."""
     return judge_parity(found.parity).passed
 
 
 def answers(found: Judged, rows: Array) -> dict[str, Array]:
-    """What the converted model answers to a matrix of other rows."""
+    """Returns the answers of the converted model to a matrix of other rows."""
     ask, names = asks(open_session(found.model), found.real)
     given = ask(found.rows.__class__(np.asarray(rows), found.rows.columns, as_matrix=True))
     return {name: given[name] for name in names}

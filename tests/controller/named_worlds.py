@@ -1,5 +1,5 @@
-"""Realistic fleets whose devices report a number of their own and answer classes: different, drifting, with a rhythm of
-the day.
+"""Realistic fleets whose devices report their own number and answer classes: different, drifting, with a daily
+pattern.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class NamedFleet:
     devices: int = 40
     canaries: int = 6
     mean: float = 0.06
-    """Of the number: a part that is scrapped (1) or not (0); above 1 of a measure that is normal."""
+    """The mean of the number: a part that is scrapped (1) or not (0); above 1 for a normally distributed number."""
     spread: float = 0.3
     """Standard deviation between devices, as a part of the mean."""
     wander: float = 0.1
@@ -71,7 +71,7 @@ def _numbers(rng: np.random.Generator, usual: float, mean: float) -> Numbers:
 
 
 def last_verdict(fleet: NamedFleet, rule: Rule, seed: int, every_h: int = 2) -> tuple[RuleVerdict, int]:
-    """(the first verdict that fails or the last one, the hours after the release), looked at again and again."""
+    """Returns (the first failing verdict or the last one, the hours after the release) of repeated checks."""
     table = rows_of_fleet(fleet, rule, seed).table()
     kinds = dict.fromkeys(table.names, "")
     for hour in range(PAST_H + every_h, PAST_H + JUDGED_H + 1, every_h):

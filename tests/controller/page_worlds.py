@@ -201,7 +201,7 @@ def _deeds(state: State, now: float) -> None:
 
 
 def _day_of(state: State, now: float) -> None:
-    """A day of the star's telemetry by ten minutes, with two hours in which it was away."""
+    """A day of telemetry of the main device by ten minutes, with two hours offline."""
     draw, rows = random.Random(4), []
     for number in range(144):
         at = now - 86_400 + 600 * number
@@ -225,7 +225,7 @@ def _day_of(state: State, now: float) -> None:
 
 
 def _vitals_of_a_day(now: float, draw: random.Random) -> list[tuple[str, Vitals]]:
-    """A day of the star's vitals by five minutes; on trial it is hot and busy."""
+    """A day of vitals of the main device by five minutes; during the trial it is hot and busy."""
     rows = []
     for number in (each for each in range(288) if not 80 <= each < 104):
         busy = 1.0 if 246 <= number < 248 else 0.3 + 0.05 * math.sin(number / 46)

@@ -1,7 +1,7 @@
 """Small fleets under a rollout, and every rule's verdict on them. `python -m tests.controller.rule_cases` writes it to
 tests/data/rollout; read the difference before you commit it.
 
-Each device answers 200 to 310 requests a minute and is wrong, slow or failing by an amount of its own, so that its
+Each device answers 200 to 310 requests a minute and is wrong, slow or failing by its own amount, so that its
 past, the others of its stratum and the other side all matter.
 """
 

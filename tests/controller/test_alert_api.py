@@ -63,7 +63,7 @@ def call(state: State, *calls: tuple[str, str, Any]) -> list[Any]:
     return list(talk(state, script))
 
 
-def test_alerts_are_paged_filtered_by_state_and_label_and_shown_with_all_that_is_known(state: State) -> None:
+def test_alerts_are_paged_filtered_by_state_and_label_and_shown_with_all_details(state: State) -> None:
     look(state)
     page, pending, one, bad = call(
         state,
@@ -85,7 +85,7 @@ def test_alerts_are_paged_filtered_by_state_and_label_and_shown_with_all_that_is
     assert (unknown[0], unknown[1]["code"]) == (404, "unknown_alert")
 
 
-def test_a_silence_is_audited_holds_at_once_and_after_a_restart_and_can_be_ended(state: State) -> None:
+def test_a_silence_is_audited_applies_at_once_and_after_a_restart_and_can_be_ended(state: State) -> None:
     look(state)
     matchers = [{"name": "device", "value": "d1", "equal": True}]
     ends = "2100-01-01T00:00:00+00:00"
@@ -151,7 +151,9 @@ def test_programs_that_read_an_alertmanager_can_read_this_controller(state: Stat
     assert alert["status"] == {"state": "active", "silencedBy": [], "inhibitedBy": []}
 
 
-def test_a_file_is_tried_out_on_this_fleet_and_a_rule_that_cannot_trip_is_refused_with_its_line(state: State) -> None:
+def test_a_rules_file_is_tested_on_this_fleet_and_a_rule_that_cannot_trip_is_refused_with_its_line(
+    state: State,
+) -> None:
     idle = RULES + '[[rule]]\nname = "Many"\nmeasure = "offline_ratio"\nabove = 0.2\nmin_devices = 50\n'
     right, refused = call(
         state,
@@ -164,7 +166,7 @@ def test_a_file_is_tried_out_on_this_fleet_and_a_rule_that_cannot_trip_is_refuse
     assert state.alerts.records.active == {}, "nothing has changed"
 
 
-def test_rules_that_run_say_how_they_fare_and_a_fault_is_counted(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_rules_report_their_state_and_count_faults(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = MEASURES["clock_off_s"].__class__(lambda *_: 1 / 0, "", frozenset())  # type: ignore[arg-type,return-value]
     monkeypatch.setitem(MEASURES, "clock_off_s", broken)
     look(state)
@@ -175,14 +177,14 @@ def test_rules_that_run_say_how_they_fare_and_a_fault_is_counted(state: State, m
     assert state.alerts.rule_faults == 1
 
 
-def test_a_changed_alert_is_an_event_for_whoever_listens(state: State) -> None:
+def test_a_changed_alert_is_sent_as_an_event(state: State) -> None:
     listener = state.events.listen()
     look(state)
     told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
     assert sorted(event.type for event in told) == ["dev.edgeward.alert.firing"] * 5 + ["dev.edgeward.alert.pending"]
 
 
-def test_an_outage_is_a_bounded_number_of_events_and_every_alert_is_in_the_list(
+def test_an_outage_sends_a_limited_number_of_events_and_every_alert_is_in_the_list(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verb, "MAX_TOLD", 2)
@@ -193,7 +195,7 @@ def test_an_outage_is_a_bounded_number_of_events_and_every_alert_is_in_the_list(
     assert page["total"] == 6
 
 
-def test_looks_keep_their_interval_and_take_a_bounded_part_of_a_core(
+def test_evaluations_keep_their_interval_and_use_a_limited_part_of_a_core(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(state)
@@ -212,7 +214,7 @@ def test_a_controller_with_a_malformed_file_does_not_start_and_names_the_line(tm
     assert (caught.value.code, f"{path}:3: " in caught.value.detail) == (Code.ALERT_RULE_INVALID, True)
 
 
-def test_a_receiver_that_there_is_none_of_cannot_be_tried(state: State) -> None:
+def test_an_unknown_receiver_cannot_be_tested(state: State) -> None:
     ((status, said),) = call(state, ("POST", "/v1/alert-receivers/none/test", None))
     assert (status, said["code"]) == (404, "unknown_receiver")
 

@@ -9,20 +9,20 @@ from controller.fleet.twin import Twin
 from tests.controller.alert_worlds import START, facts, found, twin
 
 
-def test_a_device_of_which_nothing_is_known_counts_once_a_controller_has_run_for_long_enough() -> None:
+def test_a_device_that_was_never_heard_counts_once_the_controller_has_run_long_enough() -> None:
     rule = Rule(name="R", measure="offline_ratio", above=0.4)
     started = {"now": START + 90.0, "silent_s": 90.0}
     assert found(rule, facts(twin("a"), Twin("b"), started_at=START, **started)) == {}
     assert len(found(rule, facts(twin("a"), Twin("b"), started_at=START - 1.0, **started))) == 1
 
 
-def test_a_label_that_is_not_there_is_an_empty_one() -> None:
+def test_a_missing_label_is_read_as_empty() -> None:
     assert has_labels({}, {"site": "*"})
     assert not has_labels({}, {"site": "X*"})
     assert not has_labels({"hall": "X"}, {"site": "X"})
 
 
-def test_a_limit_of_none_is_said_where_it_means_something() -> None:
+def test_a_limit_of_none_is_named_if_it_has_a_meaning() -> None:
     def said(unit: str, limit: float = 0.0) -> str:
         return effect_words(Reading({}, 2.0, unit, limit, 1, "devices", "why", "it is over", "device list"))
 

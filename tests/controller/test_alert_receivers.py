@@ -76,7 +76,7 @@ def hook_to(server: WebhookServer, tmp_path: Path, answer: int | None = None) ->
     return Noted(WebhookReceiver(name="hook", url=f"{server.url}/x", secret_file="s"), tmp_path)
 
 
-def test_a_webhook_that_fails_twice_is_sent_the_same_signed_bytes_until_it_takes_them(tmp_path: Path) -> None:
+def test_a_webhook_that_fails_twice_gets_the_same_signed_bytes_until_it_accepts_them(tmp_path: Path) -> None:
     server = WebhookServer(lambda number: 503 if number < 3 else 204)
     told = hook_to(server, tmp_path)
     fare = told.tell()
@@ -86,7 +86,7 @@ def test_a_webhook_that_fails_twice_is_sent_the_same_signed_bytes_until_it_takes
     assert list(told.delivered) == ["group of hook"]
 
 
-def test_a_4xx_is_final_is_not_tried_again_and_is_shown(tmp_path: Path) -> None:
+def test_a_4xx_is_final_not_retried_and_shown(tmp_path: Path) -> None:
     server = WebhookServer(lambda _: 410)
     told = hook_to(server, tmp_path)
     fare = told.tell()
@@ -96,7 +96,7 @@ def test_a_4xx_is_final_is_not_tried_again_and_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500])
-def test_a_receiver_that_never_takes_it_is_given_up_after_some_attempts_and_it_stays_due(
+def test_a_receiver_that_never_accepts_is_dropped_after_some_attempts_and_its_notification_stays_due(
     status: int, tmp_path: Path
 ) -> None:
     server = WebhookServer(lambda _: status)
@@ -106,8 +106,8 @@ def test_a_receiver_that_never_takes_it_is_given_up_after_some_attempts_and_it_s
 
 
 @pytest.mark.parametrize("status", [302, 307, 308])
-def test_a_redirect_to_a_port_inside_is_not_followed(status: int, tmp_path: Path) -> None:
-    """A receiver that has been taken over reaches nothing that only the controller's machine can reach."""
+def test_a_redirect_to_a_local_port_is_not_followed(status: int, tmp_path: Path) -> None:
+    """An attacker who controls a receiver reaches nothing that only the controller's machine can reach."""
     inside, server = WebhookServer(), WebhookServer(lambda _: status)
     server.location = f"{inside.url}/v1/devices/cam-1/revoke"
     fare = hook_to(server, tmp_path).tell()
@@ -116,8 +116,8 @@ def test_a_redirect_to_a_port_inside_is_not_followed(status: int, tmp_path: Path
     assert inside.taken == []
 
 
-def test_no_route_of_the_api_takes_the_address_of_a_receiver(tmp_path: Path) -> None:
-    """Receivers stand in files of the controller's machine. A file that somebody tries by the API is sent to nobody."""
+def test_no_route_of_the_api_accepts_the_address_of_a_receiver(tmp_path: Path) -> None:
+    """Receivers are defined in files on the controller's machine. A file tested by the API sends no message."""
     inside = WebhookServer()
     text = f'[[receiver]]\nname = "x"\nkind = "webhook"\nurl = "{inside.url}"'
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
@@ -131,7 +131,7 @@ def test_no_route_of_the_api_takes_the_address_of_a_receiver(tmp_path: Path) -> 
     assert inside.taken == []
 
 
-def test_a_receiver_without_its_secret_stops_the_start_and_names_the_file(tmp_path: Path) -> None:
+def test_a_receiver_without_its_secret_prevents_the_start_and_the_error_names_the_file(tmp_path: Path) -> None:
     receivers = [
         WebhookReceiver(name="hook", url="http://127.0.0.1:1/", secret_file="none"),
         MailReceiver(name="m", host="localhost", sender="a@b", to=("c@d",), user="u", password_file="none"),
@@ -150,7 +150,7 @@ def mail_to(server: MailServer, tmp_path: Path) -> Noted:
     return Noted(receiver, tmp_path)
 
 
-def test_mail_reaches_every_recipient_and_a_temporary_refusal_is_tried_again(tmp_path: Path) -> None:
+def test_mail_is_sent_to_every_recipient_and_a_temporary_refusal_is_retried(tmp_path: Path) -> None:
     server = MailServer(lambda number: "451 later" if number < 3 else "")
     fare = mail_to(server, tmp_path).tell()
     assert (fare.sent, fare.retries) == (1, 1)
@@ -158,14 +158,14 @@ def test_mail_reaches_every_recipient_and_a_temporary_refusal_is_tried_again(tmp
     assert "Auto-Submitted: auto-generated" in server.mails[0]
 
 
-def test_a_final_refusal_of_a_mail_server_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_final_refusal_of_a_mail_server_is_not_retried(tmp_path: Path) -> None:
     server = MailServer(lambda _: "550 no such user")
     fare = mail_to(server, tmp_path).tell()
     assert (fare.refused, fare.retries, server.mails) == (1, 0, [])
     assert fare.error == "no recipient was taken: kim@x.example, lee@x.example"
 
 
-def test_encryption_that_a_mail_server_does_not_offer_is_an_error_and_no_plain_mail(tmp_path: Path) -> None:
+def test_a_mail_server_without_encryption_is_an_error_and_gets_no_plain_mail(tmp_path: Path) -> None:
     server = MailServer()
     receiver = MailReceiver(name="m", host="127.0.0.1", port=server.port, sender="a@b.c", to=("d@e.f",))
     fare = Noted(receiver, tmp_path).tell()
@@ -203,7 +203,7 @@ def test_a_receiver_that_drips_holds_nobody_beyond_its_deadline(kind: str, monke
         dripping.set()
 
 
-def test_a_mail_names_a_bounded_number_of_alerts_and_no_header_can_be_smuggled_in() -> None:
+def test_a_mail_names_a_limited_number_of_alerts_and_no_header_can_be_injected() -> None:
     receiver = MailReceiver(name="m", host="localhost", sender="a@b.c", to=("d@e.f",))
     due = message("m", MAX_IN_A_MESSAGE + 5)
     made = mail.mail_of(receiver, Due("m", "g", {"site": "x\r\nBcc: evil@x"}, due.firing, (), START))
@@ -212,7 +212,7 @@ def test_a_mail_names_a_bounded_number_of_alerts_and_no_header_can_be_smuggled_i
     assert "... and 5 more: edgeward alert list" in text
 
 
-def test_events_are_signed_too_and_how_they_fare_is_known(tmp_path: Path) -> None:
+def test_events_are_signed_too_and_their_delivery_is_counted(tmp_path: Path) -> None:
     server = WebhookServer()
     (tmp_path / "s").write_text(SECRET)
 
@@ -233,7 +233,7 @@ def test_events_are_signed_too_and_how_they_fare_is_known(tmp_path: Path) -> Non
     assert json.loads(body)["type"] == "dev.edgeward.health.failing"
 
 
-def test_labels_for_prometheus_have_names_that_it_takes() -> None:
+def test_labels_for_prometheus_have_valid_names() -> None:
     found = prometheus_labels({"site.x": "a", "1st": "b", "ok_2": "c", "empty": ""})
     assert found == {"site_x": "a", "_1st": "b", "ok_2": "c"}
 
@@ -243,7 +243,7 @@ ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertman
 
 @contextmanager
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    """Starts a real one; yields its address once it answers."""
+    """Starts a real Alertmanager; yields its address once it answers."""
     assert ALERTMANAGER is not None
     config = tmp_path / "am.yml"
     config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
@@ -268,7 +268,7 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.prometheus
 @pytest.mark.skipif(ALERTMANAGER is None, reason="no alertmanager: apt-get install prometheus-alertmanager")
-def test_a_real_alertmanager_takes_alerts_and_hears_that_they_are_over(tmp_path: Path) -> None:
+def test_a_real_alertmanager_accepts_alerts_and_their_ends(tmp_path: Path) -> None:
     with alertmanager(tmp_path) as address:
         told = Noted(AlertmanagerReceiver(name="am", url=address), tmp_path)
         due = message("am", 3)

@@ -84,14 +84,14 @@ MADE_ELSEWHERE = {"edgeward model drift m"}
 
 
 def is_a_command(line: str) -> bool:
-    """Whether the words of a line lead to a command of the CLI."""
+    """Returns whether the words of a line name a command of the CLI."""
     program, group, name, *_ = line.split()
     found = cli.commands[group]
     return program == "edgeward" and (line in MADE_ELSEWHERE or name in getattr(found, "commands", {}))
 
 
 @pytest.mark.parametrize("measure", CASES)
-def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: Any) -> None:
+def test_a_measure_finds_its_fault_and_names_all_that_people_need(measure: Any) -> None:
     keys, judged, labels, words = CASES[measure]
     view = alert_view(the_only(found(Rule(name="R", measure=measure, **keys), judged)))
     assert view.labels == {**view.labels, **labels, "alertname": "R", "severity": "warning"}
@@ -104,7 +104,7 @@ def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: A
 
 
 @pytest.mark.parametrize("measure", CASES)
-def test_a_measure_finds_nothing_in_a_fleet_that_is_well(measure: Any) -> None:
+def test_a_measure_finds_nothing_in_a_healthy_fleet(measure: Any) -> None:
     keys, *_ = CASES[measure]
     well = facts(
         *(failed_on(f"d{n}", 4, "confirmed") for n in range(9)),
@@ -131,7 +131,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("measure", CASES)
-def test_a_measure_says_its_unit_what_it_counts_and_where_to_look(measure: Any) -> None:
+def test_a_measure_names_its_unit_what_it_counts_and_the_command_to_use(measure: Any) -> None:
     keys, judged, *_ = CASES[measure]
     reading = the_only(found(Rule(name="R", measure=measure, **keys), judged)).reading
     unit, of, look = SAID[measure]
@@ -147,12 +147,12 @@ def test_the_page_names_every_measure_with_the_keys_that_it_reads() -> None:
 
 
 @pytest.mark.parametrize("measure", [name for name in CASES if "selector" in MEASURES[name].keys])  # type: ignore[index]
-def test_a_selector_leaves_other_devices_out(measure: Any) -> None:
+def test_a_selector_excludes_other_devices(measure: Any) -> None:
     keys, judged, *_ = CASES[measure]
     assert found(Rule(name="R", measure=measure, selector={"site": "elsewhere"}, **keys), judged) == {}
 
 
-def test_the_controllers_own_certificates_and_roles_end_too_each_with_its_command() -> None:
+def test_expiring_certificates_and_roles_of_the_controller_are_found_with_their_commands() -> None:
     own = {"role root": START + DAY_S, "authority ca": START - DAY_S, "certificate server": START + 90 * DAY_S}
     alerts = found(Rule(name="R", measure="expiry_days", below=7.0), facts(own_expiries=own))
     told = {(each.labels["what"], each.reading.look, each.reading.detail) for each in alerts.values()}
@@ -164,7 +164,7 @@ def test_the_controllers_own_certificates_and_roles_end_too_each_with_its_comman
     assert found(narrow, facts(own_expiries=own)) == {}, "a rule about some devices is not about the controller"
 
 
-def test_a_value_is_said_with_its_interval_and_its_limit_where_it_has_them() -> None:
+def test_a_value_is_printed_with_its_interval_and_limit_if_it_has_them() -> None:
     named: tuple[Any, ...] = ("unheard_s", "device_fault", "contract_breach_ratio")
     alerts = {each: the_only(found(Rule(name="R", measure=each, **CASES[each][0]), CASES[each][1])) for each in named}
     words = {each: effect_words(alert.reading) for each, alert in alerts.items()}
@@ -182,7 +182,7 @@ def test_an_estimate_alerts_with_its_whole_interval_and_only_while_it_is_valid()
     assert found(Rule(name="R", measure="contract_breach_ratio", model="other"), facts(signals=(said(),))) == {}
 
 
-def test_three_failures_of_three_devices_do_not_show_a_rate_above_half_beyond_chance() -> None:
+def test_three_failures_of_three_devices_do_not_prove_a_rate_above_half() -> None:
     rule = Rule(name="R", measure="rolled_back_ratio", above=0.5)
     three, five = ([failed_on(f"d{n}", 4, "rejected") for n in range(count)] for count in (3, 5))
     assert found(rule, facts(*three)) == {}
@@ -192,7 +192,7 @@ def test_three_failures_of_three_devices_do_not_show_a_rate_above_half_beyond_ch
     assert wilson_interval(5, 50) == (pytest.approx(0.0435, abs=1e-4), pytest.approx(0.2136, abs=1e-4))
 
 
-def test_a_ratio_is_taken_for_each_value_of_a_label() -> None:
+def test_a_ratio_is_computed_for_each_value_of_a_label() -> None:
     twins = [twin(f"n{n}", labels={"site": "north"}) for n in range(2)]
     twins += [twin(f"s{n}", LATER, labels={"site": "south"}) for n in range(8)]
     assert found(Rule(name="R", measure="offline_ratio", above=0.5), facts(*twins, now=LATER)) == {}
@@ -200,21 +200,21 @@ def test_a_ratio_is_taken_for_each_value_of_a_label() -> None:
     assert (alert.labels["site"], alert.reading.n) == ("north", 2)
 
 
-def test_devices_that_a_new_controller_has_not_heard_yet_are_not_missed_before_their_time() -> None:
+def test_devices_are_not_missing_before_a_new_controller_could_have_heard_them() -> None:
     rule = Rule(name="R", measure="unheard_s", above=300)
     loaded = facts(twin("a"), now=START + 5_000, started_at=START + 4_900)
     assert found(rule, loaded) == {}
     assert len(found(rule, facts(twin("a"), now=START + 5_000, started_at=START + 4_000))) == 1
 
 
-def test_a_later_rollout_or_a_withdrawal_ends_the_alert_of_one_that_was_rolled_back() -> None:
+def test_a_later_rollout_or_a_withdrawal_ends_the_alert_of_a_rolled_back_one() -> None:
     rule, back = Rule(name="R", measure="version_rolled_back"), of_model("rolled_back", began_at=5.0)
     assert len(found(rule, facts(rollouts=(back,)))) == 1
     assert found(rule, facts(rollouts=(back, of_model("running", id="r2", began_at=6.0)))) == {}
     assert found(rule, facts(rollouts=(back,), withdrawn={("m", back.release): "bad"})) == {}
 
 
-def test_labels_that_a_device_gives_itself_do_not_replace_those_of_the_rule() -> None:
+def test_labels_that_a_device_sets_do_not_replace_those_of_the_rule() -> None:
     hostile = twin("a", labels={"severity": "info", "alertname": "Nothing", "device": "b", "site": "north"})
     alert = the_only(
         found(Rule(name="R", measure="unheard_s", above=300, severity="critical"), facts(hostile, now=LATER))
@@ -222,11 +222,11 @@ def test_labels_that_a_device_gives_itself_do_not_replace_those_of_the_rule() ->
     assert alert.labels == {"severity": "critical", "alertname": "R", "device": "a", "site": "north"}
 
 
-def test_the_shipped_file_is_the_rules_of_the_code() -> None:
+def test_the_shipped_file_equals_the_rules_of_the_code() -> None:
     assert read_alert_file(SHIPPED.read_text(), "alerts.toml") == DEFAULTS
 
 
-def test_the_receivers_in_the_comments_of_the_shipped_file_are_right() -> None:
+def test_the_receivers_in_the_comments_of_the_shipped_file_are_valid() -> None:
     text = re.sub(r"^#(?! )", "", SHIPPED.read_text(), flags=re.MULTILINE)
     to = ("operators@plant.example",)
     assert read_alert_file(text, "alerts.toml").receiver == (
@@ -243,7 +243,7 @@ def test_the_receivers_in_the_comments_of_the_shipped_file_are_right() -> None:
     )  # fmt: skip
 
 
-def test_receivers_wait_and_repeat_as_the_shipped_file_says_where_they_name_nothing_else() -> None:
+def test_receivers_use_the_waits_of_the_shipped_file_unless_they_name_others() -> None:
     hook, am = WebhookReceiver(name="h", url="http://x"), AlertmanagerReceiver(name="a", url="http://x")
     waits = [(each.group_wait_s, each.group_interval_s, each.repeat_s, each.group_by) for each in (hook, am)]
     assert waits == [(10.0, 300.0, 14_400.0, ("alertname",)), (0.0, 15.0, 60.0, ())]
@@ -276,7 +276,7 @@ def test_a_malformed_file_is_refused_with_its_line(text: str) -> None:
     assert caught.value.detail.startswith(MALFORMED[text])
 
 
-def test_a_rule_that_cannot_trip_on_this_fleet_says_why_in_devices_and_hours() -> None:
+def test_a_rule_that_cannot_trip_on_this_fleet_is_explained_in_devices_and_hours() -> None:
     fleet = facts(*(twin(f"d{n}", labels={"site": "ab"[n % 2]}) for n in range(3)))
     words = (
         (Rule(name="R", measure="offline_ratio", above=0.2, min_devices=5), "the fleet has 3: 2 too few"),
@@ -306,6 +306,6 @@ def test_every_key_of_the_shipped_file_is_one_that_its_measure_reads() -> None:
         assert set(table) - of_all <= MEASURES[table["measure"]].keys
 
 
-def test_mail_without_encryption_is_right_to_a_server_on_this_machine() -> None:
+def test_unencrypted_mail_is_allowed_to_a_server_on_this_machine() -> None:
     text = '[[receiver]]\nname="m"\nkind="mail"\nhost="localhost"\nsecurity="none"\nsender="a@b"\nto=["c@d"]\n'
     assert isinstance(read_alert_file(text, "a.toml").receiver[0], MailReceiver)

@@ -32,7 +32,7 @@ def states(result: Look) -> list[str]:
     return [alert.state for alert in result.active.values()]
 
 
-def test_an_alert_is_pending_fires_and_is_resolved_and_each_step_is_told_once() -> None:
+def test_an_alert_is_pending_then_fires_then_is_resolved_and_each_step_is_returned_once() -> None:
     first = at(START)
     second = at(START + 59, first)
     third = at(START + 60, second)
@@ -45,7 +45,7 @@ def test_an_alert_is_pending_fires_and_is_resolved_and_each_step_is_told_once() 
     assert over.active == {}
 
 
-def test_a_controller_that_starts_again_does_not_say_that_devices_are_back_before_it_could_have_heard_them() -> None:
+def test_a_restarted_controller_does_not_report_devices_as_back_before_it_could_have_heard_them() -> None:
     unheard = replace(GONE, seen_at=None, connected=None)
     fires = at(START + 60, at(START))
     start = START + 100.0
@@ -68,12 +68,12 @@ def test_a_ratio_of_devices_waits_after_a_start_until_devices_could_have_been_he
     assert states(at(start + 95, kept, rule, twins=(back,), started_at=start)) == []
 
 
-def test_what_was_only_pending_leaves_no_trace() -> None:
+def test_an_alert_that_was_only_pending_leaves_no_history() -> None:
     over = at(START + 30, at(START), twins=(twin("a", START + 30),))
     assert (over.active, over.changed, len(over.gone)) == ({}, [], 1)
 
 
-def test_an_alert_that_comes_and_goes_is_one_alert_while_keep_s_lasts() -> None:
+def test_an_alert_that_ends_and_starts_again_within_keep_s_is_one_alert() -> None:
     rule = Rule(name="R", measure="unheard_s", above=300.0, keep_s=50.0)
     fires = at(START, rule=rule)
     held = at(START + 40, fires, rule, twins=(twin("a", START + 40),))
@@ -84,12 +84,12 @@ def test_an_alert_that_comes_and_goes_is_one_alert_while_keep_s_lasts() -> None:
     assert [alert.state for alert in ended.changed] == ["resolved"]
 
 
-def test_the_alerts_of_a_rule_that_is_gone_from_the_file_end_at_once() -> None:
+def test_the_alerts_of_a_removed_rule_end_at_once() -> None:
     fires = at(START + 60, at(START))
     assert [alert.state for alert in look([], facts(GONE, now=START + 60.5), fires.active, {}).changed] == ["resolved"]
 
 
-def test_a_rule_that_raises_leaves_its_alerts_as_they_were_and_the_other_rules_at_work(
+def test_a_rule_that_raises_leaves_its_alerts_unchanged_and_the_other_rules_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sensors = Rule(name="Clock", measure="clock_off_s", above=1.0)
@@ -108,7 +108,7 @@ def _raise(*_: object) -> Iterator[Any]:
     yield
 
 
-def test_a_fleet_that_is_gone_is_a_bounded_number_of_alerts_and_the_rest_is_counted() -> None:
+def test_a_missing_fleet_gives_a_limited_number_of_alerts_and_the_rest_is_counted() -> None:
     twins = [twin(f"d{n}", START - 1_000) for n in range(MAX_ALERTS_OF_A_RULE + 7)]
     result = look([UNHEARD], facts(*twins), {}, {})
     status = result.status["DeviceUnheard"]
@@ -127,7 +127,7 @@ def silence(*matchers: Matcher, ends_at: float = START + 500) -> Silence:
     return Silence(id="s1", matchers=matchers, starts_at=START, ends_at=ends_at, created_by="kim", reason="known")
 
 
-def test_a_silence_holds_for_what_matches_until_it_ends() -> None:
+def test_a_silence_mutes_matching_alerts_until_it_ends() -> None:
     fires = at(START + 60, at(START)).active
     (name,) = fires
     quiet = silence(read_matcher("device=a"), read_matcher("alertname=Device*"))
@@ -137,7 +137,7 @@ def test_a_silence_holds_for_what_matches_until_it_ends() -> None:
     assert muted(fires.values(), [silence(read_matcher("device!=a"))], (), START + 60) == {}
 
 
-def test_a_star_is_any_text_and_nothing_else_is_special() -> None:
+def test_a_star_matches_any_text_and_no_other_character_is_special() -> None:
     assert text_matches("north-1", "north*")
     assert text_matches("a[1]?", "a[1]?*")
     assert not text_matches("a1x", "a[1]?*")
@@ -147,7 +147,7 @@ def test_a_star_is_any_text_and_nothing_else_is_special() -> None:
             read_matcher(bad)
 
 
-def test_without_a_broker_devices_are_not_said_to_be_gone() -> None:
+def test_without_a_broker_devices_are_not_reported_as_missing() -> None:
     twins = [twin(f"d{n}", START - 1_000) for n in range(10)]
     lost = facts(*twins, findings=(Finding(code="broker_lost", detail="no connection"),))
     first = look(DEFAULTS.rule, lost, {}, {})
@@ -158,7 +158,7 @@ def test_without_a_broker_devices_are_not_said_to_be_gone() -> None:
     assert {alert.name for alert in active.values()} == {"ControllerUnwell", "DevicesOffline", "DeviceUnheard"}
 
 
-def test_an_alert_does_not_inhibit_itself_and_equal_labels_must_be_equal() -> None:
+def test_an_alert_does_not_inhibit_itself_and_the_named_labels_must_be_equal() -> None:
     fires = look([Rule(name="R", measure="unheard_s", above=300.0)], facts(GONE, twin("b", 0.0)), {}, {}).active
     everything = Inhibition(source={"alertname": "R"}, target={"alertname": "R"}, equal=("device",))
     assert muted(fires.values(), (), [everything], START) == {}
@@ -168,7 +168,7 @@ HOOK = WebhookReceiver(name="hook", url="http://x", group_wait_s=10.0, group_int
 
 
 class Told:
-    """A receiver that takes every message, and the messages."""
+    """Returns a receiver that accepts every message, and its list of messages."""
 
     def __init__(self, receiver: WebhookReceiver = HOOK) -> None:
         self.receiver = receiver
@@ -177,7 +177,7 @@ class Told:
         self.resolved: dict[str, Alert] = {}
 
     def look(self, now: float, *gone: str) -> list[tuple[int, int]]:
-        """(firing, resolved) of each message that is due, with these devices gone."""
+        """Returns (firing, resolved) of each due message while these devices are offline."""
         rule = Rule(name="R", measure="unheard_s", above=300.0)
         result = look([rule], facts(*(twin(device, 0.0) for device in gone), now=now), self.active, {})
         self.active = result.active
@@ -189,7 +189,7 @@ class Told:
         return [(len(due.firing), len(due.resolved)) for due in messages]
 
 
-def test_a_group_waits_for_company_then_for_its_interval_then_repeats_and_says_when_all_is_over() -> None:
+def test_a_group_waits_for_more_alerts_then_for_its_interval_then_repeats_and_reports_its_end() -> None:
     told = Told()
     assert told.look(START, "a") == [], "it waits for others"
     assert told.look(START + 10, "a", "b") == [(2, 0)]
@@ -202,7 +202,7 @@ def test_a_group_waits_for_company_then_for_its_interval_then_repeats_and_says_w
     assert told.look(START + 9_999) == []
 
 
-def test_an_alert_that_was_muted_after_it_was_told_is_not_repeated_and_its_end_is_told() -> None:
+def test_an_alert_muted_after_its_notification_is_not_repeated_and_its_end_is_sent() -> None:
     told = Told()
     told.look(START, "a")
     assert told.look(START + 10, "a") == [(1, 0)]
@@ -211,7 +211,7 @@ def test_an_alert_that_was_muted_after_it_was_told_is_not_repeated_and_its_end_i
     assert told.look(START + 6_000) == [(0, 1)]
 
 
-def test_a_receiver_hears_only_of_what_it_asked_for() -> None:
+def test_a_receiver_gets_only_the_alerts_that_it_selects() -> None:
     fires = look([Rule(name="R", measure="unheard_s", above=300.0)], facts(GONE), {}, {}).active
     critical = WebhookReceiver(name="c", url="http://x", match={"severity": "critical"}, group_wait_s=0.0)
     each_device = WebhookReceiver(
@@ -226,7 +226,7 @@ def tables(tmp_path: Path) -> FleetTables:
     return FleetTables(tmp_path / "fleet.sqlite", TABLES)
 
 
-def test_a_controller_that_starts_again_knows_its_alerts_silences_and_what_was_told(tables: FleetTables) -> None:
+def test_a_restarted_controller_keeps_alerts_silences_and_sent_notifications(tables: FleetTables) -> None:
     records, first = AlertRecords(tables), at(START)
     records.save(first)
     records.save(at(START + 60, first))
@@ -242,7 +242,7 @@ def test_a_controller_that_starts_again_knows_its_alerts_silences_and_what_was_t
     assert (last.active, [each.state for each in last.ended.values()]) == ({}, ["resolved"])
 
 
-def test_the_history_is_bounded_and_the_oldest_goes_first(tables: FleetTables) -> None:
+def test_the_history_is_limited_and_the_oldest_entry_is_dropped_first(tables: FleetTables) -> None:
     records = AlertRecords(tables)
     ended = at(START + 61, at(START + 60, at(START)), twins=(twin("a", START + 61),)).changed[0]
     many = [Alert(**{**_fields(ended), "fingerprint": f"{n:016x}", "ends_at": START + n}) for n in range(MAX_ENDED + 3)]
@@ -256,7 +256,9 @@ def _fields(alert: Alert) -> dict[str, Any]:
     return {name: getattr(alert, name) for name in Alert.__struct_fields__}
 
 
-def test_what_could_not_be_written_is_found_again(tables: FleetTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_that_could_not_be_written_is_found_again(
+    tables: FleetTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = AlertRecords(tables)
     with monkeypatch.context() as full:
         full.setattr(tables, "write", lambda _: (_ for _ in ()).throw(WorldError(Code.DISK_FULL, "x")))

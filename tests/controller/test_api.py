@@ -89,7 +89,7 @@ def push(state: State, model: Any = None, name: str = "m", drop: str = "") -> tu
 
 
 def deeds_of_people(state: State) -> list[str]:
-    """Actions in the audit that somebody has asked for, newest first."""
+    """Returns the actions in the audit that people requested, newest first."""
     return [each["action"] for each in call(state, "GET", "/v1/audit")[1] if each["actor"] != "controller"]
 
 
@@ -169,7 +169,7 @@ def test_a_push_that_is_not_multipart_is_refused(state: State) -> None:
     assert call(state, "POST", "/v1/models/m/versions", json={})[1]["code"] == "request_invalid"
 
 
-def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
+def test_a_version_that_fails_parity_is_kept_unreleased_with_its_worst_rows(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from controller.gates import judge
@@ -187,7 +187,7 @@ def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
         assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "gates_not_passed"
 
 
-def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
+def test_a_rollout_is_planned_controlled_and_audited(state: State) -> None:
     push(state)
     assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "selector_empty"
     meet(state, "a", "b", labels={"site": "north"})
@@ -210,7 +210,7 @@ def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
     assert deeds_of_people(state) == actions
 
 
-def test_a_plan_is_previewed_without_changes_and_started_exactly_as_previewed_or_not_at_all(state: State) -> None:
+def test_a_plan_is_previewed_without_changes_and_started_only_exactly_as_previewed(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     before = list(state.journal.whole_audit())
@@ -242,7 +242,7 @@ def fail_on(state: State, device: str) -> dict[str, Any]:
     return view
 
 
-def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_unquarantines_it(state: State) -> None:
+def test_a_version_that_failed_on_a_device_is_quarantined_there_until_a_person_unquarantines_it(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     view = fail_on(state, "a")
@@ -256,7 +256,7 @@ def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_unquar
     assert call(state, "POST", "/v1/rollouts/plan", json=wanted)[1]["excluded"] == {}
 
 
-def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(state: State) -> None:
+def test_late_labels_judge_a_rollout_again_and_revert_it(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "canary"})
@@ -277,7 +277,7 @@ def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(state: State)
     assert "rollout judge" in [entry["action"] for entry in call(state, "GET", "/v1/audit")[1]]
 
 
-def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
+def test_why_explains_the_version_that_a_device_runs(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     view = fail_on(state, "a")
@@ -290,7 +290,7 @@ def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
     assert call(state, "GET", "/v1/devices/none/why")[1]["code"] == "unknown_device"
 
 
-def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -> None:
+def test_a_device_is_shown_with_its_measurements_and_history(state: State) -> None:
     push(state)
     meet(state, "a")
     version = VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256)

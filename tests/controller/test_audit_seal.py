@@ -1,4 +1,4 @@
-"""The end of the audit cannot be cut off unseen, from its first entry on: the seal, and the first timestamps."""
+"""A removed end of the audit is found from the first entry on, by the seal and the first timestamps."""
 
 import asyncio
 import sqlite3
@@ -35,7 +35,7 @@ def lived(tmp_path: Path, entries: int = 3) -> None:
 
 
 def cut(tmp_path: Path, above: int) -> None:
-    """Does what an attacker with the disk can do: removes triggers, then the end of the audit."""
+    """Acts as an attacker with the disk: removes triggers, then the end of the audit."""
     database = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     database.executescript("DROP TRIGGER audit_keeps_all; DROP TRIGGER audit_is_append_only;")
     database.execute("DELETE FROM audit WHERE id > ?", (above,))
@@ -43,7 +43,7 @@ def cut(tmp_path: Path, above: int) -> None:
 
 
 def faults_at_start(tmp_path: Path) -> tuple[str, list[str], list[str], list[str]]:
-    """(what the start found, codes of health, actions of the audit afterwards, what `verify` would say)."""
+    """Returns (faults at the start, codes of health, later actions of the audit, the verdict of `verify`)."""
     state = opened(tmp_path)
     audit.begin(state)
     codes = [each.code for each in findings_of(facts_of(state))]
@@ -54,7 +54,7 @@ def faults_at_start(tmp_path: Path) -> tuple[str, list[str], list[str], list[str
 
 
 @pytest.mark.parametrize("left", [0, 1, 3])
-def test_a_tail_that_was_cut_before_any_device_held_a_witness_is_shown(tmp_path: Path, left: int) -> None:
+def test_an_entry_cut_off_before_any_device_had_a_checkpoint_is_reported(tmp_path: Path, left: int) -> None:
     lived(tmp_path)
     assert faults_at_start(tmp_path)[0] == ""
     cut(tmp_path, left)
@@ -70,7 +70,7 @@ def test_a_tail_that_was_cut_before_any_device_held_a_witness_is_shown(tmp_path:
     assert "audit_broken" not in faults_at_start(tmp_path)[1]
 
 
-def test_an_audit_that_was_written_anew_is_shown(tmp_path: Path) -> None:
+def test_a_rewritten_audit_is_reported(tmp_path: Path) -> None:
     lived(tmp_path)
     cut(tmp_path, 0)
     forged = Journal(tmp_path / "journal.sqlite")
@@ -80,7 +80,7 @@ def test_an_audit_that_was_written_anew_is_shown(tmp_path: Path) -> None:
     assert "written anew" in faults_at_start(tmp_path)[0]
 
 
-def test_a_seal_that_was_removed_or_written_by_somebody_else_is_shown(tmp_path: Path) -> None:
+def test_a_removed_or_foreign_seal_is_reported(tmp_path: Path) -> None:
     lived(tmp_path)
     cut(tmp_path, 2)
     path = tmp_path / "audit.seal"
@@ -94,7 +94,7 @@ def test_a_seal_that_was_removed_or_written_by_somebody_else_is_shown(tmp_path: 
     assert "removed" in faults_at_start(tmp_path)[0]
 
 
-def test_an_audit_from_before_there_were_seals_is_sealed_without_a_word(tmp_path: Path) -> None:
+def test_an_audit_from_before_seals_is_sealed_without_a_message(tmp_path: Path) -> None:
     state = opened(tmp_path)
     state.journal.seal = lambda _: None
     state.journal.audit(stamp(), "ada", "push", "m v1")
@@ -104,7 +104,7 @@ def test_an_audit_from_before_there_were_seals_is_sealed_without_a_word(tmp_path
     assert faults_at_start(tmp_path)[0] == ""
 
 
-def test_a_seal_holds_after_the_timestamps_key_was_replaced(tmp_path: Path) -> None:
+def test_a_seal_is_valid_after_the_timestamps_key_was_replaced(tmp_path: Path) -> None:
     from contract.trust import repository
     from controller.trust.keys import load_signer, make_next
 
@@ -125,7 +125,7 @@ def test_a_seal_holds_after_the_timestamps_key_was_replaced(tmp_path: Path) -> N
     assert "cut off" in faults_at_start(tmp_path)[0], "and the new key's as well"
 
 
-def test_a_disk_that_takes_no_seal_keeps_the_entry_and_the_next_one_is_sealed(
+def test_a_disk_that_accepts_no_seal_keeps_the_entry_and_the_next_one_is_sealed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = opened(tmp_path)
@@ -144,7 +144,7 @@ def test_a_disk_that_takes_no_seal_keeps_the_entry_and_the_next_one_is_sealed(
     state.close()
 
 
-def test_timestamps_witness_the_audit_from_its_first_entry_on(tmp_path: Path) -> None:
+def test_timestamps_contain_the_checkpoint_of_the_audit_from_its_first_entry_on(tmp_path: Path) -> None:
     state = opened(tmp_path)
     audit.begin(state)
     asyncio.run(Service(state).one_pass())
@@ -155,7 +155,7 @@ def test_timestamps_witness_the_audit_from_its_first_entry_on(tmp_path: Path) ->
     state.close()
 
 
-def test_that_a_root_was_handed_out_is_told_once(tmp_path: Path) -> None:
+def test_the_first_download_of_a_root_is_audited_once(tmp_path: Path) -> None:
     for _ in range(2):
         state = opened(tmp_path)
         audit.tell_new_root(state)

@@ -49,7 +49,9 @@ def state(tmp_path: Path) -> Iterator[State]:
     made.close()
 
 
-def test_what_comes_back_is_what_was_there_with_keys_that_only_the_owner_reads(state: State, tmp_path: Path) -> None:
+def test_a_restore_equals_the_backed_up_state_and_keys_are_readable_by_the_owner_only(
+    state: State, tmp_path: Path
+) -> None:
     file = tmp_path / "nightly.tar"
     made = back_up(tmp_path / "data", file, AT)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -74,7 +76,7 @@ def test_what_comes_back_is_what_was_there_with_keys_that_only_the_owner_reads(s
     again.close()
 
 
-def test_a_backup_is_of_one_moment_while_the_controller_writes(state: State, tmp_path: Path) -> None:
+def test_a_backup_holds_one_moment_while_the_controller_writes(state: State, tmp_path: Path) -> None:
     """A pass writes its rows in one transaction; for every row in the file, the document that it names is there as
     well.
     """
@@ -111,7 +113,9 @@ def test_a_backup_is_of_one_moment_while_the_controller_writes(state: State, tmp
         thread.join()
 
 
-def test_a_blob_that_was_damaged_before_is_named_and_costs_nothing_else(state: State, tmp_path: Path) -> None:
+def test_a_blob_that_was_damaged_before_the_backup_is_named_and_all_others_are_saved(
+    state: State, tmp_path: Path
+) -> None:
     state.blobs.path(sha256_hex(b"two")).write_bytes(b"tWo")
     made = back_up(tmp_path / "data", tmp_path / "b.tar", AT)
     assert made.damaged == [sha256_hex(b"two")]
@@ -129,9 +133,7 @@ def test_a_backup_overwrites_no_other_and_needs_a_controller(state: State, tmp_p
     assert not (tmp_path / "c.tar").exists()
 
 
-def test_nothing_is_restored_over_what_is_there_without_a_word_and_then_it_is_moved_aside(
-    state: State, tmp_path: Path
-) -> None:
+def test_a_restore_over_existing_data_must_be_confirmed_and_moves_it_aside(state: State, tmp_path: Path) -> None:
     file, home = tmp_path / "b.tar", tmp_path / "home"
     back_up(tmp_path / "data", file, AT)
     home.mkdir()
@@ -147,7 +149,7 @@ def test_nothing_is_restored_over_what_is_there_without_a_word_and_then_it_is_mo
     assert not [name for name in once_more.files if "precious" in name], "what lies aside is in no backup"
 
 
-def test_a_running_controller_keeps_its_directory(
+def test_a_restore_is_refused_for_the_directory_of_a_running_controller(
     state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import fcntl
@@ -195,7 +197,7 @@ def rewritten(file: Path, change: str, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", ["cut", "newer", "climbs", "lists_more", "damaged"])
-def test_a_file_that_is_no_whole_backup_changes_nothing(state: State, tmp_path: Path, change: str) -> None:
+def test_an_incomplete_backup_file_changes_nothing(state: State, tmp_path: Path, change: str) -> None:
     file, home = tmp_path / "b.tar", tmp_path / "home"
     back_up(tmp_path / "data", file, AT)
     home.mkdir()
@@ -206,7 +208,7 @@ def test_a_file_that_is_no_whole_backup_changes_nothing(state: State, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_backup_that_breaks_off_anywhere_is_refused_and_changes_nothing(state: State, tmp_path: Path) -> None:
+def test_a_backup_truncated_anywhere_is_refused_and_changes_nothing(state: State, tmp_path: Path) -> None:
     file, home = tmp_path / "b.tar", tmp_path / "home"
     back_up(tmp_path / "data", file, AT)
     home.mkdir()
@@ -219,7 +221,7 @@ def test_a_backup_that_breaks_off_anywhere_is_refused_and_changes_nothing(state:
         assert list(home.iterdir()) == []
 
 
-def test_a_controller_does_not_start_beside_a_restore_that_was_cut_off(
+def test_a_controller_does_not_start_beside_an_interrupted_restore(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, home = tmp_path / "b.tar", tmp_path / "home"
@@ -251,7 +253,7 @@ def test_a_controller_does_not_start_beside_a_restore_that_was_cut_off(
     opened(home).close()
 
 
-def test_a_list_of_a_newer_program_is_read_for_what_is_known_of_it() -> None:
+def test_known_fields_of_a_backup_from_a_newer_program_are_read() -> None:
     made = BackupList(format=1, version="9.9", made_at=AT, files={"token": BackedUpFile(sha256="0" * 64, size_bytes=1)})
     import json
 
@@ -260,9 +262,7 @@ def test_a_list_of_a_newer_program_is_read_for_what_is_known_of_it() -> None:
     assert module.decode(json.dumps(plain).encode(), BackupList) == made
 
 
-def test_a_disk_that_is_full_leaves_no_half_backup(
-    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_partial_backup(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from contract.errors import WorldError
 
     def full(*_: object) -> None:

@@ -81,7 +81,7 @@ def test_boosted_trees_answer_fresh_rows_as_their_library_does(name: str) -> Non
     np.testing.assert_allclose(last.reshape(want.shape), want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-def test_boosted_trees_from_a_file_are_judged_by_what_was_read() -> None:
+def test_boosted_trees_from_a_file_are_judged_by_the_answers_of_the_read_model() -> None:
     assert passes(pushed(make_pipeline(StandardScaler(), lgbm("Classifier")).fit(X, NAMES), X, live=False))
 
 
@@ -95,7 +95,7 @@ def test_boosted_trees_from_a_file_are_judged_by_what_was_read() -> None:
     ],
     ids=["dart", "random forest", "linear leaves", "zero is missing"],
 )
-def test_what_is_not_covered_is_refused_by_name_with_a_remedy(make: Any, targets: Any, words: str) -> None:
+def test_unsupported_boosters_are_refused_by_name_with_a_remedy(make: Any, targets: Any, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         load_estimator(encode_model(make().fit(X, targets))[1], ())
     assert caught.value.code == Code.ESTIMATOR_UNSUPPORTED
@@ -109,21 +109,21 @@ def test_categories_of_boosted_trees_are_refused_by_name() -> None:
         load_estimator(encode_model(model)[1], ())
 
 
-def test_a_bare_booster_is_refused_with_what_to_push() -> None:
+def test_a_bare_booster_is_refused_with_what_to_push_instead() -> None:
     with pytest.raises(BadInput, match="LGBMClassifier or LGBMRegressor"):
         encode_model(lgbm("Classifier").fit(X, BINARY).booster_)
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2", '{"learner": {"gradient_booster": 7}}', "x" * 1000])
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
-def test_a_text_that_is_no_model_is_refused(library: str, text: str) -> None:
+def test_a_text_that_is_not_a_model_is_refused(library: str, text: str) -> None:
     raw = skops.io.dumps(BoosterFile(library, text, np.array([0, 1])))
     with pytest.raises(BadInput) as caught:
         load_estimator(raw, ())
     assert caught.value.code == Code.ESTIMATOR_UNSUPPORTED
 
 
-def test_thresholds_that_moved_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moved_thresholds_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = boosted._attributes
 
     def faulty(trees: Any, kind: Any) -> dict[str, Any]:

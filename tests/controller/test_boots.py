@@ -30,28 +30,28 @@ def after(boots: Boots, *messages: tuple[int, int, float]) -> tuple[Boots, list[
     return boots, news
 
 
-def test_a_start_that_was_never_heard_is_news_at_once_whatever_its_number() -> None:
+def test_a_message_of_an_unknown_start_is_new_at_once_for_any_number() -> None:
     boots, news = after(Boots(), (BACKUP, 900, 0.0), (LATER, 1, 10.0), (COPY, 1, 20.0))
     assert news == [True, True, True]
     assert boots.current == Boot(COPY, 1, began_at=20.0, heard_at=20.0)
     assert boots.kept() == ((BACKUP, 900), (LATER, 1))
 
 
-def test_within_a_start_only_a_higher_number_is_news() -> None:
+def test_within_a_start_only_a_higher_number_is_new() -> None:
     boots, news = after(Boots(), (BACKUP, 2, 0.0), (BACKUP, 2, 1.0), (BACKUP, 1, 1.0), (BACKUP, 3, 1.0))
     assert news == [True, False, False, True]
     assert boots.current == Boot(BACKUP, 3, began_at=0.0, heard_at=1.0)
 
 
-def test_what_an_earlier_start_has_said_is_never_news_again() -> None:
-    """A broker that keeps signed reports and delivers them later changes nothing."""
+def test_a_message_of_an_earlier_start_is_never_new_again() -> None:
+    """A broker that holds signed reports back and delivers them later changes nothing."""
     boots, _ = after(Boots(), (BACKUP, 5, 0.0), (LATER, 1, 10.0))
     again, news = after(boots, *((BACKUP, seq, 1e6) for seq in range(6)))
     assert not any(news)
     assert again == boots
 
 
-def test_a_late_message_of_the_start_before_changes_nothing_and_convicts_nobody() -> None:
+def test_a_late_message_of_the_earlier_start_changes_nothing_and_reports_no_copy() -> None:
     boots, news = after(Boots(), (BACKUP, 5, 0.0), (LATER, 1, 10.0), (BACKUP, 6, 30.0))
     assert news[-1] is False
     assert boots.current is not None
@@ -59,14 +59,14 @@ def test_a_late_message_of_the_start_before_changes_nothing_and_convicts_nobody(
     assert not boots.is_taken(30.0)
 
 
-def test_messages_that_waited_together_in_a_broker_are_no_second_device() -> None:
+def test_messages_that_waited_together_in_a_broker_are_not_a_second_device() -> None:
     waiting = [(BACKUP, 6 + number, 10.0 + number / 10) for number in range(40)]
     boots, _ = after(Boots(), (BACKUP, 5, 0.0), (LATER, 1, 10.0), *waiting)
     assert not boots.is_taken(14.0)
 
 
-def test_an_earlier_start_that_is_alive_is_heard_once_the_newest_is_silent() -> None:
-    """The last message came from the start before; the device itself must not be locked out by it."""
+def test_an_earlier_start_that_still_sends_is_heard_once_the_newest_is_silent() -> None:
+    """The last message came from the earlier start; it must not lock the device out."""
     boots, _ = after(Boots(), (LATER, 1, 10.0), (BACKUP, 1, 10.1))
     at_the_limit, news = after(boots, (LATER, 2, 10.1 + TAKES_OVER_S))
     assert news == [False]
@@ -76,7 +76,7 @@ def test_an_earlier_start_that_is_alive_is_heard_once_the_newest_is_silent() -> 
     assert (boots.current.id, boots.kept()) == (LATER, ((BACKUP, 1),))
 
 
-def test_two_devices_under_one_name_are_noticed_within_two_heartbeats_and_forgotten_when_one_is_gone() -> None:
+def test_two_devices_under_one_name_are_noticed_within_two_heartbeats_and_forgotten_when_one_ends() -> None:
     beats = [
         (device, seq, 30.0 * seq + offset) for seq in range(1, 6) for device, offset in ((LATER, 0.0), (COPY, 9.0))
     ]
@@ -92,13 +92,13 @@ def test_two_devices_under_one_name_are_noticed_within_two_heartbeats_and_forgot
     assert not boots.is_taken(last + FORGOTTEN_S + 1.0)
 
 
-def test_one_restart_after_the_other_is_no_second_device() -> None:
+def test_one_restart_after_the_other_is_not_a_second_device() -> None:
     boots, _ = after(Boots(), *((number, seq, 100.0 * number + seq) for number in range(1, 50) for seq in range(1, 9)))
     assert not boots.is_taken(5000.0)
     assert len(boots.past) == MAX_PAST_BOOTS
 
 
-def test_a_return_counts_from_so_many_seconds_after_the_newest_start() -> None:
+def test_a_return_counts_from_a_number_of_seconds_after_the_newest_start() -> None:
     boots, _ = after(Boots(), (BACKUP, 1, 0.0), (LATER, 1, 100.0), (BACKUP, 2, 100.0 + SPACING_S))
     assert boots.past[0].returns == 1
     early, _ = after(Boots(), (BACKUP, 1, 0.0), (LATER, 1, 100.0), (BACKUP, 2, 99.9 + SPACING_S))
@@ -106,13 +106,13 @@ def test_a_return_counts_from_so_many_seconds_after_the_newest_start() -> None:
     assert RETURNS_OF_A_COPY == 2, "one may be a late message"
 
 
-def test_a_controller_that_starts_again_knows_earlier_starts() -> None:
+def test_a_restarted_controller_knows_earlier_starts() -> None:
     boots, news = after(of_past(((BACKUP, 5),)), (BACKUP, 5, 0.0), (LATER, 1, 1.0))
     assert news == [False, True]
     assert boots.kept() == ((BACKUP, 5),)
 
 
-def test_a_replay_is_no_news_after_the_controller_has_started_again() -> None:
+def test_a_replay_is_not_new_after_the_controller_has_restarted() -> None:
     tables = DurableTables()
     records = FleetRecords(tables)
     world = World(silent_s=90.0)
@@ -129,7 +129,7 @@ def test_a_replay_is_no_news_after_the_controller_has_started_again() -> None:
     assert again.durable.twins["d"].reported["m"].phase == "steady"
 
 
-def test_a_replayed_heartbeat_is_not_kept_as_a_devices_last_words() -> None:
+def test_a_replayed_heartbeat_is_not_stored_as_the_last_heartbeat_of_a_device() -> None:
     def beat(boot: int, seq: int) -> tuple[str, Heartbeat]:
         hardware = Hardware(machine="m", cpus=1, memory_mb=1, python="", onnxruntime="", agent="")
         return "d", Heartbeat(protocol=1, device="d", boot=boot, seq=seq, uptime_s=1, hardware=hardware)
@@ -140,7 +140,7 @@ def test_a_replayed_heartbeat_is_not_kept_as_a_devices_last_words() -> None:
     assert [told.seq for _, told in reconcile(world, [beat(LATER, 2)], 30.0).heartbeats] == [2]
 
 
-def test_the_last_will_of_an_earlier_start_does_not_take_the_newest_offline() -> None:
+def test_the_last_will_of_an_earlier_start_does_not_mark_the_newest_offline() -> None:
     def said(boot: int, *, online: bool) -> Presence:
         return Presence(protocol=1, device="d", online=online, boot=boot)
 

@@ -19,14 +19,16 @@ def asks(directory: Path, mosquitto: str | None = MOSQUITTO, config: BrokerConfi
     return wants_certificates(config, directory, mosquitto, auto=True)
 
 
-def test_a_first_start_of_mosquitto_asks_for_certificates_and_the_embedded_broker_for_a_password(
+def test_a_first_start_with_mosquitto_requires_certificates_and_with_the_embedded_broker_a_password(
     tmp_path: Path,
 ) -> None:
     assert asks(tmp_path)
     assert not asks(tmp_path, mosquitto=None)
 
 
-def test_devices_that_have_a_password_keep_it_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_devices_with_a_password_keep_it_and_the_start_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("WARNING", logger="edgeward.broker")
     password_of(tmp_path)
     assert not asks(tmp_path)
@@ -34,7 +36,7 @@ def test_devices_that_have_a_password_keep_it_and_it_is_said(tmp_path: Path, cap
     assert asks(tmp_path, config=BrokerConfig(tls=True))
 
 
-def test_devices_that_have_certificates_are_not_left_to_a_broker_that_looks_at_none(
+def test_devices_with_certificates_do_not_use_a_broker_that_checks_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tls").mkdir()
@@ -48,7 +50,7 @@ def test_devices_that_have_certificates_are_not_left_to_a_broker_that_looks_at_n
 @pytest.mark.parametrize(
     "topic", ["edgeward/v1/#", "edgeward", "edgeward-blobs/#", "#", "+/rows", "$SYS/#", "a b", "a/#/b", "a\n"]
 )
-def test_no_topic_of_edgewards_own_is_opened_to_everybody(topic: str) -> None:
+def test_no_topic_of_edgeward_is_opened_to_everybody(topic: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"topics": [topic]}, BrokerConfig)
 

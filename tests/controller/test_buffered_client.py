@@ -69,7 +69,7 @@ def connected() -> Iterator[Heard]:
 
 
 @given(st.lists(st.integers(1, 400), max_size=30), st.booleans())
-def test_messages_are_the_same_in_whatever_pieces_they_come(cuts: list[int], retained: bool) -> None:
+def test_messages_are_the_same_for_any_split_of_the_bytes(cuts: list[int], retained: bool) -> None:
     sent = [(f"up/{number}", b"x" * number, retained) for number in (0, 1, 126, 127, 128, 300)]
     stream = b"".join(
         message(topic.encode(), payload, number=number + 1, retain=retained)
@@ -85,7 +85,7 @@ def test_messages_are_the_same_in_whatever_pieces_they_come(cuts: list[int], ret
         assert heard.answered() == b"".join(struct.pack("!BBH", 0x40, 2, number) for number in range(1, 7))
 
 
-def test_messages_of_one_reading_are_acknowledged_by_one_packet_of_the_client() -> None:
+def test_messages_of_one_read_are_acknowledged_by_one_write() -> None:
     with connected() as heard:
         heard.broker.sendall(b"".join(message(b"t", b"", number=each) for each in (7, 8, 9)))
         heard.client.loop_read()
@@ -117,7 +117,7 @@ def test_paho_handles_all_other_packets() -> None:
         assert (seen, heard.told) == ([False], [("t", b"p", False)])
 
 
-def test_a_topic_that_is_no_utf_8_costs_only_its_own_message() -> None:
+def test_a_topic_that_is_not_utf_8_loses_only_its_own_message() -> None:
     with connected() as heard:
         heard.broker.sendall(message(b"\xff", b"p", number=1) + message(b"t", b"q", number=2))
         assert heard.read() == paho.MQTT_ERR_SUCCESS
@@ -133,13 +133,13 @@ def test_a_topic_that_is_no_utf_8_costs_only_its_own_message() -> None:
         packet(0x30, b"\x00\x01t\x05p"),
     ],
 )
-def test_a_packet_that_is_none_ends_the_connection_and_not_the_thread(bad: bytes) -> None:
+def test_an_invalid_packet_ends_the_connection_and_not_the_thread(bad: bytes) -> None:
     with connected() as heard:
         heard.broker.sendall(bad)
         assert heard.client._packet_read() == paho.MQTT_ERR_PROTOCOL
 
 
-def test_what_a_lost_connection_has_begun_is_not_continued_by_the_next() -> None:
+def test_an_unfinished_packet_of_a_lost_connection_is_not_continued_by_the_next() -> None:
     whole = message(b"t", b"payload")
     with connected() as heard, connected() as other:
         heard.broker.sendall(whole[:5])
@@ -151,7 +151,7 @@ def test_what_a_lost_connection_has_begun_is_not_continued_by_the_next() -> None
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_raise_anything_but_what_ends_a_connection(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_errors_that_end_a_connection(raw: bytes) -> None:
     try:
         found = whole_packet(raw, 0)
         if found is not None:
@@ -160,7 +160,7 @@ def test_no_bytes_raise_anything_but_what_ends_a_connection(raw: bytes) -> None:
         pass
 
 
-def test_paho_still_reads_by_the_part_that_is_replaced() -> None:
+def test_paho_still_calls_the_replaced_function() -> None:
     assert "self._packet_read()" in inspect.getsource(paho.Client.loop_read)
     assert {"command", "packet", "pos", "remaining_length", "to_process"} <= set(BufferedClient("t", print)._in_packet)
     assert list(inspect.signature(paho.Client._packet_queue).parameters)[1:5] == ["command", "packet", "mid", "qos"]

@@ -69,7 +69,7 @@ def excess_of(sides: list[tuple[list[float], list[float]]], degrees: int) -> flo
     return max(0.0, (squares - expected + PRIOR_DEGREES * ASSUMED.differences**2) / (degrees + PRIOR_DEGREES))
 
 
-def test_pairs_are_the_weighted_difference_of_each_minute_on_each_device() -> None:
+def test_a_pair_is_the_weighted_difference_of_each_minute_on_each_device() -> None:
     rows: list[Row] = [
         (0, 60.0, True, 10, 3, 3), (0, 60.0, False, 30, 4, 4), (0, 120.0, True, 1, 1, 1), (0, 120.0, False, 1, 0, 0),
         (1, 60.0, True, 20, 5, 5), (1, 60.0, False, 20, 3, 3), (1, 180.0, True, 50, 9, 9),
@@ -92,14 +92,14 @@ def test_pairs_are_the_weighted_difference_of_each_minute_on_each_device() -> No
     assert (found.samples, found.samples_beside) == (10 + 1 + 20, 30 + 1 + 20), "the minute without a pair is left out"
 
 
-def test_pairs_of_one_inference_each_are_pairs() -> None:
+def test_a_pair_may_have_one_inference_on_each_side() -> None:
     rows: list[Row] = [(0, 0.0, True, 1, 1, 1), (0, 0.0, False, 1, 0, 0)]
     found = paired(sample(rows, [-1.0]), ASSUMED)
     assert found is not None
     assert (found.value, found.devices, found.samples_beside) == (1.0, 1, 1)
 
 
-def test_pairs_of_errors_are_logarithms_of_ratios_with_the_noise_of_both() -> None:
+def test_pairs_of_errors_are_logarithms_of_ratios_with_the_noise_of_both_sides() -> None:
     rows: list[Row] = [
         (0, 0.0, True, 8, 16.0, 40.0), (0, 0.0, False, 8, 8.0, 30.0),
         (1, 0.0, True, 4, 6.0, 30.0), (1, 0.0, False, 12, 24.0, 60.0),
@@ -130,7 +130,7 @@ def test_the_noise_of_errors_is_their_relative_variance_by_their_number(errors: 
 
 
 def test_each_device_is_compared_with_its_own_past_and_with_the_others() -> None:
-    """Twenty devices with the release are better by themselves than the twenty others, as their past shows."""
+    """Twenty devices with the release are always better than the twenty others, as their past shows."""
     rows: list[Row] = []
     for device in range(40):
         base = 100 + 10 * (device % 20) + (0 if device < 20 else 50)
@@ -183,7 +183,7 @@ def test_one_side_alone_is_the_weighted_mean_of_its_devices() -> None:
     assert level(group([0.1, 0.3]), ASSUMED, samples_beside=7).devices_beside == 2
 
 
-def test_both_sides_together_are_their_means_and_the_spread_of_both() -> None:
+def test_both_sides_are_given_by_their_means_and_the_spread_of_both() -> None:
     found = combined(group([0.3, 0.5]), group([0.1, 0.1, 0.4]), ASSUMED)
     excess = excess_of([([0.3, 0.5], [1e-4] * 2), ([0.1, 0.1, 0.4], [1e-4] * 3)], 3)
     assert found.value == pytest.approx(0.4 - 0.2)
@@ -198,14 +198,14 @@ def effect(value: float, variance: float, degrees: float) -> Effect:
     )
 
 
-def test_the_surest_estimate_has_the_shortest_interval_counting_its_degrees() -> None:
+def test_the_most_precise_estimate_has_the_shortest_interval_with_its_degrees_of_freedom() -> None:
     assert surest(None, None) is None
     few, many = effect(1.0, 1.0, 2.0), effect(2.0, 1.9, 1000.0)
     assert surest(few, many) is many, "1.0 * (1 + 2 / 2) is more than 1.9 * (1 + 2 / 1000)"
     assert surest(few, effect(4.0, 2.2, 1000.0)) is few, "and less than 2.2 * (1 + 2 / 1000)"
 
 
-def test_what_devices_do_by_themselves_is_their_spread_since_a_moment() -> None:
+def test_the_movement_of_devices_without_a_release_is_their_spread_since_a_moment() -> None:
     rows: list[Row] = []
     for device, step in ((0, 0.0), (1, 0.1), (2, -0.1)):
         for minute in range(40):
@@ -219,8 +219,8 @@ def test_what_devices_do_by_themselves_is_their_spread_since_a_moment() -> None:
     assert movement(sample(rows[:40], [NEVER]), 60.0 * 20, ASSUMED) == (ASSUMED.differences, 0)
 
 
-def test_a_device_that_has_shown_little_is_not_drawn_among_random_choices() -> None:
-    """It took the release minutes after the others, and its placebo is of these minutes alone."""
+def test_a_device_with_little_data_is_not_drawn_at_random() -> None:
+    """It got the release minutes after the others, so its placebo covers only these minutes."""
     quiet, noisy = 0.008**2, 0.09**2
 
     def group(after: list[float], noise: list[float]) -> Group:
@@ -233,4 +233,4 @@ def test_a_device_that_has_shown_little_is_not_drawn_among_random_choices() -> N
     assert len(found.placebo) == 95
     assert not could_be_chance(found, 0.01, 0.01)
     unlike = combined(group([0.059, 0.034, 0.055, 0.040, 0.045], [noisy] * 5), late, ASSUMED)
-    assert len(unlike.placebo) == 96, "where all have shown as little, all are drawn"
+    assert len(unlike.placebo) == 96, "if all devices have as little data, all are drawn"

@@ -1,4 +1,4 @@
-"""Candidates on devices: which one is asked, what the broker holds meanwhile, what is said where none measures."""
+"""Candidates on devices: which device is asked, what the broker holds meanwhile, and the error if none measures."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 class Link:
-    """A link to devices, each of which says what it is told to; None: it says nothing."""
+    """A link to devices, each with a fixed answer; None: it sends no answer."""
 
     connected = True
 
@@ -76,7 +76,9 @@ def probe(state: State, tmp_path: Path, **where: Any) -> ProbedOn:
     return asyncio.run(probe_candidate(state, "m", MODEL.manifest, files, Where(**where), actor="ada"))
 
 
-def test_a_device_measures_what_the_broker_holds_meanwhile_and_nothing_stays(state: State, tmp_path: Path) -> None:
+def test_a_device_measures_while_the_broker_holds_the_candidate_and_nothing_remains(
+    state: State, tmp_path: Path
+) -> None:
     link = Link(state, {"a": Probed(latency_us_p50=7.0, memory_mb=2.0)})
     found = probe(state, tmp_path, device="a")
     assert (found.device, found.code, found.latency_us_p50, found.memory_mb) == ("a", "", 7.0, 2.0)
@@ -86,9 +88,7 @@ def test_a_device_measures_what_the_broker_holds_meanwhile_and_nothing_stays(sta
     assert state.registry.models() == []
 
 
-def test_an_idle_device_of_the_class_is_asked_first_and_the_next_one_where_it_is_busy(
-    state: State, tmp_path: Path
-) -> None:
+def test_an_idle_device_of_the_class_is_asked_first_and_then_the_next_one(state: State, tmp_path: Path) -> None:
     updating = ModelState(model="m", phase="fetching", generation=1)
     twins = state.world.durable.twins
     twins["a"] = replace(twins["a"], reported={"m": updating})
@@ -97,7 +97,7 @@ def test_an_idle_device_of_the_class_is_asked_first_and_the_next_one_where_it_is
     assert [each.device for each in link.asked] == ["b", "c"]
 
 
-def test_where_all_are_busy_or_silent_the_last_one_says_why(
+def test_if_all_devices_are_busy_or_silent_the_error_has_the_reason_of_the_last_one(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "PROBE_S", 0.1)
@@ -108,7 +108,7 @@ def test_where_all_are_busy_or_silent_the_last_one_says_why(
     assert (link.held, state.lent) == ({}, {})
 
 
-def test_what_is_wrong_with_the_candidate_is_not_asked_of_another_device(state: State, tmp_path: Path) -> None:
+def test_a_fault_of_the_candidate_is_not_tried_on_another_device(state: State, tmp_path: Path) -> None:
     link = Link(state, {"a": Probed(code="probe_mismatch", detail="3 rows differ")})
     assert probe(state, tmp_path, labels=CLASS).code == "probe_mismatch"
     assert len(link.asked) == 1

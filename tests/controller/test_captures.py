@@ -1,4 +1,4 @@
-"""Captured inferences on the controller's disk: once, however often they come, bounded for each model."""
+"""Captured inferences on the controller's disk: each once, even if it is sent again, with a limit for each model."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def dates(captures: Captures, model: str = "m", after: int = 0) -> list[float]:
     return [row.at for _, _, row in captures.rows_of(model, after)]
 
 
-def test_a_batch_that_comes_again_changes_nothing_even_after_a_restart(path: Path) -> None:
+def test_a_repeated_batch_changes_nothing_and_neither_after_a_restart(path: Path) -> None:
     first = Captures(path)
     first.keep([("d", batch(1, 1, 1, 2)), ("d", batch(1, 1, 1, 2)), ("d", batch(1, 3, 3))])
     first.close()
@@ -43,7 +43,7 @@ def test_two_devices_may_use_the_same_numbers(path: Path) -> None:
     captures.close()
 
 
-def test_the_oldest_rows_of_a_full_model_go_and_other_models_keep_theirs(path: Path) -> None:
+def test_the_oldest_rows_of_a_full_model_are_dropped_and_other_models_keep_theirs(path: Path) -> None:
     captures = Captures(path, max_rows_per_model=3)
     captures.keep([("d", batch(1, 1, 1, 2, model="other"))])
     for number in range(2, 10):
@@ -53,7 +53,7 @@ def test_the_oldest_rows_of_a_full_model_go_and_other_models_keep_theirs(path: P
     captures.close()
 
 
-def test_a_device_that_sends_without_end_costs_no_other_a_row(path: Path) -> None:
+def test_a_device_that_sends_without_pause_does_not_displace_rows_of_others(path: Path) -> None:
     captures = Captures(path, max_rows_per_model=10)
     captures.keep([("a", batch(1, 1, 1, 2)), ("b", batch(1, 1, 3))])
     for number in range(2, 50):
@@ -65,7 +65,7 @@ def test_a_device_that_sends_without_end_costs_no_other_a_row(path: Path) -> Non
     captures.close()
 
 
-def test_labels_come_late_and_only_to_rows_of_the_model(path: Path) -> None:
+def test_late_labels_join_only_rows_of_the_model(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2)), ("e", batch(1, 1, 3, model="other"))])
     assert captures.label("m", {1: "yes", 2: 0.5, 3: "no", 99: "no"}, 1000.0) == 2
@@ -83,7 +83,7 @@ def test_labels_come_late_and_only_to_rows_of_the_model(path: Path) -> None:
     again.close()
 
 
-def test_pages_go_on_behind_an_id(path: Path) -> None:
+def test_a_page_continues_after_an_id(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, *range(10)))])
     first = captures.rows_of("m", limit=4)
@@ -92,7 +92,7 @@ def test_pages_go_on_behind_an_id(path: Path) -> None:
     captures.close()
 
 
-def test_a_row_that_nobody_can_read_costs_itself_alone_and_goes_with_any_deletion(path: Path) -> None:
+def test_an_unreadable_row_loses_only_itself_and_is_deleted_with_any_deletion(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2, 3))])
     captures._db.execute("UPDATE captured SET body = ? WHERE id = 2", (b'{"at":null}',))

@@ -52,7 +52,7 @@ FORMS = (of_dtype, behind_columns, of_numbers, of_names)
 
 
 def drawn(rng: np.random.Generator, rows: int, names: list[str], codes: list[int], holes: float) -> pd.DataFrame:
-    """Rows whose real numbers are the same in float32: what is tried here are the categories."""
+    """Rows whose real numbers are the same in float32: only the categories are tested here."""
     frame = pd.DataFrame(
         {
             "x": np.round(rng.normal(50, 20, rows) * 4) / 4,
@@ -90,7 +90,7 @@ def test_unknown_and_missing_categories_are_answered_as_by_scikit_learn(seed: in
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_forty_drawn_fits_with_categories_differ_in_no_fresh_row() -> None:
+def test_forty_random_fits_with_categories_have_no_different_fresh_row() -> None:
     assert Counter(map(fuzzed, range(100, 100 + FITS))) == {RIGHT: FITS}
 
 
@@ -99,7 +99,7 @@ def small() -> tuple[pd.DataFrame, Any]:
     return rows, rows["x"] + 50 * (rows["a"] == "q") + 20 * (rows["b"] == 2)
 
 
-def test_boosting_by_categories_inside_another_estimator_is_right() -> None:
+def test_boosting_by_categories_inside_another_estimator_is_converted_correctly() -> None:
     rows, target = small()
     kept = rows[["b", "x", "z"]]
     boosting = HistGradientBoostingRegressor(categorical_features=["b"], max_iter=3)
@@ -120,7 +120,7 @@ def test_a_pushed_file_with_categories_loads_and_another_partial_does_not() -> N
         load_estimator(encode_model(opening)[1], ())
 
 
-def test_rows_are_put_at_the_thresholds_of_the_columns_that_have_them() -> None:
+def test_rows_are_placed_at_the_thresholds_of_their_columns() -> None:
     rows, target = small()
     model = HistGradientBoostingRegressor(categorical_features=["a", "b"], max_iter=3).fit(rows, target)
     found = thresholds_of(model, 4)

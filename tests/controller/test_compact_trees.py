@@ -68,7 +68,7 @@ def operators(model: onnx.ModelProto) -> set[str]:
     ],
     ids=lambda given: type(given).__name__,
 )
-def test_an_ensemble_answers_as_before_in_half_the_bytes_or_less(estimator: Any, labels: Any) -> None:
+def test_an_ensemble_gives_the_same_answers_in_half_the_bytes_or_less(estimator: Any, labels: Any) -> None:
     old = as_onnx(estimator.fit(X, labels))
     compact = compact_trees(old)
     assert "TreeEnsemble" in operators(compact)
@@ -81,7 +81,7 @@ def test_an_ensemble_answers_as_before_in_half_the_bytes_or_less(estimator: Any,
             assert (before == after).all()
 
 
-def test_missing_values_take_the_side_that_they_were_trained_to_take() -> None:
+def test_missing_values_follow_the_branch_of_the_training() -> None:
     holes = X.copy()
     holes[RNG.random(X.shape) < 0.2] = np.nan
     old = as_onnx(HistGradientBoostingClassifier(random_state=0).fit(holes, TWO))
@@ -108,12 +108,12 @@ def test_thresholds_in_float64_stay_in_float64() -> None:
     ],
     ids=["a_leaf_that_votes_for_several_classes", "several_ensembles_of_which_none_can_be_said"],
 )
-def test_what_cannot_be_said_is_left_as_it_was(estimator: Any, labels: Any) -> None:
+def test_an_ensemble_that_cannot_be_expressed_is_unchanged(estimator: Any, labels: Any) -> None:
     old = as_onnx(estimator.fit(X, labels))
     assert compact_trees(old) is old
 
 
-def test_a_small_ensemble_is_left_as_it_was() -> None:
+def test_a_small_ensemble_is_unchanged() -> None:
     old = as_onnx(RandomForestClassifier(3, max_depth=4, random_state=0).fit(X, TWO))
     assert sum(len(given.ints) for given in old.graph.node[0].attribute if given.name == "nodes_treeids") < MIN_NODES
     assert compact_trees(old) is old

@@ -35,22 +35,22 @@ def methods(**answers: float) -> Any:
     return type("Made", (), {name: lambda _, frame, n=n: np.full(len(frame), n) for name, n in answers.items()})()
 
 
-def test_the_label_comes_first_and_is_a_number_where_it_is_yes_or_no() -> None:
+def test_the_label_is_first_and_a_number_for_yes_or_no() -> None:
     found = outputs(Classifier(), ["label", "probabilities"])
     assert list(found) == ["label", "probabilities"]
     assert (found["label"].dtype, found["label"].tolist()) == (np.int64, [0, 0, 1, 1, 1])
     assert found["probabilities"].tolist() == (FIVE.frame * 2).tolist()
 
 
-def test_one_output_asks_for_one_answer() -> None:
+def test_one_output_needs_one_answer() -> None:
     assert outputs(methods(predict=1.5), ["variable"])["variable"].tolist() == [1.5] * 5
 
 
-def test_a_transformer_answers_with_what_it_transforms_to() -> None:
+def test_a_transformer_answers_with_its_transformed_values() -> None:
     assert outputs(methods(transform=7.0), ["variable"])["variable"].tolist() == [7.0] * 5
 
 
-def test_the_second_answer_is_the_first_of_probabilities_decision_scores_transform() -> None:
+def test_the_second_answer_is_the_first_available_of_probabilities_decision_scores_transform() -> None:
     order = ["predict_proba", "decision_function", "score_samples", "transform"]
     for place in range(len(order)):
         made = methods(predict=0.0, **{name: float(number) for number, name in enumerate(order) if number >= place})
@@ -58,7 +58,7 @@ def test_the_second_answer_is_the_first_of_probabilities_decision_scores_transfo
     assert list(outputs(methods(predict=0.0), ["label", "scores"])) == ["label"]
 
 
-def test_outputs_that_the_estimator_knows_nothing_of_are_left_out() -> None:
+def test_outputs_unknown_to_the_estimator_are_left_out() -> None:
     assert list(outputs(Classifier(), ["label", "probabilities", "path"])) == ["label", "probabilities"]
 
 
@@ -74,7 +74,7 @@ def test_equal_answers_differ_in_no_row() -> None:
     )
 
 
-def test_a_row_differs_when_any_of_its_outputs_does() -> None:
+def test_a_row_differs_if_any_of_its_outputs_differs() -> None:
     scores = np.zeros((5, 2))
     other_label, other_score = LABELS.copy(), scores.copy()
     other_label[1], other_score[3, 1] = 9, 0.5
@@ -83,7 +83,7 @@ def test_a_row_differs_when_any_of_its_outputs_does() -> None:
     assert found[1] == ["sample 1", "sample 3"]
 
 
-def test_numbers_within_tolerance_are_equal_and_their_difference_is_still_told() -> None:
+def test_numbers_within_tolerance_are_equal_and_their_difference_is_still_reported() -> None:
     want = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     within = OF_SPREAD * spread(want)
     assert compared({"v": want}, {"v": want + 0.9 * within})[0].differing == 0
@@ -94,7 +94,7 @@ def test_numbers_within_tolerance_are_equal_and_their_difference_is_still_told()
     assert compared({"v": want}, {"v": want - 3.0})[0].max_abs_difference == pytest.approx(3.0)
 
 
-def test_the_largest_difference_is_that_of_all_outputs_and_labels_have_none() -> None:
+def test_the_largest_difference_is_over_all_outputs_and_labels_have_none() -> None:
     found, _ = compared(
         {"a": np.zeros(5), "b": np.zeros(5), "label": LABELS},
         {"a": np.full(5, 3.0), "b": np.full(5, 2.0), "label": LABELS + 100},
@@ -112,7 +112,7 @@ def test_an_answer_of_another_size_differs_in_every_row() -> None:
     assert (found.differing, found.max_abs_difference) == (5, 0.0)
 
 
-def test_a_missing_number_on_both_sides_is_equal_and_spoils_no_difference() -> None:
+def test_a_missing_number_on_both_sides_is_equal_and_changes_no_difference() -> None:
     want = np.array([np.nan, 1.0, 2.0, 3.0, 4.0])
     got = want + np.array([0, 0, 0, 0, 0.5])
     found, _ = compared({"v": want}, {"v": got})
@@ -121,7 +121,7 @@ def test_a_missing_number_on_both_sides_is_equal_and_spoils_no_difference() -> N
     assert compared({"v": nothing}, {"v": nothing})[0].max_abs_difference == 0.0
 
 
-def test_no_rows_at_all_are_compared_without_an_error() -> None:
+def test_zero_rows_are_compared_without_an_error() -> None:
     empty = SampleFrame(np.zeros((0, 2)), ("a", "b"), as_matrix=True)
     found, worst = compare(empty, {"v": np.zeros(0)}, {"v": np.zeros(0)}, "sample", {"v": np.zeros(())})
     assert (found, worst) == (Compared(rows=0, differing=0, max_abs_difference=0.0), [])

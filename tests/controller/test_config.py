@@ -29,7 +29,7 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
         ("[api", "Expected ']'"),
     ],
 )
-def test_a_typo_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_misspelled_key_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "c.toml"
     path.write_text(text)
     with pytest.raises(BadInput) as caught:
@@ -44,7 +44,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsy
     assert "carrier-pigeon" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_said_before_a_broker_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_used_port_is_reported_before_a_broker_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr("controller.broker.process.PORT_WAIT_S", 0.2)
@@ -56,7 +56,7 @@ def test_a_taken_port_is_said_before_a_broker_is_started(tmp_path: Path, monkeyp
     assert caught.value.code == Code.BROKER_UNREACHABLE
 
 
-def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
     first = load_or_make_signer(tmp_path / "k.pem")
     assert load_or_make_signer(tmp_path / "k.pem").public_key == first.public_key
     assert load_or_make_secret(tmp_path / "token", b"one") == load_or_make_secret(tmp_path / "token", b"two") == "one"

@@ -1,4 +1,4 @@
-"""scikit-learn to ONNX with evidence, in the confined child, for real."""
+"""scikit-learn to ONNX with evidence, in the real confined child."""
 
 import asyncio
 from typing import Any
@@ -67,7 +67,7 @@ def test_an_estimator_converts_in_the_first_precision_that_agrees(model: Any, pr
     assert converted.answer.task == "classification"
 
 
-def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
+def test_wrong_answers_of_float32_are_found_by_rows_and_not_by_accuracy() -> None:
     """A forest behind a scaler on rounded readings: in float32 rows change sides, and the gate counts them."""
     model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, Y)
     rows = read_sample(X, named=False)
@@ -129,7 +129,7 @@ def test_a_frame_of_numbers_stays_one_matrix_with_named_columns() -> None:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
-def test_the_estimator_says_whether_a_value_may_be_missing(model: Any, nan: str) -> None:
+def test_the_estimator_decides_whether_a_value_may_be_missing(model: Any, nan: str) -> None:
     missing = X.copy()
     missing[::7, 1] = np.nan
     fitted = model.fit(missing if nan == "accept" else X, Y)
@@ -147,7 +147,7 @@ def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
     assert type(trusted) is _Unconvertible
 
 
-def test_to_trust_a_type_is_advised_only_where_its_package_is_installed() -> None:
+def test_the_advice_to_trust_a_type_is_given_only_if_its_package_is_installed() -> None:
     assert "convert.trusted_types" in _untrusted(["sklearn.somewhere.Thing"])
     for absent in ("__main__.Mine", "nowhere_to_be_found.models.Net"):
         assert "trusted_types" not in _untrusted([absent])
@@ -164,7 +164,7 @@ def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])
-def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_a_model_are_refused(raw: bytes) -> None:
     for reads, code in ((load_skops, Code.REQUEST_INVALID), (scan_onnx, Code.MODEL_REFUSED)):
         with pytest.raises(BadInput) as caught:
             reads(raw)
@@ -172,7 +172,7 @@ def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(("kind", "code"), [("skops", Code.REQUEST_INVALID), ("onnx", Code.MODEL_REFUSED)])
-def test_the_child_says_what_is_wrong_with_the_bytes(kind: Any, code: Code) -> None:
+def test_the_child_process_reports_what_is_wrong_with_the_bytes(kind: Any, code: Code) -> None:
     with pytest.raises(BadInput) as caught:
         asyncio.run(convert_bytes(kind, b"PK\x03\x04 broken", encode_rows(X), LIMITS))
     assert caught.value.code == code
@@ -232,7 +232,7 @@ def test_the_estimator_decides_which_text_replaces_a_missing_one(encoder: Any, c
 
 
 @pytest.mark.parametrize("missing", [np.nan, None], ids=["NaN", "None"])
-def test_a_missing_text_in_the_sample_is_missing_to_the_estimator_and_answered_alike_by_onnx(missing: Any) -> None:
+def test_a_missing_text_in_the_sample_is_missing_for_the_estimator_and_onnx(missing: Any) -> None:
     cells = [missing if number % 10 == 0 else site for number, site in enumerate(SITES)]
     model, frame = with_text(OneHotEncoder(handle_unknown="ignore"), cells, [cell is missing for cell in cells])
     converted = convert(model, frame)
@@ -243,7 +243,7 @@ def test_a_missing_text_in_the_sample_is_missing_to_the_estimator_and_answered_a
     assert given[:2] == [text, "b"]
 
 
-def test_a_column_without_which_the_estimator_does_not_answer_is_required_and_others_are_not() -> None:
+def test_only_columns_without_which_the_estimator_fails_are_required() -> None:
     rows = X.copy()
     rows[::7, 1] = np.nan
     frame = pd.DataFrame(rows, columns=list("abcde"))
@@ -255,7 +255,7 @@ def test_a_column_without_which_the_estimator_does_not_answer_is_required_and_ot
     assert (answer.nan, answer.required) == ("accept", ("a", "c", "d", "e"))
 
 
-def test_names_of_dimensions_are_kept_from_a_pushed_model() -> None:
+def test_names_of_dimensions_of_a_pushed_model_are_kept() -> None:
     from onnx import TensorProto, helper
 
     node = helper.make_node("Add", ["a", "b"], ["c"])

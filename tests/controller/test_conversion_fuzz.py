@@ -35,19 +35,19 @@ def fuzz_seeds(seeds: range) -> Counter[str]:
     return found
 
 
-def test_drawn_pipelines_are_right_on_fresh_rows_or_refused() -> None:
+def test_random_pipelines_are_correct_on_fresh_rows_or_refused() -> None:
     found = fuzz_seeds(range(PIPELINES))
     assert found["right"] >= 0.8 * PIPELINES
 
 
-def test_neighbours_that_are_nearly_as_far_away_as_each_other_are_told_apart() -> None:
-    """In float32 three of these rows had other neighbours, as the 2,000 drawn pipelines found."""
+def test_neighbours_at_nearly_the_same_distance_are_distinguished() -> None:
+    """In float32 three of these rows had other neighbours; the test with 2,000 random pipelines found that."""
     assert fuzz_seeds(range(2098, 2099)) == {"right": 1}
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_many_drawn_pipelines_are_right_on_fresh_rows_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_random_pipelines_are_correct_on_fresh_rows_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
     found = fuzz_seeds(range(1000, 1000 + LONG))
     with capsys.disabled():
         print(f"\n{LONG} pipelines: {dict(found)}")
@@ -88,7 +88,7 @@ def drop_the_imputer(made: Any) -> None:
     ],
     ids=["a swapped class", "a lost threshold", "a dropped imputer"],
 )
-def test_a_planted_fault_of_a_converter_is_caught(
+def test_a_planted_fault_of_a_converter_is_found(
     model: Any, rows: Any, fault: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.fit(rows, Y)
@@ -132,7 +132,7 @@ def test_every_error_of_a_converter_has_its_remedy(error: Exception, advice: str
     assert len(REMEDIES) == len(REMEDY_ROWS)
 
 
-def test_what_has_no_form_in_onnx_is_refused_with_what_to_take_instead() -> None:
+def test_a_step_that_onnx_cannot_express_is_refused_with_a_replacement() -> None:
     texts = ["cold and wet", "warm", "dry and cold"] * 20 + [f"{number} degrees" for number in range(50)]
     model = make_pipeline(HashingVectorizer(), LogisticRegression()).fit(texts, [len(text) > 9 for text in texts])
     found = fuzz(model, pd.Series(texts, name="note"), pd.Series(texts, name="note"), live=True)
@@ -141,7 +141,7 @@ def test_what_has_no_form_in_onnx_is_refused_with_what_to_take_instead() -> None
     assert "use TfidfVectorizer, and fit again" in found.words
 
 
-def test_the_innermost_step_is_blamed() -> None:
+def test_the_error_names_the_innermost_step() -> None:
     from controller.convert.remedies import remedy
 
     model = make_pipeline(SimpleImputer(), make_pipeline(LogisticRegression()))

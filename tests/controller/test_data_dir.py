@@ -25,7 +25,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return found
 
 
-def test_the_environment_names_the_directory_that_is_served(
+def test_the_environment_variable_names_the_served_directory(
     tmp_path: Path, served: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "controller.toml"
@@ -41,7 +41,7 @@ def test_the_environment_names_the_directory_that_is_served(
 
 
 @pytest.mark.parametrize("by", ["flag", "variable", "file"])
-def test_what_a_restore_prints_to_do_next_serves_what_was_restored(
+def test_the_commands_that_a_restore_prints_serve_the_restored_data(
     by: str,
     tmp_path: Path,
     served: list[Path],
@@ -63,7 +63,7 @@ def test_what_a_restore_prints_to_do_next_serves_what_was_restored(
     assert served == [home]
 
 
-def test_a_restore_that_has_not_ended_is_named_with_its_directory(tmp_path: Path) -> None:
+def test_an_unfinished_restore_is_named_with_its_directory(tmp_path: Path) -> None:
     home = tmp_path / "a home"
     (home / SCRATCH).mkdir(parents=True)
     with pytest.raises(BadInput) as caught:

@@ -57,7 +57,7 @@ def ask(state: State, **wanted: Any) -> Any:
     return asyncio.run(erasures.request(state, ErasureWanted("a person asked", **wanted), actor="ada"))
 
 
-def test_the_same_rows_make_no_other_version_and_a_label_does(state: State) -> None:
+def test_the_same_rows_make_no_new_version_and_a_label_does(state: State) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
     first, is_new = make(state)
     assert (is_new, first.reference, first.rows, first.labelled, first.devices) == (True, "rows@1", 6, 0, 1)
@@ -74,7 +74,7 @@ def test_the_same_rows_make_no_other_version_and_a_label_does(state: State) -> N
     assert found.labels == {"rain": (0, 1), "0.5": (0, 1)}
 
 
-def test_columns_are_left_out_and_a_version_goes_when_its_time_is_over(state: State) -> None:
+def test_private_columns_are_left_out_and_a_version_is_deleted_when_its_time_is_over(state: State) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
     made, _ = make(state, remove=("_key", "site"), keep_days=1.0)
     assert "site" not in made.columns
@@ -91,7 +91,7 @@ def test_columns_are_left_out_and_a_version_goes_when_its_time_is_over(state: St
         state.data_sets.content(gone)
 
 
-def test_rows_of_a_person_go_from_captures_and_from_versions_even_without_their_keys(state: State) -> None:
+def test_rows_of_a_person_are_deleted_from_captures_and_versions_even_without_their_keys(state: State) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
     make(state)
     make(state, remove=("_key",))
@@ -106,7 +106,9 @@ def test_rows_of_a_person_go_from_captures_and_from_versions_even_without_their_
     assert b"person-1" not in b"".join(each.read_bytes() for each in state.config.data_dir.glob("captured.sqlite*"))
 
 
-def test_a_deletion_is_done_when_the_last_device_has_said_so_and_the_audit_says_how_long_it_took(state: State) -> None:
+def test_a_deletion_is_complete_when_the_last_device_has_confirmed_it_and_the_audit_has_the_duration(
+    state: State,
+) -> None:
     keep(state, "a", 1, captured(1))
     asked = ask(state, keys=("person-1",))
     assert asked.waiting == ["a", "b"]
@@ -133,7 +135,7 @@ def answer(state: State, device: str, order: str, rows: int) -> None:
     twins[device] = replace(twins[device], erased={order: rows})
 
 
-def test_rows_that_come_again_are_refused_and_new_ones_are_taken_once_it_is_done(state: State) -> None:
+def test_deleted_rows_that_arrive_again_are_refused_and_new_ones_are_accepted_after_the_deletion(state: State) -> None:
     asked = ask(state, keys=("person-1",))
     keep(state, "a", 1, captured(1), captured(2))
     assert [row.key for _, _, row in state.captures.rows_of("m")] == ["person-2"]
@@ -144,7 +146,7 @@ def test_rows_that_come_again_are_refused_and_new_ones_are_taken_once_it_is_done
     assert [row.id for _, _, row in state.captures.rows_of("m")] == ["answer-2", "answer-7"]
 
 
-def test_the_controller_answers_while_data_sets_lose_rows_and_nothing_is_done_before_they_have(
+def test_the_controller_answers_while_rows_are_deleted_and_no_deletion_is_complete_before(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
@@ -179,7 +181,7 @@ def test_the_controller_answers_while_data_sets_lose_rows_and_nothing_is_done_be
     assert state.erasures.find(made.order.id).done_at
 
 
-def test_a_version_that_is_pushed_later_is_added_to_those_that_were_trained_on_lost_rows(state: State) -> None:
+def test_a_version_that_is_pushed_later_is_listed_as_trained_on_deleted_rows(state: State) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
     make(state)
     asked = ask(state, keys=("person-1",))
@@ -192,7 +194,7 @@ def test_a_version_that_is_pushed_later_is_added_to_those_that_were_trained_on_l
     assert (entry["subject"], entry["detail"]) == (asked.order.id, "m v3 names rows@1, which has lost rows")
 
 
-def test_a_device_that_leaves_the_fleet_is_waited_for_no_longer(state: State) -> None:
+def test_a_deletion_does_not_wait_for_a_device_that_has_left_the_fleet(state: State) -> None:
     asked = ask(state, devices=("b",), since=1)
     assert asked.waiting == ["b"]
     state.world.durable.retired["b"] = Retired("now", "ada")
@@ -201,7 +203,7 @@ def test_a_device_that_leaves_the_fleet_is_waited_for_no_longer(state: State) ->
     assert state.erasures.find(asked.order.id).done_at
 
 
-def test_a_controller_that_is_killed_goes_on_with_a_deletion(state: State, tmp_path: Path) -> None:
+def test_a_killed_controller_continues_a_deletion(state: State, tmp_path: Path) -> None:
     state.records.save(state.world.durable, ["a", "b"], (), ())
     keep(state, "a", 1, captured(1), captured(2))
     made = replace(ask(state, keys=("person-7",)), order=Erasure(id="del-1", keys=("person-1",)))
@@ -215,7 +217,7 @@ def test_a_controller_that_is_killed_goes_on_with_a_deletion(state: State, tmp_p
     again.close()
 
 
-def test_a_deletion_that_cannot_go_on_stays_open_and_the_controller_starts(
+def test_a_deletion_that_fails_stays_open_and_the_controller_starts(
     state: State, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask(state, keys=("person-1",))
@@ -239,7 +241,7 @@ def test_a_deletion_that_cannot_go_on_stays_open_and_the_controller_starts(
         ({"keys": ("k",) * (MAX_NAMED + 1)}, "delete in several requests"),
     ],
 )
-def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: dict[str, Any], words: str) -> None:
+def test_a_deletion_of_all_rows_or_of_no_key_is_refused(state: State, wanted: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         ask(state, **wanted)
     with pytest.raises(BadInput, match="say why"):
@@ -247,14 +249,14 @@ def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: 
     assert state.erasures.all() == []
 
 
-def test_a_data_set_without_rows_or_with_an_unknown_name_says_so(state: State) -> None:
+def test_a_data_set_without_rows_or_with_an_unknown_name_is_refused_with_that_reason(state: State) -> None:
     with pytest.raises(BadInput, match="devices kept no rows of m that fit"):
         make(state)
     with pytest.raises(BadInput, match="no data set 'rows'; `edgeward data list` shows all"):
         state.data_sets.find("rows@7")
 
 
-def test_a_version_that_is_missing_is_told_from_a_reference_that_is_none(state: State) -> None:
+def test_a_missing_version_and_an_invalid_reference_have_different_errors(state: State) -> None:
     keep(state, "a", 1, *map(captured, range(6)))
     make(state)
     for reference, words in (

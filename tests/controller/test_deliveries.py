@@ -43,7 +43,9 @@ def delivery(size_bytes: int, base: str = "") -> Delivery:
     return Delivery(encoding=ENCODING, blob=describe(bytes(size_bytes), 4096), base=base)
 
 
-def test_a_version_is_prepared_from_what_the_fleet_runs_and_that_outlives_the_controller(tmp_path: Path) -> None:
+def test_a_version_is_encoded_against_the_versions_in_the_fleet_and_the_encoding_survives_a_restart(
+    tmp_path: Path,
+) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     try:
         for data in (OLD, NEW):
@@ -60,7 +62,7 @@ def test_a_version_is_prepared_from_what_the_fleet_runs_and_that_outlives_the_co
         state.close()
 
 
-def test_a_base_too_small_to_save_anything_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_too_small_to_save_bytes_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[Path | None] = []
 
     async def search(target: Path, base: Path | None, packed: Path) -> None:
@@ -80,7 +82,7 @@ def test_a_base_too_small_to_save_anything_is_not_searched(tmp_path: Path, monke
         state.close()
 
 
-def test_each_device_gets_the_fewest_bytes_that_it_can_undo() -> None:
+def test_each_device_gets_the_smallest_encoding_that_it_can_decode() -> None:
     base = sha256_hex(OLD)
     world = World(silent_s=90.0)
     world.durable.deliveries["new"] = {"": delivery(5000), base: delivery(100, base), "0" * 64: delivery(1, "0" * 64)}
@@ -105,7 +107,7 @@ def world_with(delivered: bool) -> World:
     return made
 
 
-def test_the_plan_counts_what_will_travel_and_the_document_says_how() -> None:
+def test_the_plan_counts_the_bytes_to_send_and_the_document_names_the_encoding() -> None:
     golden = MANIFEST.golden.blob.length
     for delivered, length in ((True, 100), (False, len(NEW))):
         made = world_with(delivered)
@@ -115,7 +117,7 @@ def test_the_plan_counts_what_will_travel_and_the_document_says_how() -> None:
         assert (assigned.delivery is not None) == delivered
 
 
-def test_a_rollout_tells_how_much_is_across_how_fast_and_when_it_will_be_done() -> None:
+def test_a_rollout_reports_bytes_sent_rate_and_expected_end() -> None:
     made = world_with(delivered=False)
     reconcile(made, [], 1.0)
     before = rollout_view(made.durable.rollouts["r"], made, 10.0).transfer

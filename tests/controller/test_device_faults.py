@@ -47,18 +47,18 @@ def codes(twin: Twin) -> list[str]:
 
 
 @pytest.mark.parametrize("ahead_s", [CLOCK_OFF_S + 1, 86_400 * 365 * 70])
-def test_a_clock_that_is_ahead_is_a_fault_with_the_first_heartbeat(ahead_s: float) -> None:
+def test_a_clock_ahead_is_a_fault_at_the_first_heartbeat(ahead_s: float) -> None:
     twin = fold_heartbeat(Twin("a"), beat(at=int(NOW + ahead_s)), NOW)
     assert codes(twin) == ["clock_wrong"]
     assert "ahead of the controller's" in faults_of(twin, {}, NOW)["clock_wrong"]
 
 
-def test_a_clock_that_is_a_little_off_is_none() -> None:
+def test_a_clock_with_a_small_difference_is_no_fault() -> None:
     assert codes(fold_heartbeat(Twin("a"), beat(at=int(NOW + CLOCK_OFF_S)), NOW)) == []
     assert codes(fold_heartbeat(Twin("a"), beat(at=0), NOW)) == [], "an agent that does not say"
 
 
-def test_a_slow_clock_is_believed_once_two_heartbeats_show_that_it_runs_beside_this_one() -> None:
+def test_a_slow_clock_is_a_fault_once_two_heartbeats_show_a_constant_difference() -> None:
     slow = fold_heartbeat(Twin("a"), beat(1, at=int(NOW) - 86_400 * 3), NOW)
     assert codes(slow) == [], "it may have waited in the broker"
     slow = fold_heartbeat(slow, beat(2, at=int(NOW) - 86_400 * 3 + 30), NOW + 30)
@@ -76,7 +76,7 @@ def test_heartbeats_that_waited_for_the_controller_or_on_a_stick_are_no_slow_clo
     assert codes(next_stick) == []
 
 
-def test_a_right_clock_on_a_link_that_gets_slower_and_slower_is_late_and_not_wrong() -> None:
+def test_a_right_clock_on_a_link_with_growing_delay_is_not_a_fault() -> None:
     twin = Twin("a")
     for seq in range(1, 121):
         said_s, came_s = 5 * seq, 8 * seq
@@ -84,7 +84,7 @@ def test_a_right_clock_on_a_link_that_gets_slower_and_slower_is_late_and_not_wro
         assert codes(twin) == [], f"{came_s - said_s} s late"
 
 
-def test_a_clock_that_is_set_back_while_the_agent_runs_is_seen_within_two_stretches() -> None:
+def test_a_clock_set_back_while_the_agent_runs_is_found_within_two_heartbeats() -> None:
     twin, seen_s = Twin("a"), 0
     for seq in range(1, 100):
         off_s = 0 if seq < 10 else -3600
@@ -93,27 +93,27 @@ def test_a_clock_that_is_set_back_while_the_agent_runs_is_seen_within_two_stretc
     assert STRETCH_S < seen_s <= 2 * STRETCH_S
 
 
-def test_an_earlier_start_of_the_agent_says_nothing_about_the_clock_of_this_one() -> None:
+def test_an_earlier_start_of_the_agent_does_not_change_the_verdict_on_the_clock() -> None:
     right = fold_heartbeat(Twin("a"), beat(1, at=int(NOW)), NOW)
     again = fold_heartbeat(right, replace(beat(1, at=int(NOW) - 7200), boot=2), NOW + 60)
     again = fold_heartbeat(again, replace(beat(2, at=int(NOW) - 7170), boot=2), NOW + 90)
     assert faults_of(again, {}, NOW) == {"clock_wrong": "its clock is 2 hours behind the controller's"}
 
 
-def test_what_a_device_says_is_wrong_is_shown_until_it_says_otherwise() -> None:
+def test_a_fault_reported_by_a_device_is_shown_until_the_device_reports_its_end() -> None:
     full = fold_heartbeat(Twin("a"), beat(1, faults={"disk_full": "no space", "signature_invalid": "trust"}), NOW)
     assert codes(full) == ["disk_full", "signature_invalid"]
     assert codes(fold_heartbeat(full, beat(2), NOW)) == []
 
 
-def test_a_refusal_is_shown_at_once_and_the_next_heartbeat_says_whether_it_holds() -> None:
+def test_a_refusal_is_shown_at_once_and_the_next_heartbeat_confirms_or_ends_it() -> None:
     refused = Report(protocol=1, device="a", boot=1, seq=2, refusal=Refusal(code="desired_expired", detail="d"))
     twin = fold_report(fold_heartbeat(Twin("a"), beat(1), NOW), refused, NOW)
     assert faults_of(twin, {}, NOW) == {"desired_expired": "d"}
     assert codes(fold_heartbeat(twin, beat(3), NOW)) == []
 
 
-def test_a_device_that_invents_codes_takes_no_memory() -> None:
+def test_invented_codes_of_a_device_use_no_memory() -> None:
     twin = Twin("a")
     for seq in range(1, 200):
         refusal = Refusal(code=f"c{seq}")
@@ -126,13 +126,13 @@ def test_a_model_that_waits_for_a_disk_is_a_fault_of_the_device() -> None:
     assert faults_of(fold_heartbeat(Twin("a"), beat(models=(stuck,)), NOW), {}, NOW) == {"disk_full": "m: 9 MB wanted"}
 
 
-def test_a_controller_that_starts_shows_faults_from_last_words_and_judges_no_clock_by_them() -> None:
+def test_a_restarted_controller_shows_faults_of_the_last_heartbeats_and_judges_no_clock_by_them() -> None:
     words = {"a": encode(beat(at=1, faults={"disk_full": "d"}))}
     twin = FleetRecords(DurableTables()).load_world(words, 90.0).durable.twins["a"]
     assert (twin.faults, twin.clock_off_s, twin.clock) == ({"disk_full": "d"}, 0.0, None)
 
 
-def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command(
+def test_faults_are_in_the_device_lists_of_api_client_and_command(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hear(state, beat(at=int(time.time()) + 3600, faults={"disk_full": "no space"}))
@@ -154,7 +154,7 @@ def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command
     assert "clock_wrong disk_full" in said
 
 
-def test_the_fleets_page_counts_devices_by_fault() -> None:
+def test_the_page_of_the_fleet_counts_devices_by_fault() -> None:
     twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {
         "c": fold_heartbeat(Twin("c"), beat(at=int(NOW + 9e9)), NOW)
     }

@@ -1,4 +1,4 @@
-"""Labels, notes and selectors that people write: they win over the device's own, are durable, and rollouts use them."""
+"""Labels, notes and selectors that people write: they replace the device's own, are durable, and rollouts use them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ def labels(state: State, device: str = "a") -> dict[str, str]:
     return state.world.durable.twins[device].labels
 
 
-def test_a_given_label_wins_over_the_devices_own_until_it_is_taken_back(state: State) -> None:
+def test_a_given_label_replaces_the_devices_own_until_it_is_removed(state: State) -> None:
     meet(state, "a", labels={"site": "north", "gateway": "g1"})
     assert label(state, a={"site": "south", "rack": "7"}) == [""]
     assert labels(state) == {"site": "south", "gateway": "g1", "rack": "7"}
@@ -58,7 +58,7 @@ def test_a_given_label_wins_over_the_devices_own_until_it_is_taken_back(state: S
     assert "device label" in deeds_of_people(state)
 
 
-def test_given_labels_and_notes_survive_the_controller(tmp_path: Path) -> None:
+def test_given_labels_and_notes_survive_a_restart(tmp_path: Path) -> None:
     state = open_at(tmp_path)
     meet(state, "a", labels={"site": "north"})
     label(state, a={"site": "south"})
@@ -72,27 +72,27 @@ def test_given_labels_and_notes_survive_the_controller(tmp_path: Path) -> None:
     again.close()
 
 
-def test_one_device_that_is_not_there_costs_no_other_its_label(state: State) -> None:
+def test_an_unknown_device_does_not_stop_the_labels_of_others(state: State) -> None:
     meet(state, "a")
     assert label(state, gone={"site": "x"}, a={"site": "x"}) == ["unknown_device", ""]
     assert labels(state) == {"site": "x"}
 
 
 @pytest.mark.parametrize("bad", [{}, {"a=b": "x"}, {"": "x"}, {"site": "x" * 200}, {"si te": "x"}, {"site": "x\ny"}])
-def test_what_cannot_be_a_label_is_refused_before_any_device_has_changed(state: State, bad: dict[str, str]) -> None:
+def test_an_invalid_label_is_refused_before_any_device_has_changed(state: State, bad: dict[str, str]) -> None:
     meet(state, "a", "b")
     asked = {"devices": {"a": {"site": "x"}, "b": bad}}
     status, body = call(state, "POST", "/v1/devices/label", json=asked)
     assert (status, body["code"], labels(state)) == (422, "request_invalid", {})
 
 
-def test_a_device_has_a_limit_of_given_labels(state: State) -> None:
+def test_a_device_has_a_maximum_of_given_labels(state: State) -> None:
     meet(state, "a")
     assert label(state, a={f"k{number}": "v" for number in range(MAX_LABELS)}) == [""]
     assert label(state, a={"more": "v"}) == ["request_invalid"]
 
 
-def test_a_selector_stands_for_labels_in_a_list_of_devices_and_is_ended(state: State) -> None:
+def test_a_selector_selects_by_labels_in_a_list_of_devices_and_can_be_ended(state: State) -> None:
     meet(state, "a", "b")
     label(state, a={"site": "north"})
     status, made = call(state, "PUT", "/v1/selectors/cold", json={"labels": {"site": "north"}})
@@ -106,20 +106,20 @@ def test_a_selector_stands_for_labels_in_a_list_of_devices_and_is_ended(state: S
     assert call(state, "PUT", "/v1/selectors/cold", json={"labels": {}})[0] == 422
 
 
-def test_a_device_that_is_labelled_joins_a_rollout_that_is_about_it(state: State) -> None:
+def test_a_device_that_gets_a_label_joins_the_rollout_that_selects_it(state: State) -> None:
     meet(state, "a")
     state.world.caches.joining.clear()
     verbs.label(state, {"a": {"site": "north"}}, actor="ada")
     assert state.world.caches.joining == {"a"}
 
 
-def test_quarantines_of_many_end_in_one_call(state: State) -> None:
+def test_quarantines_of_many_devices_end_in_one_call(state: State) -> None:
     state.world.durable.quarantine |= {"a": {"1" * 64: "r"}, "b": {"2" * 64: "r", "3" * 64: "r"}}
     assert call(state, "POST", "/v1/devices/unquarantine", json={"devices": ["a", "b"]})[1] == {"versions": 3}
     assert state.world.durable.quarantine == {}
 
 
-def test_changes_are_read_from_words_and_from_a_table() -> None:
+def test_changes_are_read_from_arguments_and_from_a_table() -> None:
     assert read_changes(["site=a", "rack=", "old-"]) == {"site": "a", "rack": "", "old": None}
     table = ["device,site,rack\n", "a,north,\n", "b,-,7\n", "c,,\n"]
     assert read_label_table(table) == {"a": {"site": "north"}, "b": {"site": None, "rack": "7"}}
@@ -139,7 +139,7 @@ class Fleet:
         return [type("P", (), {"devices": devices})()]  # type: ignore[list-item]  # a page of names alone
 
     def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
-        """This person may do all."""
+        """Returns that this person has every permission."""
 
     def unquarantine(self, *names: str) -> int:
         self.asked.append(names)
@@ -159,20 +159,20 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize(("typed", "done"), [("3\n", True), ("y\n", False), ("2\n", False), ("\n", False)])
-def test_a_bulk_act_shows_which_devices_and_waits_for_their_count(fleet: list[Any], typed: str, done: bool) -> None:
+def test_a_bulk_command_shows_the_devices_and_asks_for_their_count(fleet: list[Any], typed: str, done: bool) -> None:
     said = CliRunner().invoke(cli, ["device", "unquarantine", "--label", "site=x"], input=typed)
     assert "3 devices: a, b, c" in said.output
     assert (said.exit_code, fleet) == ((0, [("a", "b", "c")]) if done else (1, []))
 
 
-def test_yes_or_one_name_needs_no_typing(fleet: list[Any]) -> None:
+def test_yes_or_a_single_name_needs_no_confirmation(fleet: list[Any]) -> None:
     assert CliRunner().invoke(cli, ["device", "unquarantine", "a"]).exit_code == 0
     assert CliRunner().invoke(cli, ["device", "unquarantine", "--label", "site=x", "--yes"]).exit_code == 0
     assert CliRunner().invoke(cli, ["device", "label", "a", "site=x", "old-"]).output == "a: old-, site=x\n"
     assert fleet == [("a",), ("a", "b", "c"), {"a": {"site": "x", "old": None}}]
 
 
-def test_labels_are_given_to_all_that_filters_find_once_somebody_has_typed_their_count(fleet: list[Any]) -> None:
+def test_all_devices_found_by_filters_get_the_label_after_their_count_is_typed(fleet: list[Any]) -> None:
     words = ["device", "label", "--label", "site=x", "--presence", "silent", "check=yes"]
     said = CliRunner().invoke(cli, words, input="3\n")
     assert "Label 3 devices: a, b, c." in said.output
@@ -181,7 +181,7 @@ def test_labels_are_given_to_all_that_filters_find_once_somebody_has_typed_their
     assert len(fleet) == 1
 
 
-def test_labelling_without_a_label_is_refused_before_anything_is_asked(fleet: list[Any]) -> None:
+def test_labelling_without_a_label_is_refused_before_a_question(fleet: list[Any]) -> None:
     said = CliRunner().invoke(cli, ["device", "label", "a"])
     assert (said.exit_code, fleet) == (1, [])
     assert "name a label" in str(said.exception)

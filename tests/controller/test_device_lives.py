@@ -77,7 +77,7 @@ class Link:
         self.given += messages
 
 
-def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) -> None:
+def test_a_retired_device_stays_out_and_its_history_is_kept(state: State) -> None:
     link = Link()
     state.links = (link,)  # type: ignore[assignment]
     state.journal.record(stamp(), [("a", '{"boot":1,"seq":1}')])
@@ -105,7 +105,7 @@ def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) ->
     assert refused.value.code == Code.DEVICE_RETIRED
 
 
-def test_a_retired_device_that_comes_back_later_is_told_so_by_an_empty_document(state: State) -> None:
+def test_a_retired_device_that_returns_gets_an_empty_document(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["a"], actor="ada"))
     link = Link()
     state.links = (link,)  # type: ignore[assignment]
@@ -122,7 +122,7 @@ async def nothing_lost(_: Any) -> set[Any]:
     return set()
 
 
-def test_after_every_reconnect_nothing_of_a_retired_device_is_retained(state: State) -> None:
+def test_after_every_reconnect_no_message_of_a_retired_device_is_retained(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["a", "b", "c"], actor="ada"))
     made, link = (
         RetainedState(
@@ -135,7 +135,7 @@ def test_after_every_reconnect_nothing_of_a_retired_device_is_retained(state: St
     assert set(farewell("b")) <= set(link.given)
 
 
-def test_a_retired_device_counts_neither_way_and_a_rollout_ends_without_it() -> None:
+def test_a_retired_device_counts_neither_as_success_nor_as_failure_and_a_rollout_ends_without_it() -> None:
     made: Rollout = rollout(replace(STRATEGY, rules=()))
     facts = {m.device: fact(m.device, assigned=2, stable=2, result="confirmed") for m in made.members}
     last = made.members[-1].device
@@ -147,14 +147,14 @@ def test_a_retired_device_counts_neither_way_and_a_rollout_ends_without_it() -> 
     assert decide(late, facts, Rows(), 50.0).offers == (), "and it is offered nothing as one that joined late"
 
 
-def test_passes_go_on_when_a_device_is_retired_between_a_change_and_its_write(state: State) -> None:
+def test_passes_continue_when_a_device_is_retired_between_a_change_and_its_write(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["a"], actor="ada"))
     state.records.save(state.world.durable, ["a", "b"], [], [])
     hear(state, beat(9, device="b"))
     assert "a" not in state.world.durable.twins
 
 
-def test_new_hardware_has_the_old_labels_and_orders_and_none_of_the_old_keys(state: State) -> None:
+def test_new_hardware_gets_the_old_labels_and_versions_and_none_of_the_old_keys(state: State) -> None:
     state.world.durable.quarantine["a"] = {"2" * 64: "r-0"}
     state.journal.record(stamp(), [], [("a", encode(beat(9)))])
     (answer,) = asyncio.run(device_lives.replace(state, ["a"], actor="ada"))
@@ -170,7 +170,7 @@ def test_new_hardware_has_the_old_labels_and_orders_and_none_of_the_old_keys(sta
     assert "a" in state.world.caches.waiting, "its document is published again until it has acted on it"
 
 
-def test_a_device_that_is_adopted_is_not_given_another_version_unasked(state: State) -> None:
+def test_an_adopted_device_gets_no_other_version_without_a_rollout(state: State) -> None:
     (answer,) = device_lives.adopt(state, ["moved"], actor="ada")
     assert answer.claim is not None
     assert state.journal.audit_entries()[0]["action"] == "device adopt"
@@ -180,7 +180,7 @@ def test_a_device_that_is_adopted_is_not_given_another_version_unasked(state: St
     assert (twin.desired, twin.document_version, twin.reported["m"].stable) == ({}, 0, theirs)
 
 
-def test_adopting_takes_a_retired_device_in_again_and_no_device_twice(state: State) -> None:
+def test_a_retired_device_can_be_adopted_again_and_no_device_twice(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["b"], actor="ada"))
     answers = device_lives.adopt(state, ["b", "a", "no name"], actor="ada")
     assert [each.code for each in answers] == ["", "device_enrolled", "name_invalid"]
@@ -188,7 +188,7 @@ def test_adopting_takes_a_retired_device_in_again_and_no_device_twice(state: Sta
     assert "b" not in state.records.load_world({}, 90.0).durable.retired
 
 
-def test_no_call_is_about_the_whole_fleet_because_something_was_left_out(state: State) -> None:
+def test_no_call_selects_the_whole_fleet_because_an_argument_is_missing(state: State) -> None:
     assert device_lives.chosen(state, ["b", "b"], {}) == ["b"]
     assert device_lives.chosen(state, ["x"], LABELS) == ["x", "a", "b", "c"]
     for names, selector, code in (([], {}, Code.REQUEST_INVALID), ([], {"site": "south"}, Code.SELECTOR_EMPTY)):
@@ -197,7 +197,7 @@ def test_no_call_is_about_the_whole_fleet_because_something_was_left_out(state: 
         assert refused.value.code == code
 
 
-def test_who_may_and_what_is_shown_of_a_device_that_has_gone(state: State) -> None:
+def test_viewers_and_approvers_cannot_retire_devices_and_a_retired_device_is_still_shown(state: State) -> None:
     async def talk() -> None:
         async with TestClient(TestServer(make_app(state, "edg_local"))) as client:
             call = Caller(client)
@@ -220,7 +220,7 @@ def test_who_may_and_what_is_shown_of_a_device_that_has_gone(state: State) -> No
     asyncio.run(talk())
 
 
-def test_names_come_one_a_line_or_from_a_column_of_a_table() -> None:
+def test_names_are_read_one_per_line_or_from_a_column_of_a_table() -> None:
     assert read_names(["cam-1\n", "\n", "# a comment\n", "AA:BB:CC\n"]) == ["cam-1", "AA:BB:CC"]
     assert read_names(["site,Device\n", "north,cam-1\n", 'south,"cam-2"\n']) == ["cam-1", "cam-2"]
     assert read_names([]) == []
@@ -229,7 +229,7 @@ def test_names_come_one_a_line_or_from_a_column_of_a_table() -> None:
     assert refused.value.code == Code.NAME_INVALID
 
 
-def test_a_name_that_a_device_goes_by_is_given_to_no_other_by_a_claim(state: State) -> None:
+def test_a_claim_never_gives_a_name_in_use_to_another_device(state: State) -> None:
     for name, words in (("a", "holds its certificate"), ("b", "a device goes by this name")):
         with pytest.raises(BadInput, match=f"device_enrolled.*{words}.*edgeward device replace {name}"):
             devices.claim(state, name, actor="mallory")
@@ -241,7 +241,7 @@ def test_a_name_that_a_device_goes_by_is_given_to_no_other_by_a_claim(state: Sta
     assert devices.claim(state, "new-1", actor="ada").token
 
 
-def test_a_certificate_that_may_still_be_renewed_keeps_its_name(state: State) -> None:
+def test_a_certificate_that_can_still_be_renewed_reserves_its_name(state: State) -> None:
     gone = time.time() - 179 * DAY_S
     state.credentials.add_certificate(Credential(8, "away-1", "a key", gone, None))
     state.credentials.add_certificate(Credential(9, "away-2", "a key", gone - 2 * DAY_S, None))

@@ -1,4 +1,4 @@
-"""Devices are found by what people look for, in an order and by pages, each with its health in one word and why."""
+"""Devices are found by a search, in an order and by pages, each with its health in one word and the reason."""
 
 import time
 from collections.abc import Iterator
@@ -91,12 +91,12 @@ FLEET = roster(
         ({"order": "version"}, "pump-2 cam-1 cam-3 cam-2 pump-1"),
     ],
 )  # fmt: skip
-def test_a_query_finds_the_devices_that_meet_all_of_it_in_its_order(asked: dict[str, Any], found: str) -> None:
+def test_a_query_finds_the_devices_that_match_all_of_it_in_its_order(asked: dict[str, Any], found: str) -> None:
     assert FLEET.find(DeviceQuery(**asked), MOMENT).devices == found.split()
 
 
 @pytest.mark.parametrize("order", ["device", "health", "seen", "label.site"])
-def test_pages_together_are_the_whole_in_order_and_each_knows_the_total(order: str) -> None:
+def test_all_pages_together_are_the_whole_list_in_order_and_each_has_the_total(order: str) -> None:
     whole = FLEET.find(DeviceQuery(order=order), MOMENT).devices
     pages = [FLEET.find(DeviceQuery(order=order, limit=2, offset=offset), MOMENT) for offset in (0, 2, 4, 6)]
     assert [name for page in pages for name in page.devices] == whole
@@ -104,7 +104,7 @@ def test_pages_together_are_the_whole_in_order_and_each_knows_the_total(order: s
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_health_follows_the_clock_without_a_word_from_the_device(connected: bool) -> None:
+def test_health_changes_with_time_without_a_message_of_the_device(connected: bool) -> None:
     made = roster(twin("a", running(), connected=connected))
     later = Moment(NOW + 91, 90.0)
     assert [made.health("a", each)[0] for each in (MOMENT, later)] == (
@@ -145,7 +145,7 @@ FETCHING = ModelState(model="m", phase="fetching", generation=2, stable=V1, targ
         (twin("a", running(), desired={"m": Assigned(2, 9, "r")}), None, "updating", "not acted on v2"),
     ],
 )  # fmt: skip
-def test_health_is_the_worst_that_holds_with_its_reason(
+def test_health_is_the_worst_current_state_with_its_reason(
     known: Twin, newest: Telemetry | None, word: str, why: str
 ) -> None:
     found = judge_told(known, known.faults, None if newest is None else Traffic.begin(newest, NOW))
@@ -153,7 +153,7 @@ def test_health_is_the_worst_that_holds_with_its_reason(
     assert why in found[1]
 
 
-def test_good_answers_of_the_version_that_serves_end_the_failure_of_another() -> None:
+def test_right_answers_of_the_serving_version_end_the_failure_of_another_version() -> None:
     told = running(outcome=ended("rolled_back", "health_accuracy"))
     back, still_asked = ({"m": Assigned(release, 1, "r")} for release in (1, 2))
     bad = Telemetry(1, "a", 1, 1, 60.0, (ModelInterval(model="m", version=V2, inferences=50, errors=50),))
@@ -178,7 +178,7 @@ def test_good_answers_of_the_version_that_serves_end_the_failure_of_another() ->
 @pytest.mark.parametrize("presence", ["online", "offline", "silent", "unknown"])
 @pytest.mark.parametrize("told", ["failing", "attention", "updating", "well"])
 @pytest.mark.parametrize("alert", ["", "accuracy fell"])
-def test_the_worst_word_wins_over_presence_and_alerts(presence: PresenceWord, told: Any, alert: str) -> None:
+def test_the_worst_state_overrides_presence_and_alerts(presence: PresenceWord, told: Any, alert: str) -> None:
     absent = {"offline": "offline", "silent": "silent", "unknown": "silent"}
     words = {told, *(["attention"] if alert else []), *([absent[presence]] if presence in absent else [])}
     found, why = judge((told, "x"), presence, alert)
@@ -199,7 +199,7 @@ def names(answer: tuple[int, Any]) -> list[str]:
     return [each["device"] for each in page["devices"]]
 
 
-def test_the_api_answers_a_page_with_total_health_and_why(state: State) -> None:
+def test_the_api_returns_a_page_with_total_health_and_reason(state: State) -> None:
     meet(state, *(f"d{number}" for number in range(5)), labels={"site": "a"})
     status, page = call(state, "GET", "/v1/devices?label=site=a&limit=2&offset=1&sort=-device&presence=online,silent")
     assert (status, page["total"], names((status, page))) == (200, 5, ["d3", "d2"])
@@ -213,12 +213,12 @@ def test_the_api_answers_a_page_with_total_health_and_why(state: State) -> None:
     ["presence=gone", "health=fine", "label=site", "sort=colour", "limit=0", "limit=1001", "limit=x", "colour=red",
      "version=x", "sort=label.", "q=" + "x" * 300],
 )  # fmt: skip
-def test_a_query_that_cannot_be_meant_is_refused_with_what_there_is(state: State, query: str) -> None:
+def test_an_invalid_query_is_refused_with_the_valid_values(state: State, query: str) -> None:
     status, body = call(state, "GET", f"/v1/devices?{query}")
     assert (status, body["code"]) == (422, "request_invalid")
 
 
-def test_the_index_follows_devices_that_come_change_and_go(state: State) -> None:
+def test_the_index_is_updated_when_devices_are_added_changed_and_removed(state: State) -> None:
     from controller.reconcile.world import drop_twin
 
     meet(state, "a", "b", labels={"site": "x"})
@@ -232,7 +232,7 @@ def test_the_index_follows_devices_that_come_change_and_go(state: State) -> None
     assert fresh_roster(world, now).counts(moment(world, now)) == {"attention": 1}
 
 
-def test_a_controller_that_was_killed_finds_what_devices_reported_after_their_last_heartbeat(tmp_path: Path) -> None:
+def test_a_killed_controller_finds_reports_sent_after_the_last_heartbeat(tmp_path: Path) -> None:
     first = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     meet(first, "a")
     hear(
@@ -247,7 +247,7 @@ def test_a_controller_that_was_killed_finds_what_devices_reported_after_their_la
     again.close()
 
 
-def test_devices_are_found_by_a_quarantine_and_by_the_code_with_which_it_began(state: State) -> None:
+def test_devices_are_found_by_a_quarantine_and_by_the_code_of_its_failure(state: State) -> None:
     first, second = "a", "b"
     meet(state, first, second, "c")
     durable = state.world.durable

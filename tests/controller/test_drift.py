@@ -21,7 +21,7 @@ def weeks_of(seed: int, shift: float = 0.0, persistence: float = 0.9) -> np.ndar
 
 
 @pytest.mark.parametrize("persistence", [0.9, 0.99])
-def test_a_sensor_that_remembers_the_hour_before_is_marked_in_hardly_any_quiet_week(persistence: float) -> None:
+def test_a_sensor_that_depends_on_the_hour_before_is_marked_in_hardly_any_quiet_week(persistence: float) -> None:
     found = [moved(weeks_of(seed, persistence=persistence)) for seed in range(60)]
     assert all(one is not None for one in found)
     assert sum(one is not None and one.is_beyond for one in found) <= 2
@@ -32,14 +32,14 @@ def test_a_sensor_that_moved_by_two_deviations_is_marked() -> None:
     assert sum(one is not None and one.is_beyond for one in found) >= 18
 
 
-def test_rows_that_resemble_each_other_are_worth_fewer() -> None:
+def test_correlated_rows_count_as_fewer_rows() -> None:
     found = moved(weeks_of(1))
     assert found is not None
     assert found.rows == 168
     assert found.rows_effective < 80
 
 
-def test_a_past_that_never_moved_is_not_held_to_less_than_chance() -> None:
+def test_a_past_without_movement_still_allows_movement_by_chance() -> None:
     still = np.tile([[0.0, 100.0, 100.0]], (10, 1))
     still[0] = [0.0, 106.0, 94.0]
     found = moved(still)
@@ -74,7 +74,7 @@ def test_a_block_begins_at_the_same_hour_of_the_week() -> None:
     assert [block_of(NOW - weeks * WEEK_S, NOW, 14 * day) for weeks in (1, 2, 3)] == [0, 0, 1]
 
 
-def test_a_device_that_came_this_week_has_not_moved_the_fleet() -> None:
+def test_a_device_that_joined_this_week_does_not_move_the_fleet() -> None:
     rows = past_rows(3, 12)
     newcomer = ("new", 1, NOW - 60.0, Shape(features={"x": (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5000)}))
     assert (
@@ -83,7 +83,7 @@ def test_a_device_that_came_this_week_has_not_moved_the_fleet() -> None:
     )
 
 
-def test_what_another_release_answered_is_no_past_of_this_one_but_what_it_met_is() -> None:
+def test_answers_of_another_release_are_not_part_of_the_past_and_its_inputs_are() -> None:
     other = [(device, 1, start, Shape(features=shape.features, outputs=(9,) * 5, predictions={"a": 9}))
              for device, _, start, shape in past_rows(2, 8)]  # fmt: skip
     mine = [("d0", 2, NOW - 60.0, Shape(features={"x": binned(np.zeros(100))}, outputs=(1, 2), predictions={"b": 3}))]
@@ -93,7 +93,7 @@ def test_what_another_release_answered_is_no_past_of_this_one_but_what_it_met_is
     assert blocks_of([*other, *mine], NOW, WEEK_S, 2).devices == 0, "other bins: nothing to compare with"
 
 
-def test_what_moved_most_comes_first_and_the_sentence_names_it_and_the_past() -> None:
+def test_the_largest_movement_is_first_and_its_sentence_names_it_and_the_past() -> None:
     rows = past_rows(4, 15, shift=2.5)
     still = {"still": (0, 50, 50)}
     rows = [
@@ -136,7 +136,7 @@ def test_each_bin_is_told_with_its_rows_now_before_and_in_the_sample_of_the_mode
     assert {each.reference for each in older.bins} == {None}, "counts of other bins are no reference"
 
 
-def test_a_bin_is_told_in_words() -> None:
+def test_a_bin_is_described_in_words() -> None:
     numbers, words = np.array([1.0, 2.0]), np.array(["blue", "red"])
     assert [bin_words(numbers, at) for at in range(4)] == ["missing", "up to 1", "1 to 2", "above 2"]
     assert [bin_words(words, at) for at in range(1, 4)] == ['"blue"', '"red"', "other categories"]
@@ -155,19 +155,19 @@ def trial_rows(shift: float, seed: int = 0) -> tuple[dict[str, Shape], dict[str,
     return {name: shapes[name] for name in list(shapes)[:10]}, {name: shapes[name] for name in list(shapes)[10:]}
 
 
-def test_devices_on_trial_that_meet_the_same_weather_do_not_differ_and_those_that_meet_more_do() -> None:
+def test_devices_on_trial_with_the_same_weather_do_not_differ_and_those_with_more_do() -> None:
     chance = [between(*trial_rows(0.0, seed), {}, np.random.default_rng(0))[0].probability for seed in range(20)]
     assert sum(each <= 0.01 for each in chance) <= 1
     assert between(*trial_rows(1.0), {}, np.random.default_rng(0))[0].probability <= 0.005
 
 
-def test_devices_are_exchanged_within_their_kind_alone() -> None:
+def test_devices_are_exchanged_only_within_their_kind() -> None:
     trial, control = trial_rows(0.0)
     kinds = dict.fromkeys(trial, "small") | dict.fromkeys(control, "large")
     assert between(trial, control, kinds, np.random.default_rng(0))[0].probability == 1.0, "nobody can be exchanged"
 
 
-def test_one_device_on_trial_says_nothing_and_hours_of_one_side_do_not_count() -> None:
+def test_one_device_on_trial_gives_no_result_and_hours_of_one_side_do_not_count() -> None:
     trial, control = trial_rows(1.0)
     assert between({"d0": trial["d0"]}, control, {}, np.random.default_rng(0)) == []
     shape = Shape(features={"x": (0, 60)})
@@ -175,7 +175,7 @@ def test_one_device_on_trial_says_nothing_and_hours_of_one_side_do_not_count() -
     assert (ours, theirs) == ({"a": shape}, {"b": shape})
 
 
-def test_shapes_add_up_and_names_that_a_device_invents_take_no_more_memory() -> None:
+def test_shapes_are_added_up_and_invented_names_of_a_device_use_no_more_memory() -> None:
     one = Shape({"x": (1, 2)}, (1,), {"a": 1}, {"x": (0, 1, 0, 0)}, {"side=left": (1, 0, 0, 0, 0, 0)})
     assert one.plus(one) == Shape({"x": (2, 4)}, (2,), {"a": 2}, {"x": (0, 2, 0, 0)}, {"side=left": (2, 0, 0, 0, 0, 0)})
     many = Shape(predictions={"first": 1})

@@ -17,14 +17,14 @@ def test_every_case_is_known() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_of_a_version_is_said_what_was_read(case: str) -> None:
+def test_the_report_on_a_version_equals_the_reviewed_copy(case: str) -> None:
     assert FOUND[case] == KNOWN[case]
 
 
-def test_no_past_explains_more_than_all_rows() -> None:
+def test_the_limit_of_the_past_is_at_most_one() -> None:
     limits = [each["moved"]["limit"] for name, found in FOUND.items() if name != "since" for each in found["moved"]]
     assert max(limit for limit in limits if limit is not None) == 1.0
 
 
-def test_more_breaches_than_cells_are_all_cells() -> None:
+def test_more_breaches_than_cells_are_shown_as_all_cells() -> None:
     assert interval(3, 2) == interval(2, 2) == (pytest.approx(2 / (2 + 2.576**2)), 1.0)

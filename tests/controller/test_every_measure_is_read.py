@@ -83,12 +83,12 @@ def test_every_field_is_listed_with_the_place_that_reads_it(kind: type) -> None:
     ("field", "place", "words"),
     [(f"{kind.__name__}.{field}", *where) for kind, fields in READ.items() for field, where in fields.items()],
 )
-def test_the_place_reads_it(field: str, place: str, words: str) -> None:
+def test_the_listed_place_reads_the_field(field: str, place: str, words: str) -> None:
     assert re.search(re.escape(words), (ROOT / place).read_text()), f"{field}: {place} has no {words!r} any more"
 
 
 def test_rules_judge_numbers_of_applications_and_answers_of_classifiers() -> None:
-    """Views showed them and no rule read them: a release that doubled the scrap was confirmed."""
+    """Views showed these numbers but no rule used them: a release that doubled the scrap was confirmed."""
     assert {rule.split("_")[0] for rule in NAMED_METRICS} == {"metric", "class"}
     text = (ROOT / NAMED).read_text()
     assert "metric_columns(rule.name)" in text

@@ -1,4 +1,4 @@
-"""Who is warned of what expires, and when; which certificates stay; what the controller signs and renews by itself."""
+"""Warnings of expiry and their times, certificates that are kept, and documents that the controller renews itself."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def told(state: State) -> list[tuple[str, str, str]]:
-    """(type, subject, what) of every event that was made."""
+    """Returns (type, subject, what) of every event."""
     kept = [event for event in state.events._kept if isinstance(event.data, ExpiryData)]
     return [(event.type.rpartition(".")[2], event.subject, event.data.what) for event in kept]  # type: ignore[union-attr]
 
@@ -57,25 +57,25 @@ def hear(state: State, device: str, expiries: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     ("days", "mark"), [(31, None), (29.9, 30), (7.1, 30), (6.9, 7), (1.1, 7), (0.9, 1), (0, 0), (-50, 0)]
 )
-def test_a_mark_is_passed_at_30_7_and_1_days_and_at_the_end(days: float, mark: int | None) -> None:
+def test_a_mark_is_reached_at_30_7_and_1_days_and_at_the_end(days: float, mark: int | None) -> None:
     assert mark_of(1e9 + days * DAY_S, 1e9) == mark
     assert MARKS_DAYS == (30, 7, 1, 0)
 
 
-def test_what_a_device_says_of_its_certificate_counts_over_what_was_issued_last() -> None:
+def test_the_expiry_reported_by_a_device_overrides_that_of_the_last_issued_certificate() -> None:
     twins = [Twin("a", expiries={"certificate": 1000, "root": 5, "authority": 5}), Twin("b")]
     found = list(expiring(twins, {"a": 1e12, "b": 2000.0}, {}, 1000.0))
     assert [(each.subject, each.what) for each in found] == [("a", "certificate"), ("b", "certificate")]
 
 
-def test_a_broker_elsewhere_is_told_of_once_for_the_fleet_and_a_started_one_by_the_controller() -> None:
+def test_an_external_broker_is_reported_once_for_the_fleet_and_a_started_one_by_the_controller() -> None:
     twins = [Twin(name, expiries={"broker": 1000}) for name in ("a", "b", "c")]
     assert [each.subject for each in expiring(twins, {}, {}, 900.0)] == ["fleet"]
     found = list(expiring(twins, {}, {"certificate server": 1000.0}, 900.0))
     assert [(each.subject, each.what) for each in found] == [("controller", "certificate server")]
 
 
-def test_everybody_is_told_once_for_each_mark_also_after_the_controller_starts_again(
+def test_each_mark_is_reported_once_even_after_a_restart_of_the_controller(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING", logger="edgeward.controller")
@@ -98,14 +98,14 @@ def test_everybody_is_told_once_for_each_mark_also_after_the_controller_starts_a
     state.close()
 
 
-def test_a_silent_device_is_told_of_by_what_was_issued_to_it(state: State) -> None:
+def test_a_silent_device_is_reported_by_its_last_issued_certificate(state: State) -> None:
     issued = datetime.now(UTC) - timedelta(days=75)
     state.enrolment.enrol(state.enrolment.claim("cam-1", issued), request(), issued)
     certificates.warn(state)
     assert told(state) == [("expiring", "cam-1", "certificate")]
 
 
-def test_expiries_of_a_device_are_in_what_the_api_shows(state: State) -> None:
+def test_the_api_shows_the_expiries_of_a_device(state: State) -> None:
     hear(state, "cam-1", {"certificate": 2_000_000_000})
 
     async def ask() -> Any:
@@ -120,7 +120,7 @@ def made(tmp_path: Path) -> Enrolment:
     return Enrolment(Authorities(tmp_path / "pki", NOW), Credentials(tmp_path / "c.sqlite"))
 
 
-def test_an_expired_unrevoked_known_key_renews_within_the_grace_and_not_after_it(made: Enrolment) -> None:
+def test_an_expired_unrevoked_known_key_renews_within_the_grace_period_and_not_after(made: Enrolment) -> None:
     sign, old = enrolled(made, NOW)
     late = NOW + timedelta(days=90 + RENEWAL_GRACE_DAYS + 1)
     with pytest.raises(ClaimRefused) as caught:
@@ -130,7 +130,7 @@ def test_an_expired_unrevoked_known_key_renews_within_the_grace_and_not_after_it
     assert renewed(made, sign, old, late - timedelta(days=2))[1].subject == old.subject
 
 
-def test_a_lost_answer_locks_nobody_out_and_a_key_that_was_left_behind_comes_back_no_more(made: Enrolment) -> None:
+def test_a_lost_answer_locks_no_device_out_and_a_replaced_key_is_refused(made: Enrolment) -> None:
     sign, first = enrolled(made, NOW)
     lost = renewed(made, sign, first, NOW + timedelta(days=60))[1]
     late = NOW + timedelta(days=100)
@@ -142,14 +142,14 @@ def test_a_lost_answer_locks_nobody_out_and_a_key_that_was_left_behind_comes_bac
     assert "gone on to a newer key" in caught.value.words
 
 
-def test_a_new_claim_leaves_an_expired_key_behind(made: Enrolment) -> None:
+def test_a_new_claim_replaces_an_expired_key(made: Enrolment) -> None:
     sign, first = enrolled(made, NOW)
     enrolled(made, NOW + timedelta(days=100))
     with pytest.raises(ClaimRefused):
         renewed(made, sign, first, NOW + timedelta(days=101))
 
 
-def test_a_device_that_comes_back_too_late_is_an_event_once_and_a_forger_is_none(state: State) -> None:
+def test_a_device_past_its_grace_period_is_an_event_once_and_a_forged_request_is_not(state: State) -> None:
     began = datetime.now(UTC) - timedelta(days=90 + RENEWAL_GRACE_DAYS + 5)
     sign, old = enrolled(state.enrolment, began)
     thief = signer_of(private_pem(new_key()))
@@ -161,7 +161,7 @@ def test_a_device_that_comes_back_too_late_is_an_event_once_and_a_forger_is_none
     assert told(state) == [("refused", "cam-1", "renewal")]
 
 
-def test_expired_certificates_are_forgotten_but_the_newest_of_a_device(made: Enrolment) -> None:
+def test_expired_certificates_are_deleted_except_the_newest_of_a_device(made: Enrolment) -> None:
     sign, first = enrolled(made, NOW)
     _, second = renewed(made, sign, first, NOW + timedelta(days=60))
     made.credentials.forget_expired((NOW + timedelta(days=1000)).timestamp())
@@ -170,7 +170,7 @@ def test_expired_certificates_are_forgotten_but_the_newest_of_a_device(made: Enr
     assert made.credentials.enrolled("cam-1")
 
 
-def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
+def test_a_file_of_an_older_version_is_migrated(tmp_path: Path) -> None:
     credentials = Credentials(tmp_path / "c.sqlite")
     with credentials._db:
         credentials._db.executescript(
@@ -184,7 +184,7 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
     assert (known.device, known.authority, known.parent) == ("cam-1", "ca", None)
 
 
-def test_a_second_authority_issues_beside_the_first_which_is_retired_when_nobody_needs_it(state: State) -> None:
+def test_a_second_authority_issues_beside_the_first_which_is_retired_when_no_device_needs_it(state: State) -> None:
     sign, old = enrolled(state.enrolment, datetime.now(UTC))
     assert certificates.add_authority(state, actor="ada") == "ca-2"
     assert state.broker_outdated
@@ -202,7 +202,7 @@ def test_a_second_authority_issues_beside_the_first_which_is_retired_when_nobody
         certificates.retire_authority(state, "ca-2", force=True, actor="ada")
 
 
-def test_authorities_are_few_and_found_again(tmp_path: Path) -> None:
+def test_authorities_are_limited_in_number_and_found_again(tmp_path: Path) -> None:
     authorities = Authorities(tmp_path, NOW)
     names = [authorities.add(NOW) for _ in range(MAX_AUTHORITIES - 1)]
     assert names == ["ca-2", "ca-3", "ca-4"]
@@ -217,7 +217,7 @@ def test_authorities_are_few_and_found_again(tmp_path: Path) -> None:
     assert authorities.add(NOW) == "ca-5"
 
 
-def test_each_authority_has_a_revocation_list_of_its_own(made: Enrolment) -> None:
+def test_each_authority_has_its_own_revocation_list(made: Enrolment) -> None:
     _, first = enrolled(made, NOW)
     made.authorities.add(NOW)
     _, second = enrolled(made, NOW, "cam-2")
@@ -231,7 +231,7 @@ def test_each_authority_has_a_revocation_list_of_its_own(made: Enrolment) -> Non
     ]
 
 
-def test_one_certificate_is_revoked_by_its_number_and_an_unknown_one_is_named(state: State) -> None:
+def test_one_certificate_is_revoked_by_its_number_and_an_unknown_number_is_named(state: State) -> None:
     _, old = enrolled(state.enrolment, datetime.now(UTC))
     ended = asyncio.run(certificates.revoke(state, old.serial_number, actor="ada"))
     assert ended.revoked is not None
@@ -255,7 +255,7 @@ def days_left(trust: TrustMetadata, now: datetime) -> dict[str, float]:
     }
 
 
-def test_root_targets_and_models_are_signed_anew_where_their_keys_are_here() -> None:
+def test_root_targets_and_models_are_signed_again_if_their_keys_are_here() -> None:
     trust = kept_files(*ROOTS, TARGETS, RELEASE)
     for day in range(0, 400, 1):
         now = WORLD_BEGAN + timedelta(days=day)
@@ -266,7 +266,7 @@ def test_root_targets_and_models_are_signed_anew_where_their_keys_are_here() -> 
     assert trust.signed("weather") == {1}, "it says what it said"
 
 
-def test_what_is_signed_elsewhere_is_left_alone() -> None:
+def test_roles_signed_elsewhere_are_unchanged() -> None:
     trust = kept_files(ROOTS[0])
     now = WORLD_BEGAN + timedelta(days=340)
     trust.refresh(now)
@@ -274,7 +274,7 @@ def test_what_is_signed_elsewhere_is_left_alone() -> None:
     assert days_left(trust, now)["targets"] < 30
 
 
-def test_a_started_brokers_files_stay_while_they_are_young_and_are_made_anew_in_time(tmp_path: Path) -> None:
+def test_certificates_of_a_started_broker_are_kept_and_renewed_in_time(tmp_path: Path) -> None:
     from controller.broker.mutual_tls import SERVICES, BrokerFiles
 
     made = Enrolment(Authorities(tmp_path / "pki", NOW), Credentials(tmp_path / "c.sqlite"))

@@ -34,7 +34,7 @@ def test_measures_are_those_of_the_gate_on_the_same_rows() -> None:
     )
 
 
-def test_small_groups_are_suppressed_and_said_so() -> None:
+def test_small_groups_are_suppressed_and_named_as_such() -> None:
     shape = Shape(groups={"age=old": (100, 50, 0, 0, 0, 0), "age=rare": (MIN_GROUP_ROWS - 1, 9, 0, 0, 0, 0)})
     (found,) = fairness_of({"a": shape})
     assert [group.value for group in found.groups] == ["old"]
@@ -43,7 +43,7 @@ def test_small_groups_are_suppressed_and_said_so() -> None:
     assert fairness_of({"a": Shape(groups={"other": (99,) * 6})}) == []
 
 
-def test_devices_that_differ_widen_the_interval_and_labels_that_are_missing_leave_measures_out() -> None:
+def test_differences_between_devices_widen_the_interval_and_missing_labels_leave_measures_out() -> None:
     alike = {f"d{at}": Shape(groups={"s=l": (100, 50, 0, 0, 0, 0), "s=r": (100, 50, 0, 0, 0, 0)}) for at in range(10)}
     apart = {name: Shape(groups={"s=l": (100, 100 * (at % 2), 0, 0, 0, 0), "s=r": (100, 50, 0, 0, 0, 0)})
              for at, name in enumerate(alike)}  # fmt: skip
@@ -53,7 +53,7 @@ def test_devices_that_differ_widen_the_interval_and_labels_that_are_missing_leav
     assert one.groups[0].true_positive.value is None
 
 
-def test_a_signal_of_fairness_fires_where_the_whole_interval_is_beyond_the_gate() -> None:
+def test_a_fairness_signal_is_raised_if_the_whole_interval_is_beyond_the_gate() -> None:
     shape = Shape(groups={"s=l": (5000, 4000, 0, 0, 0, 0), "s=r": (5000, 1000, 0, 0, 0, 0)})
     found = fairness_of({"a": shape})
     assert fairness_signals("m", found, 0.1)[0].is_beyond
@@ -75,6 +75,6 @@ def test_breaches_are_rates_by_column_kind_and_device_the_highest_first() -> Non
     assert (signals[0].devices, signals[0].of) == (1, "x out_of_range")
 
 
-def test_the_interval_of_a_rate_is_wilsons() -> None:
+def test_the_interval_of_a_rate_is_the_wilson_interval() -> None:
     assert interval(0, 0) == (0.0, 1.0)
     assert interval(10, 100, 1.96) == pytest.approx((0.0552, 0.1744), abs=1e-4)

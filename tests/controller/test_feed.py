@@ -1,4 +1,4 @@
-"""Retained messages on their way to the client: made when their turn comes, few at a time, in order."""
+"""Retained messages for the client are created in their turn, few at a time, in order."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def messages(name: str, count: int, fails: bool = False) -> Iterator[Retained]:
         raise BadInput(Code.STORE_CORRUPT, "gone")
 
 
-def test_no_more_is_made_than_the_client_may_hold_and_the_rest_follows_in_order() -> None:
+def test_messages_are_created_up_to_the_clients_limit_and_the_rest_follows_in_order() -> None:
     client = Client()
     client.feed.add(messages("blob", 5))
     client.feed.add(messages("document", 1))
@@ -62,7 +62,7 @@ def test_no_more_is_made_than_the_client_may_hold_and_the_rest_follows_in_order(
     assert not client.feed.is_empty, "whether the last one has ended is seen with the next look"
 
 
-def test_nothing_is_made_without_a_connection_and_all_of_it_afterwards() -> None:
+def test_no_message_is_created_without_a_connection_and_all_are_afterwards() -> None:
     client = Client()
     client.connected = False
     client.feed.add(messages("blob", 2))
@@ -73,7 +73,7 @@ def test_nothing_is_made_without_a_connection_and_all_of_it_afterwards() -> None
     assert client.feed.is_empty
 
 
-def test_a_blob_that_breaks_off_costs_no_other_message(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blob_that_ends_early_stops_no_other_message(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
     with caplog.at_level("ERROR", logger="edgeward.link"):
         client.feed.add(messages("blob", 1, fails=True))
@@ -82,7 +82,7 @@ def test_a_blob_that_breaks_off_costs_no_other_message(caplog: pytest.LogCapture
     assert "the rest of a blob could not be published: store_corrupt: gone" in caplog.text
 
 
-def test_chunks_are_read_one_by_one_and_a_file_that_changes_meanwhile_ends_them(tmp_path: Path) -> None:
+def test_chunks_are_read_one_by_one_and_a_changed_file_ends_them(tmp_path: Path) -> None:
     store, data = BlobStore(tmp_path), bytes(range(256)) * 16
     blob: Blob = describe(data, 1024)
     store.put(data)

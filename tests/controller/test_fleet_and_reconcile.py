@@ -35,7 +35,7 @@ def report(seq: int, phase: str, boot: int = 1) -> Report:
     return Report(protocol=1, device="a", boot=boot, seq=seq, state=state(phase))
 
 
-def test_a_later_message_replaces_an_earlier_one_and_never_the_other_way() -> None:
+def test_a_later_message_replaces_an_earlier_one_and_never_the_reverse() -> None:
     twin = fold_report(Twin("a"), report(5, "trial"), 1.0)
     assert fold_report(twin, report(5, "fetching"), 2.0) == twin
     assert fold_report(twin, report(4, "fetching"), 2.0) == twin
@@ -43,12 +43,12 @@ def test_a_later_message_replaces_an_earlier_one_and_never_the_other_way() -> No
     assert fold_report(twin, report(6, "steady"), 2.0).reported["m"].phase == "steady"
 
 
-def test_a_new_boot_is_later_than_any_number_of_the_old_one() -> None:
+def test_a_new_boot_is_later_than_any_number_of_the_old_boot() -> None:
     twin = fold_report(Twin("a"), report(500, "trial"), 1.0)
     assert fold_report(twin, report(1, "steady", boot=2), 2.0).reported["m"].phase == "steady"
 
 
-def test_presence_is_the_brokers_word_and_the_time_since_the_last_heartbeat() -> None:
+def test_presence_combines_the_brokers_message_and_the_time_since_the_last_heartbeat() -> None:
     twin = Twin("a")
     assert twin.presence(0.0, 90.0) == "unknown"
     twin = fold_heartbeat(twin, beat(1), 10.0)
@@ -57,7 +57,7 @@ def test_presence_is_the_brokers_word_and_the_time_since_the_last_heartbeat() ->
     assert gone.presence(50.0, 90.0) == "offline"
 
 
-def test_a_selector_matches_labels_and_says_which_there_are() -> None:
+def test_a_selector_matches_labels_and_an_error_lists_the_existing_ones() -> None:
     twins = [
         replace(Twin(name), labels={"site": site}) for name, site in (("b", "north"), ("a", "north"), ("c", "south"))
     ]
@@ -88,7 +88,7 @@ def test_a_pass_offers_once_and_the_generation_is_the_documents_version() -> Non
     assert reconcile(made, [], 1.0).redesired == frozenset()
 
 
-def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing() -> None:
+def test_an_offer_contains_the_strategys_trial_and_a_roll_back_has_no_wait() -> None:
     trial = TrialPolicy(soak_s=Decimal(7), maintenance=("02:00-03:00",), traffic_share=Decimal("0.5"))
     made = world()
     strategy = msgspec.structs.replace(made.durable.rollouts["r"].strategy, trial=trial)
@@ -105,7 +105,7 @@ def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing
 
 
 @pytest.mark.parametrize(("newer", "release"), [("rolled_back", 2), ("aborted", 2), ("completed", 3)])
-def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: str, release: int) -> None:
+def test_a_late_device_gets_the_newest_release_that_was_not_rolled_back(newer: str, release: int) -> None:
     made = world()
     first = msgspec.structs.replace(made.durable.rollouts["r"], status="completed", began_at=1.0)
     second = msgspec.structs.replace(first, id="r2", release=3, digest="3" * 64, status=newer, began_at=2.0)
@@ -133,7 +133,7 @@ def test_another_model_on_the_device_keeps_its_generation() -> None:
     assert (desired["m"].generation, desired["n"].generation) == (1, 2)
 
 
-def test_a_document_is_issued_anew_at_half_of_its_life_without_a_new_generation() -> None:
+def test_a_document_is_issued_again_at_half_of_its_lifetime_without_a_new_generation() -> None:
     made = world()
     reconcile(made, [], 1000.0)
     first = made.durable.twins["a"]
@@ -147,13 +147,13 @@ def test_a_document_is_issued_anew_at_half_of_its_life_without_a_new_generation(
     assert reconcile(made, [], half + 2 * SWEEP_S).redesired == frozenset()
 
 
-def test_reports_are_acknowledged_and_handed_on_for_the_journal() -> None:
+def test_reports_are_acknowledged_and_returned_for_the_journal() -> None:
     changes = reconcile(world(), [("a", report(3, "trial")), ("a", report(3, "trial"))], 0.0)
     assert [(device, ack.boot, ack.seq) for device, ack in changes.acks] == [("a", 1, 3)]
     assert len(changes.reports) == 2
 
 
-def test_telemetry_that_comes_twice_is_counted_once_whatever_came_between() -> None:
+def test_repeated_telemetry_is_counted_once_in_any_order() -> None:
     world = World(silent_s=90.0)
 
     def said(boot: int, seq: int) -> Telemetry:
@@ -172,7 +172,7 @@ def test_telemetry_that_comes_twice_is_counted_once_whatever_came_between() -> N
     assert len(world.measured.heard["a"].starts) == MAX_BOOTS
 
 
-def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
+def test_telemetry_is_added_up_for_the_rollout_and_for_the_device() -> None:
     made = world()
     interval = ModelInterval(
         model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_counts=(1, 9)
@@ -190,7 +190,7 @@ def test_the_same_world_and_messages_give_the_same_changes() -> None:
     assert worlds[0] == worlds[1]
 
 
-def test_a_device_that_asks_by_a_nonce_gets_a_document_that_repeats_it_once() -> None:
+def test_a_device_that_sends_a_nonce_gets_one_document_that_repeats_it() -> None:
     made = world()
     reconcile(made, [], 1000.0)
     before = made.durable.twins["a"]

@@ -53,7 +53,7 @@ def state(model: str = "m", stable: VersionRef | None = V1) -> ModelState:
 # Strata.
 
 
-def test_a_kind_is_what_the_hardware_says_or_a_label_of_that_name() -> None:
+def test_a_kind_is_the_reported_hardware_or_a_label_of_that_name() -> None:
     keys = ("machine", "memory", "cpus", "runtime", "site")
     assert stratum_of(twin(labels={"site": "north"}), keys) == "aarch64/512MB/4-cpus/onnxruntime-1.32.0/north"
     assert stratum_of(twin(), ("machine", "site")) == "aarch64/unknown"
@@ -75,7 +75,7 @@ def test_a_kind_is_what_the_hardware_says_or_a_label_of_that_name() -> None:
         (7900, "8192MB"),
     ],
 )
-def test_memory_is_named_by_the_power_of_two_that_it_fills_three_quarters_of(memory_mb: int, name: str) -> None:
+def test_memory_is_named_by_the_power_of_two_of_which_it_fills_three_quarters(memory_mb: int, name: str) -> None:
     assert stratum_of(twin(hardware=replace(HARDWARE, memory_mb=memory_mb)), ("memory",)) == name
 
 
@@ -90,22 +90,22 @@ def on(**changes: Any) -> Twin:
     return twin(hardware=replace(HARDWARE, **changes))
 
 
-def test_a_device_that_has_said_nothing_of_itself_is_left_to_its_probe() -> None:
+def test_a_device_without_reported_hardware_is_tested_by_its_probe() -> None:
     assert unfit(twin(hardware=None)) == ""
     assert unfit(twin()) == ""
 
 
-def test_a_form_may_take_half_of_the_memory() -> None:
+def test_a_variant_may_use_half_of_the_memory() -> None:
     assert unfit(on(memory_mb=512)) == ""
     assert "511 MB" in unfit(on(memory_mb=511))
 
 
-def test_a_form_for_other_machines_does_not_fit() -> None:
+def test_a_variant_for_other_machines_does_not_fit() -> None:
     assert "armv7l" in unfit(on(machine="armv7l"))
     assert unfit(on(machine="armv7l"), replace(FORM, hardware=("aarch64", "armv7l"))) == ""
 
 
-def test_a_whole_sandbox_is_asked_for_only_by_a_strategy_that_does() -> None:
+def test_a_full_sandbox_is_required_only_by_a_strategy_that_requires_it() -> None:
     strict = TrialPolicy(require_sandbox=True)
     assert unfit(on(sandbox=""), policy=POLICY) == ""
     assert unfit(on(), policy=strict) == ""
@@ -113,18 +113,18 @@ def test_a_whole_sandbox_is_asked_for_only_by_a_strategy_that_does() -> None:
     assert "sandbox none" in unfit(on(sandbox=""), policy=strict)
 
 
-def test_a_quarantined_form_does_not_fit_and_another_one_does() -> None:
+def test_a_quarantined_variant_does_not_fit_and_another_one_does() -> None:
     assert "r-7" in unfit(twin(), quarantined={FORM.digest: "r-7"})
     assert unfit(twin(), quarantined={"x" * 64: "r-7"}) == ""
 
 
-def test_a_device_that_holds_the_model_at_a_release_takes_no_other() -> None:
+def test_a_device_pinned_to_a_release_accepts_no_other() -> None:
     assert "v1" in unfit(twin(pinned={"m": 1}))
     assert unfit(twin(pinned={"m": 2})) == ""
     assert unfit(twin(pinned={"other": 1})) == ""
 
 
-def test_a_shadow_needs_something_that_serves() -> None:
+def test_a_shadow_needs_a_serving_version() -> None:
     shadow = TrialPolicy(mode="shadow")
     assert unfit(twin(reported={"m": state()}), policy=shadow) == ""
     assert unfit(twin(), policy=shadow) != ""
@@ -136,7 +136,7 @@ def test_a_shadow_needs_something_that_serves() -> None:
     ("opset", "since"),
     [(15, 10), (16, 11), (17, 12), (18, 14), (19, 15), (20, 17), (21, 18), (22, 21)],
 )
-def test_an_operator_set_needs_the_runtime_that_brought_it(opset: int, since: int) -> None:
+def test_an_operator_set_needs_the_runtime_that_introduced_it(opset: int, since: int) -> None:
     form = replace(FORM, opset=opset)
     assert unfit(on(onnxruntime=f"1.{since}.0"), form) == ""
     assert f"1.{since}" in unfit(on(onnxruntime=f"1.{since - 1}.9"), form)
@@ -161,12 +161,12 @@ def test_trees_of_the_fifth_operator_set_need_a_runtime_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["nightly", "1", "1.x", ""])
-def test_what_the_code_cannot_read_or_does_not_know_is_left_to_the_probe(name: str) -> None:
+def test_requirements_that_the_controller_cannot_check_are_tested_by_the_probe(name: str) -> None:
     assert unfit(on(onnxruntime=name), replace(FORM, opset=22)) == ""
     assert unfit(on(onnxruntime="1.1.0"), replace(FORM, opset=99)) == ""
 
 
-def test_the_first_form_that_fits_is_chosen_and_otherwise_the_first_reason_is_told() -> None:
+def test_the_first_fitting_variant_is_chosen_and_otherwise_the_first_reason_is_returned() -> None:
     large = replace(FORM, memory_mb=300)
     small = replace(FORM, name="int8", digest="s" * 64, memory_mb=100)
     assert choose_form(twin(), "m", (FORM, small), POLICY, {}) == (FORM, "")
@@ -179,7 +179,7 @@ def test_the_first_form_that_fits_is_chosen_and_otherwise_the_first_reason_is_to
     assert choose_form(twin(), "m", (), POLICY, {}) == (None, "")
 
 
-def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
+def test_the_variants_of_a_version_have_their_own_requirements() -> None:
     manifest = make_model(7, "good").manifest
     blob = describe(b"small", 1024)
     variant = Variant(
@@ -219,14 +219,14 @@ def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
 # Selection of devices.
 
 
-def test_a_selector_takes_the_devices_that_have_every_label_by_name() -> None:
+def test_a_selector_selects_the_devices_that_have_every_label_sorted_by_name() -> None:
     fleet = [twin("c", labels={"site": "n", "line": "1"}), twin("b", labels={"site": "n"}), twin("a", labels={})]
     assert select(fleet, {"site": "n"}) == ["b", "c"]
     assert select(fleet, {"site": "n", "line": "1"}) == ["c"]
     assert select(iter(fleet), {}) == ["a", "b", "c"]
 
 
-def test_a_selector_that_fits_nobody_says_which_labels_there_are() -> None:
+def test_a_selector_without_a_match_lists_the_existing_labels() -> None:
     fleet = [twin("a", labels={"site": "n"}), twin("b", labels={"line": "1"})]
     with pytest.raises(BadInput, match=r"no device has site=s, x=y; 2 known, with labels line=1, site=n") as caught:
         select(fleet, {"x": "y", "site": "s"})
@@ -244,7 +244,7 @@ def telemetry(boot: int, received: int, interval_s: float = 0.0) -> Telemetry:
     )
 
 
-def test_the_rate_is_what_came_since_the_message_before() -> None:
+def test_the_rate_is_computed_from_the_difference_to_the_last_message() -> None:
     first = Traffic(telemetry(1, 1000), 100.0)
     assert first.then(telemetry(1, 3000), 110.0).bytes_s == 200.0
     assert first.then(telemetry(1, 3000, interval_s=40.0), 110.0).bytes_s == 50.0
@@ -252,7 +252,7 @@ def test_the_rate_is_what_came_since_the_message_before() -> None:
     assert (later.newest.bytes_received, later.at) == (3000, 110.0)
 
 
-def test_a_boot_begins_at_zero_and_a_counter_that_fell_is_no_rate() -> None:
+def test_counters_start_at_zero_with_a_boot_and_a_smaller_counter_gives_no_rate() -> None:
     first = Traffic(telemetry(1, 1000), 100.0)
     assert first.then(telemetry(2, 500), 110.0).bytes_s == 50.0
     assert first.then(telemetry(1, 500), 110.0).bytes_s == 0.0
@@ -269,7 +269,7 @@ def beat(boot: int, seq: int, **fields: Any) -> Heartbeat:
     )
 
 
-def test_a_heartbeat_replaces_all_that_was_reported() -> None:
+def test_a_heartbeat_replaces_all_reported_state() -> None:
     before = Twin("d1", reported={"gone": state("gone")}, labels={"old": "1"}, document_version=4)
     said = beat(
         2,
@@ -297,7 +297,7 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
     )
 
 
-def test_what_is_not_newer_only_shows_that_the_device_is_there() -> None:
+def test_a_message_that_is_not_newer_only_updates_the_time_of_the_last_contact() -> None:
     known = Twin("d1", boots=Boots(Boot(2, 3), (Boot(8, 9),)), connected=False)
     for boot, seq in ((2, 3), (2, 2), (8, 9)):
         assert fold_heartbeat(known, beat(boot, seq), 50.0) == replace(known, seen_at=50.0, connected=True)
@@ -305,7 +305,7 @@ def test_what_is_not_newer_only_shows_that_the_device_is_there() -> None:
     assert fold_heartbeat(known, beat(1, 1), 50.0).boots.current == Boot(1, 1, 50.0, 50.0)
 
 
-def test_a_report_replaces_one_model_and_a_refusal_none() -> None:
+def test_a_report_replaces_one_model_and_a_refusal_replaces_none() -> None:
     known = Twin("d1", reported={"n": state("n")}, boots=Boots(Boot(1, 1)))
     said = fold_report(known, Report(protocol=1, device="d1", boot=1, seq=2, state=state()), 50.0)
     assert (said.reported, said.seen_at, said.connected) == ({"n": state("n"), "m": state()}, 50.0, True)
@@ -313,14 +313,14 @@ def test_a_report_replaces_one_model_and_a_refusal_none() -> None:
     assert fold_report(known, Report(protocol=1, device="d1", boot=1, seq=2), 50.0).reported == known.reported
 
 
-def test_the_brokers_word_counts_as_being_seen_only_when_the_device_comes() -> None:
+def test_presence_from_the_broker_counts_as_contact_only_when_the_device_connects() -> None:
     known = Twin("d1", seen_at=10.0)
     there = fold_presence(known, Presence(protocol=1, device="d1", online=True), 50.0)
     gone = fold_presence(known, Presence(protocol=1, device="d1", online=False), 50.0)
     assert (there.connected, there.seen_at, gone.connected, gone.seen_at) == (True, 50.0, False, 10.0)
 
 
-def test_a_device_is_silent_after_more_than_so_long_without_a_heartbeat() -> None:
+def test_a_device_is_silent_after_the_limit_without_a_heartbeat() -> None:
     assert Twin("d1").presence(100.0, 90.0) == "unknown"
     assert Twin("d1", seen_at=10.0).presence(100.0, 90.0) == "online"
     assert Twin("d1", seen_at=10.0).presence(100.1, 90.0) == "silent"
@@ -328,7 +328,7 @@ def test_a_device_is_silent_after_more_than_so_long_without_a_heartbeat() -> Non
     assert Twin("d1", seen_at=10.0, connected=False).presence(10.0, 90.0) == "offline"
 
 
-def test_defaults_of_what_a_device_was_told() -> None:
+def test_defaults_of_desired_state() -> None:
     told = Assigned(release=1, generation=1, rollout="r")
     assert (told.attempt, told.offered_at, told.mode, told.digest) == (1, 0.0, "serve", "")
     assert replace(told, policy=TrialPolicy(mode="shadow")).mode == "shadow"
@@ -353,7 +353,7 @@ def sharer(number: int, *, holds: bool = True, **fields: Any) -> Twin:
     return replace(made, **fields)
 
 
-def test_only_devices_that_are_there_and_share_are_neighbours() -> None:
+def test_only_online_devices_that_share_are_neighbours() -> None:
     there = sharer(1)
     fleet = {
         each.device: each
@@ -374,7 +374,7 @@ def named(fleet: list[Twin], asker: Twin) -> tuple[str, ...]:
     return neighbours_of(asker, "site", "m", "n" * 64, near_by_label)
 
 
-def test_at_most_two_holders_are_named_and_never_the_asker() -> None:
+def test_at_most_two_neighbours_are_named_and_never_the_device_itself() -> None:
     asker = sharer(9)
     assert len(named([sharer(number) for number in range(1, 6)], asker)) == MAX_NEIGHBOURS == 2
     assert named([asker, sharer(1), sharer(2, holds=False)], asker) == (sharer(1).serve_at,)
@@ -383,7 +383,7 @@ def test_at_most_two_holders_are_named_and_never_the_asker() -> None:
     assert named([], asker) == ()
 
 
-def test_everyone_of_a_small_site_is_looked_at_once_and_only_some_of_a_large_one() -> None:
+def test_each_neighbour_of_a_small_site_is_checked_once_and_a_sample_of_a_large_one() -> None:
     for count in (1, 2, 3, 7, MAX_LOOKED_AT):
         fleet = [sharer(number, holds=number == 0) for number in range(count)]
         for asker in (twin(f"asker-{number}", labels={"site": "north"}) for number in range(12)):

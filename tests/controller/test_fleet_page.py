@@ -34,7 +34,7 @@ def telemetry(seq: int, received: int, boot: int = 1) -> Telemetry:
     return Telemetry(protocol=1, device="a", boot=boot, seq=seq, interval_s=10.0, bytes_received=received)
 
 
-def test_a_device_receives_as_fast_as_its_counter_has_grown_since_the_message_before() -> None:
+def test_the_receiving_rate_is_the_growth_of_the_counter_since_the_last_message() -> None:
     first = Traffic(telemetry(1, 5_000), at=100.0)
     assert first.bytes_s == 0.0
     second = first.then(telemetry(2, 25_000), 110.0)
@@ -42,13 +42,13 @@ def test_a_device_receives_as_fast_as_its_counter_has_grown_since_the_message_be
     assert second.then(telemetry(4, 45_000), 130.0).bytes_s == 1_000.0, "a message was lost: the time is longer"
 
 
-def test_a_counter_that_started_anew_with_a_boot_is_no_negative_rate() -> None:
+def test_a_counter_reset_by_a_boot_gives_no_negative_rate() -> None:
     before = Traffic(telemetry(9, 80_000), at=100.0)
     assert before.then(telemetry(1, 3_000, boot=2), 130.0).bytes_s == 100.0
     assert before.then(telemetry(10, 70_000), 110.0).bytes_s == 0.0
 
 
-def test_the_fleet_is_told_in_counts_and_the_first_few_of_what_is_on_its_way() -> None:
+def test_the_fleet_is_summarised_in_counts_and_the_first_few_transfers() -> None:
     world = World(silent_s=90.0)
     names = [f"d{number:03}" for number in range(MAX_TRANSFERS + 10)]
     inbox: list[Any] = [(name, fetching(name, 250)) for name in names]
@@ -66,7 +66,7 @@ def test_the_fleet_is_told_in_counts_and_the_first_few_of_what_is_on_its_way() -
     assert (found.bytes_received, found.bytes_s) == (3_000, 200.0)
 
 
-def test_a_device_that_is_gone_moves_nothing_now() -> None:
+def test_an_offline_device_receives_nothing() -> None:
     world = World(silent_s=90.0)
     reconcile(world, [("a", fetching("a", 0)), ("a", telemetry(2, 1_000))], 1000.0)
     reconcile(world, [("a", telemetry(3, 3_000))], 1010.0)
@@ -74,7 +74,7 @@ def test_a_device_that_is_gone_moves_nothing_now() -> None:
     assert fleet_view(world, 1200.0).bytes_s == 0.0
 
 
-def test_sensors_and_sinks_are_counted_and_those_that_do_not_work_are_named_with_the_reason() -> None:
+def test_sensors_and_sinks_are_counted_and_failing_ones_are_named_with_the_reason() -> None:
     made = World(silent_s=90.0)
     sensors = (
         SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=7.0),
@@ -94,7 +94,7 @@ def test_sensors_and_sinks_are_counted_and_those_that_do_not_work_are_named_with
     ]
 
 
-def test_a_number_that_the_registry_has_lost_is_counted_apart() -> None:
+def test_a_release_missing_in_the_registry_is_counted_separately() -> None:
     made = World(silent_s=90.0, registered={"m": {1: frozenset({"1" * 64})}})
     reconcile(made, [(name, fetching(name, 0)) for name in ("a", "b")], 1000.0)
     assert [(each.devices, each.lost) for each in fleet_view(made, 1000.0).serving] == [(2, 0)]

@@ -1,4 +1,4 @@
-"""What changes with the fleet is rows: a wave writes what it changes, old files move over once, kills lose nothing."""
+"""State of the fleet is in rows: a wave writes its changes only, old files are migrated once, kills lose nothing."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def fleet_of(devices: int) -> tuple[World, FleetRecords, DurableTables, Rollout]
     return world, records, tables, started
 
 
-def test_a_wave_over_ten_thousand_devices_writes_the_devices_of_the_wave_and_not_the_fleet() -> None:
+def test_a_wave_over_ten_thousand_devices_writes_only_the_devices_of_the_wave() -> None:
     world, records, tables, started = fleet_of(FLEET)
     changes = reconcile(world, [], 1.0)
     wave = started.devices_up_to(0)
@@ -64,7 +64,7 @@ def test_a_wave_over_ten_thousand_devices_writes_the_devices_of_the_wave_and_not
     assert tables.bytes_written < 5000, "where a rollout stands is written without its ten thousand members"
 
 
-def test_a_device_that_joins_late_is_one_member_more_and_not_all_of_them_again() -> None:
+def test_a_late_device_adds_one_row_and_does_not_rewrite_all_members() -> None:
     world, records, tables, started = fleet_of(1000)
     late = replace(started.members[0], device="late", late=True)
     grown = replace(started, members=(*started.members, late), excluded={"small": "no memory"})
@@ -76,7 +76,7 @@ def test_a_device_that_joins_late_is_one_member_more_and_not_all_of_them_again()
     assert records.load_world({}, 90.0).durable.rollouts[started.id] == grown
 
 
-def test_the_world_comes_back_from_its_rows_as_it_was(tmp_path: Path) -> None:
+def test_the_world_is_read_back_from_its_rows_unchanged(tmp_path: Path) -> None:
     tables = FleetTables(tmp_path / "fleet.sqlite", TABLES)
     records = FleetRecords(tables)
     assigned = Assigned(release=2, generation=7, rollout="r-1", digest=REFS[2].digest, offered_at=5.5)
@@ -118,7 +118,7 @@ while True:
 """
 
 
-def test_a_kill_leaves_a_pass_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_kill_leaves_a_pass_completely_written_or_not_at_all(tmp_path: Path) -> None:
     rng, path = Random(7), tmp_path / "fleet.sqlite"
     for _ in range(KILLS):
         with subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
@@ -144,7 +144,7 @@ def old_documents(table: str) -> dict[str, Any]:
     return {row["key"]: in_words_of_now(row["doc"]) for row in rows}
 
 
-def test_a_directory_of_an_older_controller_is_moved_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+def test_a_directory_of_an_older_controller_is_migrated_without_loss(tmp_path: Path) -> None:
     directory = old_directory(tmp_path)
     state = open_state(Config(storage=StorageConfig(data_dir=str(directory))))
     durable = state.world.durable
@@ -170,7 +170,7 @@ class Killed(BaseException):
 
 
 def kills_at(number: int, patch: pytest.MonkeyPatch) -> None:
-    """The move ends at its `number`th step: a file is read, rows are committed, a file is set aside."""
+    """The migration is killed at step `number`: a file is read, rows are committed, a file is set aside."""
     steps = 0
 
     def cut(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +189,7 @@ def kills_at(number: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fleet_tables, "_set_aside", cut(fleet_tables._set_aside))
 
 
-def test_a_move_that_is_killed_anywhere_is_right_when_it_is_done_again(tmp_path: Path) -> None:
+def test_a_migration_killed_at_any_step_is_correct_when_it_is_repeated(tmp_path: Path) -> None:
     whole = FleetTables(tmp_path / "whole.sqlite", TABLES)
     whole.take_over(old_directory(tmp_path / "whole") / "tables", MOVED_TABLES, rows_of_table)
     for number in range(1, 3 * len(MOVED_TABLES) + 1):
@@ -206,7 +206,7 @@ def test_a_move_that_is_killed_anywhere_is_right_when_it_is_done_again(tmp_path:
         again.close()
 
 
-def test_a_file_that_has_moved_never_overwrites_newer_rows(tmp_path: Path) -> None:
+def test_a_migrated_file_never_overwrites_newer_rows(tmp_path: Path) -> None:
     """Killed between the commit and the rename, the old file is still there at the next start."""
     directory = old_directory(tmp_path) / "tables"
     tables = FleetTables(tmp_path / "fleet.sqlite", TABLES)
@@ -225,7 +225,7 @@ def test_the_database_is_synced_at_every_commit(tmp_path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}
 
 
-def test_a_policy_that_was_kept_in_the_words_of_before_still_holds(tmp_path: Path) -> None:
+def test_a_policy_stored_in_the_old_words_is_still_valid(tmp_path: Path) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     strategy = {"name": "s", "waves": [{"percent": 100}], "trial": {"share": "0.5", "window": 50}}
     state.store.put("deployments", {"m": {"strategy": strategy, "selector": {"window": "north"}}})

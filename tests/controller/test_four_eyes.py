@@ -1,6 +1,4 @@
-"""Four eyes: the approver differs from everybody behind the proposal, however it was made; and who may
-see passwords.
-"""
+"""Four eyes: the approver differs from everybody behind the proposal; and which roles may see passwords."""
 
 import json
 import re
@@ -54,7 +52,7 @@ def pushed_by(state: State, name: str) -> None:
     state.store.put("versions", docs)
 
 
-def test_a_policy_passes_nobody_by_who_stands_behind_it(state: State) -> None:
+def test_an_approval_policy_checks_the_person_behind_each_token(state: State) -> None:
     push(state)
     pushed_by(state, "dora")
     meet(state, "a", "b")
@@ -68,7 +66,7 @@ def test_a_policy_passes_nobody_by_who_stands_behind_it(state: State) -> None:
     assert approve(state, rollout, "eve") == ""
 
 
-def test_who_pushed_the_version_does_not_approve_its_rollout(state: State) -> None:
+def test_the_person_who_pushed_a_version_cannot_approve_its_rollout(state: State) -> None:
     push(state)
     pushed_by(state, "dora")
     meet(state, "a", "b")
@@ -80,7 +78,7 @@ def test_who_pushed_the_version_does_not_approve_its_rollout(state: State) -> No
     assert [approve(state, rollout, name) for name in ("ada", "dora", "eve")] == ["four_eyes", "four_eyes", ""]
 
 
-def test_the_controllers_own_token_hides_nobody(state: State) -> None:
+def test_the_controllers_own_token_does_not_hide_the_person(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     started = call(state, "POST", "/v1/rollouts", headers=AUTH, json={"model": "m"})[1]
@@ -89,7 +87,7 @@ def test_the_controllers_own_token_hides_nobody(state: State) -> None:
     assert approve(state, rollout, "ada") == "four_eyes", "local:ada is ada"
 
 
-def test_a_proposal_from_before_proposers_were_kept_names_the_policys_author_too(state: State) -> None:
+def test_an_old_proposal_without_proposers_names_the_policys_author_too(state: State) -> None:
     old = Rollout(
         id="r-1", model="m", release=1, digest="d" * 64, strategy=policies.rollouts.STRATEGIES["all_at_once"],
         members=(), status="proposed", created_by="policy of ada",
@@ -106,7 +104,7 @@ def secretive(state: State) -> State:
     return state
 
 
-def test_a_viewer_reads_the_brokers_password_nowhere(secretive: State) -> None:
+def test_a_viewer_cannot_read_the_brokers_password_anywhere(secretive: State) -> None:
     for role in ("viewer", "approver"):
         headers = token(secretive, role, role)  # type: ignore[arg-type]
         for route in ROUTES:
@@ -117,7 +115,7 @@ def test_a_viewer_reads_the_brokers_password_nowhere(secretive: State) -> None:
             assert PASSWORD not in json.dumps(body), (role, route.path)
 
 
-def test_who_may_let_devices_enrol_may_read_what_they_need(secretive: State) -> None:
+def test_a_role_that_may_enrol_devices_may_read_what_it_needs(secretive: State) -> None:
     status, refused = call(secretive, "GET", "/v1/enrolment", headers=token(secretive, "eve", "viewer"))
     assert (status, refused["code"]) == (403, "forbidden")
     for role in ("operator", "admin"):
@@ -138,7 +136,7 @@ def times_in(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_times_have_one_form_wherever_the_api_writes_them(state: State) -> None:
+def test_times_have_one_format_everywhere_in_the_api(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     call(state, "POST", "/v1/rollouts", json={"model": "m"})

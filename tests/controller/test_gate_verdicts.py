@@ -19,17 +19,17 @@ def test_every_case_is_known() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_the_gates_say_of_a_case_what_was_read(case: str) -> None:
+def test_the_verdict_of_the_gates_on_a_case_equals_the_reviewed_copy(case: str) -> None:
     assert FOUND[case] == KNOWN[case]
 
 
-def test_no_gate_that_has_passed_tells_what_to_do() -> None:
+def test_no_passed_gate_has_a_remedy() -> None:
     every = [verdict for verdicts in FOUND.values() for verdict in verdicts]
     assert {verdict["remedy"] for verdict in every if verdict["passed"]} == {""}
     assert all(verdict["remedy"] for verdict in every if not verdict["passed"] and verdict["gate"] != "parity")
 
 
-def test_of_very_many_slices_the_first_are_judged_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_very_many_slices_are_judged_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "MAX_SLICES", 3)
     groups = {f"group {number}": np.where(LABELS == 1, "x", "y") for number in range(4)}
     verdict = judge_all(SLICES, held(0, groups=groups))[-1]

@@ -109,14 +109,14 @@ def test_a_planted_bad_model_is_stopped_by_its_gate_with_evidence_and_a_remedy(g
     assert verdict.remedy or gate == "parity"
 
 
-def test_without_a_policy_only_parity_and_what_was_brought_is_judged() -> None:
+def test_without_a_policy_only_parity_and_the_pushed_evidence_are_judged() -> None:
     bare = evidence()
     assert [each.gate for each in judge_all(GatePolicy(), bare)] == ["parity"]
     found = judge_all(GatePolicy(), evidence(held_out=held(wrong(LABELS, 0.5))))
     assert [(each.gate, each.passed) for each in found] == [("parity", True), ("held_out", True)]
 
 
-def test_without_a_policy_a_version_that_is_worse_than_the_champion_is_stopped_all_the_same() -> None:
+def test_without_a_policy_a_version_worse_than_the_champion_is_stopped_too() -> None:
     worse = held(wrong(LABELS, 0.12), champion=wrong(LABELS, 0.05, seed=2), champion_name="v1")
     verdict = judge_all(GatePolicy(), evidence(held_out=worse))[1]
     assert not verdict.passed
@@ -128,7 +128,7 @@ def test_rows_with_a_time_need_a_split_by_time() -> None:
     assert "501 of 1000" in judged(**with_held(trained_until=500.0))["split"].detail
 
 
-def test_a_model_that_fails_only_in_its_newest_fifth_is_stopped() -> None:
+def test_a_model_that_fails_only_on_its_newest_fifth_is_stopped() -> None:
     newest = np.arange(ROWS) >= 800
     verdict = judged(**with_held(answers=wrong(LABELS, 0.3, where=newest), groups={"sex": SEX}))["slices"]
     assert not verdict.passed
@@ -142,7 +142,7 @@ def test_small_slices_and_groups_are_left_out_and_counted() -> None:
     assert "1 groups are too small" in found["fairness"].detail
 
 
-def test_a_regression_is_judged_by_its_error_alone_and_beside_the_champion() -> None:
+def test_a_regression_is_judged_by_its_own_error_and_against_the_champion() -> None:
     truth = RNG.normal(size=ROWS)
     policy = GatePolicy(held_out=HeldOutPolicy(max_error=0.2, max_worse=0.1))
 
@@ -157,7 +157,7 @@ def test_a_regression_is_judged_by_its_error_alone_and_beside_the_champion() -> 
     assert worse.evidence["mean_absolute_error"] == pytest.approx(0.15)
 
 
-def test_the_power_of_an_accuracy_gate_is_what_it_says() -> None:
+def test_the_power_of_an_accuracy_gate_equals_its_stated_power() -> None:
     """Models that truly lie below the limit by the margin are stopped in 95 % of draws, within chance."""
     rows, limit = 400, 0.9
     below = limit - margin(float(np.sqrt(limit * (1 - limit))), rows)
@@ -205,7 +205,7 @@ print(json.dumps({each: getattr(metrics, each)(labels, answers, sensitive_featur
     assert json.loads(done.stdout) == pytest.approx({name: call(rates) for name, call in MEASURES.items()})
 
 
-def test_a_policy_in_toml_is_strict() -> None:
+def test_an_unknown_key_in_a_policy_file_is_refused() -> None:
     import tomllib
 
     text = 'max_size_bytes = 1000\n[held_out]\nmin_accuracy = 0.9\n[fairness]\ngroups = ["sex"]\n'

@@ -42,7 +42,7 @@ def brought(directory: Path, rows: HeldOut = ROWS, **changes: Any) -> Brought:
     return Brought(held_out=path, **changes)
 
 
-def test_a_version_that_is_worse_than_the_champion_on_held_out_rows_is_kept_and_not_released(
+def test_a_version_worse_than_the_champion_on_held_out_rows_is_kept_and_not_released(
     state: State, plant: Any, tmp_path: Path
 ) -> None:
     plant(threshold_model(TRUE))
@@ -64,7 +64,7 @@ def test_a_version_that_is_worse_than_the_champion_on_held_out_rows_is_kept_and_
     assert state.trust_metadata.signed("m") == {1, 2}, "waived: it may be rolled out"
 
 
-def test_latency_and_operators_are_measured_on_the_golden_set_where_no_rows_came(
+def test_latency_and_operators_are_measured_on_the_golden_set_if_no_rows_were_pushed(
     state: State, plant: Any, tmp_path: Path
 ) -> None:
     set_gates(state, "m", GatePolicy(max_latency_us_p95=1e6, operators=("MatMul", "Greater", "Cast")), actor="ada")
@@ -76,7 +76,7 @@ def test_latency_and_operators_are_measured_on_the_golden_set_where_no_rows_came
     assert 0 < verdicts["latency"].evidence["latency_us_p50"] <= verdicts["latency"].evidence["latency_us_p95"]
 
 
-def test_own_gates_are_recorded_as_told_and_a_missing_one_fails(state: State, plant: Any, tmp_path: Path) -> None:
+def test_custom_gates_are_recorded_and_a_missing_one_fails(state: State, plant: Any, tmp_path: Path) -> None:
     set_gates(state, "m", GatePolicy(own=("business",)), actor="ada")
     plant(threshold_model(TRUE))
     with pytest.raises(BadInput, match="own business: it is required and was not run"):
@@ -89,7 +89,7 @@ def test_own_gates_are_recorded_as_told_and_a_missing_one_fails(state: State, pl
     assert any("own business passed: profit 12" in detail for detail in entries)
 
 
-def test_a_policy_is_set_and_shown_through_the_api_and_held_to_its_example(state: State) -> None:
+def test_a_policy_is_set_and_shown_through_the_api_and_checked_against_its_example(state: State) -> None:
     import tomllib
 
     import msgspec
@@ -108,7 +108,7 @@ def test_a_policy_is_set_and_shown_through_the_api_and_held_to_its_example(state
     assert (refused["code"], "max_sise_bytes" in refused["detail"]) == ("message_malformed", True)
 
 
-def test_held_out_rows_come_with_a_push_over_the_api(state: State, plant: Any) -> None:
+def test_held_out_rows_are_sent_with_a_push_over_the_api(state: State, plant: Any) -> None:
     set_gates(state, "m", GatePolicy(held_out=HeldOutPolicy(required=True)), actor="ada")
     plant(threshold_model(TRUE))
     form = FormData()
@@ -132,18 +132,18 @@ def test_held_out_rows_come_with_a_push_over_the_api(state: State, plant: Any) -
     ],
     ids=["no arrays", "without labels"],
 )
-def test_held_out_rows_that_are_none_are_refused_before_anything_is_converted(wrong: bytes, code: Code) -> None:
+def test_invalid_held_out_rows_are_refused_before_the_conversion(wrong: bytes, code: Code) -> None:
     with pytest.raises(BadInput) as refused:
         read_rows(wrong)
     assert refused.value.code == code
 
 
-def test_rows_and_labels_of_different_lengths_are_refused_on_the_users_side() -> None:
+def test_rows_and_labels_of_different_lengths_are_refused_by_the_client() -> None:
     with pytest.raises(BadInput, match="labels has the shape"):
         HeldOut(X, Y[:5]).encode()
 
 
-def test_columns_are_fed_by_name_whatever_their_order() -> None:
+def test_columns_are_passed_by_name_in_any_order() -> None:
     frame = {"b": np.array([2.0]), "c": np.array([3.0]), "a": np.array([1.0])}
     assert feed(encode_sample(frame), manifest())["X"].tolist() == [[1.0, 2.0, 3.0]]
     with pytest.raises(BadInput, match="lack the columns c"):
@@ -151,7 +151,7 @@ def test_columns_are_fed_by_name_whatever_their_order() -> None:
     assert INPUT.datatype == "FP32"
 
 
-def test_a_split_by_time_keeps_rows_of_one_moment_together() -> None:
+def test_a_split_by_time_keeps_rows_with_the_same_time_together() -> None:
     frame = pd.DataFrame({"t": [5, 1, 4, 4, 2, 3, 4, 6], "v": range(8)})
     older, newer = split_by_time(frame, "t", held_out=0.5)
     assert (older["t"].tolist(), newer["t"].tolist()) == ([1, 2, 3, 4, 4, 4], [5, 6])
@@ -160,7 +160,7 @@ def test_a_split_by_time_keeps_rows_of_one_moment_together() -> None:
         split_by_time(frame.assign(t=1), "t")
 
 
-def test_a_gate_of_ones_own_may_answer_in_three_ways_and_one_that_raises_has_failed() -> None:
+def test_a_custom_gate_may_answer_in_three_ways_and_one_that_raises_fails() -> None:
     def raises(model: Any, rows: Any) -> bool:
         raise RuntimeError("no database")
 
@@ -174,7 +174,7 @@ def test_a_gate_of_ones_own_may_answer_in_three_ways_and_one_that_raises_has_fai
         run_gates({"d": lambda m, r: 0.9}, None, None)
 
 
-def test_times_are_seconds_whatever_they_came_as() -> None:
+def test_times_are_read_as_seconds_from_every_type() -> None:
     moments = pd.to_datetime(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
     rows = HeldOut(X[:2], Y[:2], times=moments, trained_until=pd.Timestamp("2025-12-31T00:00:00Z"))
     found = read_rows(rows.encode())

@@ -1,4 +1,4 @@
-"""What makes the controller unwell, who is told, and how soon."""
+"""Faults of the controller, who is notified, and how soon."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def asked(state: State, path: str = "/v1/health") -> tuple[int, Any]:
     return asyncio.run(run())
 
 
-def test_what_one_device_can_cause_is_told_and_fails_nobody(state: State) -> None:
+def test_a_fault_that_one_device_can_cause_is_reported_and_does_not_fail_health(state: State) -> None:
     state.passes.passed(time.monotonic())
     state.credentials.add_certificate(Credential(1, "a", "no key", time.time() + 900, None))
     unsigned = Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
@@ -90,7 +90,7 @@ def test_what_one_device_can_cause_is_told_and_fails_nobody(state: State) -> Non
     assert all(code in CODES for code in OF_DEVICES)
 
 
-def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
+def test_a_healthy_controller_has_no_finding() -> None:
     assert findings_of(WELL) == ()
     assert nearest_expiry(WELL) == ("certificate server", 90.0)
 
@@ -137,11 +137,11 @@ def test_a_single_pass_that_failed_is_no_finding_and_long_intervals_are_not_late
     assert findings_of(replace(WELL, pass_age_s=1000.0, reconcile_s=600.0)) == ()
 
 
-def test_limits_and_looks_add_up_to_less_than_a_minute() -> None:
+def test_limits_and_check_intervals_add_up_to_less_than_a_minute() -> None:
     assert max(PASS_FAILING_S, PASS_LATE_S) + HEALTH_S < 60.0
 
 
-def test_passes_that_fail_are_counted_from_the_first_and_a_good_one_ends_that() -> None:
+def test_failing_passes_are_counted_from_the_first_and_a_good_one_resets_the_count() -> None:
     record = PassRecord(good_at=0.0)
     record.failed(5.0, "first")
     record.failed(9.0, "second")
@@ -160,7 +160,7 @@ def test_health_answers_503_with_codes_and_the_words_need_a_token(state: State) 
     assert "/secret/path" in asked(state, "/v1/fleet")[1]["findings"][0]["detail"]
 
 
-def test_metrics_say_what_health_says_to_viewers_and_without_names(state: State) -> None:
+def test_metrics_contain_the_findings_of_health_without_names(state: State) -> None:
     async def scrape() -> str:
         async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
             assert (await client.get("/metrics")).status == 401
@@ -191,14 +191,14 @@ def test_every_reason_that_the_inbox_counts_has_a_series() -> None:
     assert named == set(REASONS)
 
 
-def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:
+def test_an_expiring_role_or_authority_is_a_finding_and_automatically_renewed_roles_are_not(state: State) -> None:
     seen = facts_of(state).expiry_days
     assert {"role root", "role targets", "authority ca"} <= set(seen)
     assert not {"role timestamp", "role snapshot"} & set(seen)
     assert all(days > 30 for days in seen.values())
 
 
-def test_findings_that_come_and_go_are_logged_once_and_told_as_events(
+def test_findings_that_start_and_end_are_logged_once_and_sent_as_events(
     state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> list[Any]:
@@ -221,7 +221,7 @@ def test_findings_that_come_and_go_are_logged_once_and_told_as_events(
     assert caplog.text.count("broker_lost is over") == 1
 
 
-def test_a_service_whose_every_pass_fails_says_so(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_whose_every_pass_fails_reports_it(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_module, "HEALTH_S", 0.05)
     monkeypatch.setattr("controller.health.PASS_FAILING_S", 0.2)
 

@@ -38,7 +38,7 @@ def packed(*more: Entry, schema: bytes | None = None) -> bytes:
 
 
 def bomb() -> bytes:
-    """A gigabyte and more in a megabyte."""
+    """An archive of one megabyte that expands to more than a gigabyte."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("schema.json", ENTRIES["schema.json"])
@@ -65,7 +65,7 @@ def graph(node: dict[str, Any]) -> bytes:
 
 
 def doubled() -> bytes:
-    """Forty lists, each with the one before in it twice."""
+    """Forty lists, each of which contains the one before it twice."""
     node = listed(0, ())
     for number in range(1, 40):
         node = listed(number, (node, again(number - 1)))
@@ -103,7 +103,7 @@ def test_a_hostile_archive_is_refused_in_words_before_an_object_is_built(name: s
     assert words in caught.value.detail
 
 
-def test_an_archive_has_no_more_entries_than_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_has_at_most_as_many_entries_as_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skops_archive, "MAX_ENTRIES", len(ENTRIES))
     assert load_estimator(GOOD, ()).coef_.shape == (1, 1)
     with pytest.raises(BadInput, match="6 entries, limit 5"):

@@ -1,4 +1,4 @@
-"""Attack table: a hostile model in the converter. Real pushes of hostile files, real children, and what they cannot do.
+"""Attack table: a hostile model in the converter. Hostile files are pushed to real child processes.
 
 Arbitrary code enters here through an operator who trusts `builtins.exec`, which represents a hole in any library.
 """
@@ -149,7 +149,7 @@ raise ValueError(f"tried {{len(escapes)}}, escaped {{escaped}}")
 @full_only
 @pytest.mark.usefixtures("either_child")
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by number")
-def test_a_hostile_model_reaches_nothing_outside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_model_changes_nothing_outside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is tried in one child; every exception other than a refusal counts as an escape."""
     key = tmp_path / "director.key"
     key.write_text("secret")
@@ -187,13 +187,13 @@ for number in range({files}):
     ],
     ids=["one large file", "many files", "countless files", "endless work", "endless memory", "its own end"],
 )
-def test_a_hostile_model_uses_up_no_more_than_its_limits(code: str, said: str) -> None:
+def test_a_hostile_model_uses_no_more_than_its_limits(code: str, said: str) -> None:
     timeout_s = 4 if said == "took longer than" else 150
     assert said in run_in_child(code, timeout_s=timeout_s, memory_mb=256).detail
 
 
 @pytest.mark.usefixtures("either_child")
-def test_a_child_that_talks_without_end_costs_no_memory() -> None:
+def test_endless_output_of_a_child_uses_no_memory() -> None:
     error = run_in_child("import sys\nwhile True: sys.stderr.write('x' * 65536)", timeout_s=4)
     assert "took longer than 4 s" in error.detail
 
@@ -214,7 +214,7 @@ OPENING: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", OPENING)
-def test_a_model_that_reads_files_by_their_names_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_model_that_names_files_to_read_is_refused(name: str, tmp_path: Path) -> None:
     paths, labels = words_from_files(tmp_path)
     model = make_pipeline(OPENING[name](), LogisticRegression()).fit(paths, labels)
     with pytest.raises(BadInput) as caught:
@@ -224,7 +224,7 @@ def test_a_model_that_reads_files_by_their_names_is_refused(name: str, tmp_path:
 
 @full_only
 @pytest.mark.usefixtures("either_child")
-def test_a_vectorizer_shows_no_file_of_the_controller_even_where_its_parameter_is_overlooked(
+def test_a_vectorizer_reads_no_file_of_the_controller_even_if_its_parameter_is_overlooked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second defence: such a model in a real child, without the first defence, which an operator's exec removes."""
@@ -233,14 +233,14 @@ def test_a_vectorizer_shows_no_file_of_the_controller_even_where_its_parameter_i
     assert "Permission denied: '/etc/passwd'" in run_in_child(reads).detail
 
 
-def test_steps_that_are_kept_in_a_directory_are_refused(tmp_path: Path) -> None:
+def test_steps_cached_in_a_directory_are_refused(tmp_path: Path) -> None:
     model = Pipeline([("s", StandardScaler()), ("l", LogisticRegression())], memory=str(tmp_path)).fit(X, Y)
     with pytest.raises(BadInput) as caught:
         load_estimator(skops.io.dumps(model), ())
     assert "memory=" in caught.value.detail
 
 
-def test_every_parameter_of_scikit_learn_that_names_files_or_directories_is_known() -> None:
+def test_every_parameter_of_scikit_learn_that_names_files_or_directories_is_listed() -> None:
     """Held to the words of scikit-learn's documentation, so that a new one is noticed; one only speaks of `memory`."""
     found = set()
     for _, estimator in all_estimators():
@@ -269,7 +269,7 @@ def test_every_parameter_of_scikit_learn_that_names_files_or_directories_is_know
         ("operator", "methodcaller"),
     ],
 )
-def test_a_type_is_trusted_by_where_it_is_defined(module: str, name: str) -> None:
+def test_a_type_is_trusted_by_the_module_that_defines_it(module: str, name: str) -> None:
     assert not is_trusted(f"{module}.{name}", ())
     with pytest.raises(BadInput) as caught:
         load_estimator(skops_file(calling(module, name, "x")), ())
@@ -277,21 +277,21 @@ def test_a_type_is_trusted_by_where_it_is_defined(module: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("called", [np.load, partial(np.load), np.log1p])
-def test_of_partials_only_scikit_learns_check_of_columns_is_taken(called: Any) -> None:
+def test_the_only_accepted_partial_is_scikit_learns_check_of_columns(called: Any) -> None:
     with pytest.raises(BadInput):
         load_estimator(skops.io.dumps(FunctionTransformer(partial(called))), ())
     with pytest.raises(BadInput):
         load_estimator(skops_file(calling("functools", "partial", "x")), ())
 
 
-def test_what_the_trusted_modules_define_themselves_is_trusted() -> None:
+def test_types_defined_by_the_trusted_modules_are_trusted() -> None:
     assert {module.split(".")[0] for module in TRUSTED_MODULES} == {"sklearn"}
     assert is_trusted("sklearn.gaussian_process.kernels.RBF", ())
     assert is_trusted("sklearn._loss._loss.CyHalfBinomialLoss", ())
     assert is_trusted("mine.Model", ("mine.Model",))
 
 
-def test_a_function_that_comes_with_the_model_is_not_called() -> None:
+def test_a_function_inside_the_model_is_not_called() -> None:
     raw = skops.io.dumps(make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(np.abs(X), Y))
     assert load_estimator(raw, ()) is not None
     with pytest.raises(BadInput):
@@ -299,7 +299,7 @@ def test_a_function_that_comes_with_the_model_is_not_called() -> None:
 
 
 @pytest.mark.usefixtures("either_child")
-def test_a_forest_that_asks_for_processes_converts_without_them() -> None:
+def test_a_forest_that_requests_processes_converts_without_them() -> None:
     model = RandomForestClassifier(4, random_state=0, n_jobs=2).fit(X, Y)
     answer = push(skops.io.dumps(model)).answer
     assert (answer.task, answer.sandbox) == ("classification", confinable())
@@ -307,7 +307,7 @@ def test_a_forest_that_asks_for_processes_converts_without_them() -> None:
 
 
 @pytest.mark.parametrize(("required", "code"), [(True, Code.SANDBOX_MISSING), (False, "")])
-def test_configuration_decides_where_the_kernel_confines_less(
+def test_the_configuration_decides_what_happens_if_the_kernel_confines_less(
     required: bool, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "confine", lambda bounds, readable, writable: "reduced: no landlock")

@@ -46,7 +46,7 @@ def put(inbox: Inbox, kind: type, seq: int, device: str = "a", topic_of: str = "
 
 
 @pytest.mark.parametrize("kind", [Heartbeat, Report, Telemetry, Captured, Presence])
-def test_a_message_that_names_another_device_is_told_apart_from_one_that_is_not_signed(
+def test_a_message_that_names_another_device_and_an_unsigned_message_have_different_codes(
     inbox: Inbox, kind: type
 ) -> None:
     assert not put(inbox, kind, 1, device="enrolled", topic_of="a")
@@ -57,7 +57,7 @@ def test_a_message_that_names_another_device_is_told_apart_from_one_that_is_not_
     assert inbox.take() == ([], [])
 
 
-def test_messages_are_taken_once_in_the_order_in_which_they_came(inbox: Inbox) -> None:
+def test_messages_are_returned_once_in_the_order_of_their_arrival(inbox: Inbox) -> None:
     for number, kind in enumerate((Presence, Heartbeat, Telemetry, Report, Heartbeat)):
         assert put(inbox, kind, number)
     messages, _ = inbox.take()
@@ -65,9 +65,7 @@ def test_messages_are_taken_once_in_the_order_in_which_they_came(inbox: Inbox) -
     assert inbox.take() == ([], [])
 
 
-def test_when_too_many_wait_telemetry_goes_first_and_reports_go_last(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_inbox_drops_telemetry_first_and_reports_last(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_INBOX", 4)
     for number, kind in enumerate((Report, Heartbeat, Telemetry, Presence)):
         put(inbox, kind, number)
@@ -89,7 +87,7 @@ def test_when_too_many_wait_telemetry_goes_first_and_reports_go_last(
     assert seqs == [4, 5, 6, 7], "the oldest report went; its device says it again"
 
 
-def test_captured_batches_are_bounded_too(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_captured_batches_is_limited_too(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CAPTURED", 2)
     for seq in (1, 2, 3):
         put(inbox, Captured, seq)
@@ -98,14 +96,14 @@ def test_captured_batches_are_bounded_too(inbox: Inbox, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("payload", [b"{", b"[]", b'{"protocol":1}'])
-def test_what_is_no_message_is_counted(inbox: Inbox, payload: bytes) -> None:
+def test_a_message_that_cannot_be_decoded_is_counted(inbox: Inbox, payload: bytes) -> None:
     assert not inbox.put(topics.heartbeat("a"), payload)
     assert not inbox.put(topics.desired("a"), payload), "not a topic on which devices speak"
     assert not inbox.put(topics.heartbeat("a"), b""), "a retained message that was taken back"
     assert inbox.counts == {"malformed": 1, "wrong_name": 1}
 
 
-def test_messages_that_a_device_has_not_signed_are_told_of_for_a_while_and_by_its_name() -> None:
+def test_unsigned_messages_of_a_device_are_reported_for_a_while_by_its_name() -> None:
     at = [1000.0]
     made = Inbox(Senders(Keys(), require_signed=False), lambda: at[0])
     for seq in (1, 2):
@@ -119,7 +117,7 @@ def test_messages_that_a_device_has_not_signed_are_told_of_for_a_while_and_by_it
     assert len(strangers.told(1.0)) == MAX_NAMES
 
 
-def test_a_retired_device_that_comes_back_is_counted_apart_and_noted_to_be_told() -> None:
+def test_a_retired_device_that_returns_is_counted_separately_and_stored_for_an_answer() -> None:
     senders = Senders(Keys(), require_signed=False)
     senders.retired = {"gone"}
     made = Inbox(senders, lambda: 1000.0)
@@ -128,7 +126,7 @@ def test_a_retired_device_that_comes_back_is_counted_apart_and_noted_to_be_told(
     assert (dict(made.counts), made.retired_heard, made.strangers()) == ({"retired": 2}, {"gone"}, {})
 
 
-def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_look() -> None:
+def test_a_device_with_an_invalid_key_is_told_so_once_per_check() -> None:
     made = Inbox(Senders(Keys(), require_signed=False), lambda: 1000.0)
     for seq, signature in ((1, ""), (2, "x"), (3, "x")):
         signed = Heartbeat(
@@ -144,13 +142,13 @@ def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_lo
     assert made.unheard == {"never-enrolled-here": Ack(boot=7, seq=4, heard=False)}
 
 
-def test_a_message_in_another_protocol_is_refused_and_never_guessed_at(inbox: Inbox) -> None:
+def test_a_message_in_another_protocol_is_refused_without_an_attempt_to_read_it(inbox: Inbox) -> None:
     message = Telemetry(protocol=2, device="a", boot=1, seq=1, interval_s=1.0)
     assert not inbox.put(topics.telemetry("a"), encode(message))
     assert inbox.counts == {"malformed": 1}
 
 
-def test_a_flood_of_malformed_messages_is_a_few_lines_in_the_log_a_sum_and_a_name_in_health(
+def test_many_malformed_messages_are_few_log_lines_a_sum_and_a_name_in_health(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("WARNING", logger="edgeward.controller")
@@ -171,7 +169,7 @@ def test_a_flood_of_malformed_messages_is_a_few_lines_in_the_log_a_sum_and_a_nam
     assert made.loudest() == {}
 
 
-def test_a_throttled_device_is_told_of_and_the_worst_comes_first() -> None:
+def test_a_throttled_device_is_reported_and_the_worst_is_first() -> None:
     refusals = Refusals()
     for device, messages in (("bad", 200), ("worse", 300), ("new", WORTH_TELLING - 1)):
         for _ in range(messages):
@@ -180,7 +178,7 @@ def test_a_throttled_device_is_told_of_and_the_worst_comes_first() -> None:
     assert list(refusals.told(MINUTE_S)) == ["worse", "bad"]
 
 
-def test_malformed_messages_of_a_whole_fleet_fill_no_log_and_no_memory() -> None:
+def test_malformed_messages_of_a_whole_fleet_fill_neither_log_nor_memory() -> None:
     refusals = Refusals()
     lines = sum(refusals.refused(f"d{number}", 0.0) for number in range(10_000))
     assert lines == ALL_LINES_A_MINUTE

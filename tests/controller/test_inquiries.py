@@ -1,6 +1,4 @@
-"""Asking a device: audited, only for those who may, and a device that is offline or slow gets a clear
-error, in time.
-"""
+"""Questions to a device: audited, only for some roles, with a clear error in time for an offline or slow device."""
 
 import asyncio
 import time
@@ -31,7 +29,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 class Link:
-    """A link to a device that answers as it is told to."""
+    """A link to a device with fixed answers."""
 
     connected = True
 
@@ -46,7 +44,7 @@ class Link:
             self._state.inbox.put(topics.answered(device), encode(answer))
 
     def stop(self) -> None:
-        """Nothing to end."""
+        """There is nothing to end."""
 
 
 def said(inquiry: Inquiry, device: str = "", **changed: Any) -> Answered:
@@ -61,14 +59,14 @@ def ask(state: State, answer: Any, path: str = "/v1/devices/a/logs?lines=7") -> 
     return status, body, link
 
 
-def test_lines_come_from_the_device_and_the_question_is_in_the_audit(state: State) -> None:
+def test_log_lines_are_returned_by_the_device_and_the_question_is_audited(state: State) -> None:
     status, body, link = ask(state, lambda asked: [("a", said(asked))])
     assert (status, body["lines"], link.asked[0].lines, link.asked[0].what) == (200, ["one", "two"], 7, "logs")
     assert deeds_of_people(state)[0] == "device logs"
     assert ask(state, lambda asked: [("a", said(asked))], "/v1/devices/a/doctor")[1]["device"] == "a"
 
 
-def test_an_answer_to_another_question_or_of_another_device_counts_for_nothing(
+def test_an_answer_to_another_question_or_of_another_device_is_ignored(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inquiries, "WAIT_S", 0.2)
@@ -81,7 +79,7 @@ def test_an_answer_to_another_question_or_of_another_device_counts_for_nothing(
         assert (status, body["code"]) == (503, "device_unreachable")
 
 
-def test_a_device_that_does_not_answer_is_said_in_time_and_can_be_asked_again(
+def test_a_device_that_does_not_answer_is_reported_in_time_and_can_be_asked_again(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inquiries, "WAIT_S", 0.2)
@@ -93,7 +91,7 @@ def test_a_device_that_does_not_answer_is_said_in_time_and_can_be_asked_again(
     assert ask(state, lambda asked: [("a", said(asked))])[0] == 200
 
 
-def test_a_device_that_is_offline_is_not_even_asked(state: State) -> None:
+def test_an_offline_device_is_not_asked(state: State) -> None:
     hear(state, Presence(protocol=1, device="a", online=False, boot=1))
     status, body, link = ask(state, lambda _: [])
     assert (status, body["code"], link.asked) == (503, "device_unreachable", [])
@@ -110,7 +108,7 @@ def test_viewers_cannot_read_logs(state: State, role: Any, status: int) -> None:
     assert call(state, "GET", "/v1/devices/a/logs", {"Authorization": f"Bearer {token}"})[0] == status
 
 
-def test_two_people_cannot_ask_one_device_at_once(state: State) -> None:
+def test_two_people_cannot_ask_one_device_at_the_same_time(state: State) -> None:
     async def both() -> Any:
         state.inquiries.open("a", "first")
         try:

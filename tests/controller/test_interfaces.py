@@ -1,4 +1,4 @@
-"""A version that would refuse callers of the running one is not rolled out unasked, and a forced one is announced."""
+"""A version that would refuse callers of the running one needs an option, and its rollout is announced."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def plan(manifest: Manifest, strategy: Strategy = STRATEGY, **changes: Any) -> R
     return plan_rollout(world, manifest, strategy, name="r", model="m", selector={}, now=0.0, **known)
 
 
-def test_a_plan_refuses_another_signature_with_what_differs_who_runs_it_and_what_to_do() -> None:
+def test_a_plan_refuses_another_signature_with_the_difference_the_devices_and_what_to_do() -> None:
     with pytest.raises(BadInput) as caught:
         plan(retyped())
     assert caught.value.code == Code.SIGNATURE_CHANGED
@@ -43,7 +43,7 @@ def test_a_plan_refuses_another_signature_with_what_differs_who_runs_it_and_what
     assert 'signature = "may_change"' in caught.value.detail
 
 
-def test_a_strategy_that_says_so_may_change_it_and_what_nobody_runs_may_be_anything() -> None:
+def test_a_strategy_may_allow_another_signature_and_a_model_that_no_device_runs_may_have_any() -> None:
     assert len(plan(retyped(), MAY).members) == 2
     assert len(plan(retyped(), running={}).members) == 2
     assert len(plan(NEW).members) == 2
@@ -71,7 +71,7 @@ BASE = replace(OLD, inputs=(X,), outputs=(Y, P), columns=("a", "b"))
         ({"task": "regression"}, "it is a regression, not a classification"),
     ],
 )
-def test_what_differs_for_a_caller_is_said_in_words(changes: dict[str, Any], words: str) -> None:
+def test_differences_for_a_caller_are_described_in_words(changes: dict[str, Any], words: str) -> None:
     assert interface_change(BASE, replace(BASE, **changes)) == words
 
 

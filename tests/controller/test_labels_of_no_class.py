@@ -1,4 +1,4 @@
-"""Classes are read from what is pushed, and held-out labels that are none of them are refused, or counted in words."""
+"""Classes are read from the pushed model, and held-out labels of unknown classes are refused or counted in words."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,11 +42,11 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 @pytest.mark.parametrize(("labels", "classes"), [(Y, ("0", "1")), (TEXTS, ("no", "yes")), (Y == 1, ("False", "True"))])
-def test_the_classes_of_an_estimator_are_told_as_text(labels: Any, classes: tuple[str, ...]) -> None:
+def test_the_classes_of_an_estimator_are_returned_as_text(labels: Any, classes: tuple[str, ...]) -> None:
     assert classes_of_estimator(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, labels)) == classes
 
 
-def test_where_there_is_no_one_list_of_classes_none_are_known() -> None:
+def test_an_estimator_without_one_list_of_classes_has_no_known_classes() -> None:
     several = DecisionTreeClassifier(max_depth=2).fit(X, np.stack([Y, np.arange(400) % 3], axis=1))
     many = type("Many", (), {"classes_": np.arange(257)})()
     assert [classes_of_estimator(each) for each in (several, many, object())] == [(), (), ()]
@@ -63,7 +63,7 @@ def test_the_classes_of_a_pushed_graph_are_those_of_its_classifier(labels: Any, 
     assert classes_of_graph(threshold_model((1.0, 1.0, 1.0)).forms[""][0].path) == ()
 
 
-def test_classes_that_the_graph_does_not_answer_with_are_not_believed() -> None:
+def test_classes_that_the_graph_does_not_output_are_ignored() -> None:
     assert certain(("no", "yes"), np.array(["yes", "no"])) == ("no", "yes")
     assert certain(("False", "True"), np.array([0, 1])) == ("False", "True")
     assert certain(("no", "yes"), np.array([0, 1])) == ()
@@ -83,7 +83,7 @@ def test_groups_are_judged_by_the_positive_label_in_any_spelling() -> None:
     assert plain == spelled
 
 
-def test_some_labels_of_no_class_count_as_wrong_and_the_verdict_says_how_many() -> None:
+def test_some_labels_of_unknown_classes_count_as_wrong_and_the_verdict_gives_their_number() -> None:
     labels = LABELS.astype("<U8")
     labels[:3] = ["neu", "neu", "Mittl"]
     found = judge_held_out(GatePolicy(), held(labels=labels, classes=("0", "1")))
@@ -95,7 +95,7 @@ def test_some_labels_of_no_class_count_as_wrong_and_the_verdict_says_how_many() 
     assert unknown == {}, "its classes are not known"
 
 
-def test_held_out_rows_with_no_label_of_the_model_are_refused_in_words(
+def test_held_out_rows_without_any_label_of_the_model_are_refused_in_words(
     state: State, plant: Any, tmp_path: Path
 ) -> None:
     made = threshold_model((1.0, 1.0, 1.0))
@@ -112,7 +112,7 @@ def test_held_out_rows_with_no_label_of_the_model_are_refused_in_words(
     assert version.gates[1].evidence["accuracy"] == 1.0
 
 
-def test_many_labels_of_no_class_are_a_breach_of_the_data_contract_and_one_spelling_mistake_is_none() -> None:
+def test_many_labels_of_unknown_classes_are_a_breach_of_the_data_contract_and_one_is_not() -> None:
     blocks = Blocks(NOW, WEEK_S, {0: Shape(outputs=(0,) * 12 + (99,))})
     classes = frozenset(map(plain_label, ("a", "b")))
     rows = [captured(NOW - 60, label="a") for _ in range(30)]
@@ -127,7 +127,7 @@ def test_many_labels_of_no_class_are_a_breach_of_the_data_contract_and_one_spell
     assert signal.why == "10 of 40 cells of _label are of no known class"
 
 
-def test_captured_rows_with_a_label_of_no_class_leave_the_estimate_of_quality_alone() -> None:
+def test_captured_rows_with_a_label_of_an_unknown_class_do_not_change_the_estimate_of_quality() -> None:
     rows = [captured(NOW - 60, label=label) for label in ("a", "a", "b", "Mittl")]
     blocks = Blocks(NOW, WEEK_S, {0: Shape(outputs=(0,) * 12 + (99,))})
     all_rows, known = (

@@ -51,7 +51,7 @@ def network(layers: int) -> bytes:
     )
 
 
-def test_a_pushed_file_is_neither_copied_nor_parsed_and_opened_once(
+def test_a_pushed_file_is_opened_once_and_neither_copied_nor_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, scratch, opened = tmp_path / "m.onnx", tmp_path / "scratch", list[Any]()
@@ -69,15 +69,15 @@ def test_a_pushed_file_is_neither_copied_nor_parsed_and_opened_once(
     assert sorted(path.name for path in scratch.iterdir()) == [files.GOLDEN, files.SAMPLE]
 
 
-def test_the_memory_of_a_conversion_grows_with_the_model_up_to_a_ceiling() -> None:
+def test_the_memory_of_a_conversion_grows_with_the_model_up_to_a_maximum() -> None:
     assert memory_for(2**20, 4096) == 4096
     assert memory_for(2**30, 4096) == PER_MODEL * 1024
     assert memory_for(2**33, 4096) == MAX_MEMORY_MB
     assert memory_for(2**33, 10 * MAX_MEMORY_MB) == 10 * MAX_MEMORY_MB
 
 
-def test_what_reaches_its_memory_says_which_setting_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the real child: the scan has passed, so it is onnxruntime that finds no memory."""
+def test_a_conversion_out_of_memory_names_the_setting_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in the real child: the scan has passed, so the out-of-memory error is raised by onnxruntime."""
     monkeypatch.setattr(convert, "memory_for", lambda _, memory_mb: memory_mb)
     with pytest.raises(BadInput) as caught:
         asyncio.run(convert_bytes("onnx", network(16), encode_rows(ROWS), ConversionLimits(timeout_s=60, memory_mb=48)))
@@ -86,8 +86,8 @@ def test_what_reaches_its_memory_says_which_setting_to_raise(monkeypatch: pytest
     assert "convert.memory_mb to 96" in caught.value.detail
 
 
-def test_protobufs_words_are_never_those_of_a_limit(tmp_path: Path) -> None:
-    """The bytes of the file fit, and what protobuf makes of them does not."""
+def test_errors_of_protobuf_are_not_confused_with_those_of_a_limit(tmp_path: Path) -> None:
+    """The bytes of the file fit into memory, but the objects of protobuf do not."""
     (tmp_path / "m.onnx").write_bytes(network(16))
     code = f"""
 import resource
@@ -104,16 +104,14 @@ except MemoryError:
     assert done.stdout == "memory\n", done.stderr[-500:]
 
 
-def test_a_conversion_writes_nothing_into_the_space_that_must_stay_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_conversion_does_not_write_into_the_disk_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / files.SAMPLE).write_bytes(b"x" * 2**20)
     for free_mb, allowed_mb in ((100_000, 4098), (FREE_BYTES_WANTED // 2**20 + 7, 9), (1, 2)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free_mb=free_mb: SimpleNamespace(free=free_mb * 2**20))
         assert convert._allowed_mb(tmp_path, 4096) == allowed_mb
 
 
-def test_libraries_say_in_their_own_ways_that_no_memory_was_left() -> None:
+def test_out_of_memory_errors_of_different_libraries_are_recognised() -> None:
     assert is_memory_fault(MemoryError())
     assert is_memory_fault(OSError(12, "Cannot allocate memory"))
     assert is_memory_fault("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc")
@@ -170,7 +168,7 @@ def test_a_scan_reads_the_format_and_all_operators(tmp_path: Path) -> None:
         scan_model(tmp_path / "m.onnx")
 
 
-def test_a_large_file_answers_as_the_same_model_with_packed_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_answers_like_the_same_model_with_embedded_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = network(2)
     packed = runs.open_session(raw).run(None, {"X": ROWS})[0]
     monkeypatch.setattr(runs, "LARGE_BYTES", 1)
@@ -178,7 +176,7 @@ def test_a_large_file_answers_as_the_same_model_with_packed_weights(monkeypatch:
 
 
 @pytest.mark.soak
-def test_a_model_of_a_quarter_gigabyte_converts_within_the_usual_limit() -> None:
+def test_a_model_of_a_quarter_gigabyte_converts_within_the_default_limit() -> None:
     raw = network(64)
     made = asyncio.run(convert_bytes("onnx", raw, encode_rows(ROWS), ConversionLimits(timeout_s=300, memory_mb=1024)))
     assert form_of(made)[0] == raw

@@ -29,7 +29,7 @@ def late(*rows: Any, **changes: Any) -> RuleVerdict:
     return found
 
 
-def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window() -> None:
+def test_late_labels_are_compared_within_the_same_hour_for_any_window_of_the_rule() -> None:
     found = late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20))
     assert (found.word, found.metric) == ("fail", "accuracy_drop")
     assert "(200 against 200 labelled)" in found.detail
@@ -38,7 +38,7 @@ def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
 
 
-def test_late_labels_of_a_regression_are_judged_by_the_size_of_errors_and_empty_ones_by_nothing() -> None:
+def test_late_labels_of_a_regression_are_judged_by_the_size_of_errors_and_empty_ones_are_ignored() -> None:
     def numbers(device: str, release: int, error: float, label: Any = 5.0) -> list[tuple[str, CapturedRow]]:
         row = CapturedRow(at=10.0, model="m", release=release, why="sampled", inputs={}, value=5.0, label=label)
         return [(device, replace(row, value=5.0 + error * (-1) ** number)) for number in range(120)]
@@ -63,7 +63,7 @@ def test_late_labels_count_each_row_once() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"why": "hard"}, {"value": None}])
-def test_late_rows_that_say_nothing_are_left_out(changes: dict[str, Any]) -> None:
+def test_late_rows_without_information_are_left_out(changes: dict[str, Any]) -> None:
     assert late(kept("d0", 2, 0, 200, **changes), kept("d1", 1, 200, 0)).word == "inconclusive"
     unlabelled = [(device, replace(row, label=None)) for device, row in kept("d0", 2, 0, 200)]
     assert late(unlabelled, kept("d1", 1, 200, 0)).word == "inconclusive"

@@ -1,4 +1,4 @@
-"""Labels that devices send later join the captured row, once, whichever comes first; a deleted row stays deleted."""
+"""Labels that devices send later join the captured row, once and in any order; a deleted row stays deleted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def waiting(captures: Captures) -> int:
     return int(captures._db.execute("SELECT COUNT(*) FROM waiting_labels").fetchone()[0])
 
 
-def test_a_label_joins_the_row_of_its_own_device_and_the_table_of_labelled_rows_has_it(captures: Captures) -> None:
+def test_a_label_joins_the_row_of_its_own_device_and_is_in_the_table_of_labelled_rows(captures: Captures) -> None:
     captures.keep([("d", batch(1, row("a-1"), row("a-2"))), ("e", batch(1, row("a-1")))])
     captures.keep([("d", batch(2, said("a-1", "yes")))])
     assert labels_of(captures) == [("d", "a-1", "yes"), ("d", "a-2", None), ("e", "a-1", None)]
@@ -52,7 +52,7 @@ def test_a_label_joins_the_row_of_its_own_device_and_the_table_of_labelled_rows_
     assert captures.given_since("m", 1.0) == 0, "nobody was asked for it: it costs no label budget"
 
 
-def test_a_batch_of_labels_that_comes_again_and_a_second_label_change_nothing(captures: Captures) -> None:
+def test_a_repeated_batch_of_labels_and_a_second_label_change_nothing(captures: Captures) -> None:
     captures.keep([("d", batch(1, row("a-1", label="first"), row("a-2")))])
     for seq, label in ((2, "second"), (2, "third"), (3, "fourth")):
         captures.keep([("d", batch(seq, said("a-1", label), said("a-2", label)))])
@@ -60,7 +60,7 @@ def test_a_batch_of_labels_that_comes_again_and_a_second_label_change_nothing(ca
     assert waiting(captures) == 0
 
 
-def test_a_label_that_comes_before_its_row_waits_for_it(captures: Captures) -> None:
+def test_a_label_that_arrives_before_its_row_waits_for_it(captures: Captures) -> None:
     captures.keep([("d", batch(1, said("a-1", 0.5)))])
     captures.keep([("e", batch(1, row("a-1"))), ("d", batch(2, row("a-1")))])
     assert labels_of(captures) == [("e", "a-1", None), ("d", "a-1", 0.5)]
@@ -73,7 +73,7 @@ def test_a_label_of_another_model_does_not_join(captures: Captures) -> None:
     assert labels_of(captures) == [("d", "a-1", None)]
 
 
-def test_a_deleted_row_stays_deleted_and_its_label_waits_nowhere(captures: Captures) -> None:
+def test_a_deleted_row_stays_deleted_and_its_label_does_not_wait(captures: Captures) -> None:
     order = Erasure(id="del-1", keys=("ada",))
     captures.keep([("d", batch(1, row("a-1", key="ada"), said("a-7", "x")))])
     captures.refused = (Request(order=order, by="t", reason="asked", asked_at=0.0),)
@@ -88,7 +88,7 @@ def test_a_deleted_row_stays_deleted_and_its_label_waits_nowhere(captures: Captu
     assert waiting(captures) == 0
 
 
-def test_labels_that_wait_are_bounded_for_each_device_and_in_all(
+def test_waiting_labels_are_limited_for_each_device_and_in_total(
     captures: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late_labels, "MAX_WAITING_PER_DEVICE", 3)
@@ -99,7 +99,7 @@ def test_labels_that_wait_are_bounded_for_each_device_and_in_all(
     assert found == [("d2", "a-7"), ("d2", "a-8"), ("d3", "a-6"), ("d3", "a-7"), ("d3", "a-8")]
 
 
-def test_a_database_from_before_and_a_damaged_row_in_it_cost_no_label(tmp_path: Path) -> None:
+def test_an_older_database_and_a_damaged_row_in_it_lose_no_label(tmp_path: Path) -> None:
     path = tmp_path / "captured.sqlite"
     made = Captures(path)
     made.keep([("d", batch(1, row("a-1"), row("a-2")))])

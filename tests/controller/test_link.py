@@ -13,7 +13,7 @@ from controller.config import BrokerConfig
 
 
 class Loop:
-    """Keeps what it is to call."""
+    """Stores the functions to call."""
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []
@@ -55,7 +55,7 @@ def arrive(link: ControllerLink, payload: bytes, *, retain: bool = False) -> Non
     link._message("t", payload, retain)
 
 
-def test_messages_that_come_together_wake_the_loop_once_and_are_given_out_in_order(
+def test_messages_that_arrive_together_wake_the_loop_once_and_are_returned_in_order(
     link: ControllerLink, loop: Loop, heard: list[tuple[str, bytes, bool]]
 ) -> None:
     for number in range(3):
@@ -68,7 +68,7 @@ def test_messages_that_come_together_wake_the_loop_once_and_are_given_out_in_ord
     assert heard[-1] == ("t", b"3", False)
 
 
-def test_a_flood_leaves_others_in_the_loop_their_turn(
+def test_many_messages_do_not_stop_other_tasks_of_the_loop(
     link: ControllerLink, loop: Loop, heard: list[tuple[str, bytes, bool]]
 ) -> None:
     for _ in range(2 * TURN + 1):
@@ -81,7 +81,7 @@ def test_a_flood_leaves_others_in_the_loop_their_turn(
 
 
 @pytest.mark.parametrize(("count", "size_bytes"), [(10, 1), (2, 5)])
-def test_what_waits_for_the_loop_is_bounded_and_the_connection_is_not_read_meanwhile(
+def test_messages_waiting_for_the_loop_are_limited_and_reading_pauses_at_the_limit(
     link: ControllerLink, loop: Loop, monkeypatch: pytest.MonkeyPatch, count: int, size_bytes: int
 ) -> None:
     monkeypatch.setattr(module, "MAX_ARRIVED", 10)

@@ -1,4 +1,4 @@
-"""Telemetry with a code in place of a signature: how both sides agree on it, and what a thief gains."""
+"""Telemetry with a code in place of a signature: how both sides agree on it, and what a stolen key allows."""
 
 import time
 from pathlib import Path
@@ -68,7 +68,7 @@ def agreement(tmp_path: Path) -> Agreement:
     return load_or_make_agreement(tmp_path / "agreement.pem")
 
 
-def test_a_device_that_signs_is_told_the_key_and_its_codes_are_believed_from_then_on(agreement: Agreement) -> None:
+def test_a_device_that_signs_gets_the_key_and_its_codes_are_accepted_from_then_on(agreement: Agreement) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     inbox, _ = inbox_of(Keys(key), agreement)
     device = Device(key)
@@ -85,9 +85,7 @@ def test_the_key_is_the_same_after_a_restart(tmp_path: Path) -> None:
     assert (tmp_path / "agreement.pem").stat().st_mode & 0o077 == 0
 
 
-def test_a_code_by_a_key_that_is_gone_is_refused_and_the_device_signs_again(
-    agreement: Agreement, tmp_path: Path
-) -> None:
+def test_a_code_by_a_deleted_key_is_refused_and_the_device_signs_again(agreement: Agreement, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     inbox, _ = inbox_of(Keys(key), agreement)
     former = load_or_make_agreement(tmp_path / "former.pem")
@@ -95,7 +93,7 @@ def test_a_code_by_a_key_that_is_gone_is_refused_and_the_device_signs_again(
     assert inbox.agreements == {DEVICE: Ack(boot=1, seq=3, agreement="")}
 
 
-def test_another_devices_key_makes_no_code_for_this_one(agreement: Agreement) -> None:
+def test_the_key_of_another_device_makes_no_valid_code(agreement: Agreement) -> None:
     own, stolen = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     inbox, _ = inbox_of(Keys(own), agreement)
     assert not put(inbox, Device(stolen).coded(1, agreement.public))
@@ -104,7 +102,7 @@ def test_another_devices_key_makes_no_code_for_this_one(agreement: Agreement) ->
     assert not put(inbox, changed), "every field is covered"
 
 
-def test_a_code_counts_for_telemetry_alone(agreement: Agreement) -> None:
+def test_a_code_is_valid_for_telemetry_only(agreement: Agreement) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     inbox, _ = inbox_of(Keys(key), agreement)
     hardware = Hardware(machine="x", cpus=1, memory_mb=1, python="3", onnxruntime="1", agent="0.1.0")
@@ -115,7 +113,7 @@ def test_a_code_counts_for_telemetry_alone(agreement: Agreement) -> None:
     assert not inbox.put(topics.heartbeat(DEVICE), encode(coded)), "a third party must be able to check it"
 
 
-def test_a_revoked_key_makes_no_codes_any_more(agreement: Agreement) -> None:
+def test_a_revoked_key_makes_no_valid_codes(agreement: Agreement) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     keys = Keys(key)
     inbox, senders = inbox_of(keys, agreement)
@@ -125,7 +123,7 @@ def test_a_revoked_key_makes_no_codes_any_more(agreement: Agreement) -> None:
     assert not put(inbox, Device(key).coded(2, agreement.public))
 
 
-def test_a_device_whose_key_cannot_agree_goes_on_signing_and_is_told_nothing(agreement: Agreement) -> None:
+def test_a_device_whose_key_supports_no_agreement_keeps_signing_and_gets_no_key(agreement: Agreement) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     inbox, _ = inbox_of(Keys(key), agreement)
     assert agreed_code(private_pem(key), agreement.public, DEVICE) is None
@@ -148,7 +146,7 @@ def test_a_code_is_checked_much_faster_than_a_signature(agreement: Agreement) ->
     assert times[1] < times[0]
 
 
-def test_a_code_that_stands_twice_in_a_message_is_none(agreement: Agreement) -> None:
+def test_a_code_that_appears_twice_in_a_message_is_invalid(agreement: Agreement) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     coded = Device(key).coded(1, agreement.public)
     assert coded.signature.startswith(MAC_PREFIX)

@@ -25,7 +25,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def hear(state: State, first: int, last: int) -> None:
-    """Devices of all kinds, each with a fault, a sensor's state and a label of its own invention."""
+    """Devices of all kinds, each with an invented fault, sensor state and label."""
     for number in range(first, last):
         reported = ModelState(model=f"m{number}", phase=PHASES[number % 3], generation=1, stable=V1)  # type: ignore[arg-type]
         message = Heartbeat(

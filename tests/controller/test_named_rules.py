@@ -50,9 +50,7 @@ ALL = Wave(percent=100)
         (NamedFleet(part_moves=-0.2), ONES, "less often"),
     ],
 )
-def test_a_release_that_harms_what_people_count_is_found_within_a_day(
-    fleet: NamedFleet, rule: Rule, words: str
-) -> None:
+def test_a_release_that_worsens_a_named_metric_is_found_within_a_day(fleet: NamedFleet, rule: Rule, words: str) -> None:
     for seed in range(2):
         found, _ = last_verdict(fleet, rule, seed)
         assert (found.word, found.metric) == ("fail", rule.title)
@@ -73,13 +71,13 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("fleet", "rule"), GOOD)
-def test_devices_that_differ_and_wander_stop_no_good_release(fleet: NamedFleet, rule: Rule) -> None:
+def test_different_and_drifting_devices_stop_no_good_release(fleet: NamedFleet, rule: Rule) -> None:
     assert [last_verdict(fleet, rule, seed, every_h=4)[0].word for seed in range(3)] == ["pass"] * 3
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("fleet", "rule"), GOOD)
-def test_a_good_release_is_stopped_in_one_of_a_hundred_rollouts_at_most(fleet: NamedFleet, rule: Rule) -> None:
+def test_a_good_release_is_stopped_in_at_most_one_of_a_hundred_rollouts(fleet: NamedFleet, rule: Rule) -> None:
     stopped = sum(last_verdict(fleet, rule, seed)[0].word == "fail" for seed in range(500))
     assert stopped <= 5 + 5, "1 % of 500, and twice that by chance at the most"
 
@@ -97,7 +95,7 @@ def cells(rule: Rule, treated: tuple[float, ...], others: tuple[float, ...], hou
     return judge(rule, Evidence(Counts(), compared(table, dict.fromkeys(table.names, ""), [""], 0.0)))
 
 
-def test_a_number_around_zero_is_judged_in_its_own_unit_and_a_fraction_of_it_by_nobody() -> None:
+def test_a_metric_around_zero_is_judged_in_its_own_unit_and_never_as_a_fraction() -> None:
     others = tuple(0.2 * (number - 10) for number in range(21))
     moved = tuple(level + 50.0 for level in others[:6])
     assert cells(replace(PLAIN, threshold=5.0), moved, others).word == "fail"
@@ -123,7 +121,7 @@ def test_the_numbers_of_a_verdict_are_in_the_unit_of_its_threshold() -> None:
     assert "10.0% lower allowed" in fallen.detail
 
 
-def test_noise_is_that_of_the_devices_own_squares_and_few_of_them_never_look_certain() -> None:
+def test_noise_is_computed_from_the_devices_own_squares_and_few_squares_never_look_certain() -> None:
     def noise(total: float, value: float, square: float) -> float:
         found = number_noise(*(np.array([each]) for each in (total, value, square)), 4.0)
         return float(found[0])
@@ -142,7 +140,7 @@ def interval(release: int = 1, **fields: Any) -> ModelInterval:
     )
 
 
-def test_rows_keep_the_names_that_rules_ask_for_and_no_others() -> None:
+def test_rows_keep_only_the_names_that_rules_use() -> None:
     rows = rows_for([SCRAP, YIELD, ONES])
     many = {name: MetricSums(count=2, sum=3.0, squared_sum=5.0) for name in ("scrap_rate", "other")}
     rows.add("a", 0.0, interval(metrics=many, predictions={"1": 3, "0": 5, "2": 1}), treated=False)
@@ -159,7 +157,7 @@ def test_rows_keep_the_names_that_rules_ask_for_and_no_others() -> None:
     assert rows_for([Rule(metric="error_ratio", threshold=0.1)]).table().columns == COUNTS
 
 
-def test_named_columns_live_through_growth_merging_and_a_device_that_goes() -> None:
+def test_named_columns_are_kept_through_growth_merging_and_removal_of_a_device() -> None:
     rows = rows_for([SCRAP, ONES])
     one = interval(metrics={"scrap_rate": MetricSums(count=1, sum=2.0)}, predictions={"1": 1})
     for number in range(200):
@@ -225,7 +223,7 @@ def verdicts(rollout: Rollout, rows: Rows) -> list[RuleVerdict]:
     return list(judge_all(rollout, rows, outcomes, 4 * HOUR_S))  # type: ignore[arg-type]
 
 
-def test_what_devices_report_is_judged_and_a_controller_that_starts_again_says_the_same(store: TelemetryStore) -> None:
+def test_reported_metrics_are_judged_and_a_restarted_controller_gives_the_same_verdict(store: TelemetryStore) -> None:
     made = campaign(SCRAP, ONES)
     world = lived(store, made)
     said = verdicts(made, rows_of(world, made))
@@ -240,7 +238,7 @@ def test_what_devices_report_is_judged_and_a_controller_that_starts_again_says_t
     assert [each.word for each in rolled_up] == ["fail", "fail"]
 
 
-def test_numbers_that_come_late_are_judged_again_after_the_end(store: TelemetryStore) -> None:
+def test_late_metrics_are_judged_again_after_the_end(store: TelemetryStore) -> None:
     made = campaign(SCRAP, Rule(metric="accuracy_drop", threshold=0.02))
     world = lived(store, made)
     ended = replace(made, status="completed")
@@ -262,7 +260,7 @@ def plan_words(world: World, rollout: Rollout, now: float = 7000.0) -> str:
     return "; ".join(preview(world, rollout, now).power)
 
 
-def test_a_plan_says_what_a_named_rule_finds_on_this_fleet(store: TelemetryStore) -> None:
+def test_a_plan_says_what_a_named_rule_can_detect_on_this_fleet(store: TelemetryStore) -> None:
     world = lived(store, campaign(SCRAP, ONES))
     at = 4 * HOUR_S
     said = plan_words(world, campaign(SCRAP, PLAIN, ONES, began_at=at), at).split("; metric_increase")
@@ -280,7 +278,7 @@ def test_a_plan_says_what_a_named_rule_finds_on_this_fleet(store: TelemetryStore
     assert "12 devices of this fleet have shown that they move by " in words
 
 
-def test_a_name_that_nobody_reports_is_refused_with_those_that_there_are(store: TelemetryStore) -> None:
+def test_a_name_that_no_device_reports_is_refused_with_the_reported_names(store: TelemetryStore) -> None:
     world = lived(store, campaign(SCRAP))
     at = 4 * HOUR_S
     typo = plan_words(world, campaign(replace(SCRAP, name="scarp_rate")), at)
@@ -312,7 +310,7 @@ def test_a_rule_that_no_release_could_trip_is_refused(store: TelemetryStore) -> 
         (replace(YIELD, threshold=5.0, change="absolute"), ""),
     ],
 )
-def test_a_rule_whose_name_or_change_nobody_reads_is_refused(rule: Rule, words: str) -> None:
+def test_a_rule_with_an_unused_name_or_change_is_refused(rule: Rule, words: str) -> None:
     strategy = Strategy(name="s", waves=(ALL,), rules=(rule,))
     if not words:
         check_strategy(strategy)

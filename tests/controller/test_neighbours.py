@@ -36,11 +36,11 @@ def named(asker: Twin, *others: Twin, label: str = SITE, now: float = 110.0) -> 
     return neighbours_of(asker, label, "m", WANTED, neighbours_by_label(label, twins, now, 90.0))
 
 
-def test_a_device_at_the_same_site_that_has_confirmed_the_artifact_and_shares_is_named() -> None:
+def test_a_device_at_the_same_site_that_has_confirmed_and_shares_the_artifact_is_named() -> None:
     assert named(near("a", OLD), near("b", address=2)) == (at(2),)
 
 
-def test_who_is_elsewhere_or_away_or_has_another_version_or_shares_nothing_is_not() -> None:
+def test_devices_elsewhere_offline_on_other_versions_or_without_sharing_are_not_named() -> None:
     asker = near("a", OLD, address=1)
     assert named(asker, near("b", site="south", address=2)) == ()
     assert named(asker, near("b", OLD, address=2)) == ()
@@ -55,7 +55,7 @@ def test_a_device_is_not_its_own_neighbour() -> None:
     assert named(near("a", address=1)) == ()
 
 
-def test_a_site_of_many_asks_them_all_alike_and_each_device_two_of_them() -> None:
+def test_requests_of_a_large_site_are_spread_evenly_and_each_device_asks_two_neighbours() -> None:
     holders = [near(f"h{number:02}", address=number + 1) for number in range(40)]
     askers = [near(f"a{number:03}", OLD) for number in range(400)]
     near_by_label = neighbours_by_label(SITE, {twin.device: twin for twin in (*holders, *askers)}, 110.0, 90.0)
@@ -76,13 +76,13 @@ def offered(*, label: str, sources: tuple[str, ...] = ()) -> World:
     return made
 
 
-def test_a_document_names_the_neighbour_before_every_other_source_and_the_artifact_whole() -> None:
+def test_a_document_lists_the_neighbour_before_other_sources_and_the_whole_artifact() -> None:
     assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).durable.twins["a"].desired["m"]
     assert assigned.sources == (at(2), "https://cdn.example/{sha256}")
     assert assigned.delivery is None, "a neighbour has no change at hand"
 
 
-def test_without_the_label_nobody_is_named_and_the_change_is() -> None:
+def test_without_the_site_label_no_neighbour_is_named_and_the_change_is() -> None:
     assigned = offered(label="").durable.twins["a"].desired["m"]
     assert assigned.sources == ()
     assert assigned.delivery is not None
@@ -92,7 +92,7 @@ def heartbeat(serve_at: str) -> Heartbeat:
     return Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, serve_at=serve_at)
 
 
-def test_a_device_says_where_it_shares_and_no_longer_once_it_stops() -> None:
+def test_a_device_reports_its_sharing_address_until_it_stops_sharing() -> None:
     twin = fold_heartbeat(Twin("a"), heartbeat(at(7)), 1.0)
     assert twin.serve_at == at(7)
     assert fold_heartbeat(twin, replace(heartbeat(""), seq=2), 2.0).serve_at == ""
@@ -110,7 +110,7 @@ def test_a_device_says_where_it_shares_and_no_longer_once_it_stops() -> None:
         "http://10.0.0.7:80/{sha256}\n",
     ],
 )
-def test_an_address_that_could_make_neighbours_ask_for_anything_but_a_digest_is_no_heartbeat(serve_at: str) -> None:
+def test_a_heartbeat_with_an_address_for_anything_but_a_digest_is_refused(serve_at: str) -> None:
     with pytest.raises(BadInput):
         decode(encode(heartbeat(serve_at)), Heartbeat)
     assert decode(encode(heartbeat("http://[fd00::7]:8472/{sha256}")), Heartbeat).serve_at

@@ -34,7 +34,7 @@ def test_a_device_joins_when_it_is_new_or_has_other_labels() -> None:
     assert len(made.durable.rollouts["r"].members) == 1
 
 
-def test_a_newcomer_is_fitted_and_otherwise_excluded_with_the_reason() -> None:
+def test_a_new_device_is_matched_to_a_variant_or_excluded_with_the_reason() -> None:
     made = world(campaign())
     arm = replace(HARDWARE, machine="armv7l")
     reconcile(made, [beat("b", models=(state(stable=V1),)), beat("a"), beat("c", hardware=arm)], 0.0)
@@ -49,27 +49,27 @@ def test_a_newcomer_is_fitted_and_otherwise_excluded_with_the_reason() -> None:
     assert join_newcomers(made) == []
 
 
-def test_who_is_quarantined_for_the_release_does_not_join() -> None:
+def test_a_device_with_the_release_in_quarantine_does_not_join() -> None:
     made = world(campaign(), quarantine={"a": {V2.digest: "r0"}})
     reconcile(made, [beat()], 0.0)
     assert (made.durable.rollouts["r"].members, list(made.durable.rollouts["r"].excluded)) == ((), ["a"])
 
 
-def test_devices_join_rollouts_that_are_under_way_or_stand() -> None:
+def test_devices_join_rollouts_that_run_or_are_the_newest_completed() -> None:
     for status, joins in (("running", True), ("paused", True), ("completed", True), ("aborting", False)):
         made = world(campaign(status=status))
         reconcile(made, [beat()], 0.0)
         assert bool(made.durable.rollouts["r"].members) is joins, status
 
 
-def test_members_are_looked_up_by_device_and_anew_when_they_change() -> None:
+def test_members_are_indexed_by_device_and_again_when_they_change() -> None:
     made, first = world(), campaign("a")
     assert list(members_of(made, first)) == ["a"]
     assert members_of(made, first) is members_of(made, first)
     assert list(members_of(made, campaign("a", "b"))) == ["a", "b"]
 
 
-def test_the_confirmed_version_of_each_device_that_has_one() -> None:
+def test_the_confirmed_version_is_returned_for_each_device_that_has_one() -> None:
     twins = {
         "a": Twin("a", reported={"m": state()}),
         "b": Twin("b", reported={"m": state(stable=None)}),
@@ -114,7 +114,7 @@ def test_an_offer_is_the_next_document_with_the_strategys_policy() -> None:
     assert (twin.document_version, twin.issued_at, made.caches.waiting) == (50, 50, {"a"})
 
 
-def test_a_shadow_is_offered_as_one_and_the_policys_own_mode_never_counts() -> None:
+def test_a_shadow_is_offered_in_shadow_mode_and_the_policys_own_mode_is_ignored() -> None:
     shadow = campaign("a", strategy=replace(STRATEGY, trial=replace(TRIAL, mode="shadow")))
     for mode in ("shadow", "serve"):
         found = offered(world(), Offer("a", "m", 2, mode), shadow)
@@ -122,7 +122,7 @@ def test_a_shadow_is_offered_as_one_and_the_policys_own_mode_never_counts() -> N
         assert found.policy == replace(TRIAL, mode=mode)
 
 
-def test_the_way_back_serves_all_at_once_and_names_the_form_that_was_confirmed() -> None:
+def test_a_roll_back_serves_all_requests_at_once_and_names_the_confirmed_variant() -> None:
     strategy = replace(STRATEGY, trial=replace(TRIAL, mode="shadow"))
     found = offered(world(), Offer("a", "m", 1), campaign("a", strategy=strategy))
     assert found is not None
@@ -141,7 +141,7 @@ def test_the_way_back_serves_all_at_once_and_names_the_form_that_was_confirmed()
     assert stranger.digest == ""
 
 
-def test_each_member_is_offered_its_own_form() -> None:
+def test_each_member_is_offered_its_own_variant() -> None:
     mixed = campaign(members=(Member(device="a", wave=0, digest="f" * 64),))
     own, first = offered(world(), Offer("a", "m", 2), mixed), offered(world(), Offer("x", "m", 2), mixed)
     assert own is not None
@@ -149,7 +149,7 @@ def test_each_member_is_offered_its_own_form() -> None:
     assert (own.digest, first.digest) == ("f" * 64, V2.digest)
 
 
-def test_nothing_to_run_takes_the_model_out_and_leaves_the_others() -> None:
+def test_an_offer_of_no_version_removes_the_model_and_leaves_the_others() -> None:
     told = Assigned(release=1, generation=1, rollout="r0")
     made = world(twins={"a": Twin("a", document_version=1, desired={"m": told, "n": told})})
     assert offered(made, Offer("a", "m", 0), campaign("a")) is None
@@ -166,7 +166,7 @@ def neighbour(name: str, address: int) -> Twin:
     )
 
 
-def test_neighbours_are_named_before_the_other_sources_and_bring_the_artifact_whole() -> None:
+def test_neighbours_are_named_before_the_other_sources_and_send_the_whole_artifact() -> None:
     delivery = Delivery(encoding="e", blob=describe(b"x", 1024))
     sources = tuple(f"http://s{number}/{{sha256}}" for number in range(MAX_SOURCES))
     asker = Twin("a", labels={"site": "n"}, hardware=replace(HARDWARE, encodings=("e",)))
@@ -182,7 +182,7 @@ def test_neighbours_are_named_before_the_other_sources_and_bring_the_artifact_wh
     assert (found.sources, found.delivery) == (sources, delivery)
 
 
-def test_who_shares_is_looked_at_anew_in_each_pass() -> None:
+def test_the_sharing_devices_are_looked_up_again_in_each_pass() -> None:
     made = world(campaign("a"), twins={"b": neighbour("b", 2)}, neighbours_by="site")
     made.caches.near_by_label = {"n": []}
     reconcile(made, [beat(labels={"site": "n"})], 50.0)
@@ -196,7 +196,7 @@ def delivery(size_bytes: int, encoding: str = "e", base: str = "") -> Delivery:
     return Delivery(encoding=encoding, blob=describe(bytes(size_bytes), 4096), base=base)
 
 
-def test_the_fewest_bytes_that_the_device_can_undo_are_chosen() -> None:
+def test_the_smallest_encoding_that_the_device_can_decode_is_chosen() -> None:
     whole, change = delivery(50), delivery(10, base=V1.digest)
     made = world(deliveries={V2.digest: {"": whole, V1.digest: change, "z" * 64: delivery(1, base="z" * 64)}})
     able = replace(HARDWARE, encodings=("e",))

@@ -45,7 +45,7 @@ def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime(converted: Con
     ]
 
 
-def test_the_golden_set_holds_how_the_sample_is_distributed(converted: Converted) -> None:
+def test_the_golden_set_holds_the_distribution_of_the_sample(converted: Converted) -> None:
     manifest = manifest_of(converted)
     reference = read_reference(decode_tensors(form_of(converted)[1]), manifest)
     assert set(reference.features) == set(manifest.columns)
@@ -60,7 +60,7 @@ def manifest_of(converted: Converted) -> Manifest:
     return Manifest(**known | {"task": answer.task, "inputs": answer.inputs, "columns": answer.columns})
 
 
-def test_onnx_is_taken_as_it_is(converted: Converted) -> None:
+def test_onnx_is_accepted_unchanged(converted: Converted) -> None:
     raw = form_of(converted)[0]
     again = convert(raw)
     assert again.answer.as_pushed

@@ -27,7 +27,7 @@ BATCH = Captured(protocol=1, device="a", boot=1, seq=9, rows=())
 
 
 class Outside(DurableTables):
-    """Every port of a pass; notes what it was asked, in order. `full` refuses writes, `connected` is the broker."""
+    """Every port of a pass; it records the calls in order. `full` refuses writes, `connected` is the broker."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def run(made: Passes, outside: Any, now: float = 5.0) -> list[str]:
     return outside.asked
 
 
-def test_what_changes_is_durable_then_published_then_acknowledged(world: World, outside: Outside) -> None:
+def test_changes_are_durable_then_published_then_acknowledged(world: World, outside: Outside) -> None:
     outside.waiting, outside.batches = [("a", BEAT), ("a", REPORT)], [("a", BATCH)]
     assert run(passes(world, outside), outside) == [
         "take",
@@ -129,7 +129,7 @@ def test_what_changes_is_durable_then_published_then_acknowledged(world: World, 
     assert outside.published == [({"a"}, False)]
 
 
-def test_a_pass_in_which_nothing_happens_writes_nothing(world: World, outside: Outside) -> None:
+def test_a_pass_without_changes_writes_nothing(world: World, outside: Outside) -> None:
     made = passes(world, outside)
     run(made, outside)
     assert run(made, outside) == ["take", "publish"]
@@ -137,7 +137,7 @@ def test_a_pass_in_which_nothing_happens_writes_nothing(world: World, outside: O
 
 
 @pytest.mark.parametrize("step", ["write", "count", "keep", "record"])
-def test_a_write_that_fails_is_done_first_by_the_next_pass_and_nobody_was_told(
+def test_a_failed_write_is_repeated_first_by_the_next_pass_and_nothing_was_published(
     world: World, outside: Outside, step: str
 ) -> None:
     made = passes(world, outside)
@@ -156,7 +156,7 @@ def test_a_write_that_fails_is_done_first_by_the_next_pass_and_nobody_was_told(
     assert b'"release":2' in outside.rows("devices")["a"]
 
 
-def test_without_a_broker_documents_and_acknowledgements_wait_for_it(world: World, outside: Outside) -> None:
+def test_without_a_broker_documents_and_acknowledgements_wait(world: World, outside: Outside) -> None:
     made = passes(world, outside)
     outside.waiting, outside.connected = [("a", REPORT)], False
     assert run(made, outside)[-1] == "publish"
@@ -166,7 +166,7 @@ def test_without_a_broker_documents_and_acknowledgements_wait_for_it(world: Worl
     assert run(made, outside) == ["take", "publish"]
 
 
-def test_a_fault_of_publishing_keeps_no_acknowledgement_back_and_is_tried_again(world: World, outside: Outside) -> None:
+def test_a_fault_of_publishing_holds_back_no_acknowledgement_and_is_retried(world: World, outside: Outside) -> None:
     made = passes(world, outside)
     outside.waiting, outside.full = [("a", REPORT)], "publish"
     with pytest.raises(WorldError):
@@ -177,7 +177,7 @@ def test_a_fault_of_publishing_keeps_no_acknowledgement_back_and_is_tried_again(
     assert outside.published == [({"a"}, False)]
 
 
-def test_what_an_operator_decides_while_the_disk_is_full_is_not_overwritten_by_an_older_change(
+def test_an_operators_decision_on_a_full_disk_is_not_overwritten_by_an_older_change(
     world: World, outside: Outside
 ) -> None:
     made, known = passes(world, outside), world.durable.rollouts
@@ -193,7 +193,7 @@ def test_what_an_operator_decides_while_the_disk_is_full_is_not_overwritten_by_a
     assert outside.stand == [known["r-1"].status] != ["aborted"]
 
 
-def test_a_document_that_was_not_heard_is_published_with_all_trust_again(world: World, outside: Outside) -> None:
+def test_a_document_that_was_not_received_is_published_with_all_trust_again(world: World, outside: Outside) -> None:
     made = passes(world, outside)
     run(made, outside)
     world.caches.published_at["a"], world.caches.sweep_at = -1000.0, 0.0

@@ -1,4 +1,4 @@
-"""ONNX of any origin: maps of classes, local functions, weights beside the file and fixed batches are taken; few rows
+"""ONNX of any origin: maps of classes, local functions, external weights and fixed batches are accepted; few rows
 need a reason.
 """
 
@@ -41,7 +41,7 @@ def graph_of(nodes: list[Any], rows: int | None, *, inner: tuple[Any, ...] = (),
 TIMES = [helper.make_node("MatMul", ["x", "w"], ["y"])]
 
 
-def test_a_map_of_classes_is_cut_off() -> None:
+def test_a_map_of_classes_is_removed() -> None:
     model = LogisticRegression().fit(ROWS, (ROWS[:, 0] > 0).astype(int))
     raw = to_onnx(model, ROWS[:1], target_opset={"": 18, "ai.onnx.ml": 3}).SerializeToString()
     assert open_session(raw).get_outputs()[1].type.startswith("seq")
@@ -62,7 +62,7 @@ def test_local_functions_are_inlined() -> None:
     assert np.allclose(open_session(taken).run(None, {"x": ROWS})[0], 2 * ROWS @ WEIGHTS, atol=1e-5)
 
 
-def test_what_no_model_may_hold_is_still_refused() -> None:
+def test_forbidden_content_is_still_refused() -> None:
     nodes = [helper.make_node("Shell", ["x"], ["y"], domain="foreign")]
     with pytest.raises(BadInput, match="foreign"):
         as_devices_take(graph_of(nodes, None).SerializeToString())
@@ -70,7 +70,7 @@ def test_what_no_model_may_hold_is_still_refused() -> None:
         as_devices_take(b"no model")
 
 
-def test_weights_beside_the_file_are_folded_in(tmp_path: Path) -> None:
+def test_weights_beside_the_file_are_embedded(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(graph_of(TIMES, None), path, save_as_external_data=True, location="weights", size_threshold=0)
     kind, raw = encode_model(path)
@@ -85,7 +85,7 @@ def free(raw: bytes) -> Any:
     return with_free_batch(raw, open_session(raw), {"x": ROWS})
 
 
-def test_a_fixed_batch_is_freed_where_the_answers_stay_the_same() -> None:
+def test_a_fixed_batch_becomes_variable_if_the_answers_stay_the_same() -> None:
     flat = [helper.make_node("Reshape", ["x", "flat"], ["z"]), helper.make_node("MatMul", ["z", "w"], ["y"])]
     for nodes in (TIMES, flat):
         freed = free(graph_of(nodes, 1).SerializeToString())
@@ -93,7 +93,7 @@ def test_a_fixed_batch_is_freed_where_the_answers_stay_the_same() -> None:
         assert np.allclose(open_session(freed).run(None, {"x": ROWS})[0], ROWS @ WEIGHTS, atol=1e-5)
 
 
-def test_a_fixed_batch_is_freed_where_a_shape_or_a_state_of_zeros_names_it() -> None:
+def test_a_fixed_batch_becomes_variable_if_a_shape_or_a_state_of_zeros_names_it() -> None:
     """As today's exporter of PyTorch writes them: zeros that are meant, and states of recurrent layers."""
     shaped = graph_of(
         [
@@ -121,7 +121,7 @@ def test_a_fixed_batch_is_freed_where_a_shape_or_a_state_of_zeros_names_it() -> 
         assert np.allclose(freed.run(None, {"x": ROWS})[0], np.concatenate(alone), atol=1e-5)
 
 
-def test_a_model_that_needs_its_batch_is_registered_by_runs_of_such_batches() -> None:
+def test_a_model_that_needs_its_batch_is_registered_with_runs_of_that_size() -> None:
     session = open_session(model_of_mixed_rows())
     assert fixed_rows(session) == 2
     runs = as_runs({"x": ROWS[:63]}, 2)
@@ -139,7 +139,7 @@ def model_of_mixed_rows() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_a_fixed_batch_stays_where_rows_would_answer_for_each_other() -> None:
+def test_a_fixed_batch_stays_if_rows_would_change_each_others_answers() -> None:
     raw = model_of_mixed_rows()
     assert free(raw) == raw
 
@@ -149,7 +149,7 @@ def pushed(raw: bytes, rows: Any, *, waived: bool = False) -> Any:
     return asyncio.run(convert_bytes("onnx", raw, encode_rows(rows), limits, rows_waived=waived))
 
 
-def test_few_rows_of_a_pushed_onnx_need_a_reason() -> None:
+def test_a_pushed_onnx_with_few_rows_needs_a_reason() -> None:
     raw = graph_of(TIMES, 1).SerializeToString()
     with pytest.raises(BadInput) as caught:
         pushed(raw, ROWS[:4])

@@ -42,7 +42,7 @@ class Caller:
     async def __call__(self, token: str, method: str, path: str, **options: Any) -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {token}"}
         answer = await self._client.request(method, path, headers=headers, **options)
-        if answer.content_type == "text/event-stream":  # it goes on for as long as somebody listens
+        if answer.content_type == "text/event-stream":  # it continues for as long as somebody listens
             answer.close()
             return answer.status, ""
         body = await answer.json()
@@ -106,7 +106,7 @@ def test_each_role_may_call_what_its_permissions_say_and_nothing_else(state: Sta
         assert (codes[f"{route.method} {route.path}"] != "forbidden") == allowed, (role, route.path)
 
 
-def test_a_route_that_names_no_permission_is_closed_to_everybody(state: State) -> None:
+def test_a_route_without_a_permission_is_refused_to_every_role(state: State) -> None:
     async def run() -> int:
         app = make_app(state, LOCAL)
         app[NEEDS].pop(("GET", "/v1/models"))
@@ -121,7 +121,7 @@ def test_an_admin_can_neither_start_nor_approve_a_rollout() -> None:
     assert not any(admin.may(permission) for permission in ("push", "rollout", "approve"))
 
 
-def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(state: State) -> None:
+def test_the_proposer_and_the_local_token_cannot_approve(state: State) -> None:
     digest = proposed(state, by="ada").plan_digest
     both = token(state, "ada", "operator", "approver")
     other = token(state, "bob", "approver")
@@ -147,14 +147,14 @@ def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(state: St
     assert state.world.durable.rollouts["r-1"].approved_by == "bob"
 
 
-def test_a_proposed_rollout_offers_nothing_to_anybody(state: State) -> None:
+def test_a_proposed_rollout_makes_no_offers(state: State) -> None:
     proposed(state)
     beat = Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
     changes = reconcile(state.world, [("a", beat)], time.time())
     assert (changes.redesired, changes.rollouts) == (frozenset(), ())
 
 
-def test_wrong_revoked_and_ended_tokens_are_refused_alike(state: State) -> None:
+def test_wrong_revoked_and_expired_tokens_get_the_same_refusal(state: State) -> None:
     good, ended = token(state, "ada", "viewer"), token(state, "bob", "viewer", days=-1)
     revoked = token(state, "eve", "viewer")
     state.tokens.revoke(revoked[4:12])
@@ -175,7 +175,7 @@ def test_tokens_are_kept_as_hashes(state: State, tmp_path: Path) -> None:
     assert mine[13:].encode() not in kept
 
 
-def test_guessing_is_slowed_down_and_a_good_token_still_works(state: State) -> None:
+def test_guessing_tokens_is_slowed_down_and_a_valid_token_still_works(state: State) -> None:
     mine = token(state, "ada", "viewer")
 
     async def script(call: Caller) -> tuple[list[int], list[int]]:
@@ -196,7 +196,7 @@ def test_guessing_claims_is_slowed_down_too(state: State) -> None:
     assert talk(state, script).count(429) >= 15
 
 
-def test_a_bucket_fills_again_with_time_and_there_are_not_endlessly_many() -> None:
+def test_a_bucket_refills_with_time_and_the_number_of_buckets_is_limited() -> None:
     limiter = Limiter(per_s=1.0, burst=2)
     assert [limiter.allows("a", 0.0) for _ in range(3)] == [True, True, False]
     assert limiter.allows("b", 0.0)
@@ -214,19 +214,19 @@ def written(path: Path, count: int = 5) -> Journal:
     return journal
 
 
-def test_an_honest_audit_is_unbroken(tmp_path: Path) -> None:
+def test_an_unchanged_audit_is_valid(tmp_path: Path) -> None:
     journal = written(tmp_path)
     assert chain.faults(journal.whole_audit(), [journal.checkpoint(), f"0:{chain.FIRST}"]) == []
 
 
-def test_an_entry_that_was_changed_or_taken_out_breaks_the_chain(tmp_path: Path) -> None:
+def test_a_changed_or_removed_entry_breaks_the_chain(tmp_path: Path) -> None:
     entries = written(tmp_path).whole_audit()
     changed = [*entries[:2], {**entries[2], "actor": "eve"}, *entries[3:]]
     assert "entry 3" in chain.faults(changed)[0]
     assert "entry 3" in chain.faults([*entries[:2], *entries[3:]])[0]
 
 
-def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: Path) -> None:
+def test_a_truncated_and_a_rewritten_audit_are_found_by_the_checkpoint(tmp_path: Path) -> None:
     journal = written(tmp_path)
     entries, witness = journal.whole_audit(), journal.checkpoint()
     assert chain.faults(entries[:-2]) == [], "the chain alone does not see it"
@@ -239,7 +239,7 @@ def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: P
     assert "written again" in chain.faults(forged.whole_audit(), [witness])[0]
 
 
-def test_signed_metadata_carries_the_checkpoint_to_every_device(state: State) -> None:
+def test_signed_metadata_contains_the_checkpoint_for_every_device(state: State) -> None:
     state.journal.audit(stamp(), "ada", "push", "m v1")
     before = state.journal.checkpoint()
     state.trust_metadata._keep(state.trust_metadata._signed(state.trust_metadata.files, today()))
@@ -253,7 +253,7 @@ def test_an_unknown_token_cannot_be_revoked(state: State) -> None:
     assert caught.value.code == Code.UNKNOWN_TOKEN
 
 
-def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(state: State) -> None:
+def test_a_stick_carries_only_messages_that_the_device_itself_could_send(state: State) -> None:
     def words(device: str, claims: str) -> dict[str, Any]:
         beat = Heartbeat(protocol=1, device=claims, boot=9, seq=1, hardware=HARDWARE, uptime_s=1)
         return {"topic": topics.heartbeat(device), "text": encode(beat).decode()}

@@ -23,18 +23,18 @@ from tests.controller.rollout_worlds import (
 )
 
 
-def test_a_device_waits_until_its_wave_has_come() -> None:
+def test_a_device_waits_until_its_wave_starts() -> None:
     assert outcome(done("d"), member=-1) == "waiting"
     assert outcome(done("d"), member=-1, made=rollout(wave=1)) == "succeeded"
 
 
-def test_a_stopped_device_counts_neither_way() -> None:
+def test_a_stopped_device_counts_neither_as_success_nor_as_failure() -> None:
     assert outcome(done(CANARY), made=rollout(stopped_waves=(0,))) == "stopped"
     assert outcome(broken(CANARY), made=rollout(stopped_waves=(1,))) == "failed"
     assert outcome(done(CANARY), made=rollout(stopped_strata=("",))) == "stopped"
 
 
-def test_a_release_is_carried_in_any_of_its_forms() -> None:
+def test_every_variant_of_a_release_counts_as_the_release() -> None:
     small = Form(
         name="int8",
         digest="s" * 64,
@@ -55,7 +55,7 @@ def test_a_release_is_carried_in_any_of_its_forms() -> None:
     assert (with_form.digest_for(member), with_form.digest_for(replace(member, digest="s" * 64))) == (NEW, "s" * 64)
 
 
-def test_what_was_told_about_another_release_says_nothing_about_this_one() -> None:
+def test_a_report_about_another_release_is_ignored() -> None:
     assert outcome(fact(CANARY, assigned=None, result="rolled_back")) == "pending"
     assert outcome(fact(CANARY, assigned=1, result="rolled_back")) == "pending"
 
@@ -68,7 +68,7 @@ def test_only_an_outcome_of_this_generation_or_a_later_one_counts() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(RETRYABLE - {Code.DEVICE_SICK}))
-def test_a_failure_that_may_pass_is_pending_until_the_last_attempt(code: str) -> None:
+def test_a_retryable_failure_is_pending_until_the_last_attempt(code: str) -> None:
     for attempt, word in ((1, "pending"), (2, "pending"), (3, "rejected"), (4, "rejected")):
         stuck = told(result="rejected", code=code, attempt=attempt)
         assert outcome(stuck, made=rollout(RETRYING)) == word
@@ -83,14 +83,14 @@ def test_every_other_failure_is_final_at_once(code: str) -> None:
     assert retry_at(rollout(RETRYING), told(result="rejected", code=code)) is None
 
 
-def test_a_device_whose_stable_version_fails_as_much_is_asked_again_and_then_counts_neither_way() -> None:
+def test_a_device_whose_stable_version_fails_as_much_is_retried_and_then_excluded() -> None:
     for attempt, word in ((1, "pending"), (2, "pending"), (3, "absent")):
         sick = told(result="rolled_back", code=Code.DEVICE_SICK, attempt=attempt)
         assert outcome(sick, made=rollout(RETRYING)) == word
     assert "absent" not in FAILURES
 
 
-def test_which_failures_may_pass_by_themselves() -> None:
+def test_the_list_of_retryable_failures() -> None:
     assert set(RETRYABLE) == {
         "transfer_stalled",
         "disk_full",
@@ -125,15 +125,15 @@ def test_a_shadow_that_has_passed_succeeds_only_while_the_wave_is_a_shadow() -> 
         (210.1, {"generation": 7, "presence": "silent"}, "silent"),
     ],
 )
-def test_a_deadline_is_over_only_after_it(now: float, changes: dict[str, Any], word: str) -> None:
+def test_a_deadline_passes_only_after_its_time(now: float, changes: dict[str, Any], word: str) -> None:
     assert outcome(told(offered_at=10.0, **changes), now) == word
 
 
-def test_a_device_that_never_said_anything_has_not_begun() -> None:
+def test_a_device_without_a_report_has_not_started() -> None:
     assert outcome(replace(told(), state=None), now=101.0) == "silent"
 
 
-def test_each_attempt_waits_twice_as_long_and_up_to_half_more_by_the_devices_own_hash() -> None:
+def test_each_attempt_waits_twice_as_long_plus_up_to_half_by_the_devices_hash() -> None:
     made = rollout(RETRYING)
     spread = 1 + unit_hash("r-1", CANARY) / 2
     assert 1.0 <= spread <= 1.5
@@ -143,7 +143,7 @@ def test_each_attempt_waits_twice_as_long_and_up_to_half_more_by_the_devices_own
     assert retry_at(made, told(result="rejected", code=STALLED, attempt=3)) is None
 
 
-def test_what_has_not_failed_is_not_offered_again() -> None:
+def test_a_device_that_has_not_failed_is_not_offered_again() -> None:
     made = rollout(RETRYING)
     assert retry_at(made, told()) is None
     assert retry_at(made, fact(CANARY, assigned=None, result="rejected", code=STALLED)) is None

@@ -129,7 +129,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore")  # of fits that do not converge: what was fitted is converted
+@pytest.mark.filterwarnings("ignore")  # warnings of fits that do not converge; the fitted model is converted
 @pytest.mark.parametrize("name", CASES)
 def test_an_own_converter_answers_fresh_rows_as_the_estimator_does(name: str) -> None:
     model, rows, targets = CASES[name]
@@ -137,7 +137,7 @@ def test_an_own_converter_answers_fresh_rows_as_the_estimator_does(name: str) ->
     assert found.outcome == "right", found.words
 
 
-def test_what_answers_by_chance_or_selects_nothing_is_refused_with_the_step() -> None:
+def test_a_step_with_random_answers_or_without_selected_columns_is_refused_by_name() -> None:
     for model in (DummyClassifier(strategy="uniform"), make_pipeline(MissingIndicator())):
         found = fuzz(model.fit(X[:SEEN], CLASSES[:SEEN]), X[:SEEN], X[SEEN:], live=True)
         assert found.outcome in ("refused", "parity")
@@ -161,7 +161,7 @@ def swapped_class(given: Callable[..., list[str]]) -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("fault", [lost_threshold, swapped_class])
-def test_a_planted_fault_of_a_threshold_is_caught(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_fault_of_a_threshold_is_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = FixedThresholdClassifier(LogisticRegression(), threshold=0.2).fit(X, BINARY)
     assert passes(judged(model, X))
     _plant(monkeypatch, FixedThresholdClassifier, fault(votes.above_threshold))

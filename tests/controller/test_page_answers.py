@@ -1,4 +1,4 @@
-"""What the page asks for: cells of the whole fleet, what has changed, the audit's check, a device's day, the stream."""
+"""Answers for the page: cells of the whole fleet, changes, the check of the audit, a day of a device, the stream."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def cells_of(world: World, now: float = 1000.0, **asked: str) -> Any:
     return at_once(fleet_cells(world.durable.twins, seen, serving_release, **asked))
 
 
-def test_every_device_is_one_cell_of_its_site_with_its_name_health_presence_and_version(state: State) -> None:
+def test_every_device_is_one_cell_of_its_site_with_name_health_presence_and_version(state: State) -> None:
     found = ask(state, "/v1/fleet/cells")
     assert (found["by"], found["devices"], found["per_cell"], found["model"]) == ("site", COUNT, 1, MODEL)
     assert sum(group["devices"] for group in found["groups"]) == COUNT
@@ -84,20 +84,20 @@ def test_every_device_is_one_cell_of_its_site_with_its_name_health_presence_and_
         assert len(group["health"]) == len(group["presence"]) == len(group["version"]) == len(group["names"])
 
 
-def test_cells_are_grouped_by_the_label_and_the_model_that_are_asked_for(state: State) -> None:
+def test_cells_are_grouped_by_the_requested_label_and_model(state: State) -> None:
     found = ask(state, f"/v1/fleet/cells?by=gateway&model={SECOND}")
     assert [group["name"] for group in found["groups"]] == ["gw-1", "gw-2", "gw-3", "gw-4"]
     assert (found["model"], found["versions"]) == (SECOND, [5])
     assert "." in "".join(group["version"] for group in found["groups"]), "some devices do not run it"
 
 
-def test_devices_without_a_label_that_divides_them_are_grouped_by_their_kind() -> None:
+def test_devices_without_a_dividing_label_are_grouped_by_their_kind() -> None:
     found = cells_of(small_world({"a": {}, "b": {"serial": "1"}, "c": {"serial": "2"}}))
     assert found.by == "stratum"
     assert found.labels == (), "a label that every device has for itself divides nothing"
 
 
-def test_more_devices_than_a_person_can_see_apart_share_cells_drawn_as_the_worst_of_them() -> None:
+def test_too_many_devices_to_show_share_cells_with_the_worst_health_of_their_devices() -> None:
     world = small_world({f"d{number:05}": {"site": f"s{number % 3}"} for number in range(2 * MAX_CELLS + 1)})
     gone = [(f"d{number:05}", Presence(protocol=1, device=f"d{number:05}", online=False)) for number in (0, 3)]
     reconcile(world, gone, 1001.0)
@@ -108,14 +108,14 @@ def test_more_devices_than_a_person_can_see_apart_share_cells_drawn_as_the_worst
     assert found.groups[0].names == ()
 
 
-def test_the_smallest_of_many_groups_share_one() -> None:
+def test_the_smallest_of_many_groups_are_shown_as_one() -> None:
     world = small_world({f"d{number:03}": {"site": f"s{number // 2:03}"} for number in range(2 * MAX_GROUPS + 6)})
     found = cells_of(world)
     assert len(found.groups) == MAX_GROUPS + 1
     assert (found.groups[-1].name, found.groups[-1].devices) == ("other", 6)
 
 
-def test_a_device_whose_health_is_another_word_has_changed_and_a_heartbeat_alone_changes_nothing() -> None:
+def test_a_device_has_changed_if_its_health_has_and_not_by_a_heartbeat_alone() -> None:
     world = small_world({"a": {}, "b": {}})
 
     def seen(now: float) -> Any:
@@ -130,7 +130,7 @@ def test_a_device_whose_health_is_another_word_has_changed_and_a_heartbeat_alone
     assert first.changed_since(None) == []
 
 
-def test_what_changed_is_told_in_sentences_with_who_did_it_newest_first(state: State) -> None:
+def test_changes_are_listed_in_sentences_with_their_actor_and_newest_first(state: State) -> None:
     found = recent_changes(state, 24.0)
     assert [each.at for each in found] == sorted((each.at for each in found), reverse=True)
     texts = [each.text for each in found]
@@ -142,7 +142,7 @@ def test_what_changed_is_told_in_sentences_with_who_did_it_newest_first(state: S
     assert ask(state, "/v1/changes?hours=1")[0]["subject"] == ROLLOUT
 
 
-def test_a_device_that_somebody_sent_back_did_not_roll_back_by_itself() -> None:
+def test_a_device_that_an_operator_rolled_back_is_not_shown_as_rolled_back_by_itself() -> None:
     def told(device: str, code: str) -> tuple[str, str, str]:
         ended = UpdateOutcome(generation=2, version=version(13), result="rolled_back", code=code)
         report = Report(protocol=1, device=device, boot=1, seq=1, state=steady(MODEL, 12, outcome=ended))
@@ -154,7 +154,7 @@ def test_a_device_that_somebody_sent_back_did_not_roll_back_by_itself() -> None:
     assert without_a_code.text == f"a rolled {MODEL} v13 back by itself"
 
 
-def test_an_action_that_nobody_has_described_is_told_as_the_audit_has_it() -> None:
+def test_an_action_without_a_sentence_is_shown_as_in_the_audit() -> None:
     entry = {"at": "t", "actor": "ada", "action": "kettle boil", "subject": "kitchen", "detail": "tea"}
     told = change_of(entry)
     assert told is not None
@@ -162,7 +162,7 @@ def test_an_action_that_nobody_has_described_is_told_as_the_audit_has_it() -> No
     assert change_of({**entry, "action": "trust sign"}) is None
 
 
-def test_the_audit_is_checked_without_being_sent_and_a_changed_entry_is_found(state: State) -> None:
+def test_the_audit_is_verified_on_the_controller_and_a_changed_entry_is_found(state: State) -> None:
     async def script(client: TestClient) -> list[Any]:
         whole = await (await client.get("/v1/audit/check")).json()
         state.journal._db.execute("DROP TRIGGER audit_is_append_only")
@@ -185,7 +185,7 @@ def test_entries_are_found_by_any_of_their_words(state: State) -> None:
     assert ask(state, "/v1/audit?q=nobody-at-all") == []
 
 
-def test_why_says_the_same_as_sentences_and_as_items_with_their_kind_and_rollout(state: State) -> None:
+def test_why_has_the_same_content_as_sentences_and_as_items_with_kind_and_rollout(state: State) -> None:
     found = ask(state, f"/v1/devices/{STAR}/why")
     kinds = [item["kind"] for item in found["items"]]
     assert kinds == ["fetching", "probing", "trial", "rolled_back", "steady", "steady", "asked", "quarantined"]
@@ -195,7 +195,7 @@ def test_why_says_the_same_as_sentences_and_as_items_with_their_kind_and_rollout
     assert found["sentences"][0] == f"{found['items'][0]['at']}: {found['items'][0]['text']}"
 
 
-def test_a_devices_day_is_told_by_hours_and_then_by_ten_minutes_with_its_holes(state: State) -> None:
+def test_a_day_of_a_device_is_shown_by_hours_and_by_ten_minutes_with_gaps(state: State) -> None:
     found = ask(state, f"/v1/devices/{STAR}/models/{MODEL}/telemetry")
     spans = [row["span_s"] for row in found]
     assert spans == sorted(spans, reverse=True)
@@ -211,7 +211,7 @@ def test_a_devices_day_is_told_by_hours_and_then_by_ten_minutes_with_its_holes(s
     assert talk(state, nobody) == 404
 
 
-def test_a_devices_vitals_are_told_by_five_minutes_with_its_holes(state: State) -> None:
+def test_vitals_of_a_device_are_shown_by_five_minutes_with_gaps(state: State) -> None:
     found = ask(state, f"/v1/devices/{STAR}/vitals?hours=24")
     assert {row["span_s"] for row in found} == {300.0}
     assert len(found) in (264, 265), "the rows of a day, and the five minutes that are not over"
@@ -227,7 +227,7 @@ def test_a_devices_vitals_are_told_by_five_minutes_with_its_holes(state: State) 
     assert talk(state, refusals) == [404, *[422] * 5]
 
 
-def test_a_reader_hears_at_once_how_the_fleet_stands_and_then_what_has_changed(state: State) -> None:
+def test_a_reader_gets_the_state_of_the_fleet_at_once_and_then_the_changes(state: State) -> None:
     async def script(client: TestClient) -> list[Any]:
         stream = await client.get("/v1/live")
 
@@ -252,7 +252,7 @@ def test_a_reader_hears_at_once_how_the_fleet_stands_and_then_what_has_changed(s
     assert second["health"]["offline"] == first["health"].get("offline", 0) + 1
 
 
-def test_a_reader_that_reads_nothing_is_let_go(state: State) -> None:
+def test_a_reader_that_does_not_read_is_disconnected(state: State) -> None:
     async def script(client: TestClient) -> bool:
         assert client.app is not None
         live = client.app[LIVE]
@@ -265,7 +265,7 @@ def test_a_reader_that_reads_nothing_is_let_go(state: State) -> None:
     assert talk(state, script)
 
 
-def test_events_become_topics_that_a_page_asks_again() -> None:
+def test_events_become_topics_that_a_page_loads_again() -> None:
     assert topic_of("dev.edgeward.rollout.completed") == topic_of("dev.edgeward.verdict.fail") == "rollouts"
     assert topic_of("dev.edgeward.alert.firing") == "alerts"
     assert topic_of("dev.edgeward.health.failing") == topic_of("anything") == "fleet"

@@ -1,4 +1,4 @@
-"""What the page's files may load, hold and weigh; the words that they know; the command that opens them."""
+"""Files of the page: what they may load and contain, their size, their values, and the command that opens them."""
 
 import asyncio
 import gzip
@@ -54,7 +54,7 @@ def themes() -> list[dict[str, str]]:
     return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in (light, dark)]
 
 
-def test_own_files_name_nobody_elses_address_and_never_make_markup_of_text() -> None:
+def test_own_files_name_no_external_address_and_never_make_markup_from_text() -> None:
     for path in (*OWN, STATIC / "index.html", STATIC / "style.css"):
         text = path.read_text()
         assert not re.findall(r"https?://(?!www\.w3\.org)", text), path
@@ -64,7 +64,7 @@ def test_own_files_name_nobody_elses_address_and_never_make_markup_of_text() -> 
     assert "style=" not in html
 
 
-def test_own_files_say_what_they_are_and_are_no_longer_than_others() -> None:
+def test_own_files_have_a_description_and_the_usual_maximum_length() -> None:
     for path in OWN:
         lines = path.read_text().splitlines()
         assert lines[0].startswith("// "), path
@@ -72,7 +72,7 @@ def test_own_files_say_what_they_are_and_are_no_longer_than_others() -> None:
 
 
 @pytest.mark.parametrize("folder", VENDORED, ids=lambda path: path.name)
-def test_vendored_files_are_those_that_their_readme_names_with_licence_and_digest(folder: Path) -> None:
+def test_vendored_files_are_listed_in_their_readme_with_licence_and_digest(folder: Path) -> None:
     named = {}
     for line in (folder / "README.md").read_text().splitlines()[2:]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -87,7 +87,7 @@ def test_vendored_files_are_those_that_their_readme_names_with_licence_and_diges
         assert hashlib.sha256(files[name].read_bytes()).hexdigest() == digest, name
 
 
-def test_the_first_page_is_small_enough_for_a_slow_line() -> None:
+def test_the_first_page_is_small_enough_for_a_slow_connection() -> None:
     packed = sum(len(gzip.compress((STATIC / name).read_bytes())) for name in FIRST_PAGE)
     assert packed <= MAX_FIRST_PAGE_BYTES
     loaded = set(FIRST_PAGE)
@@ -124,18 +124,18 @@ def block(name: str, constant: str) -> str:
     return re.findall(rf"const {constant} = \{{(.*?)\}};", (STATIC / name).read_text(), re.DOTALL)[0]
 
 
-def test_every_word_of_the_api_has_a_shape_on_the_page() -> None:
+def test_every_enumerated_value_of_the_api_has_a_symbol_on_the_page() -> None:
     known = set(re.findall(r"\w+", block("marks.js", "WORDS")))
     for words in (get_args(MemberOutcome), get_args(Status), VERDICTS, HEALTH_WORDS, PRESENCE_WORDS):
         assert set(words) <= known, set(words) - known
 
 
-def test_what_counts_as_a_failure_is_said_by_the_outcomes_and_repeated_on_the_page_and_by_the_command() -> None:
+def test_the_definition_of_a_failure_is_the_same_in_outcomes_page_and_command() -> None:
     looks = re.findall(r"(\w+): \"(\w+)\"", block("pages/fleet.js", "LOOKS"))
     assert {word for word, look in looks if look == "bad"} == FAILURES == set(_FAILURES)
 
 
-def test_text_has_the_contrast_that_people_need_in_both_themes() -> None:
+def test_text_has_enough_contrast_in_both_themes() -> None:
     for theme in themes():
         for ink in ("ink", "ink2", "ink3", "accent", "good", "warn", "bad"):
             for ground in ("panel", "paper", "sunk", "hover"):
@@ -164,7 +164,7 @@ def ask(tmp_path: Path, *asked: tuple[str, dict[str, str]]) -> list[tuple[int, b
         state.close()
 
 
-def test_the_same_page_stands_at_every_address_and_may_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_every_address_serves_the_same_page_which_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     paths = [re.sub(r"\{\w+\}", "x", address) for address in PAGE_ADDRESSES]
     answers = ask(tmp_path, *((path, {}) for path in (*paths, *static_paths())))
     html = (STATIC / "index.html").read_bytes()
@@ -178,7 +178,7 @@ def test_the_same_page_stands_at_every_address_and_may_load_nothing_from_elsewhe
         assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_a_file_is_packed_for_those_who_can_unpack_it_and_not_sent_again_to_those_who_have_it(tmp_path: Path) -> None:
+def test_a_file_is_compressed_for_clients_that_accept_it_and_not_sent_again_if_unchanged(tmp_path: Path) -> None:
     (_, plain, first), (_, packed, headers) = ask(
         tmp_path, ("/static/app.js", {}), ("/static/app.js", {"Accept-Encoding": "gzip"})
     )
@@ -188,7 +188,7 @@ def test_a_file_is_packed_for_those_who_can_unpack_it_and_not_sent_again_to_thos
     assert (again[0], again[1]) == (304, b"")
 
 
-def test_the_command_prints_the_address_with_the_token_where_no_browser_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_the_address_with_the_token_if_there_is_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_command.getpass, "getuser", lambda: "ada")
     environment = {"EDGEWARD_URL": "http://127.0.0.1:8470/", "EDGEWARD_TOKEN": "edg_x"}
     for arguments in (["page"], ["page", "--print"]):
@@ -196,7 +196,7 @@ def test_the_command_prints_the_address_with_the_token_where_no_browser_is(monke
         assert said == "http://127.0.0.1:8470/#token=edg_x&actor=ada\n"
 
 
-def test_the_command_opens_a_browser_only_where_somebody_sits_before_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_opens_a_browser_only_on_a_machine_with_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webbrowser, "get", lambda: object())
     assert has_browser({"DISPLAY": ":0"}, "linux", is_terminal=True)
     assert has_browser({}, "darwin", is_terminal=True)
@@ -205,7 +205,7 @@ def test_the_command_opens_a_browser_only_where_somebody_sits_before_a_screen(mo
     assert not has_browser({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "a b c d"}, "linux", is_terminal=True)
 
 
-def test_the_token_reaches_the_browser_by_a_file_of_its_owner_and_never_by_a_command_line(
+def test_the_token_reaches_the_browser_in_a_private_file_and_never_in_a_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[Any] = []

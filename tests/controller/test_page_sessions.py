@@ -50,7 +50,7 @@ async def log_in(client: TestClient, secret: str, **headers: str) -> ClientRespo
     return await client.post("/v1/session", json={"token": secret, "actor": "mara"}, headers={**OURS, **headers})
 
 
-def test_a_token_becomes_a_cookie_that_scripts_other_sites_and_other_paths_never_see(state: State) -> None:
+def test_a_token_becomes_a_cookie_that_scripts_other_sites_and_other_paths_cannot_read(state: State) -> None:
     async def script(client: TestClient) -> tuple[str, str]:
         plain = await log_in(client, SECRET)
         by_tls = await log_in(client, SECRET, Origin="https://fleet.example")
@@ -65,7 +65,7 @@ def test_a_token_becomes_a_cookie_that_scripts_other_sites_and_other_paths_never
     assert SECRET not in plain
 
 
-def test_the_session_says_who_it_is_with_which_roles_and_until_when(state: State) -> None:
+def test_the_session_has_name_roles_and_end(state: State) -> None:
     async def script(client: TestClient) -> tuple[Any, Any, Any]:
         nobody = await (await client.get("/v1/session")).json()
         await log_in(client, token(state, "ada", "viewer", "approver", days=0.1)[1])
@@ -107,10 +107,12 @@ def test_a_page_of_another_site_can_neither_log_in_nor_change_anything(state: St
         ours = await client.post("/v1/devices/unquarantine", json={"devices": ["a"]}, headers=OURS)
         return [forged.status, read.status, written.status, ours.status]
 
-    assert talk(state, script) == [403, 200, 403, 404], "404: ours was heard, and nobody knows the device"
+    assert talk(state, script) == [403, 200, 403, 404], (
+        "404: the page's own request is accepted, and the device is unknown"
+    )
 
 
-def test_a_session_may_what_its_token_may_and_the_api_says_no_as_well(state: State) -> None:
+def test_a_session_has_the_permissions_of_its_token_and_the_api_checks_them_too(state: State) -> None:
     async def script(client: TestClient) -> list[int]:
         await log_in(client, token(state, "reader", "viewer")[1])
         read = await client.get("/v1/fleet")
@@ -136,7 +138,7 @@ def test_a_revoked_token_ends_its_session_and_its_stream(state: State) -> None:
     assert status == 401
 
 
-def test_a_session_outlives_a_restart_of_the_controller(state: State) -> None:
+def test_a_session_survives_a_restart_of_the_controller(state: State) -> None:
     async def enter(client: TestClient) -> str:
         return (await log_in(client, SECRET)).headers["Set-Cookie"].partition(";")[0]
 
@@ -148,7 +150,7 @@ def test_a_session_outlives_a_restart_of_the_controller(state: State) -> None:
     assert talk(state, again) == 200
 
 
-def test_a_session_that_is_ended_is_forgotten_by_the_browser(state: State) -> None:
+def test_an_ended_session_is_deleted_in_the_browser(state: State) -> None:
     async def script(client: TestClient) -> list[int]:
         await log_in(client, SECRET)
         ended = await client.delete("/v1/session", headers=OURS)
@@ -157,7 +159,7 @@ def test_a_session_that_is_ended_is_forgotten_by_the_browser(state: State) -> No
     assert talk(state, script) == [200, 401]
 
 
-def test_a_cookie_that_somebody_changed_made_or_kept_too_long_is_none() -> None:
+def test_a_changed_forged_or_expired_cookie_is_refused() -> None:
     sessions, now = Sessions(SECRET), 1000.0
     made = Session(token=LOCAL, actor="mara", expires_at=now + 10)
     cookie = sessions.seal(made)
@@ -171,7 +173,7 @@ def test_a_cookie_that_somebody_changed_made_or_kept_too_long_is_none() -> None:
     assert Sessions("another").cookie != sessions.cookie
 
 
-def test_no_session_is_longer_than_a_working_day_or_than_its_token(state: State) -> None:
+def test_no_session_is_longer_than_a_working_day_or_its_token(state: State) -> None:
     async def script(client: TestClient) -> list[Any]:
         made = {"brief": 0.001, "long": 90.0}
         days = [await log_in(client, token(state, name, "viewer", days=d)[1]) for name, d in made.items()]

@@ -48,7 +48,7 @@ def says(outcome: UpdateOutcome | None, model: str = "m") -> Twin:
     return Twin("a", reported={model: ModelState(model=model, phase="steady", generation=1, outcome=outcome)})
 
 
-def test_news_of_a_failure_are_those_that_the_twin_before_does_not_know() -> None:
+def test_failures_are_new_if_the_earlier_twin_does_not_have_them() -> None:
     assert list(news_of_failures(Twin("a"), says(ended()))) == [("a", "m", ended())]
     assert list(news_of_failures(says(None), says(ended()))) == [("a", "m", ended())]
     assert list(news_of_failures(says(ended()), says(ended()))) == []
@@ -68,7 +68,7 @@ def test_news_of_a_failure_are_those_that_the_twin_before_does_not_know() -> Non
         ("shadowed", "", False),
     ],
 )
-def test_only_what_will_fail_the_next_time_as_well_is_a_failure(result: str, code: str, is_news: bool) -> None:
+def test_only_a_failure_that_will_repeat_counts(result: str, code: str, is_news: bool) -> None:
     assert bool(list(news_of_failures(Twin("a"), says(ended(result, code))))) is is_news
 
 
@@ -87,7 +87,7 @@ SENT_BACK = Ending(outcome="sent_back", detail="rollback by ada")
         ({"members": (Member(device="a", wave=1),), "wave": 1}, "r"),
     ],
 )
-def test_a_failure_is_of_the_rollout_that_told_the_device_to_run_that(changes: dict[str, Any], found: str) -> None:
+def test_a_failure_belongs_to_the_rollout_that_offered_the_version(changes: dict[str, Any], found: str) -> None:
     made = world(campaign("a", status="rolled_back", **changes))
     made.durable.endings["r"] = {"a": SENT_BACK, "b": SENT_BACK}
     kept_from, endings = keep_from_failed(made, [("a", "m", ended())])
@@ -96,14 +96,14 @@ def test_a_failure_is_of_the_rollout_that_told_the_device_to_run_that(changes: d
     assert made.durable.endings["r"]["b"] == SENT_BACK
 
 
-def test_of_several_rollouts_it_is_the_newest() -> None:
+def test_a_failure_belongs_to_the_newest_of_several_rollouts() -> None:
     made = world(campaign("a", id="r1"), campaign("a", id="r2"), campaign("a", id="r3", model="n"))
     keep_from_failed(made, [("a", "m", ended())])
     assert made.durable.quarantine == {"a": {V2.digest: "r2"}}
 
 
 @pytest.mark.parametrize(("result", "word"), [("rolled_back", "failed"), ("rejected", "rejected")])
-def test_who_was_sent_back_went_back_by_itself_with_its_code_and_words(result: str, word: str) -> None:
+def test_a_device_rolled_back_by_itself_gets_its_code_and_text(result: str, word: str) -> None:
     made = world(campaign("a", status="rolled_back"))
     made.durable.endings["r"] = {"a": SENT_BACK}
     keep_from_failed(made, [("a", "m", ended(result))])
@@ -111,26 +111,26 @@ def test_who_was_sent_back_went_back_by_itself_with_its_code_and_words(result: s
 
 
 @pytest.mark.parametrize("kept", [{}, {"a": Ending(outcome="succeeded")}, {"a": Ending(outcome="failed", code="x")}])
-def test_any_other_ending_stays_as_it_is(kept: dict[str, Ending]) -> None:
+def test_every_other_outcome_is_unchanged(kept: dict[str, Ending]) -> None:
     made = world(campaign("a", status="rolled_back"))
     made.durable.endings["r"] = dict(kept)
     assert keep_from_failed(made, [("a", "m", ended())]) == ({"a"}, set())
     assert made.durable.endings["r"] == kept
 
 
-def test_a_release_is_kept_away_once_under_the_name_of_the_first_rollout() -> None:
+def test_a_release_is_quarantined_once_under_the_name_of_the_first_rollout() -> None:
     made = world(campaign("a"), quarantine={"a": {V2.digest: "r0"}})
     assert keep_from_failed(made, [("a", "m", ended())]) == (set(), set())
     assert made.durable.quarantine == {"a": {V2.digest: "r0"}}
 
 
-def test_what_the_registry_lacks_is_not_kept_away() -> None:
+def test_a_release_missing_in_the_registry_is_not_quarantined() -> None:
     lacks = World(silent_s=90.0, registered={"m": {2: frozenset({"0" * 64})}})
     assert keep_from_failed(lacks, [("a", "m", ended())]) == (set(), set())
     assert lacks.durable.quarantine == {}
 
 
-def test_a_late_failure_is_told_to_the_audit_beside_those_of_the_same_pass() -> None:
+def test_a_late_failure_is_audited_beside_those_of_the_same_pass() -> None:
     over = campaign("a", id="over", status="rolled_back")
     made = world(over, campaign("b", id="open"))
     reconcile(made, [beat("a"), beat("b")], 0.0)
@@ -144,7 +144,7 @@ def test_a_late_failure_is_told_to_the_audit_beside_those_of_the_same_pass() -> 
 # Sums with limits.
 
 
-def test_codes_of_faulty_rows_are_bounded_and_known_ones_are_renewed() -> None:
+def test_codes_of_refused_rows_are_limited_in_number_and_known_ones_are_updated() -> None:
     made = world()
     fold(made, *telemetry(interval(faults={f"c{number}": "old" for number in range(MAX_CODES - 1)})), 0.0)
     fold(made, *telemetry(interval(faults={"c0": "new", "last": "fits"}), seq=2), 0.0)
@@ -157,7 +157,7 @@ def test_codes_of_faulty_rows_are_bounded_and_known_ones_are_renewed() -> None:
     assert set(made.measured.faults) == {("a", "m", 2), ("a", "m", 1)}
 
 
-def test_answers_and_divergences_add_up_by_model_and_release_and_rare_answers_are_others() -> None:
+def test_answers_and_divergences_are_summed_by_model_and_release_and_rare_answers_are_others() -> None:
     made = world()
     names = {f"l{number}": 1 for number in range(MAX_PREDICTIONS - 1)}
     fold(made, *telemetry(interval(predictions=names, divergence=(1, 2))), 0.0)
@@ -169,7 +169,7 @@ def test_answers_and_divergences_add_up_by_model_and_release_and_rare_answers_ar
     assert made.measured.divergences == {("m", 2): (1, 3, 1), ("m", 1): (9,)}
 
 
-def test_codes_of_refused_rows_and_numbers_of_the_application_add_up_by_name() -> None:
+def test_codes_of_refused_rows_and_application_metrics_are_summed_by_name() -> None:
     many = Sums(refused={f"c{number}": 1 for number in range(MAX_CODES - 1)})
     found = many.plus(Sums(refused={"c0": 2, "last": 3, "more": 4, "too": 5})).refused
     assert (found["c0"], found["last"], found["other"], len(found)) == (3, 3, 9, MAX_CODES + 1)
@@ -179,7 +179,7 @@ def test_codes_of_refused_rows_and_numbers_of_the_application_add_up_by_name() -
     assert (both["kept"].count, both["kept"].sum, both["new"].count) == (3, 5.0, 1)
 
 
-def test_of_two_labels_that_vary_r2_is_known_and_of_one_it_is_not() -> None:
+def test_r2_is_known_for_two_different_labels_and_not_for_one() -> None:
     two = Sums(measured=2, squared_error_sum=0.5, label_sum=3.0, squared_label_sum=5.0)
     assert two.r2 == pytest.approx(1.0 - 0.5 / (5.0 - 9.0 / 2))
     assert replace(two, measured=1).r2 is None
@@ -213,7 +213,7 @@ def inferences(rows: Rows) -> list[tuple[str, float, bool, float]]:
     return [(table.names[device], float(start), bool(ours), float(count)) for device, start, ours, count in columns]
 
 
-def test_a_rollout_finds_two_days_of_its_members_in_the_store_and_its_release_since_it_began() -> None:
+def test_a_rollout_reads_two_days_of_its_members_and_its_release_since_its_start() -> None:
     made, asked = stored(begun := campaign("a", began_at=BEGAN))
     rows = rows_of(made, begun)
     assert inferences(rows) == [("a", 120.0, False, 2.0), ("a", HISTORY_S + 60.0, True, 8.0)]
@@ -222,7 +222,7 @@ def test_a_rollout_finds_two_days_of_its_members_in_the_store_and_its_release_si
     assert len(asked) == 1
 
 
-def test_before_a_rollout_begins_whatever_ran_counts_as_the_past() -> None:
+def test_before_a_rollout_starts_every_running_version_counts_as_the_past() -> None:
     made, asked = stored()
     assert inferences(fleet_rows(made, campaign("a"), BEGAN)) == [
         ("a", 0.0, False, 1.0), ("a", 120.0, False, 6.0), ("a", HISTORY_S + 60.0, False, 8.0),
@@ -230,7 +230,7 @@ def test_before_a_rollout_begins_whatever_ran_counts_as_the_past() -> None:
     assert asked == [("m", 90.0)]
 
 
-def test_the_minute_in_which_a_rollout_began_is_its_own() -> None:
+def test_the_minute_in_which_a_rollout_starts_belongs_to_it() -> None:
     begun = campaign("a", began_at=BEGAN, evidence_since=BEGAN + 60.0)
     assert belongs(begun, HISTORY_S + 60.0, treated=True)
     assert not belongs(begun, HISTORY_S + 59.0, treated=True)
@@ -241,7 +241,7 @@ def test_the_minute_in_which_a_rollout_began_is_its_own() -> None:
     assert open_marks(made) == (HISTORY_S + 120.0, HISTORY_S + 180.0, 0.0, 0.0)
 
 
-def test_a_device_that_is_dropped_leaves_nothing_but_its_place_in_rollouts() -> None:
+def test_a_deleted_device_leaves_only_its_place_in_rollouts() -> None:
     made = world(campaign("a", "b"))
     reconcile(made, [beat("a"), beat("b")], 0.0)
     fold(made, *telemetry(interval(), device="a"), 1.0)
@@ -263,7 +263,7 @@ def point(word: str = "fail", at: float = 1.0, is_news: bool = False) -> Verdict
     return VerdictPoint("r", at, RuleVerdict("error_ratio", word, "why"), is_news)  # type: ignore[arg-type]
 
 
-def test_changes_that_are_not_durable_yet_add_up() -> None:
+def test_changes_that_are_not_yet_durable_are_merged() -> None:
     kept = Unsaved()
     for name in ("a", "b"):
         kept.take(
@@ -294,7 +294,7 @@ def test_changes_that_are_not_durable_yet_add_up() -> None:
     assert (len(kept.verdicts), kept.news) == (4, [point(at=2.0, is_news=True)])
 
 
-def test_a_verdict_is_kept_when_its_word_is_new_and_then_more_and_more_rarely() -> None:
+def test_a_verdict_is_stored_when_its_status_is_new_and_then_less_and_less_often() -> None:
     made, begun = world(), campaign(began_at=1000.0)
     verdict = RuleVerdict("error_ratio", "pass", "why", stratum="arm", rule=1)
 
@@ -320,7 +320,7 @@ def restarted(tables: DurableTables, *words: tuple[str, Heartbeat]) -> tuple[Wor
     return records.load_world(said, 90.0), records
 
 
-def test_a_controller_that_starts_knows_what_devices_run_and_not_when_they_were_heard() -> None:
+def test_a_restarted_controller_knows_the_versions_of_devices_and_not_the_time_of_their_last_message() -> None:
     found, records = restarted(DurableTables(), beat("a", 7, models=(state(stable=V2),)))
     twin = found.durable.twins["a"]
     assert (twin.connected, twin.seen_at, twin.clock, twin.clock_off_s) == (None, None, None, 0.0)
@@ -328,7 +328,7 @@ def test_a_controller_that_starts_knows_what_devices_run_and_not_when_they_were_
     assert (found.silent_s, found.caches.joining, records.unreadable) == (90.0, {"a"}, {})
 
 
-def test_rows_that_cannot_be_read_are_named_by_table_and_key_and_the_others_count() -> None:
+def test_unreadable_rows_are_named_by_table_and_key_and_the_others_are_read() -> None:
     tables = DurableTables()
     kept = {name: {"a": b"{"} for name in ("retired", "quarantine", "rollouts", "endings", "devices", "members")}
     tables.write({**kept, "deliveries": {"x/y": b"{"}})

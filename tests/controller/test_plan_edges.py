@@ -26,7 +26,7 @@ from tests.controller.rollout_worlds import (
 # Plans.
 
 
-def test_the_order_is_each_devices_own_and_differs_by_rollout() -> None:
+def test_the_order_of_devices_differs_by_rollout() -> None:
     assert rank("a", "d0") != rank("b", "d0")
     assert 0.0 <= unit_hash("a", "d0") < 1.0
     assert unit_hash("a", "d0") != unit_hash("b", "d0")
@@ -68,7 +68,7 @@ def test_waves_are_chosen_by_count_names_stratum_and_labels() -> None:
         assert {name for name, number in planned(wave, last, among=fleet).items() if number == 0} == expected
 
 
-def test_a_member_remembers_what_it_had_confirmed() -> None:
+def test_a_member_stores_its_earlier_confirmed_version() -> None:
     before = {"a": VersionRef(release=7, digest="7" * 64)}
     assert member_of(Target("a", "arm", digest="f" * 64), 3, before) == Member(
         device="a", wave=3, stratum="arm", digest="f" * 64, previous_release=7, previous_digest="7" * 64
@@ -76,7 +76,7 @@ def test_a_member_remembers_what_it_had_confirmed() -> None:
     assert member_of(Target("b"), 0, before, late=True) == Member(device="b", wave=0, late=True)
 
 
-def test_joining_adds_members_at_the_tail_and_reasons_for_the_others() -> None:
+def test_joining_adds_members_at_the_end_and_reasons_for_the_others() -> None:
     made = rollout(excluded={"x": "old"})
     assert join(made, [], {}, {}) is made
     grown = join(made, [Target("y")], {"z": "pinned"}, {})
@@ -85,7 +85,7 @@ def test_joining_adds_members_at_the_tail_and_reasons_for_the_others() -> None:
     assert join(made, [], {"z": "pinned"}, {}).members == made.members
 
 
-def test_the_wave_that_ends_a_rollout() -> None:
+def test_the_last_wave_is_the_wave_that_ends_a_rollout() -> None:
     assert (rollout().last_wave, rollout().final_wave) == (1, 1)
     lone = rollout(replace(STRATEGY, waves=(Wave(percent=50), Wave(percent=100))), among=targets(["d0"]))
     assert (lone.last_wave, lone.final_wave) == (0, 0)
@@ -103,7 +103,7 @@ def said(made: Rollout, now: float = 3.0, verdicts: tuple[RuleVerdict, ...] = ()
     return explain(made, facts(**special), verdicts, now)
 
 
-def test_what_is_said_of_each_status() -> None:
+def test_each_status_has_its_sentence() -> None:
     first = "r-1 brings m v2 by s."
     ended = said(rollout(status="aborted", reason="asked by anna"))
     assert ended == [first, "It was aborted; what had confirmed the release keeps it, because asked by anna."]
@@ -119,7 +119,7 @@ def test_what_is_said_of_each_status() -> None:
     assert said(rollout(reason="failed_ratio on arm"))[1] == "failed_ratio on arm."
 
 
-def test_what_a_wave_waits_for() -> None:
+def test_the_sentence_on_a_wave_names_what_it_waits_for() -> None:
     turn = "Wave 1 of 2, 1 of 5 devices have had their turn: 1 succeeded."
     ready = {CANARY: done(CANARY)}
     assert said(rollout(), **ready)[1:] == [turn, "The next pass goes on."]
@@ -141,7 +141,7 @@ def test_what_a_wave_waits_for() -> None:
     assert said(rollout(held, wave_done_at=0.0, promoted=0), **ready)[2:] == ["The next pass goes on."]
 
 
-def test_which_rules_are_named() -> None:
+def test_the_names_of_rules_are_listed() -> None:
     verdicts = (
         RuleVerdict("error_ratio", "pass", "a"),
         RuleVerdict("accuracy_drop", "inconclusive", "b", "arm"),
@@ -172,7 +172,7 @@ def test_at_most_five_devices_are_named() -> None:
     assert len(sentence.partition("whole: ")[2].split(", ")) == 5
 
 
-def test_the_first_release_of_all_is_offered_to_devices_that_were_told_nothing() -> None:
+def test_the_first_release_is_offered_to_devices_without_an_assignment() -> None:
     world = {device: fact(device, assigned=None, stable=None) for device in DEVICES}
     assert decide(rollout(release=1), world, Rows(), 0.0).offers == (Offer(CANARY, "m", 1),)
     assert decide(rollout(release=1, status="rolling_back"), world, Rows(), 0.0).offers == ()

@@ -1,4 +1,4 @@
-"""The plan in figures: how long offers take, what the first wave can show, and which words old plans were kept in."""
+"""The plan in figures: how long offers take, what the first wave can detect, and the field names of old plans."""
 
 from decimal import Decimal
 from typing import Any
@@ -46,24 +46,22 @@ def members(first: int, second: int = 0) -> tuple[Member, ...]:
         ({"per_minute": 60.0, "growth_per_minute": 60.0}, (71 / 60 * 28.5 + 10 + 5) + (10 + 7)),
     ],
 )
-def test_a_wave_takes_its_offers_at_their_pace_then_the_trial_and_the_wave_soak(
-    strategy: dict[str, float], finish_s: float
-) -> None:
+def test_the_duration_of_a_wave_is_offers_plus_trial_plus_soak(strategy: dict[str, float], finish_s: float) -> None:
     seen = preview(World(silent_s=90.0), rollout(*members(120, 1), **strategy), 0.0)
     assert abs(seen.finish_s - finish_s) <= 4.0
 
 
-def test_long_offers_are_reckoned_in_steps_of_a_hundredth() -> None:
+def test_long_offers_are_computed_in_steps_of_a_hundredth() -> None:
     seen = preview(World(silent_s=90.0), rollout(*members(1000), per_minute=6.0), 0.0)
     assert 9_990 <= seen.finish_s - 15 <= 9_990 * 1.02
 
 
-def test_a_plan_that_was_kept_before_plans_named_their_forms_is_shown_without_them() -> None:
+def test_a_stored_plan_without_variants_is_shown_without_them() -> None:
     old = replace(rollout(*members(2)), forms=())
     assert preview(World(silent_s=90.0), old, 0.0).variants == {}
 
 
-def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> None:
+def test_power_is_computed_for_the_first_wave_at_the_rate_of_its_devices() -> None:
     made = World(silent_s=90.0)
     interval = ModelInterval(model="m", version=V1, inferences=20, errors=0)
     other = replace(interval, model="n", inferences=999)
@@ -85,7 +83,7 @@ def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> 
     assert silent.power == (f"error_ratio: {power_of(rule, 2, 0, 15.0, shown=assumed('error_ratio'))}",)
 
 
-def test_a_device_of_the_first_wave_that_neither_a_sensor_nor_a_request_reaches_is_named_before_the_start() -> None:
+def test_a_device_of_the_first_wave_without_inferences_is_named_before_the_start() -> None:
     made, shown = World(silent_s=90.0), rollout(*members(3, 1))
     asked = ModelInterval(model="m", version=V1, inferences=3, errors=0)
     sensor = SensorState(name="serial-1", kind="serial", model="m", state="running")
@@ -100,7 +98,7 @@ def test_a_device_of_the_first_wave_that_neither_a_sensor_nor_a_request_reaches_
     assert quiet_of(made, shown, wave=1) == {"a1": 60.0, "b0": 0.0}, "b0 has come and told nothing of the model yet"
 
 
-def test_devices_of_every_wave_that_have_not_shown_their_stable_version_are_named_before_the_start() -> None:
+def test_devices_without_a_proven_way_back_are_named_for_every_wave_before_the_start() -> None:
     stable = ModelState(model="m", phase="steady", generation=1, stable=V1)
     twins = {
         name: Twin(name, reported={"m": replace(stable, stable_proven=name == "a1")}, connected=True, seen_at=0.0)
@@ -112,7 +110,7 @@ def test_devices_of_every_wave_that_have_not_shown_their_stable_version_are_name
     assert [(wave.wave, wave.devices) for wave in seen.waves] == [(0, 2), (1, 1)]
 
 
-def test_old_words_are_renamed_in_trial_policies_and_rules_and_nowhere_else() -> None:
+def test_old_field_names_are_replaced_in_trial_policies_and_rules_only() -> None:
     old = {"share": "1", "windows": [], "window": 9, "window_s": 5.0, "soak_s": "1"}
     new = {"traffic_share": "1", "maintenance": [], "judged_inferences": 9, "judged_s": 5.0, "soak_s": "1"}
     assert in_words_of_now({"policy": old, "selector": {"window": "north", "share": "a"}}) == {

@@ -1,4 +1,4 @@
-"""promote ends a wave or says why not; what was rolled back comes again only on purpose; versions are withdrawn."""
+"""promote ends a wave or says why not; rolled-back versions need an option to start again; versions are withdrawn."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def state(tmp_path: Path) -> Iterator[State]:
     made.close()
 
 
-def test_promote_ends_a_wave_that_a_silent_device_keeps_open(state: State) -> None:
+def test_promote_ends_a_wave_that_waits_for_a_silent_device(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
@@ -51,7 +51,7 @@ def test_promote_ends_a_wave_that_a_silent_device_keeps_open(state: State) -> No
     assert (last["action"], last["detail"]) == ("rollout promote", "m v1: wave 1 has ended, wave 2 of 2 begins")
 
 
-def test_promote_says_that_the_last_wave_waits_for_devices_and_which(state: State) -> None:
+def test_promote_names_the_devices_that_the_last_wave_waits_for(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
@@ -68,7 +68,7 @@ def test_promote_says_that_the_last_wave_waits_for_devices_and_which(state: Stat
     assert "has not begun" in call(state, "POST", f"{path}/promote", json={"wave": 1})[1]["detail"]
 
 
-def test_promote_says_which_devices_have_not_shown_their_way_back() -> None:
+def test_promote_names_the_devices_without_a_proven_way_back() -> None:
     made = rollout()
     others = [device for device in DEVICES if device != CANARY]
     unproven = {device: fact(device, proven=False) for device in others} | {CANARY: done(CANARY)}
@@ -78,7 +78,7 @@ def test_promote_says_which_devices_have_not_shown_their_way_back() -> None:
     assert why_not_promoted(made, facts(**{CANARY: done(CANARY)}), 1.0) == ""
 
 
-def test_promote_completes_a_last_wave_whose_soak_or_rules_are_not_over() -> None:
+def test_promote_completes_a_last_wave_before_its_soak_or_rules_end() -> None:
     everywhere = {device: done(device) for device in DEVICES}
     at_last = rollout(wave=1, wave_done_at=0.0)
     assert why_not_promoted(at_last, everywhere, 1.0) == ""
@@ -91,14 +91,14 @@ def test_promote_completes_a_last_wave_whose_soak_or_rules_are_not_over() -> Non
 @pytest.mark.parametrize(
     ("status", "words"), [("paused", "resume"), ("completed", "rolled back"), ("proposed", "approve")]
 )
-def test_a_step_that_does_not_fit_says_what_to_do_first(state: State, status: Any, words: str) -> None:
+def test_a_step_that_is_not_possible_names_the_step_to_do_first(state: State, status: Any, words: str) -> None:
     state.save_rollouts(rollout(status=status))
     refused = call(state, "POST", "/v1/rollouts/r-1/promote")[1]
     assert refused["code"] == "rollout_conflict"
     assert words in refused["detail"]
 
 
-def test_a_version_that_was_rolled_back_is_started_again_only_on_purpose(state: State) -> None:
+def test_a_rolled_back_version_is_started_again_only_with_an_option(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     view = fail_on(state, "a")
@@ -118,7 +118,7 @@ def test_a_version_that_was_rolled_back_is_started_again_only_on_purpose(state: 
     assert call(state, "GET", "/v1/models/m/versions/1")[1]["rolled_back"] is None
 
 
-def test_another_version_is_not_held_up_by_one_that_was_rolled_back(state: State) -> None:
+def test_a_rolled_back_version_does_not_prevent_another_version(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     view = fail_on(state, "a")
@@ -132,7 +132,7 @@ def withdraw(state: State, release: int = 1, verb: str = "withdraw") -> tuple[in
     return call(state, "POST", f"/v1/models/m/versions/{release}/{verb}", **body)
 
 
-def test_a_withdrawn_version_is_brought_by_no_rollout_and_the_refusal_says_who_and_why(state: State) -> None:
+def test_a_withdrawn_version_is_refused_in_every_rollout_with_the_person_and_the_reason(state: State) -> None:
     push(state)
     push(state)
     meet(state, "a")
@@ -157,14 +157,14 @@ def test_a_withdrawn_version_is_brought_by_no_rollout_and_the_refusal_says_who_a
     assert actions == ["version reinstate", "version withdraw"]
 
 
-def test_when_every_version_is_withdrawn_a_start_says_so(state: State) -> None:
+def test_a_start_is_refused_with_a_reason_when_every_version_is_withdrawn(state: State) -> None:
     push(state)
     meet(state, "a")
     withdraw(state)
     assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "version_withdrawn"
 
 
-def test_a_policy_rolls_out_no_withdrawn_version_and_none_that_was_rolled_back(state: State) -> None:
+def test_a_policy_starts_no_withdrawn_and_no_rolled_back_version(state: State) -> None:
     push(state)
     withdraw(state)
     meet(state, "a", "b")
@@ -176,7 +176,7 @@ def test_a_policy_rolls_out_no_withdrawn_version_and_none_that_was_rolled_back(s
     assert len(state.world.durable.rollouts) == 1
 
 
-def test_what_a_policy_may_not_start_is_told_once_with_the_reason(state: State) -> None:
+def test_a_version_that_a_policy_may_not_start_is_reported_once_with_the_reason(state: State) -> None:
     push(state)
     rule = {"metric": "metric_increase", "name": "scrap_rate", "threshold": 0.1}
     strategy = {"name": "s", "waves": [{"percent": 100}], "rules": [rule]}
@@ -190,7 +190,7 @@ def test_what_a_policy_may_not_start_is_told_once_with_the_reason(state: State) 
     assert change.startswith("the policy of m could not start a rollout of v1: ")
 
 
-def test_a_version_that_a_rollout_brings_is_not_withdrawn_under_it(state: State) -> None:
+def test_a_version_in_a_running_rollout_cannot_be_withdrawn(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
@@ -199,7 +199,7 @@ def test_a_version_that_a_rollout_brings_is_not_withdrawn_under_it(state: State)
     assert view["id"] in refused["detail"]
 
 
-def test_devices_that_run_a_withdrawn_version_are_shown_and_newcomers_do_not_get_it(state: State) -> None:
+def test_devices_with_a_withdrawn_version_are_shown_and_new_devices_do_not_get_it(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
@@ -228,7 +228,7 @@ def test_devices_that_run_a_withdrawn_version_are_shown_and_newcomers_do_not_get
         (1, "reinstate", {}, "request_invalid"),
     ],
 )
-def test_a_withdrawal_that_makes_no_sense_is_refused(
+def test_an_invalid_withdrawal_is_refused(
     state: State, release: int, verb: str, body: dict[str, str], code: str
 ) -> None:
     push(state)

@@ -82,7 +82,7 @@ def check_whole(directory: Path, acknowledged: int) -> None:
 
 
 @pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
-def test_a_version_is_whole_or_not_there_after_every_kill(
+def test_a_version_is_complete_or_absent_after_every_kill(
     tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng, acknowledged = Random(kills), 0
@@ -94,7 +94,7 @@ def test_a_version_is_whole_or_not_there_after_every_kill(
 
 
 class Caller:
-    """A request whose caller hangs up when it is told to."""
+    """A request whose caller disconnects when the test says so."""
 
     def __init__(self) -> None:
         self.gone = False
@@ -104,7 +104,7 @@ class Caller:
         return self.gone
 
 
-def test_a_push_ends_with_its_caller_and_leaves_nothing_but_a_word_in_the_audit(
+def test_a_push_ends_when_its_caller_disconnects_and_leaves_only_an_audit_entry(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, ended = asyncio.Event(), []
@@ -134,7 +134,7 @@ def test_a_push_ends_with_its_caller_and_leaves_nothing_but_a_word_in_the_audit(
     assert [each["action"] for each in state.journal.audit_entries(5)] == ["push cancel"]
 
 
-def test_a_caller_that_hangs_up_over_http_ends_its_push(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_disconnects_over_http_ends_its_push(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     began = asyncio.Event()
 
     async def convert_for_ever(*_: object, **__: object) -> Any:
@@ -158,7 +158,7 @@ def test_a_caller_that_hangs_up_over_http_ends_its_push(state: State, monkeypatc
     assert [each["action"] for each in state.journal.audit_entries(5)] == ["push cancel"]
 
 
-def test_a_caller_that_stays_gets_the_answer(state: State) -> None:
+def test_a_caller_that_stays_connected_gets_the_answer(state: State) -> None:
     async def answer() -> str:
         await asyncio.sleep(0)
         return "v1"

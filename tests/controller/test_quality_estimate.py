@@ -13,7 +13,7 @@ from controller.drift.signals import ALLOWED_DROP, quality_signal
 from tests.controller.drift_worlds import BINS, NOW, WEEK_S, Fleet, captured
 
 
-def test_the_estimate_is_near_the_truth_though_people_label_unsure_rows_first() -> None:
+def test_the_estimate_is_close_although_people_label_uncertain_rows_first() -> None:
     fleet = Fleet(40)
     found = [(fleet.estimate(week), fleet.truth[week]) for week in range(16, 40)]
     assert all(abs((one.value or 0.0) - truth) < 0.03 for one, truth in found)
@@ -24,7 +24,7 @@ def test_the_estimate_is_near_the_truth_though_people_label_unsure_rows_first() 
     assert not any(quality_signal("m", one, 1).is_beyond for one, _ in found)
 
 
-def test_a_world_in_which_the_same_rows_mean_something_else_raises_the_flag_a_week_after_its_labels() -> None:
+def test_changed_meaning_of_the_same_rows_raises_the_flag_a_week_after_its_labels() -> None:
     fleet = Fleet(40, harm_from=30, harm=0.2)
     assert abs((fleet.estimate(30).value or 0.0) - fleet.truth[30]) > 0.1, "no confidence shows it"
     after = fleet.estimate(31)
@@ -32,7 +32,7 @@ def test_a_world_in_which_the_same_rows_mean_something_else_raises_the_flag_a_we
     assert "newest block with labels" in after.why
 
 
-def test_nothing_is_told_before_there_are_labels_or_rows() -> None:
+def test_no_estimate_is_given_without_labels_or_rows() -> None:
     fleet = Fleet(12)
     early = fleet.estimate(7)
     assert (early.value, early.valid) == (None, False)
@@ -42,7 +42,7 @@ def test_nothing_is_told_before_there_are_labels_or_rows() -> None:
     assert "0 rows" in empty.why
 
 
-def test_a_signal_is_beyond_only_while_it_is_valid_and_its_whole_interval_is() -> None:
+def test_a_signal_is_beyond_its_limit_only_if_it_is_valid_and_its_whole_interval_is_beyond() -> None:
     good = Fleet(20).estimate(19)
     good = replace(good, valid=True)
     usual = good.usual or 0.0
@@ -52,7 +52,7 @@ def test_a_signal_is_beyond_only_while_it_is_valid_and_its_whole_interval_is() -
     assert not quality_signal("m", replace(low, high=usual), 3).is_beyond
 
 
-def test_labels_lie_in_the_block_of_their_answer_and_only_those_of_the_version_count() -> None:
+def test_labels_count_in_the_block_of_their_answer_and_only_those_of_the_version() -> None:
     rows = [
         captured(NOW - WEEK_S * at - 60, label="a" if at < 2 else "b") for at in range(3) for _ in range(MIN_LABELS)
     ]
@@ -65,5 +65,5 @@ def test_labels_lie_in_the_block_of_their_answer_and_only_those_of_the_version_c
 
 
 @pytest.mark.parametrize(("label", "right"), [("a", True), ("b", False), (None, None), (" ", None)])
-def test_an_answer_is_right_where_it_equals_a_usable_label(label: str | None, right: bool | None) -> None:
+def test_an_answer_is_right_if_it_equals_a_usable_label(label: str | None, right: bool | None) -> None:
     assert is_right(captured(0.0, label=label)) is right

@@ -47,13 +47,13 @@ def test_a_pass_returns_acknowledgements_once_and_every_message_in_order() -> No
     assert changes.heartbeats == (pulse,)
 
 
-def test_what_the_broker_says_of_a_device_is_stored() -> None:
+def test_the_brokers_presence_of_a_device_is_stored() -> None:
     made = world()
     reconcile(made, [("a", Presence(protocol=1, device="a", online=False))], 5.0)
     assert made.durable.twins["a"].presence(5.0, 90.0) == "offline"
 
 
-def test_a_report_is_folded_and_an_offer_that_was_acted_on_is_waited_for_no_more() -> None:
+def test_a_report_is_applied_and_an_offer_that_was_started_is_no_longer_waited_for() -> None:
     made = world(campaign("a"))
     reconcile(made, [beat()], 0.0)
     assert made.caches.waiting == {"a"}
@@ -63,7 +63,7 @@ def test_a_report_is_folded_and_an_offer_that_was_acted_on_is_waited_for_no_more
     assert made.caches.waiting == set()
 
 
-def test_verdicts_stay_until_there_are_new_ones() -> None:
+def test_verdicts_are_kept_until_there_are_new_ones() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1)
     made = world(campaign("a", strategy=replace(STRATEGY, rules=(rule,))))
     reconcile(made, [beat()], 0.0)
@@ -87,7 +87,7 @@ def test_a_rollout_is_returned_only_if_it_has_changed() -> None:
     assert reconcile(made, [], 5.0).rollouts == ()
 
 
-def test_rollouts_that_have_ended_are_not_decided_again() -> None:
+def test_ended_rollouts_are_not_decided_again() -> None:
     for status in ("aborted", "rolled_back"):
         made = world(campaign("a", status=status))
         reconcile(made, [], 0.0)
@@ -102,7 +102,7 @@ def failed(device: str, generation: int = 1) -> tuple[str, Report]:
     return report(device, state=state(generation=generation, outcome=ended))
 
 
-def test_devices_on_which_the_release_failed_are_kept_from_it_in_every_rollout_of_a_pass() -> None:
+def test_devices_on_which_the_release_failed_are_quarantined_in_every_rollout_of_a_pass() -> None:
     other = campaign("b", id="r2", model="n", digest="n" * 64, forms=())
     made = world(campaign("a"), other)
     reconcile(made, [beat("a"), beat("b")], 0.0)
@@ -112,7 +112,7 @@ def test_devices_on_which_the_release_failed_are_kept_from_it_in_every_rollout_o
     assert reconcile(made, [], 2.0).quarantined == frozenset()
 
 
-def test_quarantine_is_by_the_form_that_the_device_had() -> None:
+def test_a_quarantine_is_by_the_variant_of_the_device() -> None:
     made = world()
     mixed = campaign(members=(Member(device="a", wave=0, digest="f" * 64), Member(device="b", wave=0)))
     assert keep_from(made, ["a", "b"], mixed) == {"a", "b"}
@@ -135,7 +135,7 @@ def test_all_documents_are_checked_at_an_interval() -> None:
     assert (SWEEP_S, UNHEARD_S) == (30.0, 300.0)
 
 
-def test_a_document_that_an_online_device_did_not_act_on_is_published_again_as_it_is() -> None:
+def test_a_document_that_an_online_device_did_not_apply_is_published_again_unchanged() -> None:
     made = world(campaign("a", "b", "c"))
     reconcile(made, [beat("a"), beat("b"), beat("c")], 0.0)
     assert made.caches.published_at == {"a": 0.0, "b": 0.0, "c": 0.0}
@@ -148,12 +148,12 @@ def test_a_document_that_an_online_device_did_not_act_on_is_published_again_as_i
     assert reconcile(made, awake, UNHEARD_S + 2 * SWEEP_S).unheard == frozenset()
 
 
-def test_a_device_that_waits_and_was_never_published_to_or_is_unknown_is_left_alone() -> None:
+def test_a_waiting_device_that_is_unknown_or_has_no_document_gets_none() -> None:
     made = world(waiting={"a", "ghost"}, published_at={"ghost": -1e6})
     assert reconcile(made, [beat("b")], 1e6).unheard == frozenset()
 
 
-def test_a_document_is_issued_again_past_half_of_its_life() -> None:
+def test_a_document_is_issued_again_after_half_of_its_lifetime() -> None:
     half = DOCUMENT_LIFE_S / 2
     for document_version, age_s, again in ((1, half, False), (1, half + 1, True), (0, half + 1, False)):
         made = world(twins={"a": Twin("a", document_version=document_version, issued_at=1000)})
@@ -178,7 +178,7 @@ def test_a_nonce_is_answered_once_with_a_new_version_and_date() -> None:
 # What `decide` may know.
 
 
-def test_a_fact_holds_what_was_desired_and_what_is_reported_for_this_model() -> None:
+def test_a_fact_holds_the_desired_and_the_reported_state_of_this_model() -> None:
     told, said = Assigned(release=2, generation=1, rollout="r"), state()
     known = Twin("a", desired={"m": told, "n": told}, reported={"m": said}, connected=True, seen_at=50.0)
     made = world(twins={"a": known})
@@ -194,7 +194,7 @@ def test_a_fact_holds_what_was_desired_and_what_is_reported_for_this_model() -> 
     assert facts_of(made, campaign("a"), 140.1)["a"].presence == "silent"
 
 
-def test_of_a_completed_rollout_only_those_who_joined_late_are_asked_for() -> None:
+def test_in_a_completed_rollout_only_late_devices_are_decided() -> None:
     members = (Member(device="a", wave=0), Member(device="b", wave=0, late=True))
     ended = campaign(members=members, status="completed")
     assert list(facts_of(world(), ended, 0.0, late_only=True)) == ["b"]
@@ -228,7 +228,7 @@ def test_a_completed_rollout_applies_until_a_newer_one_of_its_model_does() -> No
 # What is measured.
 
 
-def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_under_way() -> None:
+def test_a_window_is_added_to_the_device_and_to_running_rollouts_of_its_model() -> None:
     members = (Member(device="a", wave=0, stratum="arm"),)
     made = world(
         campaign(members=members),
@@ -256,7 +256,7 @@ def test_a_message_that_arrives_twice_is_counted_once_and_reported() -> None:
     assert made.measured.repeated == 2
 
 
-def test_measurements_keep_their_minute_for_two_hours_and_their_hour_after_that() -> None:
+def test_measurements_are_kept_by_minute_for_two_hours_and_then_by_hour() -> None:
     made = world(campaign("a"))
     for seq, minute in enumerate((0, 1, 59, 61, 200), start=1):
         reconcile(made, [telemetry(interval(), seq=seq)], minute * BUCKET_S)
@@ -266,7 +266,7 @@ def test_measurements_keep_their_minute_for_two_hours_and_their_hour_after_that(
     assert table.column("inferences").sum() == 50
 
 
-def test_distributions_add_up_by_model_release_and_column() -> None:
+def test_distributions_are_summed_by_model_release_and_column() -> None:
     made = world()
     said = interval(features={"x": (1, 2)}, outputs=(3,))
     reconcile(made, [telemetry(said), telemetry(said, interval(V1, outputs=(5,)), device="b")], 0.0)
@@ -277,7 +277,7 @@ def test_distributions_add_up_by_model_release_and_column() -> None:
     assert ("m", 9) not in made.measured.distributions
 
 
-def test_telemetry_tells_what_a_device_moves_and_makes_it_known_without_waiting_for_it() -> None:
+def test_telemetry_gives_the_transfer_rate_of_a_device_and_creates_its_twin() -> None:
     made = world()
     reconcile(made, [telemetry(received=1000)], 100.0)
     assert made.durable.twins == {"a": Twin("a")}

@@ -1,4 +1,4 @@
-"""Ordinary pipelines that were refused once: each is right now, or the refusal names step, column and remedy."""
+"""Ordinary pipelines that were once refused: each now converts, or the refusal names step, column and remedy."""
 
 from typing import Any
 
@@ -45,12 +45,12 @@ def fitted(encoder: Any, columns: list[str], given: pd.DataFrame) -> Any:
     ],
     ids=["without rare ones", "rare and missing texts", "a dropped one", "rare numbers"],
 )
-def test_rare_and_unknown_categories_are_put_together_as_by_scikit_learn(encoder: Any, columns: list[str]) -> None:
+def test_rare_and_unknown_categories_are_grouped_as_by_scikit_learn(encoder: Any, columns: list[str]) -> None:
     given, fresh = rows(), rows(1, ("Köln", "Ulm", "Bonn", "Århus", "Łódź")).assign(code=np.arange(ROWS) % 50)
     assert fuzz(fitted(encoder, columns, given), given, fresh, live=True).words == RIGHT
 
 
-def test_a_column_of_categories_with_missing_ones_needs_no_handling_of_unknown_ones() -> None:
+def test_a_column_of_categories_with_missing_values_needs_no_handling_of_unknown_ones() -> None:
     given = rows().astype({"heating": "category"})
     assert fuzz(fitted(OneHotEncoder(), ["heating"], given), given, given, live=True).words == RIGHT
 
@@ -61,7 +61,7 @@ def refused(model: Any, sample: pd.DataFrame) -> str:
     return found.words
 
 
-def test_numbers_that_come_as_text_are_named_with_their_step_and_column() -> None:
+def test_numbers_given_as_text_are_named_with_their_step_and_column() -> None:
     given = rows()
     parts = ColumnTransformer([("n", make_pipeline(SimpleImputer(), StandardScaler()), [0, 3])])
     model = make_pipeline(parts, Ridge()).fit(given, given["size"])
@@ -71,7 +71,7 @@ def test_numbers_that_come_as_text_are_named_with_their_step_and_column() -> Non
     assert "Remedy: pass it as numbers, sample['code'].astype(float)" in words
 
 
-def test_a_date_is_named_with_what_to_do_about_dates() -> None:
+def test_a_date_is_refused_by_name_with_what_to_do() -> None:
     given = pd.DataFrame({"listed": pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(ROWS), unit="D")})
     model = make_pipeline(StandardScaler(), LinearRegression()).fit(given.astype("int64"), np.arange(ROWS))
     words = refused(model, given)
@@ -79,7 +79,7 @@ def test_a_date_is_named_with_what_to_do_about_dates() -> None:
     assert words.endswith("turn the date into numbers before the pipeline, such as days since a day, and fit again")
 
 
-def test_an_error_of_the_runtime_names_the_columns_of_its_step_and_ends_with_a_word() -> None:
+def test_an_error_of_the_runtime_names_the_columns_of_its_step_and_ends_with_a_whole_word() -> None:
     given = rows()
     model = fitted(OneHotEncoder(), ["city", "heating"], given)
     sample = read_sample({name: given[name].to_numpy() for name in given}, named=True)
@@ -119,7 +119,7 @@ def test_words_with_letters_of_any_language_are_found_as_by_scikit_learns_defaul
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
 )
-def test_a_vectorizer_that_has_no_form_in_onnx_is_refused_with_what_to_do(options: dict[str, Any], words: str) -> None:
+def test_a_vectorizer_that_onnx_cannot_express_is_refused_with_what_to_do(options: dict[str, Any], words: str) -> None:
     said = of_notes(CountVectorizer(**options))
     assert said.startswith("estimator_unsupported: step 'countvectorizer' (CountVectorizer): ")
     assert words in said

@@ -34,7 +34,7 @@ while True:
 """
 
 
-def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_acknowledged_writes_survive_every_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = Random(7)
     acknowledged = -1
     for _ in range(KILLS):
@@ -63,7 +63,7 @@ def test_tables_are_read_as_they_were_written_by_another_process(tmp_path: Path)
     assert TinyStore(tmp_path).get("t", "b") is None
 
 
-def test_a_full_disk_keeps_the_table_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_existing_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TinyStore(tmp_path)
     store.put("t", {"a": {"x": 1}})
 
@@ -80,7 +80,7 @@ def test_a_full_disk_keeps_the_table_that_was_there(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
 
 
-def test_a_table_that_is_no_json_is_named(tmp_path: Path) -> None:
+def test_a_table_that_is_not_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text('{"_default": {"1"')
     with pytest.raises(BadInput) as caught:
         TinyStore(tmp_path).all("t")
@@ -93,7 +93,7 @@ def test_an_empty_directory_has_empty_tables(tmp_path: Path) -> None:
     assert TinyStore(tmp_path / "none").all("t") == {}
 
 
-def test_a_blob_is_named_by_its_bytes_and_damage_is_noticed(tmp_path: Path) -> None:
+def test_a_blob_is_named_by_the_digest_of_its_bytes_and_damage_is_noticed(tmp_path: Path) -> None:
     blobs = BlobStore(tmp_path)
     digest = blobs.put(b"model")
     assert blobs.put(b"model") == digest
@@ -111,7 +111,7 @@ def said(boot: int, seq: int) -> str:
     return json.dumps({"boot": boot, "seq": seq})
 
 
-def test_what_a_device_sends_again_stands_once_in_its_history_and_in_the_order_in_which_it_was_said(
+def test_a_repeated_report_is_in_the_history_once_and_in_the_order_of_the_device(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path / "j.sqlite")
@@ -123,7 +123,7 @@ def test_what_a_device_sends_again_stands_once_in_its_history_and_in_the_order_i
     assert "SEARCH history USING" in str(plan), "one device's entries are sorted, which are few: no whole history"
 
 
-def test_the_journal_keeps_history_last_words_and_an_audit_that_cannot_be_edited(tmp_path: Path) -> None:
+def test_the_journal_keeps_history_last_heartbeats_and_an_audit_that_cannot_be_edited(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     for number in range(5):
         journal.record(f"t{number}", [("a", said(1, number))], [("a", b"%d" % number)])

@@ -1,4 +1,4 @@
-"""A restored controller knows less than its devices: what it does once, and what it then leaves unchanged."""
+"""A restored controller has older state than its devices: its single correction, and what it leaves unchanged."""
 
 import time
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def told(generation: int, digest: str = OLD) -> Assigned:
     return Assigned(release=1, generation=generation, rollout="r-1", digest=digest)
 
 
-def test_the_next_document_is_later_than_all_that_a_device_was_told_whatever_this_controller_knows_of_it() -> None:
+def test_the_next_document_has_a_higher_version_than_every_document_that_a_device_has() -> None:
     assert Twin("a", document_version=7).next_version(NOW) == NOW
     lost_row = Twin("a", reported={"m": runs(V7, int(NOW) + 50)})
     assert lost_row.next_version(NOW) == NOW + 51, "its row was lost, or the clock was set back: the device knows"
@@ -57,7 +57,7 @@ def test_the_next_document_is_later_than_all_that_a_device_was_told_whatever_thi
     assert liar.next_version(NOW) == NOW, "no lie of a device uses the numbers up"
 
 
-def test_a_device_whose_row_cannot_be_read_does_not_start_at_version_0() -> None:
+def test_a_device_with_an_unreadable_row_does_not_start_at_version_0() -> None:
     tables = DurableTables()
     tables.write({"devices": {"a": b'{"document_version":'}})
     words = {"a": encode(beat(1, runs(V7, int(NOW) - 5)))}
@@ -67,7 +67,7 @@ def test_a_device_whose_row_cannot_be_read_does_not_start_at_version_0() -> None
     assert twin.document_version == twin.desired["m"].generation == NOW
 
 
-def test_an_outcome_counts_for_its_own_artifact_even_where_the_number_was_given_twice() -> None:
+def test_an_outcome_counts_for_its_own_artifact_even_if_two_releases_have_the_same_number() -> None:
     made = rollout()
     member = made.members[0]
     asked = fact(member.device, assigned=2, result="rolled_back", code="health_accuracy")
@@ -79,7 +79,7 @@ def test_an_outcome_counts_for_its_own_artifact_even_where_the_number_was_given_
     assert outcome_of(made, member, others, 1.0) == "pending", "it ended for what had the number before the restore"
 
 
-def test_an_order_older_than_what_a_device_was_told_since_is_shown_to_nobody() -> None:
+def test_a_document_older_than_the_one_on_the_device_is_not_shown() -> None:
     def wanted(generation: int) -> int | None:
         twin = Twin("a", desired={"m": told(7)}, reported={"m": runs(V7, generation)})
         (model,) = device_fields(twin, World(silent_s=90.0, durable=Durable({"a": twin})), NOW)["models"]
@@ -101,7 +101,7 @@ def restored_world() -> World:
     return World(silent_s=90.0, durable=Durable(twins, {each.id: each for each in (done, open_one)}))
 
 
-def test_documents_are_issued_anew_and_open_rollouts_end_as_they_stand() -> None:
+def test_documents_are_issued_again_and_open_rollouts_end_in_their_state() -> None:
     world = restored_world()
     devices, ended = restored.take_up(world, AT, NOW)
     assert (devices, [each.id for each in ended]) == (["a"], ["r-2"])
@@ -115,7 +115,7 @@ def test_documents_are_issued_anew_and_open_rollouts_end_as_they_stand() -> None
 
 
 @pytest.mark.parametrize("state", [None, runs(V7, 3)])
-def test_a_newcomer_that_runs_a_version_already_is_left_alone_and_one_that_runs_none_joins(
+def test_a_new_device_that_runs_a_version_keeps_it_and_one_without_a_version_joins(
     state: ModelState | None,
 ) -> None:
     """It was enrolled after the backup, or moved here from another controller."""
@@ -143,7 +143,7 @@ def mark(state: State) -> None:
     (state.config.data_dir / MARK).write_bytes(encode(Restored(backed_up_at=AT, restored_at="now")))
 
 
-def test_a_restore_is_taken_up_once_and_is_in_the_audit(state: State) -> None:
+def test_a_restore_is_processed_once_and_audited(state: State) -> None:
     verb.take_up(state)
     assert state.journal.audit_entries() == [], "a controller that was not restored does nothing"
     state.world.durable.twins["a"] = Twin("a", document_version=7, issued_at=1)
@@ -168,7 +168,7 @@ def follow(state: State, trusted: Any) -> Any:
     return chain.take_role(found, "m", state.trust_metadata.role("m") or b"", today())
 
 
-def test_a_device_that_knows_more_than_the_backup_follows_a_restored_fleet(state: State) -> None:
+def test_a_device_with_newer_state_than_the_backup_follows_a_restored_fleet(state: State) -> None:
     """Since the backup: a version of `m` was signed, model `n` came, and the timestamp's key was replaced."""
     state.trust_metadata.vouch("m", {1: replace(MANIFEST, release=1)}, today())
     first = chain.trust_root(state.trust_metadata.root())
@@ -192,7 +192,7 @@ def test_a_device_that_knows_more_than_the_backup_follows_a_restored_fleet(state
     assert follow(state, first).roles == after.roles, "and so does one that knows nothing yet"
 
 
-def test_a_fleet_whose_roots_are_elsewhere_says_who_must_sign(state: State) -> None:
+def test_a_fleet_whose_root_keys_are_elsewhere_names_the_signers(state: State) -> None:
     state.trust_metadata.vouch("m", {1: replace(MANIFEST, release=1)}, today())
     files = state.trust_metadata.files
     for keyid in (*repository.signers_wanted(files, "root")[0], *repository.signers_of(files, "m")):
@@ -203,9 +203,7 @@ def test_a_fleet_whose_roots_are_elsewhere_says_who_must_sign(state: State) -> N
     assert chain.follow(before, state.trust_metadata.trust_bundle(), today()).complete
 
 
-def test_a_policy_starts_nothing_that_was_there_before_the_restore(
-    state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_policy_starts_no_version_from_before_the_restore(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     from controller.registry.version import Version
     from tests.controller.test_retained import GATE, LINEAGE
 
@@ -230,7 +228,7 @@ def test_a_policy_starts_nothing_that_was_there_before_the_restore(
     assert started == [2]
 
 
-def test_issuing_again_moves_the_version_and_the_date_alone() -> None:
+def test_issuing_again_changes_only_the_version_and_the_date() -> None:
     world = restored_world()
     issue_again(world, world.durable.twins["a"], NOW)
     assert world.durable.twins["a"] == Twin("a", document_version=int(NOW), issued_at=int(NOW), desired={"m": told(7)})

@@ -1,4 +1,4 @@
-"""What the broker gets: each document and each blob by itself, so that a bad one affects no other."""
+"""Each document and each blob is published separately, so that a bad one affects no other."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ GATE = GateVerdict(gate="parity", passed=True, detail="")
 
 
 class Broker:
-    """Holds what it is given, and answers for the topics of `held`; one that has lost its store holds nothing."""
+    """A broker that stores messages and answers for the topics of `held`; after a loss of its store it has none."""
 
     def __init__(self) -> None:
         self.topics: list[str] = []
@@ -110,9 +110,7 @@ def damage(state: State, data: bytes) -> None:
     state.blobs.path(sha256_hex(data)).write_bytes(b"XXXXX" + data[5:])
 
 
-def test_five_damaged_bytes_of_one_blob_cost_no_other_device_its_rollout(
-    state: State, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_five_damaged_bytes_of_one_blob_stop_no_other_rollout(state: State, caplog: pytest.LogCaptureFixture) -> None:
     damage(state, DAMAGED)
     clock = Clock()
     made, broker = retained_of(state, clock)
@@ -130,7 +128,7 @@ def test_five_damaged_bytes_of_one_blob_cost_no_other_device_its_rollout(
         asyncio.run(made.try_again())
     assert sum(name in record.getMessage() for record in caplog.records) == 1, "the log names a cause once"
     state.blobs.path(sha256_hex(DAMAGED)).unlink()
-    state.blobs.put(DAMAGED)  # a backup has come back
+    state.blobs.put(DAMAGED)  # a backup was restored
     asyncio.run(made.try_again())
     assert chunk_of(DAMAGED) not in broker.topics, "not read again at every pass"
     clock.now += RETRY_S
@@ -139,7 +137,7 @@ def test_five_damaged_bytes_of_one_blob_cost_no_other_device_its_rollout(
     assert name not in made.skipped.why
 
 
-def test_a_blob_that_was_damaged_when_the_broker_lost_it_is_published_once_it_is_whole(state: State) -> None:
+def test_a_damaged_blob_that_the_broker_has_lost_is_published_once_it_is_repaired(state: State) -> None:
     blob, clock = manifest_of(DAMAGED).artifact, Clock()
     state.records.save_published([blob])
     damage(state, DAMAGED)
@@ -151,14 +149,14 @@ def test_a_blob_that_was_damaged_when_the_broker_lost_it_is_published_once_it_is
     made._lost = all_of
     asyncio.run(made.restore())
     assert made.skipped.why
-    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup has come back, the connection has not been away
+    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup was restored, the connection has not been away
     clock.now += RETRY_S
     asyncio.run(made.try_again())
     assert chunk_of(DAMAGED) in broker.topics
     assert made.skipped.why == {}
 
 
-def test_a_version_that_the_registry_lacks_keeps_back_the_documents_that_name_it_and_no_others(state: State) -> None:
+def test_a_version_missing_in_the_registry_holds_back_only_the_documents_that_name_it(state: State) -> None:
     twins = state.world.durable.twins
     lost = Assigned(release=77, generation=2, rollout="r")
     twins["b"] = replace(twins["b"], desired={"n": lost})
@@ -175,9 +173,7 @@ def test_a_version_that_the_registry_lacks_keeps_back_the_documents_that_name_it
     assert "desired b" not in made.skipped.why
 
 
-def test_however_many_blobs_a_broker_has_lost_they_are_looked_for_in_one_wait(
-    state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_number_of_lost_blobs_is_checked_in_one_wait(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinels, "SENTINEL_WAIT_S", 0.2)
     whole, damaged = manifest_of(WHOLE).artifact, manifest_of(DAMAGED).artifact
     state.records.save_published([whole, damaged])
@@ -200,7 +196,7 @@ def test_however_many_blobs_a_broker_has_lost_they_are_looked_for_in_one_wait(
     assert took_s < 0.4, "two waits, one after the other, would be 0.4 s"
 
 
-def test_what_somebody_else_retains_over_a_document_is_put_right_by_what_belongs_there(state: State) -> None:
+def test_a_document_that_another_client_overwrote_is_published_again(state: State) -> None:
     retained, broker = retained_of(state)
     asyncio.run(retained.ensure_blobs())
     right = state.publisher.desired(state.world.durable.twins["a"]).payload
@@ -227,7 +223,7 @@ def test_what_somebody_else_retains_over_a_document_is_put_right_by_what_belongs
     assert retained.foreign.count == 6
 
 
-def test_the_same_bytes_from_somebody_else_and_what_is_not_retained_are_no_fault(state: State) -> None:
+def test_identical_bytes_from_another_client_and_unretained_messages_are_no_fault(state: State) -> None:
     retained, broker = retained_of(state)
     right = state.publisher.desired(state.world.durable.twins["a"])
     assert retained.saw(right.topic, right.payload, retained=True), "a bridge that says what we have said"
@@ -236,7 +232,7 @@ def test_the_same_bytes_from_somebody_else_and_what_is_not_retained_are_no_fault
     assert (broker.topics, retained.foreign.count) == ([], 0)
 
 
-def test_what_a_device_retains_where_only_presence_may_be_is_cleared_and_not_heard(state: State) -> None:
+def test_a_message_retained_by_a_device_on_another_topic_than_presence_is_cleared_and_ignored(state: State) -> None:
     retained, broker = retained_of(state)
     assert retained.saw(topics.heartbeat("a"), b"junk", retained=True)
     assert retained.saw("edgeward/v1/d/Bad Name/up/report", b"junk", retained=True)
@@ -249,7 +245,7 @@ def test_what_a_device_retains_where_only_presence_may_be_is_cleared_and_not_hea
     assert {(message.topic, message.payload) for message in broker.messages} == {(topic, b"") for topic in cleared}
 
 
-def test_two_who_disagree_about_a_topic_speak_ever_more_rarely() -> None:
+def test_two_clients_that_overwrite_a_topic_publish_less_and_less_often() -> None:
     clock = Clock()
     foreign, said = Foreign(clock), []
     for second in range(3600):
@@ -268,7 +264,7 @@ def test_two_who_disagree_about_a_topic_speak_ever_more_rarely() -> None:
     assert foreign.told() == {}
 
 
-def test_somebody_who_says_the_right_thing_between_wrong_ones_is_answered_no_faster(state: State) -> None:
+def test_a_client_that_alternates_right_and_wrong_messages_is_answered_no_faster(state: State) -> None:
     clock = Clock()
     retained, broker = retained_of(state, clock)
     right = state.publisher.desired(state.world.durable.twins["a"])
@@ -279,7 +275,7 @@ def test_somebody_who_says_the_right_thing_between_wrong_ones_is_answered_no_fas
     assert 2 <= len(broker.topics) < 12
 
 
-def test_whoever_writes_over_more_topics_than_are_counted_is_answered_by_publishing_everything(state: State) -> None:
+def test_a_client_that_overwrites_too_many_topics_causes_one_publication_of_everything(state: State) -> None:
     clock = Clock()
     retained, broker = retained_of(state, clock)
     for number in range(3 * MAX_TOPICS):
@@ -294,7 +290,7 @@ def test_whoever_writes_over_more_topics_than_are_counted_is_answered_by_publish
     assert EVERYTHING in retained.foreign.told()
 
 
-def test_a_blob_that_a_device_cannot_fetch_is_published_again_and_none_is_without_end(state: State) -> None:
+def test_a_blob_that_a_device_cannot_fetch_is_published_again_a_limited_number_of_times(state: State) -> None:
     clock = Clock()
     made, broker = retained_of(state, clock)
     asyncio.run(made.restore())
@@ -318,7 +314,7 @@ def test_a_blob_that_a_device_cannot_fetch_is_published_again_and_none_is_withou
     assert broker.topics.count(chunk_of(WHOLE)) < 3 + 10 + 1000 * DOUBT_S / DOUBT_MAX_S
 
 
-def test_a_report_of_a_stalled_transfer_is_what_raises_the_doubt(state: State) -> None:
+def test_a_report_of_a_stalled_transfer_causes_the_check_of_its_blob(state: State) -> None:
     service = Service(state)
     doubted: list[tuple[str, str]] = []
     service._retained.doubt = lambda device, model: doubted.append((device, model))  # type: ignore[method-assign]

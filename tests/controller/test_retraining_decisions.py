@@ -1,5 +1,5 @@
-"""What the retraining policy decides, and why: gain against cost, seasons, floods of proposals, approval, and what it
-learns.
+"""What the retraining policy decides, and why: gain against cost, seasons, many proposals, approval, and the expected
+gain.
 """
 
 import json
@@ -64,7 +64,7 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
     assert tomllib.loads(CONFIG.read_text()) == json.loads(msgspec.json.encode(RetrainingPolicy()))
 
 
-def test_a_drop_beyond_chance_and_seasons_is_trained_away() -> None:
+def test_a_drop_beyond_chance_and_season_starts_a_training() -> None:
     decision = decided(POLICY, facts(0.8))
     assert (decision.word, decision.reason) == ("train", "gain_shown")
     assert {each.trigger for each in decision.proposals} == {"time", "decay"}
@@ -73,14 +73,14 @@ def test_a_drop_beyond_chance_and_seasons_is_trained_away() -> None:
     assert decision.weighed.gain.value == pytest.approx(0.075)
 
 
-def test_time_alone_proposes_and_the_policy_says_why_not() -> None:
+def test_age_alone_proposes_a_training_and_the_policy_declines_it_with_a_reason() -> None:
     decision = decided(POLICY, facts(0.94))
     assert [each.trigger for each in decision.proposals] == ["time"]
     assert (decision.word, decision.reason) == ("no", "gain_not_shown")
     assert "not shown to be more than 3 points that seasons may cost" in decision.detail
 
 
-def test_a_regression_is_spoken_of_in_parts_of_its_error_and_never_in_points_nor_as_minus_zero() -> None:
+def test_the_error_of_a_regression_is_given_as_a_fraction_and_never_in_points_or_as_minus_zero() -> None:
     decision = decided(POLICY, facts(0.8, classifies=False))
     told = [decision.detail, *(each.detail for each in decision.proposals), *explain_decision(decision)]
     assert "the error on labels grew by 300.0 % of the error" in told
@@ -88,16 +88,16 @@ def test_a_regression_is_spoken_of_in_parts_of_its_error_and_never_in_points_nor
     assert change(Estimate(-1e-9, -0.02, 0.03), classifies=False) == "+0.0 [-2.0, +3.0] % of the error"
 
 
-def test_a_drop_that_blocks_do_not_agree_on_is_not_shown() -> None:
+def test_a_drop_on_which_blocks_disagree_is_not_proven() -> None:
     assert decided(POLICY, facts(0.85)).reason == "gain_shown"
     assert decided(POLICY, facts(0.85, spread=0.15)).reason == "gain_not_shown"
 
 
-def test_nothing_is_decided_while_nothing_is_proposed() -> None:
+def test_nothing_is_decided_without_a_proposal() -> None:
     assert decide(POLICY, facts(0.95, champion_at=NOW - DAY_S), NOW) is None
 
 
-def test_a_gain_that_does_not_pay_is_declined_with_both_sums() -> None:
+def test_a_training_that_costs_more_than_it_gains_is_declined_with_both_amounts() -> None:
     dear = replace(POLICY, costs=Costs(per_rollout=1e9))
     decision = decided(dear, facts(0.8))
     assert (decision.word, decision.reason) == ("no", "not_worth_it")
@@ -106,20 +106,20 @@ def test_a_gain_that_does_not_pay_is_declined_with_both_sums() -> None:
     assert decided(many_bytes, facts(0.8)).reason == "not_worth_it"
 
 
-def test_too_few_labels_decide_nothing() -> None:
+def test_too_few_labels_give_no_decision() -> None:
     few = facts(0.5, recent=cells(0.5, labels=10))
     assert decided(POLICY, few).reason == "too_few_labels"
     assert decided(POLICY, facts(0.5, reference=None)).reason == "too_few_labels"
 
 
-def test_a_person_may_be_asked_first_and_may_ask_without_a_gain() -> None:
+def test_a_person_may_have_to_approve_and_may_ask_for_a_training_without_a_gain() -> None:
     assert decided(replace(POLICY, approval=True), facts(0.8)).word == "ask"
     wish = (Proposal("person", "a new sensor"),)
     decision = decided(POLICY, facts(0.95, champion_at=NOW, asked=wish))
     assert (decision.word, decision.reason, decision.detail) == ("train", "person_asks", "a new sensor")
 
 
-def test_an_alert_proposes_only_where_the_policy_listens_and_needs_a_gain() -> None:
+def test_an_alert_proposes_a_training_only_if_the_policy_allows_it_and_needs_a_gain() -> None:
     alert = (Proposal("alert", "humidity moved"),)
     assert decided(POLICY, facts(0.95, champion_at=NOW, asked=alert)).reason == "gain_not_shown"
     deaf = replace(POLICY, triggers=replace(POLICY.triggers, alerts=False))
@@ -127,16 +127,16 @@ def test_an_alert_proposes_only_where_the_policy_listens_and_needs_a_gain() -> N
 
 
 @pytest.mark.parametrize("status", ["proposed", "approved", "running"])
-def test_two_attempts_at_once_are_refused(status: str) -> None:
+def test_two_simultaneous_attempts_are_refused(status: str) -> None:
     open_one = replace(attempt(), status=status, ended_at=0.0)  # type: ignore[arg-type]
     assert decided(POLICY, facts(0.5, past=(open_one,))).reason == "under_way"
 
 
-def test_a_candidate_on_its_way_is_waited_for() -> None:
+def test_a_candidate_in_progress_is_waited_for() -> None:
     assert decided(POLICY, facts(0.5, coming=4)).reason == "under_way"
 
 
-def test_a_storm_of_proposals_is_stopped_by_cool_down_and_budget() -> None:
+def test_many_proposals_are_limited_by_cool_down_and_budget() -> None:
     wish = tuple(Proposal("person", f"wish {number}") for number in range(50))
     fresh = facts(0.5, past=(attempt(ended_at=NOW - DAY_S),), asked=wish)
     assert decided(POLICY, fresh).reason == "cool_down"
@@ -147,7 +147,7 @@ def test_a_storm_of_proposals_is_stopped_by_cool_down_and_budget() -> None:
     assert decided(POLICY, facts(0.5, past=(heavy,), asked=wish)).reason == "budget_spent"
 
 
-def test_the_cool_down_doubles_while_attempts_bring_nothing() -> None:
+def test_the_cool_down_doubles_while_attempts_do_not_improve_the_model() -> None:
     def days(*statuses: str) -> float:
         past = tuple(attempt(status, NOW) for status in statuses)
         return (cool_down_until(POLICY, past) - NOW) / DAY_S
@@ -159,7 +159,7 @@ def test_the_cool_down_doubles_while_attempts_bring_nothing() -> None:
     assert cool_down_until(POLICY, ()) == 0
 
 
-def test_a_model_that_retraining_harms_is_expected_to_win_less_each_time() -> None:
+def test_the_expected_gain_falls_for_a_model_that_retraining_worsens() -> None:
     assert recoverable(0.5, ()) == 0.5
     assert recoverable(0.5, (attempt(), attempt())) == pytest.approx(0.5 / 3)
     assert recoverable(0.5, (attempt("passed", gain=0.08),)) == pytest.approx((0.5 + 0.8) / 2)
@@ -167,7 +167,7 @@ def test_a_model_that_retraining_harms_is_expected_to_win_less_each_time() -> No
     assert recoverable(0.5, (attempt("failed"), attempt("declined"))) == 0.5
 
 
-def test_a_worker_that_falls_silent_or_hangs_ends_the_attempt_with_its_step() -> None:
+def test_a_silent_or_hanging_worker_ends_the_attempt_with_its_step() -> None:
     running = replace(attempt(), status="running", worker="lab", step="train", began_at=NOW, heard_at=NOW)
     policy = replace(POLICY, limits=Limits(run_s=1000.0, silent_s=100.0))
     assert died(policy, running, NOW + 99) == ""
@@ -177,7 +177,7 @@ def test_a_worker_that_falls_silent_or_hangs_ends_the_attempt_with_its_step() ->
     assert died(policy, replace(running, status="passed"), NOW + 1e6) == ""
 
 
-def test_why_and_why_not_are_sentences() -> None:
+def test_reasons_for_and_against_a_training_are_sentences() -> None:
     no = explain_decision(replace(decided(POLICY, facts(0.94)), times=7))
     assert no[0].startswith("Proposed by time: 40 days since the champion")
     assert no[1].startswith("No training was started: labelled quality changed by -1.0 [")
@@ -208,7 +208,7 @@ def test_the_drop_of_a_regression_is_a_fraction_of_its_error() -> None:
     assert found.low < 0.25 < found.high
 
 
-def test_newest_and_oldest_blocks_are_those_with_labels() -> None:
+def test_newest_and_oldest_blocks_must_have_labels() -> None:
     some = [Cell(block, "d", 10, 1.0, 1.0) for block in (1, 5, 9)]
     assert [cell.block for cell in newest_cells(some, 2)] == [5, 9]
     assert [cell.block for cell in oldest_cells(some, 2)] == [1, 5]

@@ -1,4 +1,4 @@
-"""One model's retraining through the API: proposal, decision, claim, candidate, gate; and all that can go wrong."""
+"""One model's retraining through the API: proposal, decision, claim, candidate, gate; and every failure."""
 
 import asyncio
 import time
@@ -85,7 +85,7 @@ def claimed(state: State) -> str:
     return str(found["id"])
 
 
-def test_a_drop_becomes_a_proposal_a_claim_a_candidate_that_beats_the_champion_and_a_version(
+def test_a_drop_leads_to_a_proposal_a_claim_a_better_candidate_and_a_version(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     name = claimed(fleet)
@@ -104,7 +104,7 @@ def test_a_drop_becomes_a_proposal_a_claim_a_candidate_that_beats_the_champion_a
     assert again["detail"] == "v2 has passed its gates and is on its way to the fleet"
 
 
-def test_a_worse_candidate_is_stopped_and_nobody_may_roll_it_out(fleet: State, plant: Any, tmp_path: Path) -> None:
+def test_a_worse_candidate_is_stopped_and_cannot_be_rolled_out(fleet: State, plant: Any, tmp_path: Path) -> None:
     name = claimed(fleet)
     plant(threshold_model((-1.0, -1.0, -1.0)))
     with pytest.raises(BadInput) as refused:
@@ -118,7 +118,7 @@ def test_a_worse_candidate_is_stopped_and_nobody_may_roll_it_out(fleet: State, p
     assert (again["word"], again["reason"]) == ("wait", "cool_down")
 
 
-def test_a_candidate_that_forgets_the_fixed_set_is_stopped_although_it_is_better_on_the_newest(
+def test_a_candidate_worse_on_the_fixed_set_is_stopped_although_it_is_better_on_the_newest_rows(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     name = claimed(fleet)
@@ -139,7 +139,7 @@ def test_only_the_agreed_fixed_set_counts(fleet: State, plant: Any, tmp_path: Pa
         pushed(fleet, tmp_path, brought=brought(tmp_path, rows), retrained=Retrained(name))
 
 
-def test_a_pipeline_that_fails_names_its_step_and_the_champion_stays(fleet: State) -> None:
+def test_a_failing_pipeline_names_its_step_and_the_champion_stays(fleet: State) -> None:
     name = claimed(fleet)
     body = {"worker": "lab", "step": "train", "detail": "raised ValueError: no rows", "log": "Traceback ..."}
     assert call(fleet, "POST", f"/v1/retraining/{name}/failed", json=body)[0] == 200
@@ -149,7 +149,7 @@ def test_a_pipeline_that_fails_names_its_step_and_the_champion_stays(fleet: Stat
     assert (again[0], again[1]["code"]) == (409, "retraining_conflict")
 
 
-def test_a_worker_that_died_ends_its_attempt_and_its_late_push_is_refused(
+def test_the_death_of_a_worker_ends_its_attempt_and_its_late_push_is_refused(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     name = claimed(fleet)
@@ -170,7 +170,7 @@ def test_two_workers_never_train_one_attempt(fleet: State) -> None:
     assert (stranger[0], stranger[1]["detail"]) == (409, f"{name} is run by lab: two pipelines at once")
 
 
-def test_a_storm_of_proposals_is_one_row_one_event_and_no_training(fleet: State) -> None:
+def test_many_proposals_are_one_row_one_event_and_no_training(fleet: State) -> None:
     name = claimed(fleet)
     body = {"worker": "lab", "step": "train", "detail": "no rows"}
     call(fleet, "POST", f"/v1/retraining/{name}/failed", json=body)
@@ -185,7 +185,7 @@ def test_a_storm_of_proposals_is_one_row_one_event_and_no_training(fleet: State)
     assert len(fleet.retrainings.attempts("m")) == 1
 
 
-def test_a_person_approves_or_declines_where_the_policy_asks(fleet: State) -> None:
+def test_a_person_approves_or_declines_if_the_policy_requires_it(fleet: State) -> None:
     retraining.set_policy(fleet, "m", replace(POLICY, approval=True), actor="ada")
     retraining.look(fleet, time.time())
     (waiting,) = call(fleet, "GET", "/v1/retraining")[1]
@@ -251,7 +251,7 @@ def kept_rows(state: State, device: str, *keys: str) -> None:
     state.captures.keep([(device, Captured(protocol=1, device=device, boot=1, seq=1, rows=rows))])
 
 
-def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_stopped_by_name(
+def test_a_candidate_trained_on_rows_that_were_deleted_since_is_stopped_by_name(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
@@ -269,7 +269,7 @@ def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_sto
     assert fleet.trust_metadata.signed("m") == {1}, "the champion goes on serving"
 
 
-def test_a_deletion_before_the_rows_were_read_stops_nobody_and_a_data_set_without_rows_stops_everybody(
+def test_a_deletion_before_the_training_stops_no_candidate_and_a_data_set_without_rows_stops_every_one(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")

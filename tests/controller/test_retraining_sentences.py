@@ -20,7 +20,7 @@ def test_the_decision_and_sentences_on_a_case_equal_the_reviewed_copy(case: str)
     assert FOUND[case] == KNOWN[case]
 
 
-def test_enough_labels_without_a_past_are_not_called_too_few() -> None:
+def test_enough_labels_without_a_past_are_not_reported_as_too_few() -> None:
     (_, said_why, *_) = FOUND["decides: no reference"]["says"]
     assert said_why == (
         "No training was started: no labels tell how good v3 was when it came: there is nothing to compare with."

@@ -40,18 +40,18 @@ def outcome(given_fact: Any, now: float = 0.0, **fields: Any) -> str:
     return outcome_of(made, made.members[0], given_fact, now)
 
 
-def test_the_canary_is_offered_the_release_and_nobody_else() -> None:
+def test_only_the_canary_is_offered_the_release() -> None:
     assert step(rollout(), facts()).offers == (Offer(CANARY, "m", 2),)
 
 
-def test_the_same_facts_ask_for_the_same_again_and_new_facts_for_nothing() -> None:
+def test_the_same_facts_give_the_same_commands_and_new_facts_none_twice() -> None:
     first = step(rollout(), facts())
     assert step(first.rollout, facts(), 1.0).offers == first.offers
     told = facts(**{CANARY: fact(CANARY, assigned=2)})
     assert step(first.rollout, told, 2.0).offers == ()
 
 
-def test_the_next_wave_waits_for_the_soak_of_the_one_before() -> None:
+def test_the_next_wave_waits_for_the_soak_of_the_wave_before() -> None:
     world = facts(**{CANARY: done(CANARY)})
     noticed = step(rollout(), world, 50.0).rollout
     assert (noticed.wave, noticed.wave_done_at) == (0, 50.0)
@@ -61,7 +61,7 @@ def test_the_next_wave_waits_for_the_soak_of_the_one_before() -> None:
     assert len(step(promoted, world, 61.0).offers) == 4
 
 
-def test_it_completes_when_the_last_wave_is_done() -> None:
+def test_a_rollout_completes_when_the_last_wave_is_done() -> None:
     everywhere = {device: done(device) for device in DEVICES}
     at_end = rollout(wave=1, wave_done_at=10.0)
     at_last = step(at_end, everywhere, 10.0)
@@ -69,13 +69,13 @@ def test_it_completes_when_the_last_wave_is_done() -> None:
     assert decide(at_last.rollout, everywhere, Rows(), 11.0, at_last.endings) == Decision(at_last.rollout)
 
 
-def test_a_failed_canary_rolls_the_rollout_back_with_the_reason_and_is_quarantined() -> None:
+def test_a_failed_canary_is_quarantined_and_the_rollout_is_rolled_back_with_the_reason() -> None:
     after = step(rollout(), facts(**{CANARY: broken(CANARY)}), 5.0)
     assert (after.rollout.status, after.offers, after.quarantined) == ("rolling_back", (), (CANARY,))
     assert "1 of 1 decided devices failed" in after.rollout.reason
 
 
-def test_rolling_back_offers_the_last_confirmed_release_and_ends_when_devices_say_so() -> None:
+def test_a_roll_back_offers_the_last_confirmed_release_and_ends_when_devices_report_it() -> None:
     rolling = rollout(status="rolling_back")
     assert step(rolling, facts(**{CANARY: done(CANARY)})).offers == (Offer(CANARY, "m", 1),)
     still_new = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
@@ -84,7 +84,7 @@ def test_rolling_back_offers_the_last_confirmed_release_and_ends_when_devices_sa
     assert step(rolling, facts()).rollout.status == "rolled_back"
 
 
-def test_an_offline_device_does_not_hold_up_a_roll_back_but_is_told() -> None:
+def test_an_offline_device_does_not_delay_a_roll_back_and_still_gets_its_document() -> None:
     rolling = rollout(status="rolling_back")
     away = facts(**{CANARY: done(CANARY, presence="offline")})
     assert step(rolling, away).offers == (Offer(CANARY, "m", 1),)
@@ -92,13 +92,13 @@ def test_an_offline_device_does_not_hold_up_a_roll_back_but_is_told() -> None:
     assert step(rolling, away).rollout.status == "rolled_back"
 
 
-def test_a_device_without_a_confirmed_release_is_told_to_run_none() -> None:
+def test_a_device_without_a_confirmed_release_is_offered_none() -> None:
     members = tuple(replace(member, previous_release=0) for member in rollout().members)
     rolling = rollout(status="rolling_back", members=members)
     assert step(rolling, facts(**{CANARY: fact(CANARY, assigned=2, stable=None)})).offers == (Offer(CANARY, "m", 0),)
 
 
-def test_abort_reaches_devices_in_every_phase_and_leaves_what_has_confirmed() -> None:
+def test_an_abort_reaches_devices_in_every_phase_and_keeps_confirmed_ones() -> None:
     one, two, three, four, five = DEVICES
     world = {
         one: done(one),
@@ -114,20 +114,20 @@ def test_abort_reaches_devices_in_every_phase_and_leaves_what_has_confirmed() ->
     assert step(aborting.rollout, settled).rollout.status == "aborted"
 
 
-def test_a_paused_rollout_starts_nobody_but_rules_go_on_judging() -> None:
+def test_a_paused_rollout_offers_to_no_device_and_rules_still_judge() -> None:
     paused = rollout(status="paused")
     assert step(paused, facts()).offers == ()
     assert step(paused, facts(**{CANARY: broken(CANARY)})).rollout.status == "rolling_back"
 
 
-def test_a_pausing_rule_that_still_fails_changes_a_paused_rollout_no_more() -> None:
+def test_a_pausing_rule_that_still_fails_does_not_change_a_paused_rollout_again() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="pause"),))
     paused = step(rollout(strategy), facts(**{CANARY: broken(CANARY)})).rollout
     assert paused.status == "paused"
     assert step(paused, facts(**{CANARY: broken(CANARY)}), 9.0).rollout == paused
 
 
-def test_failures_that_were_resumed_over_do_not_trip_again_but_new_ones_do() -> None:
+def test_failures_from_before_a_resume_do_not_trip_again_and_new_ones_do() -> None:
     first, second = (member.device for member in rollout().members[:2])
     resumed = rollout(wave=1, acknowledged=(first,))
     assert step(resumed, facts(**{first: broken(first)})).rollout.status == "running"
@@ -160,18 +160,18 @@ def test_every_phase_has_a_deadline(now: float, changes: dict[str, Any], expecte
     assert outcome(fact(CANARY, assigned=2, **changes), now) == expected
 
 
-def test_success_is_what_the_device_says_it_runs_not_what_it_was_told() -> None:
+def test_success_is_what_the_device_reports_and_not_what_it_was_offered() -> None:
     assert outcome(fact(CANARY, assigned=2)) == "pending"
     assert outcome(fact(CANARY, assigned=1, stable=2)) == "succeeded"
 
 
-def test_a_device_that_had_confirmed_and_runs_something_else_has_regressed_and_counts() -> None:
+def test_a_device_that_had_confirmed_and_runs_another_version_has_regressed_and_counts() -> None:
     regressed = fact(CANARY, assigned=2, stable=1, result="confirmed")
     assert outcome(regressed) == "regressed"
     assert step(rollout(), facts(**{CANARY: regressed})).rollout.status == "rolling_back"
 
 
-def test_at_most_one_step_a_pass() -> None:
+def test_a_pass_takes_at_most_one_step() -> None:
     everywhere = {device: done(device) for device in DEVICES}
     state, seen = rollout(), []
     for second in range(30):
@@ -185,7 +185,7 @@ def test_at_most_one_step_a_pass() -> None:
 @given(
     st.lists(st.sampled_from(["told", "done", "broken", "untold", "away"]), min_size=5, max_size=5), st.integers(0, 3)
 )
-def test_whatever_the_facts_two_passes_in_a_row_ask_for_the_same(words: list[str], wave: int) -> None:
+def test_two_passes_in_a_row_give_the_same_commands_for_any_facts(words: list[str], wave: int) -> None:
     made = {
         "told": lambda d: fact(d, assigned=2),
         "done": done,
@@ -209,7 +209,7 @@ def test_a_held_wave_waits_for_an_operator() -> None:
     assert step(replace(held, promoted=0), world, 1.0).rollout.wave == 1
 
 
-def test_promoting_ends_a_soak_and_a_rule_that_cannot_say_yet_but_not_one_that_fails() -> None:
+def test_promoting_ends_a_soak_and_an_undecided_rule_and_not_a_failing_one() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=0.1, min_samples=50),))
     world = facts(**{CANARY: done(CANARY)})
     waits = rollout(strategy, wave_done_at=0.0, promoted=0)
@@ -225,7 +225,7 @@ BY_KIND = replace(
 )
 
 
-def test_a_stratum_that_fails_goes_back_by_itself_and_the_others_go_on() -> None:
+def test_a_failing_stratum_rolls_back_alone_and_the_others_continue() -> None:
     made = rollout(BY_KIND, among=TWO_KINDS)
     arm, x86 = (next(m.device for m in made.members if m.stratum == kind) for kind in ("arm", "x86"))
     world = {target.device: fact(target.device) for target in TWO_KINDS}
@@ -242,14 +242,14 @@ def test_a_stratum_that_fails_goes_back_by_itself_and_the_others_go_on() -> None
     assert {offer.device[0] for offer in step(after, world, 9.0).offers} == {"x"}
 
 
-def test_when_every_stratum_fails_all_goes_back() -> None:
+def test_all_devices_roll_back_when_every_stratum_fails() -> None:
     made = rollout(BY_KIND, among=TWO_KINDS, stopped_strata=("arm",))
     x86 = next(member.device for member in made.members if member.stratum == "x86")
     world = {target.device: fact(target.device) for target in TWO_KINDS} | {x86: broken(x86)}
     assert step(made, world).rollout.status == "rolling_back"
 
 
-def test_a_wave_that_fails_goes_back_and_the_rollout_waits() -> None:
+def test_a_failing_wave_rolls_back_and_the_rollout_waits() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_wave"),))
     second = next(member.device for member in rollout().members if member.wave == 1)
     world = facts(**{CANARY: done(CANARY), second: broken(second)})
@@ -263,7 +263,7 @@ def test_a_wave_that_fails_goes_back_and_the_rollout_waits() -> None:
     ("on_fail", "status"),
     [("pause", "paused"), ("abort", "aborting"), ("roll_back", "rolling_back")],
 )
-def test_on_fail_is_what_happens(on_fail: str, status: str) -> None:
+def test_on_fail_decides_what_happens(on_fail: str, status: str) -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.0, on_fail=on_fail),))  # type: ignore[arg-type]
     assert step(rollout(strategy), facts(**{CANARY: broken(CANARY)})).rollout.status == status
 
@@ -282,7 +282,7 @@ def test_a_shadow_wave_is_offered_as_a_shadow_and_then_the_same_devices_serve() 
     assert outcome_of(serving, serving.members[0], passed[CANARY], 3.0) == "pending"
 
 
-def test_a_fleet_of_one_serves_after_its_shadow() -> None:
+def test_a_fleet_of_one_device_serves_after_its_shadow() -> None:
     made = rollout(SHADOW, among=targets(["d0"]))
     world = {"d0": fact("d0", assigned=2, result="shadowed", mode="shadow")}
     for second in range(4):
@@ -294,7 +294,7 @@ def test_a_fleet_of_one_serves_after_its_shadow() -> None:
     assert made.status == "completed"
 
 
-def test_before_the_second_wave_every_device_must_have_shown_its_way_back() -> None:
+def test_before_the_second_wave_every_device_must_have_a_proven_way_back() -> None:
     world = facts(**{CANARY: done(CANARY), "d1": fact("d1", proven=False), "d2": fact("d2", proven=False)})
     ready = rollout(wave_done_at=0.0)
     waiting = [device for device in ("d1", "d2") if device != CANARY]
@@ -305,7 +305,7 @@ def test_before_the_second_wave_every_device_must_have_shown_its_way_back() -> N
     assert step(ready, away, 100.0).rollout.wave == 1
 
 
-def test_a_failure_that_may_pass_is_tried_again_later_and_later_then_counts() -> None:
+def test_a_retryable_failure_is_retried_with_growing_pauses_and_then_counts() -> None:
     strategy = replace(STRATEGY, attempts=3, retry_s=10.0)
     for attempt, wait_s in ((1, 10.0), (2, 20.0)):
         stuck = fact(CANARY, assigned=2, result="rejected", code="transfer_stalled", offered_at=50.0, attempt=attempt)
@@ -319,7 +319,7 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_later_then_counts() ->
     assert step(rollout(strategy), facts(**{CANARY: final})).rollout.status == "rolling_back"
 
 
-def test_later_attempts_are_spread_by_device_and_keep_to_the_limit_of_devices_under_way() -> None:
+def test_later_attempts_are_spread_by_device_and_keep_the_limit_of_devices_in_progress() -> None:
     strategy = replace(STRATEGY, waves=STRATEGY.waves[1:], attempts=2, retry_s=10.0, max_concurrent=2, rules=())
     due = {retry_at(rollout(strategy), stuck(device)) for device in DEVICES}
     assert len(due) == len(DEVICES)
@@ -332,7 +332,7 @@ def stuck(device: str) -> Any:
     return fact(device, assigned=2, result="rejected", code="transfer_stalled", offered_at=50.0)
 
 
-def test_who_joins_late_joins_at_the_tail_and_is_still_reached_when_it_has_completed() -> None:
+def test_a_late_device_joins_at_the_end_and_is_reached_after_completion_too() -> None:
     joined = join(rollout(), [Target("late")], {}, {})
     assert joined.members[-1] == replace(joined.members[-1], device="late", wave=1, late=True)
     assert joined.plan_digest == rollout().plan_digest, "what was approved is not changed by who comes later"
@@ -364,18 +364,18 @@ def test_a_changed_plan_has_another_digest() -> None:
     ],
     ids=["name", "proposed", "paused", "devices", "soak", "end"],
 )
-def test_a_rollout_explains_itself(changes: dict[str, Any], world: dict[str, Any], said: str) -> None:
+def test_a_rollout_explains_its_state(changes: dict[str, Any], world: dict[str, Any], said: str) -> None:
     assert said in " ".join(explain(rollout(**changes), facts(**world), (), 3.0))
 
 
-def test_it_says_which_rule_waits_and_with_which_numbers() -> None:
+def test_the_explanation_names_the_rule_that_waits_and_its_numbers() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=0.1, min_samples=50),))
     found = step(rollout(strategy, wave_done_at=0.0), facts(**{CANARY: done(CANARY)}), 20.0, cells(sums(7)))
     words = " ".join(explain(found.rollout, facts(**{CANARY: done(CANARY)}), found.verdicts, 20.0))
     assert "Rule error_ratio cannot say yet: 7 inferences of the release, 50 needed." in words
 
 
-def test_a_strategy_and_a_rollout_survive_the_table() -> None:
+def test_a_strategy_and_a_rollout_are_read_back_from_the_table() -> None:
     made = rollout(BY_KIND, among=TWO_KINDS, stopped_strata=("arm",), excluded={"z": "pinned"})
     assert msgspec.convert(msgspec.to_builtins(made), Rollout) == made
     assert msgspec.convert(msgspec.to_builtins(BY_KIND), Strategy) == BY_KIND

@@ -1,4 +1,4 @@
-"""Rules: verdicts with their numbers, two sides matched in kind and time, tests that may be looked at at every pass."""
+"""Rules: verdicts with their numbers, two sides matched in kind and time, and tests that may be repeated."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_ratios_of_devices_count_decided_devices_only() -> None:
 
 
 @pytest.mark.parametrize(("metric", "kind"), [("rejected_ratio", "rejected"), ("silent_ratio", "silent")])
-def test_probe_verdicts_and_silence_are_rules_of_their_own(metric: str, kind: str) -> None:
+def test_probe_verdicts_and_silence_have_their_own_rules(metric: str, kind: str) -> None:
     rule = Rule(metric=metric, threshold=0.1)  # type: ignore[arg-type]
     assert word(rule, succeeded=5, failed=5) == "pass"
     assert word(rule, succeeded=5, failed=5, **{kind: 5}) == "fail"
@@ -55,15 +55,15 @@ def test_errors_latency_accuracy_and_agreement_are_judged_beyond_chance() -> Non
     assert agree == ["pass", "fail"]
 
 
-def test_a_rule_that_compares_needs_both_sides_in_the_same_minutes() -> None:
+def test_a_comparing_rule_needs_both_sides_in_the_same_minutes() -> None:
     rule = Rule(metric="accuracy_drop", threshold=0.05, min_samples=50)
     ours, theirs = Cell(treated=sums(500, accuracy=0.5), minute=1), Cell(control=sums(500, accuracy=0.9), minute=2)
     assert word(rule, ours, theirs) == "inconclusive"
     assert word(rule, ours, theirs._replace(minute=1)) == "fail"
 
 
-def test_a_world_that_drifts_is_not_held_against_the_release() -> None:
-    """By day everybody is right, by night nobody is; the release came in the evening."""
+def test_drift_of_the_inputs_does_not_count_against_the_release() -> None:
+    """By day all answers are right, by night all are wrong; the release started in the evening."""
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=50)
     canaries, others = [f"c{number}" for number in range(5)], [f"o{number}" for number in range(20)]
     day = [Cell(control=sums(1000, accuracy=0.95), device=name, minute=0) for name in (*canaries, *others)]
@@ -74,7 +74,7 @@ def test_a_world_that_drifts_is_not_held_against_the_release() -> None:
     assert word(rule, *day, *night, *bright) == "fail", "were it bright for the others, it would be"
 
 
-def test_devices_that_were_always_worse_are_not_held_against_the_release() -> None:
+def test_devices_that_were_always_worse_do_not_count_against_the_release() -> None:
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=50)
     cells = []
     for number in range(20):
@@ -90,7 +90,7 @@ def test_devices_that_were_always_worse_are_not_held_against_the_release() -> No
     assert without_past.word == "pass", "and how much devices differ is told from the others"
 
 
-def test_a_bad_stratum_cannot_hide_in_an_average() -> None:
+def test_a_bad_stratum_is_found_even_if_the_average_is_good() -> None:
     rule = Rule(metric="accuracy_drop", threshold=0.05, min_samples=50, scope="stratum")
     strategy = replace(STRATEGY, rules=(rule, replace(rule, scope="fleet", threshold=0.15)))
     made = rollout(strategy, among=[*targets(["a", "b"], "arm"), *targets(DEVICES, "x86")])
@@ -101,7 +101,7 @@ def test_a_bad_stratum_cannot_hide_in_an_average() -> None:
     assert [(verdict.stratum, verdict.word) for verdict in verdicts] == [("arm", "fail"), ("x86", "pass"), ("", "pass")]
 
 
-def test_a_rule_with_judged_s_forgets_what_is_older() -> None:
+def test_a_rule_with_judged_s_ignores_older_data() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
     found = measured((CANARY, 0.0, sums(500, errors=400), None), (CANARY, 20 * BUCKET_S, sums(500), None))
     world, now = facts(**{CANARY: done(CANARY)}), 21 * BUCKET_S
@@ -111,13 +111,13 @@ def test_a_rule_with_judged_s_forgets_what_is_older() -> None:
     assert decide(rollout(newest), world, found, now).rollout.status == "running"
 
 
-def test_looking_again_and_again_hardly_ever_stops_a_good_release_of_devices_that_differ() -> None:
+def test_repeated_checks_rarely_stop_a_good_release_on_different_devices() -> None:
     """60 rollouts of 40 devices whose accuracies lie 8 points apart, looked at after each of 12 hours."""
     rng = np.random.default_rng(7)
     assert sum(_ever_stopped(rng, drop=0.0) for _ in range(60)) == 0
 
 
-def test_a_drop_of_six_points_is_seen_nearly_always() -> None:
+def test_a_drop_of_six_points_is_found_nearly_always() -> None:
     rng = np.random.default_rng(8)
     assert sum(_ever_stopped(rng, drop=0.06) for _ in range(20)) >= 19
 
@@ -138,7 +138,7 @@ def _ever_stopped(rng: np.random.Generator, drop: float) -> bool:
     return False
 
 
-def test_more_strata_ask_for_more_evidence() -> None:
+def test_more_strata_need_more_evidence() -> None:
     effect = evidence.accuracy_drop(looked_at(*fleet(sums(1000, accuracy=0.8), sums(1000, accuracy=0.9))))
     assert effect is not None
     alone, among = evidence.interval_of(effect), evidence.interval_of(effect, 1000)
@@ -158,7 +158,7 @@ def test_the_sentence_holds_the_numbers() -> None:
     assert 0.05 < figures.finds < figures.low < 0.4 < figures.high
 
 
-def test_a_rule_that_needs_harmlessness_shown_waits_until_the_whole_interval_is_allowed() -> None:
+def test_a_rule_that_requires_proof_of_no_harm_waits_until_the_whole_interval_is_allowed() -> None:
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=100)
     strict = replace(rule, needs="shown_harmless")
     few, many = (fleet(sums(count, accuracy=0.9), sums(count, accuracy=0.9), canaries=10) for count in (100, 20_000))
@@ -166,7 +166,7 @@ def test_a_rule_that_needs_harmlessness_shown_waits_until_the_whole_interval_is_
     assert (word(rule, *many), word(strict, *many)) == ("pass", "pass")
 
 
-def test_one_canary_among_devices_of_which_one_in_ten_breaks_by_itself_convicts_no_release() -> None:
+def test_one_failing_canary_in_a_fleet_with_one_failure_in_ten_does_not_fail_a_release() -> None:
     """The broken one happens to be the canary: as likely as any other, so nothing is beyond chance."""
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=50)
     right, wrong = sums(2000, accuracy=0.9), sums(2000, accuracy=0.5)
@@ -198,7 +198,7 @@ def kept(
 ACCURACY = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100), *STRATEGY.rules))
 
 
-def test_a_finished_rollout_is_judged_again_when_labels_come() -> None:
+def test_a_completed_rollout_is_judged_again_when_labels_arrive() -> None:
     ended = rollout(ACCURACY, status="completed", wave=1)
     (bad,) = judge_late(ended, [*kept("d0", 2, 0.6), *kept("d1", 1, 0.9), *kept("d2", 1, 0.9)])
     (good,) = judge_late(ended, [*kept("d0", 2, 0.9), *kept("d1", 1, 0.9)])
@@ -209,7 +209,7 @@ def test_a_finished_rollout_is_judged_again_when_labels_come() -> None:
     assert (bad.word, good.word) == ("fail", "pass")
 
 
-def test_rows_that_were_kept_for_being_hard_say_nothing_about_the_rest() -> None:
+def test_rows_kept_for_low_confidence_do_not_represent_the_other_rows() -> None:
     ended = rollout(ACCURACY, status="completed", wave=1)
     (verdict,) = judge_late(ended, [*kept("d0", 2, 0.1, why="hard"), *kept("d1", 1, 0.9), *kept("stranger", 2, 0.1)])
     assert verdict.word == "inconclusive"

@@ -30,7 +30,7 @@ def test_a_ratio_at_its_threshold_passes_and_one_device_more_fails() -> None:
     assert word(replace(rule, threshold=0.0)) == "inconclusive"
 
 
-def test_pending_devices_count_as_if_they_will_all_succeed() -> None:
+def test_pending_devices_count_as_future_successes() -> None:
     rule = Rule(metric="failed_ratio", threshold=0.25, min_samples=5)
     assert word(rule, failed=1, succeeded=1, pending=2) == "inconclusive"
     assert word(rule, failed=2, succeeded=1, pending=1) == "fail", "2 of 4 whatever the pending one does"
@@ -39,14 +39,14 @@ def test_pending_devices_count_as_if_they_will_all_succeed() -> None:
     assert verdict(rule, failed=1, pending=3).detail == "1 decided devices, 5 needed"
 
 
-def test_a_ratio_is_judged_from_the_minimum_of_decided_devices_on() -> None:
+def test_a_ratio_is_judged_once_there_is_the_minimum_of_decided_devices() -> None:
     rule = Rule(metric="failed_ratio", threshold=0.5, min_samples=4)
     assert word(rule, succeeded=3) == "inconclusive"
     assert word(rule, succeeded=4) == "pass"
     assert word(rule, succeeded=2, failed=2) == "pass"
 
 
-def test_each_ratio_counts_its_own_devices_and_says_so() -> None:
+def test_each_ratio_counts_its_own_devices_and_names_them() -> None:
     counts = {"succeeded": 2, "failed": 6, "rejected": 4, "silent": 3}
     for metric, sentence in (
         ("failed_ratio", "6 of 8 decided devices failed, 10% allowed"),
@@ -65,7 +65,7 @@ def judged(rule: Rule, words: dict[str, str], **changes: Any) -> RuleVerdict:
     return found
 
 
-def test_every_kind_of_failure_counts_and_what_was_resumed_over_does_not() -> None:
+def test_every_kind_of_failure_counts_except_those_before_a_resume() -> None:
     words = {"d0": "failed", "d1": "rejected", "d2": "silent", "d3": "regressed", "d4": "succeeded"}
     fails = Rule(metric="failed_ratio", threshold=0.0)
     assert judged(fails, words).detail.startswith("4 of 5")
@@ -83,7 +83,7 @@ def test_every_kind_of_failure_counts_and_what_was_resumed_over_does_not() -> No
 # Measured rules.
 
 
-def test_there_is_enough_from_the_minimum_on() -> None:
+def test_evidence_is_enough_from_the_minimum_on() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
     assert word(rule, Cell(sums(49))) == "inconclusive"
     assert word(rule, Cell(sums(50))) == "pass"
@@ -124,7 +124,7 @@ def test_a_latency_at_its_ratio_passes() -> None:
     assert found.detail.startswith("p95 of the time for a row 128 us, 4.00 times [")
 
 
-def test_a_few_slow_answers_that_chance_explains_trip_no_latency_rule() -> None:
+def test_a_few_slow_answers_within_chance_trip_no_latency_rule() -> None:
     rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
     some = sums(93, bucket=10).plus(sums(7, bucket=20))
     assert word(rule, *fleet(sums(100), sums(100)), Cell(some, device="slow", minute=1)) == "pass"
@@ -140,7 +140,7 @@ def test_requests_of_many_rows_are_compared_by_their_time_for_one_row() -> None:
     assert sum(both.latency_counts) == 150
 
 
-def test_latency_is_the_95th_percentile_of_each_device_beside_those_of_its_kind() -> None:
+def test_latency_is_the_95th_percentile_of_each_device_compared_with_its_kind() -> None:
     slow = sums(6, bucket=20).plus(sums(94, bucket=10))
     ratio = evidence.latency_ratio(looked_at(*fleet(slow, sums(100))))
     assert ratio is not None
@@ -177,7 +177,7 @@ def test_a_regression_is_compared_by_the_size_of_its_errors_in_the_same_cells() 
     assert word(rule, Cell(regressing(500, 0.0), regressing(500, 0.0))) == "pass"
 
 
-def test_a_regression_has_an_error_and_r2_and_no_accuracy_and_a_classifier_the_other_way_round() -> None:
+def test_a_regression_has_an_error_and_r2_and_a_classifier_has_an_accuracy() -> None:
     found = regressing(100, 2.0)
     assert (found.accuracy, found.mean_absolute_error) == (None, 2.0)
     assert found.r2 == pytest.approx(1 - 4 * math.pi / 2 / 100)
@@ -187,7 +187,7 @@ def test_a_regression_has_an_error_and_r2_and_no_accuracy_and_a_classifier_the_o
     assert evidence.accuracy_drop(looked_at(Cell(found, found))) is None
 
 
-def test_errors_that_what_runs_beside_has_too_convict_no_release() -> None:
+def test_errors_that_the_compared_version_has_too_do_not_fail_a_release() -> None:
     rule = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
     sick = verdict(rule, *fleet(sums(300, errors=60), sums(300, errors=60)))
     assert (sick.word, "+0.00% [" in sick.detail) == ("pass", True)
@@ -206,7 +206,7 @@ def test_errors_that_what_runs_beside_has_too_convict_no_release() -> None:
     ("task", "rule", "instead"),
     [("regression", "accuracy_drop", "error_increase"), ("classification", "error_increase", "accuracy_drop")],
 )
-def test_a_rule_that_a_task_cannot_measure_is_refused_with_the_one_to_use(task: str, rule: str, instead: str) -> None:
+def test_a_rule_that_a_task_cannot_measure_is_refused_with_a_replacement(task: str, rule: str, instead: str) -> None:
     wrong = replace(STRATEGY, rules=(Rule(metric=rule, threshold=0.1),))  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=f"use {instead} in its place"):
         check_task(wrong, task)
@@ -225,7 +225,7 @@ def test_agreement_counts_the_answers_of_both_sides() -> None:
     assert word(rule, Cell(sums(300, agreed=1.0))) == "pass"
 
 
-def test_pairs_on_one_device_are_weighted_by_what_both_sides_of_a_minute_have() -> None:
+def test_pairs_on_one_device_are_weighted_by_the_common_count_of_a_minute() -> None:
     big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9), "d", 1)
     small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0), "d", 2)
     unmatched = [Cell(sums(50, accuracy=0.1), device="d", minute=0), Cell(Sums(), sums(50, accuracy=0.1), "d", 4)]
@@ -243,7 +243,7 @@ def test_the_variance_is_never_below_that_of_the_samples_alone() -> None:
     assert alike.variance >= 0.999 * variance_of_ratio(80, 100) * (1 / 5 + 1 / 20)
 
 
-def test_an_interval_is_where_the_test_would_trip_and_longer_for_few_devices() -> None:
+def test_an_interval_ends_where_the_test_would_trip_and_is_longer_for_few_devices() -> None:
     for variance in (1e-6, 1e-4, 1e-2):
         half = radius(variance, 0.02)
         assert beyond_chance(half * 1.001, variance, 0.02)
@@ -253,7 +253,7 @@ def test_an_interval_is_where_the_test_would_trip_and_longer_for_few_devices() -
     assert student_distance(30.0, 3.0) == LONGEST_DISTANCE
 
 
-def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> None:
+def test_each_stratum_is_judged_by_its_own_evidence_and_has_a_part_of_the_error_rate() -> None:
     fleet = [*targets(["a1", "a2"], "arm"), *targets(["x1", "x2"], "x86")]
     rules = (
         Rule(metric="failed_ratio", threshold=0.0),
@@ -273,7 +273,7 @@ def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> No
     assert [(each.stratum, each.word) for each in stopped] == [("", "pass"), ("x86", "pass")]
 
 
-def test_a_window_begins_with_the_first_whole_bucket_in_it() -> None:
+def test_a_window_starts_with_its_first_whole_bucket() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50, judged_s=120.0)
     made = rollout(replace(STRATEGY, rules=(rule,)))
     outcomes: Any = dict.fromkeys(DEVICES, "waiting")
@@ -293,7 +293,7 @@ def test_a_window_begins_with_the_first_whole_bucket_in_it() -> None:
 # Sums.
 
 
-def test_sums_add_up_field_by_field_and_begin_at_nothing() -> None:
+def test_sums_are_added_field_by_field_and_start_at_zero() -> None:
     one = Sums(1, 2, 3, 4, (5, 6), 7, 8)
     assert one.plus(Sums(10, 20, 30, 40, (50,), 70, 80)) == Sums(11, 22, 33, 44, (55, 6), 77, 88)
     assert Sums().plus(one) == one
@@ -301,7 +301,7 @@ def test_sums_add_up_field_by_field_and_begin_at_nothing() -> None:
     assert BUCKET_S == 60.0
 
 
-def test_what_a_device_measured_counts_for_the_release_or_for_what_runs_beside_it() -> None:
+def test_measurements_of_a_device_count_for_the_release_or_for_the_version_beside_it() -> None:
     interval = ModelInterval(model="m", version=REFS[2], inferences=3, errors=1)
     made = Rows()
     made.add("d", 61.0, interval, treated=True)

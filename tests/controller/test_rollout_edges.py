@@ -1,4 +1,4 @@
-"""Edges of a rollout's decision: who is offered what, when a wave ends, how fast devices go."""
+"""Edges of a rollout's decision: offers to devices, the end of a wave, and the pace."""
 
 from typing import Any
 
@@ -34,12 +34,12 @@ def offers(made: Rollout, now: float = 0.0, **special: Any) -> list[Offer]:
     return list(decide(made, facts(**special), Rows(), now).offers)
 
 
-def test_an_offer_serves_at_the_first_attempt_unless_it_says_otherwise() -> None:
+def test_an_offer_serves_at_the_first_attempt_unless_it_names_another_mode() -> None:
     assert Offer("d", "m", 2) == Offer("d", "m", 2, "serve", 1)
     assert offers(rollout()) == [Offer(CANARY, "m", 2, "serve", 1)]
 
 
-def test_a_new_attempt_is_offered_from_its_moment_on() -> None:
+def test_a_new_attempt_is_offered_from_its_time_on() -> None:
     stuck = told(result="rejected", code=STALLED, offered_at=50.0)
     moment = retry_at(rollout(RETRYING), stuck)
     assert moment is not None
@@ -47,7 +47,7 @@ def test_a_new_attempt_is_offered_from_its_moment_on() -> None:
     assert offers(rollout(RETRYING), moment, **{CANARY: stuck}) == [Offer(CANARY, "m", 2, "serve", 2)]
 
 
-def test_attempts_and_first_offers_share_the_room_of_the_devices_under_way() -> None:
+def test_attempts_and_first_offers_share_the_limit_of_devices_in_progress() -> None:
     everyone = replace(RETRYING, waves=(Wave(percent=100),), rules=())
     order = [member.device for member in rollout(everyone).members]
     world = {
@@ -66,7 +66,7 @@ def test_attempts_and_first_offers_share_the_room_of_the_devices_under_way() -> 
     assert offered(3) == [order[1], order[3]]
 
 
-def test_the_rate_counts_only_what_this_wave_was_offered() -> None:
+def test_the_rate_counts_only_offers_of_this_wave() -> None:
     paced = replace(STRATEGY, per_minute=1.0, rules=())
     world = {CANARY: done(CANARY)}
     assert len(offers(rollout(paced, wave=1), 0.0, **world)) == 1
@@ -77,7 +77,7 @@ def test_the_rate_counts_only_what_this_wave_was_offered() -> None:
     assert offers(rollout(paced, wave=1), 60.0, **told_one, **{third: fact(third, assigned=2)}) == []
 
 
-def test_a_completed_rollout_offers_only_to_those_who_joined_late_and_were_told_nothing() -> None:
+def test_a_completed_rollout_offers_only_to_late_devices_without_an_assignment() -> None:
     late = rollout(status="completed", wave=1)
     late = replace(late, members=(*late.members, Member(device="x", wave=1, late=True)))
     untold = fact("x", assigned=None)
@@ -90,19 +90,19 @@ def test_a_completed_rollout_offers_only_to_those_who_joined_late_and_were_told_
 
 
 @pytest.mark.parametrize("status", ["proposed", "aborted", "rolled_back"])
-def test_nothing_is_done_about_a_rollout_that_waits_or_has_ended(status: str) -> None:
+def test_a_waiting_or_ended_rollout_does_nothing(status: str) -> None:
     made = rollout(status=status)
     assert decide(made, facts(**{CANARY: broken(CANARY)}), Rows(), 0.0) == Decision(made)
 
 
-def test_an_abort_leaves_what_has_confirmed_and_a_roll_back_does_not() -> None:
+def test_an_abort_keeps_confirmed_devices_and_a_roll_back_does_not() -> None:
     world = {CANARY: done(CANARY)}
     assert offers(rollout(status="aborting"), **world) == []
     assert decide(rollout(status="aborting"), facts(**world), Rows(), 0.0).rollout.status == "aborted"
     assert offers(rollout(status="rolling_back"), **world) == [Offer(CANARY, "m", 1)]
 
 
-def test_a_way_back_waits_for_devices_that_serve_or_try_the_release_and_are_not_offline() -> None:
+def test_a_roll_back_waits_for_devices_that_serve_or_try_the_release_and_are_not_offline() -> None:
     def status(given: Any) -> str:
         return decide(rollout(status="rolling_back"), facts(**{CANARY: given}), Rows(), 0.0).rollout.status
 
@@ -117,13 +117,13 @@ def test_a_way_back_waits_for_devices_that_serve_or_try_the_release_and_are_not_
     assert status(replace(back, state=replace(back.state, trial=new), presence="silent")) == "rolling_back"
 
 
-def test_the_way_back_reaches_the_wave_that_was_under_way_and_no_later_one() -> None:
+def test_a_roll_back_reaches_the_current_wave_and_no_later_one() -> None:
     world = {device: fact(device, assigned=2) for device in DEVICES}
     assert [offer.device for offer in offers(rollout(status="rolling_back"), **world)] == [CANARY]
     assert len(offers(rollout(status="rolling_back", wave=1), **world)) == 5
 
 
-def test_only_devices_that_failed_or_refused_are_kept_from_the_release() -> None:
+def test_only_devices_that_failed_or_refused_are_quarantined() -> None:
     first, second, *_ = (member.device for member in rollout().members)
     world = {
         first: told(result="rejected", code="probe_mismatch"),
@@ -135,7 +135,7 @@ def test_only_devices_that_failed_or_refused_are_kept_from_the_release() -> None
 # When a wave ends.
 
 
-def test_a_wave_is_done_when_nobody_is_pending_and_undone_when_somebody_is_again() -> None:
+def test_a_wave_is_done_when_no_device_is_pending_and_not_done_when_one_is_again() -> None:
     noticed = decide(rollout(), facts(**{CANARY: done(CANARY)}), Rows(), 7.0).rollout
     assert (noticed.wave_done_at, noticed.wave) == (7.0, 0)
     undone = decide(rollout(wave_done_at=7.0), facts(**{CANARY: told()}), Rows(), 8.0)
@@ -158,7 +158,7 @@ def test_promoting_an_earlier_wave_does_not_end_a_later_one() -> None:
     assert decide(replace(later, promoted=1), everywhere, Rows(), 50.0).rollout.status == "completed"
 
 
-def test_only_the_first_wave_waits_for_the_way_back_of_the_others() -> None:
+def test_only_the_first_wave_waits_for_the_proven_way_back_of_the_others() -> None:
     three = replace(STRATEGY, waves=(Wave(percent=20), Wave(percent=40), Wave(percent=100)), rules=())
     unsure = {device: fact(device, proven=False) for device in DEVICES}
     members = rollout(three).members
@@ -167,7 +167,7 @@ def test_only_the_first_wave_waits_for_the_way_back_of_the_others() -> None:
     assert decide(rollout(three, wave=1, wave_done_at=0.0), world, Rows(), 1.0).rollout.wave == 2
 
 
-def test_who_has_not_shown_its_way_back() -> None:
+def test_devices_without_a_proven_way_back_are_listed() -> None:
     later = [member.device for member in rollout().members if member.wave == 1]
     world = facts(
         **{
@@ -182,12 +182,12 @@ def test_who_has_not_shown_its_way_back() -> None:
     assert unproven(rollout(stopped_waves=(1,)), world) == []
 
 
-def test_a_rule_that_trips_says_metric_stratum_and_numbers() -> None:
+def test_a_tripped_rule_names_metric_stratum_and_numbers() -> None:
     after = decide(rollout(), facts(**{CANARY: broken(CANARY)}), Rows(), 0.0).rollout
     assert after.reason == "failed_ratio: 1 of 1 decided devices failed, 0% allowed; failed: d3 (health_accuracy)"
 
 
-def test_a_wave_that_was_stopped_is_not_stopped_again() -> None:
+def test_a_stopped_wave_is_not_stopped_again() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_wave"),))
     world = facts(**{CANARY: broken(CANARY)})
     stopped = decide(rollout(strategy), world, Rows(), 0.0).rollout
@@ -200,12 +200,12 @@ def test_a_wave_that_was_stopped_is_not_stopped_again() -> None:
     assert decide(known, world, bad, 0.0).rollout.status == "rolling_back"
 
 
-def test_a_rule_of_a_whole_fleet_that_asks_for_a_stratum_rolls_all_back() -> None:
+def test_a_fleet_rule_that_names_a_stratum_rolls_all_back() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_stratum"),))
     assert decide(rollout(strategy), facts(**{CANARY: broken(CANARY)}), Rows(), 0.0).rollout.status == "rolling_back"
 
 
-def test_the_first_rule_that_has_anything_to_do_decides() -> None:
+def test_the_first_rule_with_an_action_decides() -> None:
     rules = (replace(STRATEGY.rules[0], on_fail="pause"), replace(STRATEGY.rules[0], on_fail="abort"))
     world = facts(**{CANARY: broken(CANARY)})
     made = rollout(replace(STRATEGY, rules=rules))
@@ -216,14 +216,14 @@ def test_the_first_rule_that_has_anything_to_do_decides() -> None:
 # Pace.
 
 
-def test_jitter_lets_a_device_go_from_its_own_moment_on() -> None:
+def test_jitter_delays_a_device_until_its_own_moment() -> None:
     made = rollout(replace(STRATEGY, jitter_s=100.0), wave_began_at=1000.0)
     moment = 1000.0 + 100.0 * unit_hash("r-1/jitter", "d0")
     assert due(made, ["d0"], told=0, under_way=0, now=moment - 0.001) == []
     assert due(made, ["d0"], told=0, under_way=0, now=moment + 0.001) == ["d0"]
 
 
-def test_the_tighter_of_cap_and_rate_holds() -> None:
+def test_the_stricter_of_cap_and_rate_applies() -> None:
     names = [f"d{number}" for number in range(9)]
     made = rollout(replace(STRATEGY, per_minute=4.0, max_concurrent=3))
     assert due(made, names, told=0, under_way=0, now=60.0) == names[:3]
@@ -233,6 +233,6 @@ def test_the_tighter_of_cap_and_rate_holds() -> None:
     assert due(rollout(), names, told=9, under_way=9, now=0.0) == names
 
 
-def test_offers_after_a_time_are_the_integral_of_the_rate() -> None:
+def test_the_number_of_offers_is_the_integral_of_the_rate() -> None:
     assert [allowed(6.0, 1.0, waited_s) for waited_s in (0.0, 9.9, 10.0, 60.0)] == [1, 1, 2, 7]
     assert [allowed(10.0, 2.0, 60.0 * minute) for minute in (1, 2, 3)] == [15, 44, 101]

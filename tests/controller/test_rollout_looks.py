@@ -1,4 +1,4 @@
-"""A rollout with a past, asked as people ask: pages, what a step would do, its story, another try, words beside it."""
+"""Views of a rollout with a history: pages, previews of steps, its story, a retry, and comments."""
 
 import shutil
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def get(state: State, path: str) -> Any:
     return answer
 
 
-def test_a_list_comes_in_pages_without_members_and_names_who_failed(played: tuple[State, str]) -> None:
+def test_a_list_is_paged_without_members_and_names_the_failed_devices(played: tuple[State, str]) -> None:
     state, name = played
     page = get(state, "/v1/rollouts?limit=1")
     (found,) = page["rollouts"]
@@ -65,7 +65,7 @@ def test_a_list_comes_in_pages_without_members_and_names_who_failed(played: tupl
     assert wrong["detail"].startswith("status 'rolledback': expected one of proposed, running")
 
 
-def test_members_come_in_pages_by_outcome_wave_and_kind(played: tuple[State, str]) -> None:
+def test_members_are_paged_by_outcome_wave_and_kind(played: tuple[State, str]) -> None:
     state, name = played
     assert get(state, f"/v1/rollouts/{name}/members?limit=2")["total"] == 23
     failed = get(state, f"/v1/rollouts/{name}/members?outcome=failed&outcome=pending")["members"]
@@ -75,7 +75,7 @@ def test_members_come_in_pages_by_outcome_wave_and_kind(played: tuple[State, str
     assert {(each["wave"], each["stratum"]) for each in kind["members"]} == {(0, "x86_64/8192MB")}
 
 
-def test_waves_are_counted_by_outcome_and_by_kind_and_say_how_long_they_take(played: tuple[State, str]) -> None:
+def test_waves_are_counted_by_outcome_and_kind_and_have_their_duration(played: tuple[State, str]) -> None:
     state, name = played
     view = get(state, f"/v1/rollouts/{name}")
     first, second, third = view["progress"]
@@ -87,7 +87,7 @@ def test_waves_are_counted_by_outcome_and_by_kind_and_say_how_long_they_take(pla
     assert "1 device has not decided and cannot be reached" in view["left"]
 
 
-def test_a_verdict_comes_as_numbers_with_both_sides_and_what_follows(played: tuple[State, str]) -> None:
+def test_a_verdict_has_the_numbers_of_both_sides_and_its_consequence(played: tuple[State, str]) -> None:
     state, name = played
     verdicts = {each["metric"]: each for each in get(state, f"/v1/rollouts/{name}")["verdicts"]}
     drop, failed, agreement = (verdicts[key] for key in ("accuracy_drop", "failed_ratio", "agreement"))
@@ -103,7 +103,7 @@ def test_a_verdict_comes_as_numbers_with_both_sides_and_what_follows(played: tup
     assert len({each["at"] for each in series if each["rule"] == drop["rule"]}) > 5
 
 
-def test_exposure_counts_the_hours_and_predictions_of_the_release_alone(played: tuple[State, str]) -> None:
+def test_exposure_counts_only_hours_and_predictions_of_the_release(played: tuple[State, str]) -> None:
     state, name = played
     exposure = get(state, f"/v1/rollouts/{name}")["exposure"]
     rows = state.world.measured.rows[name].table()
@@ -112,7 +112,7 @@ def test_exposure_counts_the_hours_and_predictions_of_the_release_alone(played: 
     assert 6 * 2.5 < exposure["device_hours"] <= 10 * 3.0 < exposure["device_hours_at_most"]
 
 
-def test_a_step_is_told_before_it_is_taken_and_nothing_happens(played: tuple[State, str]) -> None:
+def test_a_preview_describes_a_step_and_changes_nothing(played: tuple[State, str]) -> None:
     state, name = played
     before = state.world.durable.rollouts[name]
     back = call(state, "POST", f"/v1/rollouts/{name}/preview?verb=rollback")[1]
@@ -129,14 +129,14 @@ def test_a_step_is_told_before_it_is_taken_and_nothing_happens(played: tuple[Sta
     assert state.world.durable.rollouts[name] == before
 
 
-def test_a_step_is_refused_where_the_rollout_has_moved_on_since_it_was_looked_at(played: tuple[State, str]) -> None:
+def test_a_step_is_refused_if_the_rollout_has_changed_since_it_was_read(played: tuple[State, str]) -> None:
     state, name = played
     status, answer = call(state, "POST", f"/v1/rollouts/{name}/pause", json={"status": "running", "wave": 0})
     assert (status, answer["code"]) == (409, "rollout_conflict")
     assert "wave 1, when you looked; now it is running, wave 2" in answer["detail"]
 
 
-def test_the_story_outlives_a_restart_and_tells_waves_failures_and_verdicts(fresh: tuple[State, str]) -> None:
+def test_the_story_survives_a_restart_and_lists_waves_failures_and_verdicts(fresh: tuple[State, str]) -> None:
     state, name = fresh
     steering.steer(state, name, "pause", seen=steering.Seen(reason="odd noise"), actor="mara")
     told = get(state, f"/v1/rollouts/{name}/events")
@@ -152,7 +152,7 @@ def test_the_story_outlives_a_restart_and_tells_waves_failures_and_verdicts(fres
     assert not any("cannot say yet" in each["text"] for each in told), "that it cannot say yet at first is no news"
 
 
-def test_what_failed_is_tried_again_on_those_devices_alone(fresh: tuple[State, str]) -> None:
+def test_failed_devices_alone_are_retried(fresh: tuple[State, str]) -> None:
     state, name = fresh
     assert call(state, "POST", f"/v1/rollouts/{name}/retry")[1]["code"] == "rollout_conflict", "it has not ended"
     rollout = state.world.durable.rollouts[name]
@@ -169,7 +169,7 @@ def test_what_failed_is_tried_again_on_those_devices_alone(fresh: tuple[State, s
     assert all(each.id != started["id"] for each in join_newcomers(state.world)), "nobody else joins it"
 
 
-def test_words_beside_a_rollout_are_kept_audited_and_told_to_who_is_named(fresh: tuple[State, str]) -> None:
+def test_comments_on_a_rollout_are_stored_audited_and_sent_to_the_named_people(fresh: tuple[State, str]) -> None:
     state, name = fresh
     listener, below = state.events.listen(), f"/v1/rollouts/{name}/discussion"
     assert call(state, "PUT", f"{below}/ticket", json={"ticket": "javascript:alert(1)"})[1]["code"] == "request_invalid"
@@ -186,7 +186,7 @@ def test_words_beside_a_rollout_are_kept_audited_and_told_to_who_is_named(fresh:
     assert call(state, "GET", "/v1/models/none/discussion")[1]["code"] == "unknown_model"
 
 
-def test_whatever_the_audit_notes_is_an_event_that_webhooks_send(fresh: tuple[State, str]) -> None:
+def test_every_audit_entry_is_an_event_for_webhooks(fresh: tuple[State, str]) -> None:
     state, name = fresh
     listener = state.events.listen()
     steering.steer(state, name, "pause", actor="mara")
@@ -216,7 +216,7 @@ def test_quality_over_time_has_an_interval_by_device_for_each_version(played: tu
     assert call(state, "GET", "/v1/models/pump/quality?every=minute")[1]["code"] == "request_invalid"
 
 
-def test_the_lineage_leads_from_training_to_devices(played: tuple[State, str]) -> None:
+def test_the_lineage_connects_training_and_devices(played: tuple[State, str]) -> None:
     state, name = played
     graph = get(state, "/v1/models/pump/lineage")
     ids = {each["id"]: each for each in graph["nodes"]}

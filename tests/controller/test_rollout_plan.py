@@ -1,4 +1,4 @@
-"""Plans: who is in which wave, at which pace, who is left out; strategies that are refused before anything starts."""
+"""Plans: the devices of each wave, the pace, excluded devices; and strategies that are refused before a start."""
 
 import tomllib
 from pathlib import Path
@@ -40,7 +40,7 @@ def waves_of(strategy: Strategy, among: list[Target]) -> dict[int, set[str]]:
 
 
 @given(names, st.integers(1, 99), st.integers(1, 99))
-def test_a_raised_percent_only_adds_devices(devices: list[str], one: int, other: int) -> None:
+def test_a_higher_percentage_only_adds_devices(devices: list[str], one: int, other: int) -> None:
     low, high = sorted((one, other))
     first = [
         waves_of(Strategy(name="s", waves=(Wave(percent=p), Wave(percent=100))), targets(devices))[0]
@@ -50,7 +50,7 @@ def test_a_raised_percent_only_adds_devices(devices: list[str], one: int, other:
 
 
 @given(names, st.lists(st.integers(1, 99), unique=True, max_size=5))
-def test_every_device_is_in_exactly_one_wave_and_none_is_empty_while_devices_last(
+def test_every_device_is_in_exactly_one_wave_and_no_wave_is_empty_while_devices_are_left(
     devices: list[str], percents: list[int]
 ) -> None:
     strategy = Strategy(name="s", waves=tuple(Wave(percent=p) for p in [*sorted(percents), 100]))
@@ -59,13 +59,13 @@ def test_every_device_is_in_exactly_one_wave_and_none_is_empty_while_devices_las
     assert sorted(found) == list(range(max(found) + 1))
 
 
-def test_each_kind_of_device_is_among_the_first() -> None:
+def test_each_kind_of_device_is_in_the_first_wave() -> None:
     fleet = [*targets([f"a{n}" for n in range(3)], "arm"), *targets([f"x{n}" for n in range(97)], "x86")]
     first = waves_of(Strategy(name="s", waves=(Wave(percent=5), Wave(percent=100))), fleet)[0]
     assert sorted(name[0] for name in first) == ["a", "x", "x", "x", "x", "x"]
 
 
-def test_waves_by_count_list_selector_and_stratum() -> None:
+def test_waves_are_given_by_count_list_selector_and_stratum() -> None:
     fleet = [Target(f"d{n}", "arm" if n < 4 else "x86", {"site": "north" if n % 2 else "south"}) for n in range(12)]
     waves = (
         Wave(devices=("d3", "d7")),
@@ -82,14 +82,14 @@ def test_waves_by_count_list_selector_and_stratum() -> None:
     assert sum(map(len, found.values())) == 12
 
 
-def test_one_wave_for_each_stratum() -> None:
+def test_each_stratum_can_have_its_own_wave() -> None:
     fleet = [*targets(["a1", "a2"], "arm"), *targets(["x1", "x2"], "x86")]
     strategy = Strategy(name="s", waves=(Wave(each_stratum=True, soak_s=5.0), Wave(percent=100)))
     assert waves_of(strategy, fleet) == {0: {"a1", "a2"}, 1: {"x1", "x2"}}
     assert [wave.soak_s for wave in expand(strategy, fleet).waves] == [5.0, 5.0, 0.0]
 
 
-def test_no_more_devices_are_under_way_than_the_cap() -> None:
+def test_no_more_devices_are_in_progress_than_the_cap() -> None:
     made = rollout(replace(STRATEGY, max_concurrent=3))
     assert due(made, ["a", "b", "c", "d"], told=0, under_way=1, now=0.0) == ["a", "b"]
     assert due(made, ["a"], told=0, under_way=3, now=0.0) == []
@@ -103,7 +103,7 @@ def test_the_cap_counts_devices_of_every_wave() -> None:
     assert decide(made, world, Rows(), 1.0).offers == ()
 
 
-def test_the_rate_begins_slowly_and_grows() -> None:
+def test_the_rate_starts_low_and_grows() -> None:
     made = rollout(replace(STRATEGY, per_minute=2.0, growth_per_minute=2.0))
     untold = [f"d{n}" for n in range(100)]
     counts = [len(due(made, untold, told=0, under_way=0, now=60.0 * minute)) for minute in range(5)]
@@ -166,7 +166,7 @@ MANIFEST = make_model(2, "good").manifest
         ({}, {}, {MANIFEST.artifact.sha256: "r-0"}, "quarantined: it failed there in r-0"),
     ],
 )
-def test_a_device_that_cannot_run_a_version_is_told_apart_before_a_byte_is_sent(
+def test_a_device_that_cannot_run_a_version_is_excluded_before_a_byte_is_sent(
     changes: dict[str, Any], policy: dict[str, Any], quarantined: dict[str, str], said: str
 ) -> None:
     reason = why_unfit(twin(**changes), "m", forms_of(MANIFEST)[0], TrialPolicy(**policy), quarantined)
@@ -174,7 +174,7 @@ def test_a_device_that_cannot_run_a_version_is_told_apart_before_a_byte_is_sent(
     assert bool(reason) == bool(said)
 
 
-def test_kinds_of_devices_are_told_apart_by_what_the_strategy_names() -> None:
+def test_kinds_of_devices_are_distinguished_by_the_labels_that_the_strategy_names() -> None:
     assert stratum_of(twin(), ("machine", "memory")) == "sim/4096MB"
     assert stratum_of(twin(memory_mb=480), ("memory",)) == "512MB"
     assert stratum_of(twin(), ("site", "cpus", "runtime")) == "north/4-cpus/onnxruntime-1.22.0"
@@ -204,20 +204,20 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     assert (seen.no_way_back, seen.unproven) == ({}, ())
 
 
-def test_a_preview_says_what_the_samples_can_show() -> None:
+def test_a_preview_says_what_the_samples_can_detect() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.01, min_samples=100),))
     (said,) = preview(world(*(twin(f"d{n}") for n in range(9))), planned(world(twin()), strategy), 0.0).power
     assert said == "accuracy_drop: no labels have come from these devices so far, 100 needed: it cannot say anything"
 
 
-def test_a_fleet_that_cannot_run_it_at_all_is_an_error_with_the_reason() -> None:
+def test_a_fleet_on_which_no_device_can_run_the_version_is_an_error_with_the_reason() -> None:
     with pytest.raises(BadInput) as caught:
         planned(world(twin(machine="mips")))
     assert (caught.value.code, "mips" in caught.value.detail) == (Code.NOTHING_FITS, True)
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_the_shipped_strategy_files_are_those_of_the_code(name: str) -> None:
+def test_the_shipped_strategy_files_equal_those_of_the_code(name: str) -> None:
     assert resolve_strategy(tomllib.loads((CONFIGS / f"{name}.toml").read_text())) == STRATEGIES[name]
     check_strategy(STRATEGIES[name])
 
@@ -238,7 +238,7 @@ def test_every_strategy_file_has_its_code() -> None:
     ],
     ids=["unknown name", "no waves", "empty waves", "range", "unknown key", "unknown metric"],
 )
-def test_a_strategy_that_makes_no_sense_is_refused_with_the_field(fields: Any, said: str) -> None:
+def test_an_invalid_strategy_is_refused_with_the_field(fields: Any, said: str) -> None:
     with pytest.raises(BadInput) as caught:
         resolve_strategy(fields)
     assert caught.value.code == Code.STRATEGY_INVALID
@@ -264,7 +264,7 @@ ALL = Wave(percent=100)
         ({"trial": TrialPolicy(maintenance=("noon",))}, 'write "mon-fri'),
     ],
 )
-def test_a_strategy_that_no_fleet_could_follow_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_a_strategy_that_no_fleet_could_complete_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_strategy(replace(STRATEGY, **changes))
     assert said in caught.value.detail
@@ -286,7 +286,7 @@ def test_a_rule_that_could_never_trip_is_refused() -> None:
     assert "it can never fail" in caught.value.detail
 
 
-def test_a_rule_of_each_stratum_is_measured_by_the_smallest() -> None:
+def test_a_rule_for_each_stratum_is_measured_by_the_smallest() -> None:
     fleet = [*targets(["a1", "a2"], "arm"), *targets([f"x{n}" for n in range(98)], "x86")]
     strategy = replace(
         STRATEGY, waves=(Wave(percent=10), ALL), rules=(Rule(metric="failed_ratio", threshold=0.5, min_samples=2),)

@@ -1,4 +1,4 @@
-"""When a rollout may offer its release, how long it takes, and how times and counts are said."""
+"""When a rollout may offer its release, how long it takes, and how times and counts are written."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ HOUR_S = 3600.0
 OFFICE = Schedule(hours=("mon-fri 08:00-16:00",))
 
 
-def test_outside_its_schedule_a_rollout_offers_nothing_and_inside_it_does() -> None:
+def test_a_rollout_makes_offers_only_inside_its_schedule() -> None:
     early, late = (
         replace(rollout(), schedule=OFFICE, wave_began_at=at, began_at=at) for at in (MONDAY, MONDAY + 2 * HOUR_S)
     )
@@ -28,7 +28,7 @@ def test_outside_its_schedule_a_rollout_offers_nothing_and_inside_it_does() -> N
     assert [each.release for each in decide(late, facts(), Rows(), MONDAY + 2 * HOUR_S).offers] == [2]
 
 
-def test_a_schedule_that_is_over_pauses_what_has_not_had_its_turn_and_says_why() -> None:
+def test_an_ended_schedule_pauses_the_devices_without_an_offer_with_the_reason() -> None:
     over = replace(rollout(), schedule=Schedule(not_after=MONDAY), wave_began_at=MONDAY)
     after = decide(over, facts(), Rows(), MONDAY + 1.0).rollout
     assert (after.status, after.reason) == ("paused", "its schedule has ended before every device had its turn")
@@ -45,11 +45,11 @@ def test_a_schedule_that_is_over_pauses_what_has_not_had_its_turn_and_says_why()
         (Schedule(not_after=MONDAY), None),
     ],
 )
-def test_it_is_known_when_offers_may_be_made_next(schedule: Schedule, opens_s: float | None) -> None:
+def test_the_time_of_the_next_possible_offer_is_known(schedule: Schedule, opens_s: float | None) -> None:
     assert opens_in_s(schedule, MONDAY) == opens_s
 
 
-def test_a_schedule_that_makes_no_sense_is_refused() -> None:
+def test_an_invalid_schedule_is_refused() -> None:
     for schedule in (
         Schedule(hours=("sometimes",)),
         Schedule(not_before=MONDAY + 9.0, not_after=MONDAY + 5.0),
@@ -60,12 +60,12 @@ def test_a_schedule_that_makes_no_sense_is_refused() -> None:
             check_schedule(schedule, MONDAY)
 
 
-def test_another_schedule_is_another_plan_and_none_leaves_plans_as_they_were() -> None:
+def test_another_schedule_is_another_plan_and_plans_without_one_stay_the_same() -> None:
     plain = rollout()
     assert replace(plain, schedule=OFFICE).plan_digest != plain.plan_digest == rollout().plan_digest
 
 
-def test_the_time_left_knows_soaks_pace_the_schedule_and_maintenance() -> None:
+def test_the_remaining_time_includes_soaks_pace_schedule_and_maintenance() -> None:
     strategy = Strategy(
         name="s",
         waves=(Wave(percent=20, soak_s=100.0), Wave(percent=100, soak_s=50.0, hold=True)),
@@ -88,13 +88,13 @@ def test_the_time_left_knows_soaks_pace_the_schedule_and_maintenance() -> None:
     assert left_of(replace(made, status="completed"), waves, clock, away=NOBODY_AWAY, undecided=0).words == ""
 
 
-def test_the_power_of_a_plan_goes_by_what_a_rule_judges() -> None:
+def test_the_power_of_a_plan_depends_on_what_a_rule_judges() -> None:
     assert judged_for_s(Rule(metric="error_ratio", threshold=0.1), 900.0) == 900.0
     assert judged_for_s(Rule(metric="error_ratio", threshold=0.1, judged_s=60.0), 900.0) == 60.0
     assert judged_for_s(Rule(metric="error_ratio", threshold=0.1, judged_s=9000.0), 900.0) == 900.0
 
 
-def test_times_and_counts_are_said_as_people_say_them() -> None:
+def test_times_and_counts_are_written_in_words() -> None:
     said = [span(seconds) for seconds in (0.0, 0.5, 30.0, 89.0, 90.0, 720.0, 5400.0, 86_400.0, 20 * 86_400.0)]
     assert said == ["0 s", "0.5 s", "30 s", "89 s", "1.5 min", "12 min", "1.5 h", "24 h", "20 d"]
     assert (devices_of(1), devices_of(2), devices_have(1)) == ("1 device", "2 devices", "1 device has")

@@ -49,7 +49,7 @@ def keys_of(state: State, role: Role) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_key_is_replaced_and_a_device_that_knows_the_old_one_follows(
+def test_a_key_is_replaced_and_a_device_that_knows_the_old_one_accepts_the_new_one(
     state: State, role: Role, tmp_path: Path
 ) -> None:
     def follow(trusted: chain.Trusted) -> chain.Trusted:
@@ -78,7 +78,7 @@ def test_a_key_is_replaced_and_a_device_that_knows_the_old_one_follows(
     again.close()
 
 
-def test_what_needs_keys_that_are_elsewhere_says_so_and_changes_nothing(state: State) -> None:
+def test_a_rotation_that_needs_keys_from_elsewhere_says_so_and_changes_nothing(state: State) -> None:
     files, ring = state.trust_metadata.files, state.trust_metadata.keys
     for keyid in (*repository.signers_wanted(files, "root")[0], *repository.targets_keyids(files)):
         del ring._by_id[keyid]
@@ -93,7 +93,7 @@ async def nothing_lost(_: Any) -> set[Any]:
     return set()
 
 
-def test_another_directors_documents_take_the_place_of_the_old_ones_at_once(state: State) -> None:
+def test_documents_of_another_director_replace_the_old_ones_at_once(state: State) -> None:
     """A device that comes later would refuse what the old key has signed, for half of a document's life."""
     state.world.durable.twins["a"] = Twin("a", document_version=3, issued_at=3)
     made, broker = (

@@ -85,7 +85,7 @@ def test_older_minutes_are_merged_by_the_hour_and_nothing_is_lost(added: Added) 
 
 
 @given(ADDED, st.sets(st.integers(0, 3)))
-def test_without_devices_it_is_as_if_they_had_never_been_there(added: Added, gone: set[int]) -> None:
+def test_removed_devices_leave_no_counts(added: Added, gone: set[int]) -> None:
     rows = filled(added)
     rows.drop({f"d{device}" for device in gone})
     left = [each for each in added if each[0] not in gone]
@@ -104,7 +104,7 @@ def test_histograms_are_added_up_by_device(added: Added, treated: bool) -> None:
     assert np.array_equal(found, wanted)
 
 
-def test_beyond_the_most_rows_the_older_half_of_the_hours_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_maximum_of_rows_the_older_half_of_the_hours_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ROWS", 5)
     added = [(0, minute, False, 1) for minute in (0, 60, 120, 180, 240, 300)]
     rows = filled(added)
@@ -122,7 +122,7 @@ def test_rows_are_merged_once_an_hour() -> None:
     assert len(rows) == 1
 
 
-def test_a_table_says_which_rows_are_of_wanted_devices_and_knows_each_count() -> None:
+def test_a_table_names_the_rows_of_the_wanted_devices_and_knows_each_count() -> None:
     table = filled([(0, 0, False, 2), (1, 0, False, 4)]).table()
     assert table.of_devices(lambda name: name == "d1").tolist() == [False, True]
     assert Rows().table().of_devices(lambda _: True).tolist() == []

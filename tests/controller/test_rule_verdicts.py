@@ -16,5 +16,5 @@ def test_every_case_is_known() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_the_rules_say_of_a_case_what_was_read(case: str) -> None:
+def test_the_verdict_of_the_rules_on_a_case_equals_the_reviewed_copy(case: str) -> None:
     assert FOUND[case] == KNOWN[case]

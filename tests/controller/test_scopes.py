@@ -106,7 +106,7 @@ def test_every_command_says_what_it_reaches_or_is_refused_to_scopes() -> None:
     assert set(REACHES) <= deeds
 
 
-def test_a_rollout_starts_only_on_devices_and_models_inside(state: State) -> None:
+def test_a_rollout_starts_only_on_devices_and_models_in_the_scope(state: State) -> None:
     inside, wider, other = {"site": "aldern", "gateway": "gw-1"}, {"gateway": "gw-1"}, {"site": "holm"}
     tried = [start({}), start(wider), start(other), start(inside)]
     assert ends(state, SITE, *tried) == ["outside_scope"] * 3 + ["unknown_model"]  # inside: it gets as far as anybody
@@ -118,7 +118,7 @@ def test_a_rollout_starts_only_on_devices_and_models_inside(state: State) -> Non
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "promote", "abort", "rollback", "retry", "judge"])
-def test_no_rollout_elsewhere_is_steered(state: State, verb: str) -> None:
+def test_a_rollout_outside_the_scope_cannot_be_controlled(state: State, verb: str) -> None:
     outside = [("POST", f"/v1/rollouts/{name}/{verb}", {}) for name in ("r-all", "r-other")]
     assert ends(state, BOTH, *outside) == ["outside_scope"] * 2
     assert state.world.durable.rollouts["r-all"].status == "completed"
@@ -126,14 +126,14 @@ def test_no_rollout_elsewhere_is_steered(state: State, verb: str) -> None:
     assert "outside_scope" not in ends(state, BOTH, *inside)
 
 
-def test_an_approver_approves_nothing_elsewhere(state: State) -> None:
+def test_an_approver_cannot_approve_outside_the_scope(state: State) -> None:
     state.save_rollouts(rollout("r-asked", {}, status="proposed"), rollout("r-mine", SITE.labels, status="proposed"))
     plan = {"plan_digest": ""}
     tried = [("POST", f"/v1/rollouts/{name}/approve", plan) for name in ("r-asked", "r-mine")]
     assert ends(state, SITE, *tried, roles=("approver",)) == ["outside_scope", ""]
 
 
-def test_bulk_commands_are_refused_whole_if_one_device_is_elsewhere(state: State) -> None:
+def test_bulk_commands_are_refused_completely_if_one_device_is_outside(state: State) -> None:
     wide, mine = {"devices": [OLD, THERE]}, {"devices": [OLD]}
     bulk = ["retire", "replace", "adopt", "unquarantine"]
     assert set(ends(state, SITE, *(("POST", f"/v1/devices/{each}", wide) for each in bulk))) == {"outside_scope"}
@@ -153,7 +153,7 @@ def test_a_device_with_other_models_is_outside_of_a_scope_of_models(state: State
     assert ends(state, BOTH, *tried) == ["", "outside_scope", "outside_scope", "outside_scope"]
 
 
-def test_nobody_moves_a_device_into_or_out_of_their_scope(state: State) -> None:
+def test_a_person_cannot_move_a_device_into_or_out_of_their_scope(state: State) -> None:
     def label(device: str, **labels: Any) -> tuple[Any, ...]:
         return "POST", "/v1/devices/label", {"devices": {device: labels}}
 
@@ -162,7 +162,7 @@ def test_nobody_moves_a_device_into_or_out_of_their_scope(state: State) -> None:
     assert state.world.durable.twins[THERE].labels["site"] == "holm"
 
 
-def test_what_reaches_a_model_everywhere_needs_a_scope_without_labels(state: State) -> None:
+def test_a_command_for_a_model_on_all_devices_needs_a_scope_without_labels(state: State) -> None:
     gates = ("PUT", f"/v1/models/{MODEL}/gates", {})
     push = ("POST", f"/v1/models/{MODEL}/versions", {})
     other = ("PUT", f"/v1/models/{SECOND}/gates", {})
@@ -171,7 +171,7 @@ def test_what_reaches_a_model_everywhere_needs_a_scope_without_labels(state: Sta
     assert "outside_scope" not in ends(state, PUMPS, gates, push)
 
 
-def test_a_policy_elsewhere_is_neither_set_nor_replaced_nor_ended(state: State) -> None:
+def test_a_policy_outside_the_scope_cannot_be_set_replaced_or_ended(state: State) -> None:
     def deploy(selector: dict[str, str], model: str = MODEL) -> tuple[Any, ...]:
         return "PUT", f"/v1/models/{model}/deployment", {"strategy": "canary", "selector": selector}
 
@@ -188,7 +188,7 @@ def test_reading_is_not_limited(state: State) -> None:
     assert ends(state, BOTH, *looks) == [""] * 4
 
 
-def test_the_refusal_says_what_the_token_is_for_and_what_to_do(state: State) -> None:
+def test_the_refusal_names_the_scope_of_the_token_and_what_to_do(state: State) -> None:
     async def script(call: Call) -> list[str]:
         return [
             (await call(*each))[1]["detail"] for each in (start({}), ("PUT", f"/v1/devices/{THERE}/note", {"text": ""}))
@@ -200,7 +200,7 @@ def test_the_refusal_says_what_the_token_is_for_and_what_to_do(state: State) -> 
     ]
 
 
-def test_the_page_is_told_why_a_button_is_off(state: State) -> None:
+def test_the_page_gets_the_reason_why_a_button_is_disabled(state: State) -> None:
     async def script(call: Call) -> list[Any]:
         asked = ["rollout=r-all", "rollout=r-here", f"device={THERE}", f"device={HERE}", f"model={MODEL}"]
         answers = [(await call("GET", f"/v1/me/refusal?{each}"))[1]["words"] for each in asked]
@@ -216,7 +216,7 @@ def test_the_page_is_told_why_a_button_is_off(state: State) -> None:
     ]
 
 
-def test_the_audit_names_the_scope_of_what_was_made_done_and_refused(state: State) -> None:
+def test_the_audit_names_the_scope_of_created_used_and_refused_tokens(state: State) -> None:
     ends(state, SITE, ("PUT", f"/v1/devices/{HERE}/note", {"text": "x"}), start({}))
     entries = {each["action"]: each for each in reversed(state.journal.audit_entries(4))}
     assert entries["token create"]["detail"] == "operator; only for site=aldern"
@@ -225,7 +225,7 @@ def test_the_audit_names_the_scope_of_what_was_made_done_and_refused(state: Stat
     assert entries["refused"]["detail"] == "POST /v1/rollouts; the token is for site=aldern"
 
 
-def test_a_session_of_the_page_may_no_more_than_its_token(state: State) -> None:
+def test_a_session_of_the_page_has_the_permissions_of_its_token(state: State) -> None:
     _, token = tokens.create_token(state, "mara", ("operator",), days=1, actor="admin", scope=SITE)
 
     async def run() -> int:
@@ -247,9 +247,7 @@ def test_a_session_of_the_page_may_no_more_than_its_token(state: State) -> None:
         (("operator",), Scope(labels={f"k{n}": "v" for n in range(17)})),
     ],
 )
-def test_a_scope_that_limits_nothing_or_makes_no_sense_is_refused(
-    state: State, roles: tuple[Role, ...], scope: Scope
-) -> None:
+def test_a_scope_without_limits_or_meaning_is_refused(state: State, roles: tuple[Role, ...], scope: Scope) -> None:
     with pytest.raises(BadInput) as refused:
         tokens.create_token(state, "mara", roles, days=1, actor="admin", scope=scope)
     assert refused.value.code in (Code.REQUEST_INVALID, Code.NAME_INVALID)
@@ -262,7 +260,7 @@ def test_a_command_that_is_not_in_the_table_is_refused_to_scopes(state: State, m
     assert ends(state, EVERYWHERE, tried) == [""]
 
 
-def test_a_dry_run_is_refused_where_the_start_is_and_leaves_no_deed_in_the_audit(state: State) -> None:
+def test_a_dry_run_is_refused_like_the_start_and_leaves_no_audit_entry(state: State) -> None:
     def dry(selector: dict[str, str]) -> tuple[str, str, Any]:
         return "POST", "/v1/rollouts/dry-run", {"model": MODEL, "selector": selector}
 
@@ -272,7 +270,7 @@ def test_a_dry_run_is_refused_where_the_start_is_and_leaves_no_deed_in_the_audit
     assert [each["action"] for each in told[: len(told) - before]] == ["refused", "token create"]
 
 
-def test_a_preview_of_a_step_says_what_keeps_the_caller_from_it(state: State) -> None:
+def test_a_preview_of_a_step_names_the_missing_permission(state: State) -> None:
     async def script(call: Call) -> list[Any]:
         asked = [f"r-all/preview?verb={verb}" for verb in ("rollback", "approve")]
         return [(await call("POST", f"/v1/rollouts/{each}", {}))[1] for each in asked]
@@ -284,7 +282,7 @@ def test_a_preview_of_a_step_says_what_keeps_the_caller_from_it(state: State) ->
     assert "needs the role approver" in approve["refusal"]
 
 
-def test_somebody_is_told_of_a_missing_role_before_they_are_asked_to_agree(state: State) -> None:
+def test_a_missing_role_is_reported_before_a_confirmation(state: State) -> None:
     async def script(call: Call) -> list[Any]:
         asked = ["POST /v1/tokens", "POST /v1/devices/retire", "POST /v1/nothing"]
         return [(await call("GET", f"/v1/me/refusal?deed={deed}&device={THERE}"))[1]["code"] for deed in asked]
@@ -292,7 +290,7 @@ def test_somebody_is_told_of_a_missing_role_before_they_are_asked_to_agree(state
     assert talk(state, SITE, script) == ["forbidden", "outside_scope", "forbidden"]
 
 
-def test_the_audit_names_what_somebody_tried_and_of_strangers_only_the_route(state: State) -> None:
+def test_the_audit_names_the_attempt_of_a_known_person_and_only_the_route_of_a_stranger(state: State) -> None:
     ends(state, SITE, ("PUT", f"/v1/devices/{THERE}/note", {"text": "x"}))
     newest = state.journal.audit_entries(1)[0]
     assert newest["detail"] == f"PUT /v1/devices/{THERE}/note; the token is for site=aldern"

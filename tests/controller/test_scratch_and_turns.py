@@ -1,4 +1,4 @@
-"""What a conversion leaves behind is read with suspicion, and conversions take turns."""
+"""The files of a conversion are checked before they are read, and conversions run one after the other."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     assert read_file(tmp_path / "answer", 1) == b"x" * 1000
 
 
-def test_what_is_written_is_counted_by_blocks_and_by_files(tmp_path: Path) -> None:
+def test_written_data_is_counted_by_blocks_and_by_files(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").write_bytes(b"x" * 2 * 2**20)
     assert (excess(tmp_path, 3), excess(tmp_path, 1)) == ("", "wrote more than 1 MB")
@@ -45,7 +45,7 @@ def test_what_is_written_is_counted_by_blocks_and_by_files(tmp_path: Path) -> No
     assert excess(tmp_path, 3) == f"made more than {MAX_ENTRIES} files"
 
 
-def test_a_directory_is_removed_however_deep_it_was_made() -> None:
+def test_a_directory_of_any_depth_is_removed() -> None:
     with scratch_directory() as directory:
         deep = directory
         for _ in range(1500):
@@ -75,7 +75,7 @@ def test_a_second_push_waits_for_the_first() -> None:
     assert asyncio.run(story()) == ["first begins", "first ends", "second begins", "second ends"]
 
 
-def test_a_turn_that_does_not_come_is_not_waited_for_without_end() -> None:
+def test_a_push_waits_for_its_turn_only_up_to_a_limit() -> None:
     async def story() -> None:
         turns = Turns(wait_s=0.05)
         async with turns.turn():

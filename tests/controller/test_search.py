@@ -71,7 +71,7 @@ ASKED: list[tuple[list[str], str, Callable[[Version], Any]]] = [
 @pytest.mark.parametrize(
     ("where", "text", "holds"), ASKED, ids=lambda each: str(each) if isinstance(each, list) else ""
 )
-def test_a_search_finds_what_a_walk_finds(
+def test_a_search_finds_the_same_versions_as_a_full_scan(
     catalogue: tuple[Registry, Catalogue], where: list[str], text: str, holds: Callable[[Version], bool]
 ) -> None:
     registry, index = catalogue
@@ -82,7 +82,7 @@ def test_a_search_finds_what_a_walk_finds(
     assert found.keys
 
 
-def test_pages_are_in_one_order_and_together_all(catalogue: tuple[Registry, Catalogue]) -> None:
+def test_pages_have_one_order_and_contain_every_version(catalogue: tuple[Registry, Catalogue]) -> None:
     registry, index = catalogue
     pages = [index.search(read_query([], "", "-metric.f1", 7, offset)) for offset in range(0, 60, 7)]
     keys = [key for page in pages for key in page.keys]
@@ -109,7 +109,7 @@ def test_pages_are_in_one_order_and_together_all(catalogue: tuple[Registry, Cata
         (["release = 1"] * 17, "", 50, "17 conditions, limit 16"),
     ],
 )
-def test_a_search_that_is_none_is_refused_with_what_there_is(
+def test_an_invalid_search_is_refused_with_the_valid_fields(
     where: list[str], sort: str, limit: int, words: str
 ) -> None:
     with pytest.raises(BadInput) as caught:
@@ -134,7 +134,7 @@ def test_a_value_is_never_read_as_a_part_of_the_query(catalogue: tuple[Registry,
         ("model = m-1", "metric.acuracy", ["no version has metric.acuracy; there is metric.f1"]),
     ],
 )
-def test_a_search_for_what_no_version_has_says_so_and_what_there_is(
+def test_a_search_without_results_says_so_and_lists_existing_values(
     catalogue: tuple[Registry, Catalogue], where: str, sort: str, words: list[str]
 ) -> None:
     query = read_query([where], "", sort, 9, 0)

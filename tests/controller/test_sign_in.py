@@ -55,7 +55,7 @@ def state(folder: Path) -> Iterator[State]:
     made.close()
 
 
-def test_a_person_enters_with_the_role_and_scope_of_the_first_grant_that_fits(state: State) -> None:
+def test_a_person_gets_the_role_and_scope_of_the_first_matching_grant(state: State) -> None:
     ended, me = talk(state, whole)
     assert ended == "/fleet"
     assert (me["name"], me["roles"], me["scope"]) == ("ada", ["operator"], "site=north")
@@ -64,7 +64,7 @@ def test_a_person_enters_with_the_role_and_scope_of_the_first_grant_that_fits(st
     assert entry["detail"] == "operator; only for site=north; Example u-17"
 
 
-def test_the_browser_leaves_with_pkce_state_and_nonce_and_the_code_comes_back_with_the_verifier(state: State) -> None:
+def test_the_browser_is_sent_with_pkce_state_and_nonce_and_the_code_is_redeemed_with_the_verifier(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> None:
         asked = await leave(client, idp)
         assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
@@ -80,7 +80,7 @@ def test_the_browser_leaves_with_pkce_state_and_nonce_and_the_code_comes_back_wi
     talk(state, script)
 
 
-def test_a_public_client_sends_no_secret_and_one_by_post_sends_it_in_the_form(state: State) -> None:
+def test_a_public_client_sends_no_secret_and_client_secret_post_sends_it_in_the_form(state: State) -> None:
     public, by_post = Idp(), Idp(document={"token_endpoint_auth_methods_supported": ["client_secret_post"]})
     assert talk(state, whole, public, client_secret_file="")[1]["name"] == "ada"
     assert talk(state, whole, by_post)[1]["name"] == "ada"
@@ -140,7 +140,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], Any, str]] = {
 
 
 @pytest.mark.parametrize(("changed", "signed", "why"), ATTACKS.values(), ids=ATTACKS)
-def test_nobody_enters_by_a_token(state: State, changed: dict[str, Any], signed: Any, why: str) -> None:
+def test_an_id_token_alone_signs_nobody_in(state: State, changed: dict[str, Any], signed: Any, why: str) -> None:
     ended, me = talk(state, whole, Idp(changed=changed, **({"signed": signed} if signed else {})))
     assert (ended, me) == ("/#refused=sign_in_refused", None)
     entry = state.journal.audit_entries(1)[0]
@@ -148,7 +148,7 @@ def test_nobody_enters_by_a_token(state: State, changed: dict[str, Any], signed:
     assert why in entry["detail"]
 
 
-def test_a_good_token_of_each_kind_of_key_and_without_a_name_of_the_key_counts(state: State) -> None:
+def test_a_valid_token_of_each_kind_of_key_and_without_a_key_id_is_accepted(state: State) -> None:
     kinds = (({"alg": "ES256", "kid": "e1"}, ECK), ({"alg": "PS256", "kid": "r1"}, RSA), ({"alg": "ES256"}, ECK))
     for header, key in kinds:
         assert (
@@ -157,7 +157,7 @@ def test_a_good_token_of_each_kind_of_key_and_without_a_name_of_the_key_counts(s
         )
 
 
-def test_a_state_is_valid_once_in_the_browser_that_began_and_a_made_up_one_never(state: State) -> None:
+def test_a_state_is_valid_once_and_only_in_the_browser_that_started_it(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> list[str]:
         asked = await leave(client, idp)
         async with aiohttp.ClientSession() as thief:
@@ -173,7 +173,7 @@ def test_a_state_is_valid_once_in_the_browser_that_began_and_a_made_up_one_never
     assert talk(state, script) == [refused, refused, "/fleet", refused, refused, refused]
 
 
-def test_a_wrong_code_an_error_and_another_issuers_answer_are_refused(state: State) -> None:
+def test_a_wrong_code_an_error_and_an_answer_of_another_issuer_are_refused(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> list[str]:
         found = []
         for query in ({"code": "stolen"}, {"error": "access_denied"}, {"code": CODE, "iss": "https://evil.example"}):
@@ -187,7 +187,7 @@ def test_a_wrong_code_an_error_and_another_issuers_answer_are_refused(state: Sta
 @pytest.mark.parametrize(
     "to", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nSet-Cookie: x=y", ""]
 )
-def test_the_way_back_leads_to_no_other_site(state: State, to: str) -> None:
+def test_the_address_after_sign_in_is_never_another_site(state: State, to: str) -> None:
     async def script(client: TestClient, idp: Idp) -> str:
         asked = await leave(client, idp, to)
         return await back(client, state=asked["state"], code=CODE)
@@ -195,7 +195,7 @@ def test_the_way_back_leads_to_no_other_site(state: State, to: str) -> None:
     assert talk(state, script) == "/"
 
 
-def test_cookies_of_a_sign_in_are_for_this_host_this_path_and_no_script(state: State) -> None:
+def test_cookies_of_a_sign_in_are_limited_to_this_host_and_path_and_hidden_from_scripts(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> tuple[str, str]:
         begun = await client.get("/v1/session/provider", allow_redirects=False)
         asked = parse_qs(urlsplit(begun.headers["Location"]).query)
@@ -228,7 +228,7 @@ def test_ending_the_session_ends_its_token_and_revoking_the_token_ends_the_sessi
     assert talk(state, script) == [200, 401, 401]
 
 
-def test_tokens_of_sign_ins_that_have_ended_are_forgotten(state: State) -> None:
+def test_tokens_of_ended_sign_ins_are_deleted(state: State) -> None:
     talk(state, whole)
     for each in state.tokens.all():
         if each.signed_in:
@@ -237,7 +237,7 @@ def test_tokens_of_sign_ins_that_have_ended_are_forgotten(state: State) -> None:
     assert len([each for each in state.tokens.all() if each.signed_in]) == 1
 
 
-def test_a_provider_that_changes_its_keys_is_asked_again_but_not_for_every_made_up_name(state: State) -> None:
+def test_a_provider_with_new_keys_is_asked_again_but_not_for_every_unknown_key_id(state: State) -> None:
     async def script(client: TestClient, idp: Idp) -> tuple[list[str], int]:
         found = []
         idp.keys = [ECK]
@@ -270,7 +270,7 @@ def test_a_discovery_document_of_another_issuer_is_refused(state: State, documen
     assert talk(state, script, Idp(document=document)) == f"/#refused={code}"
 
 
-def test_a_person_who_fails_too_often_gets_an_error_that_says_so(state: State) -> None:
+def test_a_person_with_too_many_failed_sign_ins_gets_an_error_with_that_reason(state: State) -> None:
     async def script(client: TestClient, _: Idp) -> set[int]:
         return {(await client.get(BACK, allow_redirects=False)).status for _ in range(25)}
 
@@ -296,9 +296,7 @@ def test_the_sign_in_page_names_the_provider_only_if_there_is_one(state: State) 
         ({"client_secret_file": "/nowhere"}, "No such file"),
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused_at_the_start(
-    folder: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_an_invalid_configuration_is_refused_at_the_start(folder: Path, changed: dict[str, Any], said: str) -> None:
     plain = {"client_id": CLIENT, "client_secret_file": str(folder / "secret"), "grant": GRANTS, "issuer": "https://i"}
     with pytest.raises(BadInput) as caught:
         open_provider(OidcConfig(**{**plain, **changed}))
@@ -306,7 +304,7 @@ def test_a_configuration_that_cannot_work_is_refused_at_the_start(
     assert said in caught.value.detail
 
 
-def test_without_the_package_the_start_names_the_command_that_brings_it(
+def test_without_the_package_the_start_names_the_command_that_installs_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -315,7 +313,7 @@ def test_without_the_package_the_start_names_the_command_that_brings_it(
     assert open_provider(OidcConfig()) is None
 
 
-def test_claims_lie_in_lists_in_others_or_are_texts_and_no_part_of_a_text_fits() -> None:
+def test_claims_are_read_from_lists_objects_and_texts_and_a_part_of_a_text_does_not_match() -> None:
     assert grant_of(GRANTS, {"groups": "ops-north"}) is GRANTS[0]
     assert grant_of(GRANTS, {"realm_access": {"roles": ["admins"]}}) is GRANTS[1]
     for claims in ({"groups": "ops-northern"}, {"groups": [["ops-north"]]}, {"groups": {"ops-north": 1}}, {}):
@@ -323,7 +321,7 @@ def test_claims_lie_in_lists_in_others_or_are_texts_and_no_part_of_a_text_fits()
             grant_of(GRANTS, claims)
 
 
-def test_two_people_never_become_one_name() -> None:
+def test_two_people_never_get_one_name() -> None:
     names = [name_of({"n": said, "sub": sub}, "n") for said, sub in (("Ada.B", "1"), ("ada b", "2"), ("ada-b", "3"))]
     assert len(set(names)) == 3
     assert names[2] == "ada-b"
@@ -331,7 +329,7 @@ def test_two_people_never_become_one_name() -> None:
     assert len(name_of({"n": "É" * 5 + "a" * 90, "sub": "1"}, "n")) <= 63
 
 
-def test_sign_ins_under_way_are_few_and_end_after_ten_minutes() -> None:
+def test_sign_ins_in_progress_are_limited_and_end_after_ten_minutes() -> None:
     numbers = iter(range(10**6))
     pending = Pending(lambda: str(next(numbers)))
     first, second = pending.begin("/", 0.0), pending.begin("/", 0.0)

@@ -22,7 +22,7 @@ def state(tmp_path: Path) -> Iterator[State]:
     made.close()
 
 
-def test_a_stick_takes_the_documents_and_blobs_of_the_devices_that_are_named(state: State) -> None:
+def test_a_stick_gets_the_documents_and_blobs_of_the_named_devices(state: State) -> None:
     found = sticks.export(state, ["a"])
     assert (found.devices, found.missing) == (["a"], {})
     assert topics.desired("a") in found.documents
@@ -33,7 +33,7 @@ def test_a_stick_takes_the_documents_and_blobs_of_the_devices_that_are_named(sta
     assert caught.value.code == Code.UNKNOWN_DEVICE
 
 
-def test_a_version_that_the_registry_lacks_costs_its_device_the_stick_and_no_other(state: State) -> None:
+def test_a_version_missing_in_the_registry_leaves_only_its_device_out_of_the_stick(state: State) -> None:
     twins = state.world.durable.twins
     twins["b"] = replace(twins["b"], desired={"n": Assigned(release=77, generation=2, rollout="r")})
     found = sticks.export(state, ["a", "b"])

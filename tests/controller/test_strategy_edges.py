@@ -48,11 +48,11 @@ SHADOW = Wave(percent=20, mode="shadow")
         (Wave(percent=99), ALL),
     ],
 )
-def test_every_way_to_name_a_wave_is_accepted(waves: tuple[Wave, ...]) -> None:
+def test_every_way_to_define_a_wave_is_accepted(waves: tuple[Wave, ...]) -> None:
     assert refusal(waves=waves) == ""
 
 
-def test_waves_that_contradict_each_other_are_refused() -> None:
+def test_contradicting_waves_are_refused() -> None:
     assert "percents must rise" in refusal(waves=(Wave(percent=30), Wave(percent=20), ALL))
     assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=20), Wave(percent=20), ALL))
     assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=10), ALL))
@@ -72,7 +72,7 @@ def test_agreement_needs_a_shadow_or_a_reverse_share() -> None:
     assert refusal(rules=(Rule(metric="error_ratio", threshold=0.9),)) == ""
 
 
-def test_a_stratum_goes_back_by_itself_only_if_it_is_judged_by_itself() -> None:
+def test_a_stratum_rolls_back_alone_only_if_it_is_judged_alone() -> None:
     rule = Rule(metric="failed_ratio", threshold=0.0, on_fail="roll_back_stratum")
     assert "needs scope" in refusal(rules=(rule,))
     assert refusal(rules=(replace(rule, scope="stratum"),)) == ""
@@ -88,7 +88,7 @@ def power(strategy: Strategy, waves: dict[str, int], strata: dict[str, str] | No
     return ""
 
 
-def test_a_rule_needs_no_more_devices_than_the_first_wave_that_has_any() -> None:
+def test_a_rule_needs_no_more_devices_than_the_first_wave_with_devices() -> None:
     def needing(count: int, **changes: Any) -> Strategy:
         return replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.1, min_samples=count, **changes),))
 
@@ -102,7 +102,7 @@ def test_a_rule_needs_no_more_devices_than_the_first_wave_that_has_any() -> None
     assert power(measured, waves) == ""
 
 
-def test_a_share_of_one_or_more_could_never_trip() -> None:
+def test_a_threshold_of_one_or_more_could_never_trip() -> None:
     for threshold, fine in ((0.99, True), (1.0, False), (1.5, False)):
         strategy = replace(STRATEGY, rules=(Rule(metric="silent_ratio", threshold=threshold),))
         assert (power(strategy, {"a": 0}) == "") is fine
@@ -113,7 +113,7 @@ ACCURACY = Rule(metric="accuracy_drop", threshold=0.01, min_samples=100)
 DAY_S = 86_400.0
 
 
-def test_what_a_rule_can_detect_is_said_in_devices_and_hours() -> None:
+def test_the_detectable_harm_of_a_rule_is_given_in_devices_and_hours() -> None:
     said = power_of(ACCURACY, 5, 45, DAY_S, shown=SHOWN)
     assert said.startswith("5 devices against 45 in 24 h, 2880 labels each: finds a harm of ")
     assert "with 80 %; between 1.0 points (allowed) and that much nothing trips in this wave" in said
@@ -125,7 +125,7 @@ def test_what_a_rule_can_detect_is_said_in_devices_and_hours() -> None:
     assert few == "5 devices give about 50 labels in 5 min, 100 needed: that takes 10 min"
 
 
-def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rollouts() -> None:
+def test_the_stated_smallest_detectable_harm_is_found_in_four_of_five_rollouts() -> None:
     finds = smallest_found(ACCURACY, 5, 45, 5 * 2880, shown=SHOWN)
     sd = math.sqrt((0.02**2 + 0.09 / 2880) * (1 / 5 + 1 / 45))
     half = evidence.detectable(sd**2, 4 + 44 + 10) - 0.8416 * sd
@@ -134,7 +134,7 @@ def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rol
     assert tripped / 2000 == pytest.approx(0.8, abs=0.03)
 
 
-def test_more_devices_and_more_hours_find_less_harm_and_devices_that_differ_hide_more() -> None:
+def test_more_devices_and_hours_detect_less_harm_and_different_devices_detect_more() -> None:
     def at(first: int, samples: int, spread: float = 0.02) -> float:
         return smallest_found(ACCURACY, first, 200, first * samples, shown=replace(SHOWN, spread=spread))
 
@@ -142,7 +142,7 @@ def test_more_devices_and_more_hours_find_less_harm_and_devices_that_differ_hide
     assert at(5, 2880, 0.05) > at(5, 2880)
 
 
-def test_a_rule_that_not_even_the_worst_release_could_trip_is_refused_in_devices_and_hours() -> None:
+def test_a_rule_that_the_worst_release_could_not_trip_is_refused_in_devices_and_hours() -> None:
     wide = replace(ACCURACY, threshold=0.99)
     words = why_it_cannot_trip(wide, 5, 45, DAY_S, shown=SHOWN)
     assert words.startswith("rule accuracy_drop: 5 devices against 45 in 24 h find a harm of ")
@@ -151,7 +151,7 @@ def test_a_rule_that_not_even_the_worst_release_could_trip_is_refused_in_devices
     assert why_it_cannot_trip(Rule(metric="error_increase", threshold=9.0), 1, 1, 60.0, shown=SHOWN) == ""
 
 
-def test_a_fleets_own_past_shows_how_far_its_devices_move_by_themselves() -> None:
+def test_the_past_of_a_fleet_shows_the_movement_of_its_devices_without_a_release() -> None:
     def shown(spread: float) -> Shown:
         rng, rows = random.Random(3), Rows()
         for number in range(60):
@@ -172,7 +172,7 @@ def test_a_fleets_own_past_shows_how_far_its_devices_move_by_themselves() -> Non
 # Defaults that a plan is made of.
 
 
-def test_a_rollout_begins_with_nothing_done() -> None:
+def test_a_rollout_starts_with_nothing_done() -> None:
     bare = Rollout(id="r", model="m", release=2, digest=OLD, strategy=STRATEGY, members=())
     assert (bare.status, bare.wave, bare.promoted, bare.wave_done_at) == ("running", 0, -1, None)
     assert (bare.began_at, bare.wave_began_at, bare.evidence_since) == (0.0, 0.0, 0.0)

@@ -56,12 +56,12 @@ def store(tmp_path: Path) -> Any:
     made.close()
 
 
-def test_counts_come_back_as_they_were() -> None:
+def test_counts_are_read_back_unchanged() -> None:
     sums = Sums(inferences=3, labelled=2, correct=1, latency_counts=(0, 3), refused={"row_invalid": 2}, label_sum=-1.5)
     assert decoded(encoded(sums)) == sums
 
 
-def test_a_message_that_comes_twice_is_there_once_and_stays_known_after_it_was_rolled_up(store: TelemetryStore) -> None:
+def test_a_repeated_message_is_stored_once_and_still_recognised_after_merging(store: TelemetryStore) -> None:
     once = [counted("a", seq, 60.0 * seq, interval(90)) for seq in range(1, 4)]
     store.keep(once)
     store.keep(once[:2])
@@ -72,7 +72,7 @@ def test_a_message_that_comes_twice_is_there_once_and_stays_known_after_it_was_r
     assert [heard.then(1, seq)[1] for seq in (1, 3, 4)] == [False, False, True]
 
 
-def test_late_labels_lie_in_the_minute_of_their_answers_beside_the_rest_of_their_message(store: TelemetryStore) -> None:
+def test_late_labels_are_stored_in_the_minute_of_their_answers(store: TelemetryStore) -> None:
     said = [counted("d0", 1, 7200.0, interval(50)), counted("d0", 1, 7200.0 - 3 * 60, interval(7, labelled=10))]
     for _ in range(2):
         store.keep(said)
@@ -80,7 +80,7 @@ def test_late_labels_lie_in_the_minute_of_their_answers_beside_the_rest_of_their
     assert found == [(7020.0, 7), (7200.0, 50)]
 
 
-def test_minutes_become_hours_and_hours_days_and_no_count_is_lost_until_days_go(store: TelemetryStore) -> None:
+def test_minutes_become_hours_and_hours_days_and_no_count_is_lost_until_days_are_deleted(store: TelemetryStore) -> None:
     store.keep([counted(device, seq, 600.0 * seq, interval(50)) for device in DEVICES for seq in range(1, 145)])
     now = DAY_S + 2 * HOUR_S
     while store.models() and any(start % HOUR_S for _, _, start, _ in store.past("m", 0.0) if start < now - 3 * HOUR_S):
@@ -94,14 +94,14 @@ def test_minutes_become_hours_and_hours_days_and_no_count_is_lost_until_days_go(
     assert total(store) == 0
 
 
-def test_no_hour_reaches_across_the_begin_of_an_open_rollout(store: TelemetryStore) -> None:
+def test_no_hour_spans_the_start_of_an_open_rollout(store: TelemetryStore) -> None:
     store.keep([counted("a", seq, 60.0 * seq, interval(50)) for seq in range(60)])
     store.tend(DAY_S, marks=(1800.0,))
     rows = {start: sums.inferences for _, _, start, sums in store.past("m", 0.0)}
     assert rows == {0.0: 3000, 1800.0: 3000}
 
 
-def test_a_file_that_is_too_large_lets_its_oldest_rows_go(tmp_path: Path) -> None:
+def test_a_file_over_its_limit_drops_its_oldest_rows(tmp_path: Path) -> None:
     store = TelemetryStore(tmp_path / "small.sqlite", max_mb=0)
     store.keep([counted("a", seq, HOUR_S * seq, interval(50)) for seq in range(1, 41)])
     store.tend(60 * HOUR_S)
@@ -144,7 +144,7 @@ def fill(world: World, store: TelemetryStore, right: dict[str, int], *, hours: i
             hear(world, store, device, minute + 1, minute * 60.0 + number, interval(correct, release))
 
 
-def test_a_controller_that_starts_again_gives_the_same_verdict_with_the_same_evidence(store: TelemetryStore) -> None:
+def test_a_restarted_controller_gives_the_same_verdict_with_the_same_evidence(store: TelemetryStore) -> None:
     right = {device: 80 + number for number, device in enumerate(DEVICES)}
     before = one_world(store, campaign())
     fill(before, store, right)
@@ -161,7 +161,7 @@ def test_a_controller_that_starts_again_gives_the_same_verdict_with_the_same_evi
     assert again.measured.repeated == 1
 
 
-def test_what_ran_two_days_before_is_read_and_nothing_older(store: TelemetryStore) -> None:
+def test_the_versions_of_the_last_two_days_are_read_and_no_older_ones(store: TelemetryStore) -> None:
     late = campaign(began_at=10 * DAY_S)
     for seq, at in enumerate((7.9 * DAY_S, 8.1 * DAY_S, 10.1 * DAY_S), start=1):
         store.keep([counted("d3", seq, at, interval(50))])
@@ -172,7 +172,7 @@ def test_what_ran_two_days_before_is_read_and_nothing_older(store: TelemetryStor
 
 @settings(max_examples=12, deadline=None)
 @given(right=st.dictionaries(st.sampled_from(DEVICES), st.integers(0, 100), min_size=5), gone=st.sampled_from(DEVICES))
-def test_the_verdict_without_a_revoked_device_is_that_of_a_fleet_that_never_had_it(
+def test_the_verdict_without_a_revoked_device_equals_that_of_a_fleet_that_never_had_it(
     right: dict[str, int], gone: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("stores")
@@ -200,7 +200,7 @@ def _close(ours: Any, theirs: Any) -> bool:
     return True
 
 
-def test_a_full_disk_is_told_and_what_was_kept_before_is_intact(store: TelemetryStore) -> None:
+def test_a_full_disk_is_reported_and_stored_data_is_intact(store: TelemetryStore) -> None:
     store.keep([counted("a", 1, 0.0, interval(90))])
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -227,7 +227,7 @@ for seq in range(first, first + 100_000):
 """
 
 
-def test_a_controller_that_is_killed_has_lost_nothing_that_it_had_said_was_kept(tmp_path: Path) -> None:
+def test_a_killed_controller_has_lost_no_acknowledged_data(tmp_path: Path) -> None:
     path, first = tmp_path / "telemetry.sqlite", 1
     for _ in range(3):
         child = subprocess.Popen(

@@ -70,7 +70,7 @@ def manifest_of(made: Converted) -> Manifest:
     return replace(make_model(1, "good").manifest, **named)
 
 
-def test_inputs_are_matched_by_name_whatever_their_order() -> None:
+def test_inputs_are_matched_by_name_in_any_order() -> None:
     sample = {"a": np.arange(5.0), "b": np.full(5, 10.0)}
     made = converted(MINUS, sample)
     assert made.answer.columns == ("b", "a")
@@ -78,7 +78,7 @@ def test_inputs_are_matched_by_name_whatever_their_order() -> None:
     assert expected[0].ravel().tolist() == [-10.0, -9.0, -8.0, -7.0, -6.0]
 
 
-def test_a_model_with_a_state_is_recorded_run_by_run_and_answers_again() -> None:
+def test_a_model_with_a_state_is_recorded_by_runs_and_gives_the_same_answers_again() -> None:
     sample = {
         "rate": np.array(3),
         "state": np.arange(5 * 2 * 1 * 4, dtype=np.float32).reshape(5, 2, 1, 4),
@@ -135,13 +135,15 @@ def test_pictures_are_recorded_within_the_limit_of_a_golden_set() -> None:
         (np.ones((2, 2, 2, 2)), (SOUND,), "the model takes sound [-1, 8]; the sample has sound [2, 2, 2, 2]"),
     ],
 )
-def test_what_does_not_match_is_refused_with_both_sides(sample: Any, inputs: tuple[Tensor, ...], words: str) -> None:
+def test_names_that_do_not_match_are_refused_with_both_lists(
+    sample: Any, inputs: tuple[Tensor, ...], words: str
+) -> None:
     with pytest.raises(BadInput) as caught:
         match_sample(sample, inputs)
     assert (caught.value.code, words in caught.value.detail) == (Code.SAMPLE_INVALID, True), caught.value.detail
 
 
-def test_one_matrix_takes_columns_in_their_order_and_the_names_go_with_it() -> None:
+def test_one_matrix_takes_columns_in_their_order_with_their_names() -> None:
     matched = match_sample({"t": np.ones(3), "p": np.zeros(3)}, (Tensor(name="X", datatype="FP32", shape=(-1, 2)),))
     assert (matched.columns, matched.arrays["X"].tolist()) == (("t", "p"), [[1.0, 0.0]] * 3)
     assert match_sample(np.ones((3, 8)), (SOUND,)).columns == tuple(f"x{at}" for at in range(8))
@@ -154,7 +156,7 @@ def test_one_matrix_takes_columns_in_their_order_and_the_names_go_with_it() -> N
         {"sound": np.ones((2, 8)), "rate": np.array(16_000), "text": np.array(["a", "süd"])},
     ],
 )
-def test_samples_of_any_rank_travel(sample: Any) -> None:
+def test_samples_of_any_rank_are_sent(sample: Any) -> None:
     back = decode_sample(encode_sample(sample))
     if isinstance(sample, dict):
         assert isinstance(back, dict)
@@ -170,7 +172,7 @@ def test_a_file_of_named_arrays_is_a_sample(tmp_path: Path) -> None:
     assert {name: array.shape for name, array in back.items()} == {"sound": (2, 1, 8), "rate": (2,)}
 
 
-def test_an_estimator_takes_no_pictures() -> None:
+def test_an_estimator_accepts_no_pictures() -> None:
     from sklearn.linear_model import LogisticRegression
 
     from edgeward.encode import encode_model

@@ -27,20 +27,20 @@ def inputs_of(found: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "from a file"])
 @pytest.mark.parametrize(("sample", "name"), [(TEXTS, "note"), (TEXTS.tolist(), "text")], ids=["a Series", "a list"])
-def test_a_pipeline_of_texts_takes_a_list_of_them(sample: Any, name: str, live: bool) -> None:
+def test_a_pipeline_of_texts_accepts_a_list_of_them(sample: Any, name: str, live: bool) -> None:
     model = make_pipeline(TfidfVectorizer(token_pattern="[a-zA-Z0-9_]+"), LogisticRegression())
     found = judged(model.fit(TEXTS, TEXTS.str.contains("rain").astype(int)), sample, live=live)
     assert passes(found)
     assert inputs_of(found) == [(name, "tensor(string)")]
 
 
-def test_a_list_of_numbers_is_still_no_sample() -> None:
+def test_a_list_of_numbers_is_not_a_sample() -> None:
     with pytest.raises(BadInput, match="texts"):
         encode_rows([1.0, 2.0])
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "from a file"])
-def test_a_dropped_column_is_not_asked_of_devices(live: bool) -> None:
+def test_a_dropped_column_is_not_required_of_devices(live: bool) -> None:
     frame = pd.DataFrame(
         {
             "warmth": RNG.normal(size=100),

@@ -1,4 +1,4 @@
-"""The broker of a real fleet allows every message that agents send: a topic that is missing there never works."""
+"""The broker of a real fleet allows every message that agents send: messages on other topics are lost."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A rollout that has ended is one trace: what its spans say, and that a collector gets them, or is none of our cost."""
+"""A rollout that has ended is one trace: the content of its spans, and their way to a collector."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ def under(spans: Sequence[Span], name: str) -> list[tuple[str, float, float]]:
     return [(span.name, span.begins, span.ends) for span in spans if span.parent == at]
 
 
-def test_a_rollout_is_push_release_and_waves_and_each_wave_its_devices() -> None:
+def test_a_rollout_has_spans_for_push_release_and_waves_and_each_wave_for_its_devices() -> None:
     spans = made()
     root = spans[0]
     assert (root.name, root.begins, root.ends, root.fault) == ("rollout pump v2", 100.0, 300.0, "accuracy_drop")
@@ -63,7 +63,7 @@ def test_a_rollout_is_push_release_and_waves_and_each_wave_its_devices() -> None
     assert under(spans, "wave 2") == [("b", 201.0, 261.0)], "c has said nothing"
 
 
-def test_a_device_is_its_transfer_its_probe_its_trial_and_how_that_ended() -> None:
+def test_a_device_has_spans_for_transfer_probe_trial_and_outcome() -> None:
     spans = made()
     assert under(spans, "a") == [
         ("transfer", 141.0, 151.0), ("probe", 151.0, 161.0), ("wait", 161.0, 171.0), ("trial", 171.0, 201.0),
@@ -76,13 +76,13 @@ def test_a_device_is_its_transfer_its_probe_its_trial_and_how_that_ended() -> No
     }  # fmt: skip
 
 
-def test_every_parent_stands_before_its_children_and_no_span_ends_before_it_begins() -> None:
+def test_every_parent_is_before_its_children_and_no_span_ends_before_it_starts() -> None:
     for at, span in enumerate(made()):
         assert span.parent < at
         assert span.begins <= span.ends
 
 
-def test_of_a_large_fleet_the_devices_that_failed_are_traced_first() -> None:
+def test_failed_devices_of_a_large_fleet_are_traced_first() -> None:
     members = tuple(Member(device=f"d{number}", wave=0) for number in range(2 * MAX_DEVICES))
     large = Rollout(id="r", model="m", release=1, digest="", strategy=ROLLOUT.strategy, members=members)
     chosen = traced_devices(large, ["d999", "d998"])
@@ -90,7 +90,7 @@ def test_of_a_large_fleet_the_devices_that_failed_are_traced_first() -> None:
     assert {each.device for each in chosen[:2]} == {"d998", "d999"}
 
 
-def test_a_rollout_has_its_trace_id_from_the_start_and_a_fraction_of_them_is_sent() -> None:
+def test_a_rollout_has_its_trace_id_from_the_start_and_a_fraction_is_exported() -> None:
     on = TracesConfig(url="http://127.0.0.1:4318/v1/traces")
     assert trace_of(on, ROLLOUT) == trace_id_of(ROLLOUT)
     assert len(trace_id_of(ROLLOUT)) == 32
@@ -151,7 +151,7 @@ def test_a_collector_gets_the_trace_as_one_tree_with_its_times() -> None:
     assert root.status.code == 2, "an error: it was rolled back"
 
 
-def test_a_collector_that_is_dead_costs_the_controller_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_collector_does_not_delay_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("opentelemetry.sdk", reason=traces.INSTALL)
     monkeypatch.setattr(traces, "STOP_MS", 200)
 

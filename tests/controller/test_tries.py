@@ -1,4 +1,4 @@
-"""A try: a model is converted, judged and measured by real children, and nothing of it stays but the audit's entry."""
+"""A try: a model is converted, judged and measured by real children, and only the audit entry remains."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.controller.test_api import call
 pytestmark = pytest.mark.usefixtures("conversions_kept")
 
 
-def test_a_try_measures_and_registers_nothing(tmp_path: Path) -> None:
+def test_a_try_measures_a_model_and_registers_no_version(tmp_path: Path) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "data"))))
     chance = np.random.default_rng(0)
     rows = chance.normal(size=(200, 3)).astype(np.float32)

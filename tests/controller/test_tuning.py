@@ -62,7 +62,7 @@ def test_a_configuration_is_in_the_signed_document_and_its_version_grows(state: 
     assert state.world.caches.reordered == set(), "a pass has published it"
 
 
-def test_a_configuration_survives_the_controller_and_is_ahead_of_what_the_device_has_seen(tmp_path: Path) -> None:
+def test_a_configuration_survives_a_restart_and_has_a_higher_version_than_the_device_has_seen(tmp_path: Path) -> None:
     made = open_at(tmp_path)
     meet(made, "a")
     said = ConfigState(confirmed=9_000_000_000)
@@ -81,12 +81,12 @@ def test_a_configuration_survives_the_controller_and_is_ahead_of_what_the_device
     [{"heartbeat_s": 0}, {"heartbeat_s": 0.5}, {"capture": {"m": {"rate": "1.5"}}}, {"max_connections": 0},
      {"sensor": "x"}, {"capture": {"m": {"rate": "NaN"}}}],
 )  # fmt: skip
-def test_what_no_device_could_take_is_refused_at_once(state: State, config: dict[str, Any]) -> None:
+def test_a_configuration_that_no_device_could_apply_is_refused_at_once(state: State, config: dict[str, Any]) -> None:
     status, body = tune(state, "a", **config)
     assert (status, body["code"], signed_config(state)) == (422, "message_malformed", None)
 
 
-def test_one_unknown_device_costs_no_other_its_configuration(state: State) -> None:
+def test_one_unknown_device_does_not_stop_the_configuration_of_others(state: State) -> None:
     assert [each["code"] for each in tune(state, "gone", "b", heartbeat_s=5)[1]] == ["unknown_device", ""]
     assert signed_config(state, "b")["heartbeat_s"] == 5
 
@@ -101,12 +101,12 @@ def test_one_unknown_device_costs_no_other_its_configuration(state: State) -> No
         ({"refused": 7, "code": "config_taken_back", "detail": "the server has ended"}, "taken back: config_taken"),
     ],
 )
-def test_how_a_device_stands_with_it_is_said_in_words(said: Any, words: str) -> None:
+def test_the_state_of_a_configuration_on_a_device_is_described_in_words(said: Any, words: str) -> None:
     found = Device.read(device_json(config={"version": 7, "heartbeat_s": 5}, config_said=said))
     assert words in config_words(found)
 
 
-def test_each_part_of_a_configuration_is_said_in_words_of_people() -> None:
+def test_each_part_of_a_configuration_is_described_in_words() -> None:
     config = {
         "version": 7, "telemetry_s": 30, "paused_sensors": ["serial-1", "csv-2"], "max_connections": 3,
         "capture": {"rain": {"rate": "0.5", "below_confidence": "0.6"}, "sun": {"rate": "1", "below_confidence": "0"}},
@@ -120,7 +120,7 @@ def test_each_part_of_a_configuration_is_said_in_words_of_people() -> None:
     )
 
 
-def test_heartbeats_so_far_apart_that_the_device_would_count_as_silent_are_refused(state: State) -> None:
+def test_a_heartbeat_interval_longer_than_the_silence_limit_is_refused(state: State) -> None:
     status, refused = tune(state, "a", heartbeat_s=60)
     assert (status, refused["code"]) == (422, "config_invalid")
     assert refused["detail"].endswith("(fleet.silent_s), and one heartbeat may be lost: at most 45 s")
@@ -132,7 +132,7 @@ def refuses(state: State, seq: int, version: int) -> None:
     hear(state, Heartbeat(protocol=1, device="a", boot=1, seq=seq, uptime_s=1, hardware=HARDWARE, config=said))
 
 
-def test_a_refused_configuration_is_in_the_list_in_health_and_in_an_event_until_another_one_is_sent(
+def test_a_refused_configuration_is_in_list_health_and_event_until_another_one_is_sent(
     state: State,
 ) -> None:
     tune(state, "a", heartbeat_s=5)
@@ -148,7 +148,7 @@ def test_a_refused_configuration_is_in_the_list_in_health_and_in_an_event_until_
     assert "config_refused" not in {each.code for each in findings_of(facts_of(state))}
 
 
-def test_names_that_a_device_does_not_have_are_refused_with_those_that_it_has(state: State) -> None:
+def test_unknown_names_of_a_device_are_refused_with_the_known_ones(state: State) -> None:
     sensor = SensorState(name="serial-1", kind="serial", model="m", state="running")
     hear(
         state,

@@ -65,7 +65,7 @@ def pushed(models: list[Any], feeds: dict[str, str]) -> tuple[bytes, bytes]:
     return raw, rows
 
 
-def test_a_network_and_an_estimator_become_one_model_that_answers_as_both_in_a_row() -> None:
+def test_a_network_and_an_estimator_become_one_model_with_the_answers_of_both_in_a_row() -> None:
     made = converted(*pushed([features(), CLASSIFIER], {"X": "embedding"}))
     label, probabilities = made.session.run(None, {"x": ROWS})
     assert (label == CLASSIFIER.predict(FEATURES)).all()
@@ -81,14 +81,14 @@ def test_a_network_and_an_estimator_become_one_model_that_answers_as_both_in_a_r
     assert made.stages[1].feeds == (("X", "embedding"),)
 
 
-def test_what_the_second_answers_otherwise_than_where_it_was_pushed_fails_parity() -> None:
+def test_a_second_model_with_different_answers_fails_parity() -> None:
     raw, rows = pushed([features(), head()], {})
     arrays = decode_tensors(raw)
     arrays["answer/y"] = np.roll(arrays["answer/y"], 1, axis=0)  # as if the pushing machine had answered otherwise
     assert not judge_parity(converted(encode_tensors(arrays), rows).parity).passed
 
 
-def test_names_that_both_models_use_stay_apart_and_old_operators_are_lifted() -> None:
+def test_names_used_by_both_models_stay_separate_and_old_operators_are_converted() -> None:
     raw = join(features(9).SerializeToString(), head().SerializeToString(), {"embedding": "embedding"})
     joined = onnx.load_from_string(raw)
     assert [entry.version for entry in joined.opset_import if entry.domain == ""] == [18]
@@ -97,14 +97,14 @@ def test_names_that_both_models_use_stay_apart_and_old_operators_are_lifted() ->
     np.testing.assert_allclose(open_session(raw).run(None, {"x": ROWS})[0], want, rtol=1e-4)
 
 
-def test_a_name_on_both_sides_is_refused() -> None:
+def test_a_name_in_both_models_is_refused() -> None:
     model = head()
     model.graph.node[1].output[0] = model.graph.output[0].name = "x"
     with pytest.raises(BadInput, match="'x' is an input of the first model and an output of the second"):
         join(features().SerializeToString(), model.SerializeToString(), {"embedding": "embedding"})
 
 
-def test_features_are_made_double_where_the_estimator_needs_it() -> None:
+def test_features_are_converted_to_double_if_the_estimator_needs_it() -> None:
     second = to_onnx(
         CLASSIFIER, FEATURES[:1].astype(np.float64), options={id(CLASSIFIER): {"zipmap": False}}, target_opset=18
     )
@@ -112,7 +112,7 @@ def test_features_are_made_double_where_the_estimator_needs_it() -> None:
     assert (open_session(raw).run(None, {"x": ROWS})[0] == CLASSIFIER.predict(FEATURES)).all()
 
 
-def test_models_that_do_not_match_are_refused_with_both_lists_before_anything_is_sent() -> None:
+def test_models_that_do_not_fit_are_refused_with_both_lists_before_anything_is_sent() -> None:
     cases = [
         ([features(), head("image")], {}, "nothing feeds 'image': say which output does, as feeds={'image': 'embed"),
         ([features(), head(kind=TensorProto.DOUBLE)], {}, "'embedding' cannot feed 'embedding': FP32 is not FP64"),

@@ -73,7 +73,7 @@ def path_of(route: Route) -> str:
     return re.sub(r"{\w+}", GONE, numbers) + query
 
 
-def test_every_route_that_takes_a_name_refuses_one_that_is_not_there(state: State) -> None:
+def test_every_route_refuses_an_unknown_name(state: State) -> None:
     named = [route for route in ROUTES if "{" in route.path and (route.method, route.path) not in MAKES]
 
     async def script(client: TestClient) -> dict[str, tuple[int, str]]:
@@ -96,7 +96,7 @@ def files_of(directory: Path) -> set[Path]:
     return {each for each in directory.rglob("*") if each.is_file()}
 
 
-def test_no_route_takes_a_name_that_is_a_path(state: State, tmp_path: Path) -> None:
+def test_no_route_accepts_a_name_that_is_a_path(state: State, tmp_path: Path) -> None:
     named = [route for route in ROUTES if "{" in route.path]
     before = files_of(tmp_path.parent)
 
@@ -116,7 +116,7 @@ def test_no_route_takes_a_name_that_is_a_path(state: State, tmp_path: Path) -> N
     assert not [each for each in made if "escaped" in str(each)]
 
 
-def test_models_of_lists_and_devices_of_calls_are_refused_too(state: State) -> None:
+def test_unknown_models_of_lists_and_devices_of_calls_are_refused_too(state: State) -> None:
     async def script(client: TestClient) -> list[int]:
         lists = [f"/v1/retraining?model={GONE}", f"/v1/retraining/decisions?model={GONE}"]
         found = [(await client.get(path, headers=AUTH)).status for path in lists]
@@ -127,7 +127,7 @@ def test_models_of_lists_and_devices_of_calls_are_refused_too(state: State) -> N
     assert set(talk(state, script)) == {404}
 
 
-def test_a_revocation_of_a_name_that_nobody_has_is_refused_and_is_in_no_audit(state: State) -> None:
+def test_a_revocation_of_an_unknown_name_is_refused_and_not_audited(state: State) -> None:
     with pytest.raises(BadInput, match="unknown_device: no device 'gone'"):
         asyncio.run(devices.revoke(state, GONE, actor="ada"))
     assert asyncio.run(devices.revoke(state, "a", actor="ada")) == 0, "it has reported, and has no certificate"
@@ -139,7 +139,7 @@ def test_a_revocation_of_a_name_that_nobody_has_is_refused_and_is_in_no_audit(st
     ]
 
 
-def test_quarantines_of_the_others_end_where_one_device_is_not_there(state: State) -> None:
+def test_an_unknown_device_does_not_stop_the_end_of_other_quarantines(state: State) -> None:
     state.world.durable.quarantine["a"] = {("m", 1): "x"}  # type: ignore[dict-item]
     with pytest.raises(BadInput, match="'gone' has reported; 1 versions may be offered to the other 1 again"):
         devices.unquarantine(state, "a", GONE, actor="ada")

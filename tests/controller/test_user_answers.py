@@ -1,4 +1,4 @@
-"""Conversion judged by the user's own answers: models that used to pass and answer wrongly are caught, or right."""
+"""Conversion judged by the user's own answers: wrong models that once passed are refused or correct."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +41,7 @@ Y = ((X[:, 0] > 20) & (X[:, 1] < 22)).astype(int)
 HOLED = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
 
 
-def test_the_reference_is_what_the_user_recorded_and_the_controllers_own_run_is_a_second_witness() -> None:
+def test_the_reference_is_the_users_recorded_answers_and_the_controllers_own_run_is_a_second_check() -> None:
     parity = judged(LogisticRegression(max_iter=500).fit(X, Y), X).parity
     assert "where it was pushed" in parity.reference
     assert parity.witness is not None
@@ -49,7 +49,7 @@ def test_the_reference_is_what_the_user_recorded_and_the_controllers_own_run_is_
     assert "on the controller" in parity.witness_by
 
 
-def test_a_file_without_its_estimator_alive_is_judged_by_the_controllers_own_run() -> None:
+def test_a_file_without_a_live_estimator_is_judged_by_the_controllers_own_run() -> None:
     parity = judged(LogisticRegression(max_iter=500).fit(X, Y), X, live=False).parity
     assert "on the controller" in parity.reference
     assert parity.witness is None
@@ -64,7 +64,7 @@ class Drifting(LinearRegression):
         return super().predict(rows) + (0.0 if self.here else 0.5 * np.abs(super().predict(rows)))
 
 
-def test_answers_of_another_version_of_the_library_are_found_out() -> None:
+def test_answers_of_another_version_of_the_library_are_found() -> None:
     model = LinearRegression().fit(X, X[:, 0])
     encoded = with_answers(_as(Drifting, model), X, encode_rows(X), waived=False)
     from contract.answers.recorded import decode_recorded
@@ -90,13 +90,13 @@ class Refuses(RegressorMixin, BaseEstimator):
         raise ValueError("X has 4 features, but expecting 5")
 
 
-def test_an_estimator_that_refuses_its_sample_is_told_so_before_anything_is_sent() -> None:
+def test_an_estimator_that_refuses_its_sample_is_reported_before_anything_is_sent() -> None:
     with pytest.raises(BadInput, match=r"refuses its own sample, so nothing was sent.*expecting 5") as caught:
         with_answers(Refuses(), X, encode_rows(X), waived=False)
     assert caught.value.code == Code.SAMPLE_REFUSED
 
 
-def test_a_sample_of_one_row_is_refused_unless_somebody_says_why() -> None:
+def test_a_sample_of_one_row_is_refused_without_a_reason() -> None:
     model, one = LinearRegression().fit(X, X[:, 0]), X[:1].repeat(100, axis=0)
     with pytest.raises(BadInput) as caught:
         with_answers(model, one, encode_rows(one), waived=False)
@@ -185,7 +185,7 @@ def test_thresholds_of_the_trees_themselves_are_tried() -> None:
     assert parity.others["threshold"].differing == 0
 
 
-def test_missing_text_is_missing_to_the_estimator_whatever_its_imputer_takes_for_missing() -> None:
+def test_missing_text_is_missing_for_the_estimator_whatever_its_imputer_replaces() -> None:
     cells = np.array(["a", "b", "c", ""] * 100, dtype=object)
     frame = pd.DataFrame({"t": X[:, 0], "site": cells})
     columns = ColumnTransformer(
@@ -200,7 +200,7 @@ def test_missing_text_is_missing_to_the_estimator_whatever_its_imputer_takes_for
     assert found.rows.stand_ins == {"site": ""}
 
 
-def test_text_is_lowered_on_systems_without_the_locale_en_us() -> None:
+def test_text_becomes_lower_case_on_systems_without_the_locale_en_us() -> None:
     drawn = np.random.default_rng(0).choice(["Good", "bad", "Fine", "awful", "x1"], (200, 5))
     frame = pd.DataFrame({"said": [" ".join(words) for words in drawn]})
     vectorizer = TfidfVectorizer(token_pattern="[a-zA-Z0-9_]+")
@@ -208,7 +208,7 @@ def test_text_is_lowered_on_systems_without_the_locale_en_us() -> None:
     assert passes(judged(model.fit(frame, frame["said"].str.count("Good") > 1), frame))
 
 
-def test_the_same_model_is_the_same_bytes_whatever_the_order_in_which_its_operator_sets_were_named() -> None:
+def test_the_same_model_gives_the_same_bytes_in_any_order_of_its_operator_sets() -> None:
     made = onnx.load_from_string(model_of(helper.make_node("Identity", ["x"], ["y"])))
     made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
     turned = onnx.ModelProto.FromString(made.SerializeToString())
@@ -255,7 +255,7 @@ TWO: Array = np.arange(20, dtype=np.float32).reshape(10, 2)
     ],
     ids=["chance", "the batch", "nothing but NaN"],
 )
-def test_a_model_whose_answers_mean_nothing_is_refused_by_name(nodes: Any, words: str) -> None:
+def test_a_model_with_meaningless_answers_is_refused_by_name(nodes: Any, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         check(*nodes)
     assert caught.value.code == Code.MODEL_UNSOUND
@@ -266,7 +266,7 @@ def check(*nodes: Any) -> list[Any]:
     return refuse_unsound(model, open_session(model), {"X": TWO})
 
 
-def test_a_sound_model_passes_and_its_answers_are_handed_on() -> None:
+def test_a_correct_model_passes_and_its_answers_are_returned() -> None:
     (answers,) = check(helper.make_node("Add", ["X", "X"], ["Y"]))
     assert np.array_equal(answers, 2 * TWO)
 
@@ -277,7 +277,7 @@ def _search_for_ever() -> None:
             pass
 
 
-def test_a_precision_that_takes_too_long_is_ended() -> None:
+def test_a_precision_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(BadInput, match="took longer") as caught:
         _search_for_ever()
     assert caught.value.code == Code.CONVERSION_LIMIT

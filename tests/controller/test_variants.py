@@ -58,7 +58,7 @@ def answers(model: bytes) -> list[int]:
     return list(session.run(None, {session.get_inputs()[0].name: rows})[0])
 
 
-def test_a_network_gets_smaller_forms_that_answer_as_it_does(tmp_path: Path) -> None:
+def test_a_network_gets_smaller_variants_with_the_same_answers(tmp_path: Path) -> None:
     network = MLPClassifier((256, 128), max_iter=30, random_state=0).fit(*DIGITS)
     converted = convert(network, ("fp16", "int8"))
     full, half, quarter = (form_of(converted, name)[0] for name in ("", "fp16", "int8"))
@@ -75,7 +75,7 @@ def test_a_network_gets_smaller_forms_that_answer_as_it_does(tmp_path: Path) -> 
         scan_onnx(form)
 
 
-def test_a_form_that_saves_nothing_is_left_out_and_the_version_is_released_without_it() -> None:
+def test_a_variant_that_saves_nothing_is_left_out_and_the_version_is_released_without_it() -> None:
     converted = convert(LogisticRegression(max_iter=50).fit(*DIGITS), ("fp16",))
     (shrunk,) = converted.answer.shrunk
     assert list(converted.forms) == [""] or shrunk.size_bytes < converted.forms[""][0].blob.length
@@ -84,7 +84,7 @@ def test_a_form_that_saves_nothing_is_left_out_and_the_version_is_released_witho
     assert "saves nothing" in judge_variant(tiny.answer.shrunk[0]).detail
 
 
-def test_each_kind_of_device_gets_the_first_form_that_fits_it() -> None:
+def test_each_kind_of_device_gets_the_first_variant_that_fits_it() -> None:
     forms = forms_of(MANIFEST)
     for memory_mb, digest in ((3900, FULL), (480, INT8)):
         form, reason = choose_form(twin(memory_mb=memory_mb), "m", forms, TrialPolicy(), {})
@@ -100,7 +100,7 @@ def world() -> World:
     return World(silent_s=90.0, durable=Durable({"big": twin("big"), "small": twin("small", memory_mb=480)}))
 
 
-def test_one_rollout_offers_each_device_its_form_and_counts_both_as_the_release() -> None:
+def test_one_rollout_offers_each_device_its_variant_and_counts_both_as_the_release() -> None:
     made = world()
     strategy = replace(STRATEGY, waves=STRATEGY.waves[1:])
     made.durable.rollouts["r"] = rollout = plan_rollout(
@@ -119,7 +119,7 @@ def test_one_rollout_offers_each_device_its_form_and_counts_both_as_the_release(
     assert made.durable.rollouts["r"].status == "completed"
 
 
-def test_a_roll_back_names_the_form_that_the_device_had_confirmed() -> None:
+def test_a_roll_back_names_the_confirmed_variant_of_the_device() -> None:
     made = world()
     made.durable.rollouts["r"] = plan_rollout(made, MANIFEST, STRATEGY, name="r", model="m", selector={}, now=0.0)
     reconcile(made, [], 1.0)
@@ -135,7 +135,7 @@ def role(manifest: Manifest) -> ModelRole:
     return ModelRole({manifest.release: manifest}, 0)
 
 
-def test_a_device_runs_the_form_that_the_director_names_and_no_other() -> None:
+def test_a_device_runs_only_the_variant_that_the_director_names() -> None:
     custom = DesiredTarget(model=check_name("m", "model"), generation=1, rollout="r", policy=TrialPolicy())
     form = MANIFEST.forms[1]
     want = Wanted("m", 2, form.artifact.length, form.artifact.sha256, custom)

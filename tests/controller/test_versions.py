@@ -74,7 +74,7 @@ TRAINED = {"data": data_digest("a"), "params": {"depth": "3"}}
         "other data", "other parameters", "another estimator", "unknown data", "the same training",
     ],
 )  # fmt: skip
-def test_a_semantic_version_says_what_callers_must_do(before: Any, after: Any, expected: str) -> None:
+def test_a_semantic_version_says_what_callers_must_change(before: Any, after: Any, expected: str) -> None:
     assert next_semver(version(1, semver="1.2.7", **before), version(2, **after)) == expected
 
 
@@ -102,13 +102,13 @@ def test_a_version_is_named_by_number_semantic_version_alias_and_newest(registry
 
 
 @pytest.mark.parametrize("name", ["3", "v3", "newest", "Champion", "", "a b", "1.0.0"])
-def test_an_alias_that_means_something_else_is_refused(registry: Registry, tmp_path: Path, name: str) -> None:
+def test_an_alias_that_has_another_meaning_is_refused(registry: Registry, tmp_path: Path, name: str) -> None:
     aliases = Aliases(TinyStore(tmp_path), registry)
     alias = Alias(release=1, by="ada", at="t")
     assert refused(lambda: aliases.set("m", name, alias)).code == Code.NAME_INVALID
 
 
-def test_versions_go_into_tables_of_bounded_size_and_are_read_again(
+def test_versions_are_written_into_tables_of_limited_size_and_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_room, "VERSIONS_PER_TABLE", 2)
@@ -123,7 +123,7 @@ def test_versions_go_into_tables_of_bounded_size_and_are_read_again(
         again.add(version(1))
 
 
-def test_tags_a_note_and_comments_are_kept_with_who_and_when(registry: Registry, tmp_path: Path) -> None:
+def test_tags_a_note_and_comments_are_stored_with_author_and_time(registry: Registry, tmp_path: Path) -> None:
     registry.add(version(4, tags={"site": "oslo"}))
     notes = NoteStore(TinyStore(tmp_path), registry)
     assert notes.of("m", 4).tags == {"site": "oslo"}
@@ -173,7 +173,7 @@ def test_a_waived_gate_lets_a_version_pass_and_stays_visible(registry: Registry,
         )  # type: ignore[misc]
 
 
-def test_a_gate_is_waived_by_somebody_else_where_four_eyes_are_asked_for(tmp_path: Path) -> None:
+def test_a_gate_must_be_waived_by_another_person_if_four_eyes_are_required(tmp_path: Path) -> None:
     config = Config(storage=StorageConfig(data_dir=str(tmp_path)), fleet=FleetConfig(four_eyes=True))
     state = open_state(config)
     state.registry.add(version(gates=(FAILED,), created_by="local:ada"))
@@ -209,7 +209,7 @@ def test_two_versions_are_compared_by_section() -> None:
     assert compare_versions(before, before).differences == ()
 
 
-def test_the_newest_and_what_something_needs_keep_their_blobs() -> None:
+def test_the_newest_and_the_needed_versions_keep_their_blobs() -> None:
     known = [version(release, artifact=b"m%d" % release) for release in range(1, 7)]
     known[5] = replace(known[5], gates=(FAILED,))
     rule = retained(known, {2: "edge-1 has it"}, keep_newest=2)
@@ -220,13 +220,13 @@ def test_the_newest_and_what_something_needs_keep_their_blobs() -> None:
         retained(known, {}, keep_newest=0)
 
 
-def test_a_blob_that_a_kept_version_has_too_stays() -> None:
+def test_a_blob_that_a_kept_version_uses_too_is_kept() -> None:
     one, other = version(1, artifact=b"same"), version(2, artifact=b"same")
     assert unshared([one], [other]) == frozenset()
     assert unshared([one], [version(3, artifact=b"else")]) == one.digests
 
 
-def test_blobs_go_a_day_after_the_mark_and_a_push_brings_them_back(
+def test_blobs_are_deleted_a_day_after_they_were_marked_and_a_push_restores_them(
     state: State, plant: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -254,7 +254,7 @@ def test_blobs_go_a_day_after_the_mark_and_a_push_brings_them_back(
     assert state.registry.removal("m", 1) is None
 
 
-def test_the_same_bytes_make_no_other_version(state: State, plant: Any, tmp_path: Path) -> None:
+def test_the_same_bytes_make_no_new_version(state: State, plant: Any, tmp_path: Path) -> None:
     plant(converted())
     assert (pushed(state, tmp_path).new, pushed(state, tmp_path).new) == (True, False)
     assert [each.release for each in state.registry.versions("m")] == [1]
@@ -272,7 +272,7 @@ def test_bytes_that_fail_are_refused_again_and_make_no_second_version(state: Sta
     assert [each.release for each in state.registry.versions("m")] == [1]
 
 
-def test_lineage_keeps_what_was_told_and_environments_once(state: State, plant: Any, tmp_path: Path) -> None:
+def test_lineage_stores_what_was_pushed_and_each_environment_once(state: State, plant: Any, tmp_path: Path) -> None:
     environment = Environment(python="3.11.7", platform="Linux x86_64", packages={"numpy": "2.4"})
     told = Told(
         data=data_digest("a"), code=SourceCode(revision="c" * 40, dirty=True), environment=environment,
@@ -296,7 +296,7 @@ def test_lineage_keeps_what_was_told_and_environments_once(state: State, plant: 
         )
 
 
-def test_a_push_that_a_kill_has_cut_after_the_version_was_durable_is_finished_at_the_next_start(
+def test_a_push_that_was_killed_after_the_version_was_durable_is_completed_at_the_next_start(
     state: State, plant: Any, tmp_path: Path
 ) -> None:
     plant(converted())
@@ -331,7 +331,7 @@ def test_versions_are_named_and_written_about_through_the_api(state: State) -> N
     assert actions == ["alias remove", "version comment", "version note", "version tag", "alias set"]
 
 
-def test_a_version_that_is_withdrawn_or_waived_is_found_so_at_once(state: State) -> None:
+def test_a_withdrawn_or_waived_version_is_found_as_such_at_once(state: State) -> None:
     state.registry.add(version(gates=(FAILED,)))
     state.registry.add(version(2, artifact=b"other"))
 

@@ -1,4 +1,4 @@
-"""Vitals of devices: folded over five minutes, kept once, by the hour later, gone with their device."""
+"""Vitals of devices: summed over five minutes, stored once, merged to hours later, and deleted with their device."""
 
 import math
 from pathlib import Path
@@ -40,7 +40,7 @@ def heard(world: World, *messages: tuple[float, Telemetry]) -> list[tuple[str, V
     return [row for at, each in messages for row in reconcile(world, [("a", each)], at).vitals]
 
 
-def test_five_minutes_of_messages_become_one_row_when_the_next_five_begin() -> None:
+def test_five_minutes_of_messages_become_one_row_when_the_next_five_start() -> None:
     found = heard(World(silent_s=90.0), *((600.0 + 60 * seq, said(seq, cpu=seq / 10)) for seq in range(1, 6)))
     ((device, row),) = found
     assert (device, row.start, row.messages) == ("a", 600.0, 4)
@@ -52,14 +52,14 @@ def test_five_minutes_of_messages_become_one_row_when_the_next_five_begin() -> N
     assert 2**9.5 < 1000 * named["latency_ms"][0] < 2**10
 
 
-def test_a_message_that_comes_twice_counts_once() -> None:
+def test_a_repeated_message_counts_once() -> None:
     world = World(silent_s=90.0)
     heard(world, *((600.0, said(1)) for _ in range(3)))
     assert world.measured.vitals["a"].messages == 1
 
 
 @pytest.mark.parametrize("cpu", [math.nan, math.inf, -1.0, 1e300])
-def test_what_nobody_can_have_measured_is_left_out(cpu: float) -> None:
+def test_impossible_measurements_are_left_out(cpu: float) -> None:
     world = World(silent_s=90.0)
     heard(world, (600.0, said(1, cpu=cpu, temperature=None)))
     (row,) = vitals_rows([world.measured.vitals["a"].vitals()])
@@ -67,7 +67,7 @@ def test_what_nobody_can_have_measured_is_left_out(cpu: float) -> None:
     assert row.rss_mb is not None
 
 
-def test_the_last_five_minutes_of_a_device_that_falls_silent_are_kept_too() -> None:
+def test_the_last_five_minutes_of_a_silent_device_are_stored_too() -> None:
     world = World(silent_s=90.0)
     heard(world, (600.0, said(1)))
     assert reconcile(world, [], 600.0 + SPAN_S).vitals == ()
@@ -76,7 +76,7 @@ def test_the_last_five_minutes_of_a_device_that_falls_silent_are_kept_too() -> N
     assert world.measured.vitals == {}
 
 
-def test_a_row_that_comes_twice_is_there_once_and_the_fuller_one_stays(store: VitalsStore) -> None:
+def test_a_repeated_row_is_stored_once_and_the_fuller_one_is_kept(store: VitalsStore) -> None:
     rows = [("a", flat(0.0, level=1.0, messages=5)), ("a", flat(0.0, level=9.0, messages=2))]
     for _ in range(2):
         store.keep(rows)
@@ -87,7 +87,7 @@ def test_a_row_that_comes_twice_is_there_once_and_the_fuller_one_stays(store: Vi
     assert none.figures.shape == (0, 3, 6)
 
 
-def test_five_minutes_become_hours_and_hours_go(store: VitalsStore) -> None:
+def test_five_minutes_become_hours_and_hours_are_deleted(store: VitalsStore) -> None:
     names = [f"d{number:03}" for number in range(120)]
     store.keep((name, flat(start)) for name in names for start in (0.0, 300.0, HOUR_S))
     now = FINE_S + 2 * HOUR_S
@@ -102,7 +102,7 @@ def test_five_minutes_become_hours_and_hours_go(store: VitalsStore) -> None:
     assert store.series("d000", 0.0) == []
 
 
-def test_a_file_that_is_too_large_keeps_hours_for_less_time_and_a_day_always(tmp_path: Path) -> None:
+def test_a_file_over_its_limit_keeps_hours_for_less_time_and_always_a_day(tmp_path: Path) -> None:
     store = VitalsStore(tmp_path / "small.sqlite", max_mb=0)
     for day in range(1, 12):
         store.keep([("a", flat(day * 24 * HOUR_S + hour * HOUR_S)) for hour in range(24)])
@@ -112,7 +112,7 @@ def test_a_file_that_is_too_large_keeps_hours_for_less_time_and_a_day_always(tmp
     assert sum(row.span_s == SPAN_S for row in kept) >= 24
 
 
-def test_a_longer_stretch_has_means_by_messages_and_both_ends() -> None:
+def test_a_longer_period_has_means_by_messages_and_both_extremes() -> None:
     nothing = (math.nan,) * len(FIGURES)
     one = merged([flat(0.0, level=1.0, messages=1), flat(300.0, level=4.0, messages=2)], 0.0, HOUR_S)
     assert (one.means[0], one.lows[0], one.highs[0], one.messages) == (3.0, 1.0, 5.0, 3)
@@ -120,7 +120,7 @@ def test_a_longer_stretch_has_means_by_messages_and_both_ends() -> None:
     assert math.isnan(empty.means[0])
 
 
-def test_a_device_that_is_taken_out_leaves_nothing(store: VitalsStore) -> None:
+def test_a_removed_device_leaves_no_row(store: VitalsStore) -> None:
     world = World(silent_s=90.0)
     heard(world, (600.0, said(1)), (900.0, said(2)))
     store.keep([("a", flat(0.0)), ("b", flat(0.0))])

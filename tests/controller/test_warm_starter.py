@@ -1,4 +1,4 @@
-"""The warm starter: its children are as fresh ones are, and nothing is left of them. Real processes throughout."""
+"""The warm starter: its children behave like fresh ones and leave nothing behind. Real processes throughout."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def starter() -> Iterator[Starter]:
-    """One that the test may end, kill or stop."""
+    """A starter that the test may end, kill or stop."""
     made = Starter()
     yield made
     made.end()
@@ -42,7 +42,7 @@ def starter() -> Iterator[Starter]:
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Starter]:
-    """One that every test leaves alive: to start one takes three seconds of imports."""
+    """A starter that every test leaves running: its imports take three seconds."""
     made = Starter()
     yield made
     made.end()
@@ -62,7 +62,7 @@ def running(code: str) -> bytes:
 
 
 def said_by(starter: Starter | None, expression: str) -> str:
-    """What a model says that may run code in the conversion child."""
+    """Returns the output of a model that may run code in the conversion child."""
     words = "global os, resource, sys, tempfile\nimport os, resource, sys, tempfile\n"
     words += f"raise ValueError('<' + repr({expression}) + '>')"
     with pytest.raises(BadInput) as caught:
@@ -96,7 +96,7 @@ def _alive(pid: int) -> bool:
 
 
 def interrupted(starter: Starter, raw: bytes, act: Callable[[psutil.Process, Any], None], **limits: Any) -> Any:
-    """Acts on the child of a conversion while it runs. Returns (the child, what became of the conversion)."""
+    """Acts on the child of a conversion while it runs. Returns (the child, the result of the conversion)."""
 
     async def script() -> Any:
         task = asyncio.create_task(converting(raw, starter, **limits))
@@ -134,7 +134,7 @@ SAME = {
 
 
 @full_only
-def test_a_warm_child_is_bounded_as_a_fresh_one(kept: Starter) -> None:
+def test_a_warm_child_has_the_limits_of_a_fresh_one(kept: Starter) -> None:
     for some in (("limits", "memory", "homes"), ("confinement", "descriptors", "interpreter"), ("variables",)):
         expression = "(" + ", ".join(SAME[what] for what in some) + ")"
         warm, fresh = said_by(kept, expression), said_by(None, expression)
@@ -142,7 +142,7 @@ def test_a_warm_child_is_bounded_as_a_fresh_one(kept: Starter) -> None:
 
 
 @full_only
-def test_two_children_of_one_starter_draw_other_random_numbers(kept: Starter) -> None:
+def test_two_children_of_one_starter_draw_different_random_numbers(kept: Starter) -> None:
     convert(kept)
     pid = kept.pid
     drawn = []
@@ -168,7 +168,7 @@ def test_the_starter_has_one_thread_and_holds_no_model(kept: Starter) -> None:
 
 
 @full_only
-def test_a_push_that_is_cancelled_ends_its_child_and_the_starter_stays(kept: Starter) -> None:
+def test_a_cancelled_push_ends_its_child_and_the_starter_stays(kept: Starter) -> None:
     sessions = []
 
     def cancel(child: psutil.Process, task: Any) -> None:
@@ -193,7 +193,7 @@ def test_a_child_that_takes_too_long_is_killed(kept: Starter) -> None:
 
 
 @full_only
-def test_a_starter_that_is_stuck_is_killed_with_its_child(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_starter_is_killed_with_its_child(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_child, "KILL_S", 0.5)
     pids = []
 
@@ -209,7 +209,7 @@ def test_a_starter_that_is_stuck_is_killed_with_its_child(starter: Starter, monk
 
 
 @full_only
-def test_a_crash_in_a_child_ends_the_starter_so_that_the_next_has_other_addresses(starter: Starter) -> None:
+def test_a_crash_in_a_child_ends_the_starter_so_that_the_next_one_has_other_memory_addresses(starter: Starter) -> None:
     convert(starter)
     pid = starter.pid
     with pytest.raises(BadInput) as caught:
@@ -221,7 +221,7 @@ def test_a_crash_in_a_child_ends_the_starter_so_that_the_next_has_other_addresse
 
 
 @full_only
-def test_a_push_whose_starter_dies_is_converted_by_a_fresh_child(starter: Starter) -> None:
+def test_a_push_whose_starter_ends_is_converted_by_a_fresh_child(starter: Starter) -> None:
     slow = f"import os\nwhile os.getppid() != {os.getpid()}: pass\nraise ValueError('fresh')"
     child, outcome = interrupted(starter, running(slow), lambda child, _: child.parent().kill())
     assert "fresh" in outcome.detail
@@ -230,7 +230,7 @@ def test_a_push_whose_starter_dies_is_converted_by_a_fresh_child(starter: Starte
     assert starter.pid is not None
 
 
-def test_a_starter_that_keeps_dying_is_given_up(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_starter_that_ends_repeatedly_is_used_no_more(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter_module, "MAX_DEATHS", 2)
     with monkeypatch.context() as broken:
         broken.setattr(starter_module, "WARM", "controller.convert.absent")
@@ -252,7 +252,7 @@ def test_a_starter_with_threads_does_not_fork(starter: Starter, monkeypatch: pyt
     assert starter.deaths == MAX_DEATHS
 
 
-def test_a_starter_that_has_nothing_to_do_ends_by_itself_and_is_no_death() -> None:
+def test_an_idle_starter_ends_by_itself_and_that_is_not_counted_as_a_crash() -> None:
     starter = Starter(idle_s=0.5)
     convert(starter)
     pid = starter.pid
@@ -297,7 +297,7 @@ asyncio.run(main())
 
 
 @full_only
-def test_a_controller_that_is_killed_leaves_no_starter_and_no_child() -> None:
+def test_a_killed_controller_leaves_no_starter_and_no_child() -> None:
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", CONTROLLER], stdout=subprocess.PIPE, cwd=root) as controller:
         assert controller.stdout is not None

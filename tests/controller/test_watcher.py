@@ -1,4 +1,4 @@
-"""The watcher: departures from a device's own past and its kind, a version that judges them, and what is told."""
+"""The watcher: departures from a device's own past and its kind, a judging version, and its messages."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ RSS, TEMPERATURE = FIGURES.index("rss_mb"), FIGURES.index("temperature_c")
 
 
 def fleet(seed: int = 0) -> Fleet:
-    """Devices of one site with a rhythm of the day, weather in common, and noise of their own."""
+    """Devices of one site with a daily pattern, common weather, and their own noise."""
     random = np.random.default_rng(seed)
     day = np.sin(2 * np.pi * np.arange(HOURS) / 24)[None, :, None]
     level = np.array([0.2, 90.0, 40.0, 5.0, 0.001, 12.0])
@@ -56,7 +56,7 @@ def driver(made: Fleet) -> str:
     return FEATURES[int(np.argmax(np.abs(found)))]
 
 
-def test_a_quiet_fleet_is_near_what_is_usual_and_weather_that_all_have_counts_for_nothing() -> None:
+def test_a_quiet_fleet_has_low_scores_and_weather_common_to_all_devices_does_not_count() -> None:
     found = departures(fleet())
     assert np.abs(found.features[found.known]).max() < 8
     hot = fleet()
@@ -72,14 +72,14 @@ def test_a_quiet_fleet_is_near_what_is_usual_and_weather_that_all_have_counts_fo
         (TEMPERATURE, lambda part: part[-30:] + 15.0, "temperature_c_level"),
     ],
 )
-def test_a_fault_of_one_device_is_the_farthest_feature(figure: int, plant: Any, wanted: str) -> None:
+def test_a_fault_of_one_device_is_the_feature_with_the_largest_distance(figure: int, plant: Any, wanted: str) -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[0, -30:, figure] = plant(part[0, :, figure])
     assert driver(made) == wanted
 
 
-def test_a_sensor_that_says_one_number_is_known_by_its_range() -> None:
+def test_a_constant_sensor_is_found_by_its_range() -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[0, -12:, TEMPERATURE] = made.means[0, -12, TEMPERATURE]
@@ -87,7 +87,7 @@ def test_a_sensor_that_says_one_number_is_known_by_its_range() -> None:
     assert found[FEATURES.index("temperature_c_range")] < -5
 
 
-def test_a_device_without_three_days_or_without_a_word_is_not_judged() -> None:
+def test_a_device_with_less_than_three_days_or_without_messages_is_not_judged() -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[0, : -MIN_PAST_D * 24 + 12] = np.nan
@@ -97,7 +97,7 @@ def test_a_device_without_three_days_or_without_a_word_is_not_judged() -> None:
     assert not found.features[:2].any()
 
 
-def test_what_was_never_measured_and_what_is_absurd_has_a_bound() -> None:
+def test_missing_and_absurd_values_have_a_limit() -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[:, :, TEMPERATURE] = np.nan
@@ -120,7 +120,7 @@ def test_rows_of_five_minutes_and_of_hours_become_hours() -> None:
     assert np.isnan(found.means[1]).all()
 
 
-def test_the_figure_without_which_the_score_is_lowest_is_named_with_what_is_usual() -> None:
+def test_the_feature_that_raises_the_score_most_is_named_with_its_usual_value() -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[0, -4:, RSS] *= 1.4
@@ -133,7 +133,7 @@ def test_the_figure_without_which_the_score_is_lowest_is_named_with_what_is_usua
     assert one.says == "memory is 119.4 MB; 84.7 to 88.2 is usual at this hour: at least 30 of its spreads away"
 
 
-def test_a_threshold_lies_above_nine_devices_in_ten_and_higher_after_a_short_history() -> None:
+def test_the_threshold_is_above_nine_in_ten_devices_and_higher_after_a_short_history() -> None:
     def scores(devices: int, hours: int) -> list[np.ndarray]:
         return [np.linspace(0.0, number + 1.0, hours) for number in range(devices)]
 
@@ -143,33 +143,33 @@ def test_a_threshold_lies_above_nine_devices_in_ten_and_higher_after_a_short_his
     assert threshold_of([*scores(1, 72), np.empty(0)]) == FEW_MARGIN
 
 
-def test_hours_that_lie_close_together_are_one_alert() -> None:
+def test_neighbouring_hours_are_one_alert() -> None:
     hours = np.array([0.0, 1.0, 13.0, 26.0]) * HOUR_S
     assert episodes(hours, np.ones(4, bool)) == 2
     assert episodes(hours, np.zeros(4, bool)) == 0
 
 
-def test_a_fleet_without_a_past_is_told_to_wait() -> None:
+def test_a_fleet_without_a_past_is_asked_to_wait() -> None:
     with pytest.raises(BadInput, match="500 are needed") as short:
         fit([np.zeros(9)], [np.zeros((9, len(FEATURES)))])
     assert short.value.code == Code.SAMPLE_TOO_SMALL
 
 
-def test_the_client_says_so_too_where_no_device_has_a_past(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_reports_it_too_if_no_device_has_a_past(monkeypatch: pytest.MonkeyPatch) -> None:
     history = {"features": FEATURES, "devices": [{"device": "a", "hours": [], "rows": []}]}
     monkeypatch.setattr(Transport, "get", lambda self, path: history)
     with pytest.raises(BadInput, match="500 are needed"):
         Client("http://127.0.0.1:1", "t").train_watcher()
 
 
-def test_a_device_that_comes_back_to_what_is_usual_is_well_again() -> None:
+def test_a_device_that_returns_to_usual_values_is_healthy_again() -> None:
     made = fleet()
     for part in (made.means, made.lows, made.highs):
         part[0, -60:-12, RSS] *= 1.5
     assert np.abs(departures(made, 1).features[0, -1]).max() < 8, "its memory has fallen by a third since yesterday"
 
 
-def test_scores_rank_an_anomaly_by_volume_and_not_by_one_threshold() -> None:
+def test_scores_rank_an_anomaly_by_its_size_and_not_by_one_threshold() -> None:
     labels = np.zeros(300, bool)
     labels[100:130] = True
     noise = np.random.default_rng(0).random(300)
@@ -202,7 +202,9 @@ def shown(state: State) -> Watcher:
     return Watcher.read(call(state, "GET", "/v1/watcher")[1])
 
 
-def test_a_watcher_trained_on_the_history_is_pushed_judges_and_becomes_an_alert(state: State, tmp_path: Path) -> None:
+def test_a_watcher_is_trained_on_the_history_pushed_and_its_verdict_becomes_an_alert(
+    state: State, tmp_path: Path
+) -> None:
     """The push, the conversion and the child that answers are real."""
     assert lines_of(shown(state), datetime.now(UTC)) == ["no version judges: edgeward watcher train"]
     assert not watcher.is_due(state, time.time())
@@ -231,7 +233,7 @@ def test_a_watcher_trained_on_the_history_is_pushed_judges_and_becomes_an_alert(
     assert not list(alerts.MEASURES[rule.measure].read(replace(rule, above=1e6), facts))
 
 
-def test_a_version_without_a_threshold_or_of_other_columns_judges_nothing_and_says_so(
+def test_a_version_without_a_threshold_or_with_other_columns_judges_nothing_and_says_so(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert watcher.threshold_of(registered()) == float("inf")

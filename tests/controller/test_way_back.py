@@ -27,7 +27,7 @@ from tests.controller.test_rollout_plan import MANIFEST, twin
 
 
 @pytest.mark.parametrize("presence", ["unknown", "silent"])
-def test_a_roll_back_does_not_wait_for_ever_for_a_device_that_is_not_there(presence: PresenceWord) -> None:
+def test_a_roll_back_does_not_wait_forever_for_an_absent_device(presence: PresenceWord) -> None:
     holding = fact(CANARY, assigned=1, stable=2, presence=presence)
     began = decide(rollout(status="rolling_back"), facts(**{CANARY: holding}), Rows(), 50.0).rollout
     assert (began.status, began.returning_since) == ("rolling_back", 50.0), "a controller that starts has heard nobody"
@@ -36,7 +36,7 @@ def test_a_roll_back_does_not_wait_for_ever_for_a_device_that_is_not_there(prese
         assert decide(began, facts(**{CANARY: holding}), Rows(), 50.0 + waited_s).rollout.status == status
 
 
-def test_a_roll_back_waits_for_a_device_that_is_there_until_its_deadline() -> None:
+def test_a_roll_back_waits_for_a_present_device_until_its_deadline() -> None:
     holding = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
     began = decide(rollout(status="rolling_back"), holding, Rows(), 50.0).rollout
     assert decide(began, holding, Rows(), 50.0 + STRATEGY.deadline_s).rollout == began
@@ -44,7 +44,7 @@ def test_a_roll_back_waits_for_a_device_that_is_there_until_its_deadline() -> No
     assert (ended.status, ended.returning_since) == ("rolled_back", None)
 
 
-def test_explain_names_up_to_three_devices_that_the_way_back_waits_for() -> None:
+def test_explain_names_up_to_three_devices_that_a_roll_back_waits_for() -> None:
     made = rollout(status="rolling_back", wave=1, returning_since=0.0)
     world = {device: fact(device, assigned=1, stable=2, presence="silent") for device in DEVICES}
     said = explain(made, world, (), 1.0)[-1]
@@ -67,7 +67,7 @@ def test_explain_names_the_devices_that_an_abort_waits_for() -> None:
     assert explain(made, facts(**{CANARY: tries}), (), 1.0)[-1] == f"It waits for {CANARY} (online)."
 
 
-def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_the_others_roll_back() -> None:
+def test_a_device_whose_version_is_missing_in_the_registry_has_no_way_back_and_the_others_roll_back() -> None:
     twins = {name: twin(name) for name in ("a", "b")}
     good = twins["b"].reported["m"].stable
     assert good is not None
@@ -101,7 +101,7 @@ def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_
     assert "a" not in awaited(ended, facts_of(world, ended, 4.0), 4.0)
 
 
-def test_a_newer_rollout_may_start_when_only_absent_devices_keep_a_roll_back_open(tmp_path: Path) -> None:
+def test_a_newer_rollout_may_start_if_only_absent_devices_keep_a_roll_back_open(tmp_path: Path) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     try:
         gate = GateVerdict(gate="parity", passed=True, detail="")

@@ -1,4 +1,4 @@
-"""Why a device runs what it runs: each sentence, as it follows from what was told and said."""
+"""Why a device runs what it runs: each sentence, as it follows from the documents and the reports."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_a_report_becomes_a_sentence_by_its_phase(made: ModelState, sentence: st
     assert told(made) == [f"noon: m: {sentence}."]
 
 
-def test_what_is_said_again_and_again_is_told_once_with_how_often() -> None:
+def test_a_repeated_report_is_shown_once_with_its_count() -> None:
     rolled_back = Report(protocol=1, device="a", boot=1, seq=1, state=state(outcome=ended("rolled_back", "x")))
     fetches = Report(protocol=1, device="a", boot=1, seq=2, state=state("fetching", target=V2))
     history = [(str(hour), rolled_back) for hour in (1, 2, 3)] + [("4", fetches), ("5", rolled_back)]
@@ -70,12 +70,12 @@ def test_what_is_said_again_and_again_is_told_once_with_how_often() -> None:
     ]
 
 
-def test_a_refusal_is_told_with_its_code_and_words() -> None:
+def test_a_refusal_is_shown_with_its_code_and_text() -> None:
     report = Report(protocol=1, device="a", boot=1, seq=1, refusal=Refusal(code="desired_rollback", detail="3 after 4"))
     assert why(Twin("a"), {}, [("noon", report)], {}) == ["noon: it refused a document: desired_rollback 3 after 4."]
 
 
-def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() -> None:
+def test_the_running_and_the_desired_version_come_last_in_the_order_of_models() -> None:
     asked = Assigned(release=2, generation=7, rollout="r", attempt=2, offered_at=0.5)
     back = Assigned(release=1, generation=8, rollout="r", offered_at=60.0)
     gone = Assigned(release=1, generation=9, rollout="old", offered_at=60.0)
@@ -99,14 +99,14 @@ def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() ->
     ]
 
 
-def test_a_version_that_is_kept_from_it_has_its_number_where_its_rollout_is_known() -> None:
+def test_a_quarantined_version_has_its_number_if_its_rollout_is_known() -> None:
     twin, carried = Twin("a"), {ROLLOUT.digest: "r"}
     assert why(twin, {"r": ROLLOUT}, [], carried) == [
         f"{ROLLOUT.model} v{ROLLOUT.release} is quarantined on it: it failed there in r."
     ]
 
 
-def test_rows_that_failed_or_were_refused_are_told_with_their_words() -> None:
+def test_failed_and_refused_rows_are_shown_with_their_texts() -> None:
     faults = [("m", 2, "value_missing", "no value for x; the model requires one")]
     twin = Twin("a", reported={"m": state()})
     assert why(twin, {}, [], {}, faults=faults)[-1] == "m v2: value_missing: no value for x; the model requires one."

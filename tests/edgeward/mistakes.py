@@ -1,4 +1,4 @@
-"""The mistakes of a newcomer: what was done, what is said, and the exit code.
+"""The mistakes of a new user: what was done, the message, and the exit code.
 
 Decides docs/reference/mistakes.md, which `python docs/generate.py` writes and `tests/test_docs.py` compares.
 `tests/edgeward/test_mistakes.py` makes each of them with the real programs. Refuses to know how they are run.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeward.cli.endings import Exit
 
 MORE = "..."
-"""Stands in `said` for words that are not compared."""
+"""A placeholder in `said` for words that are not compared."""
 
 FILES = {
     "raises.py": "def scaled(rows):\n    return rows / 0\nmodel = scaled(1)\n",

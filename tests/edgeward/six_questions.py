@@ -1,7 +1,7 @@
-"""Six questions of an operator about a staged fleet: the command that answers each, what it prints, and the truth.
+"""Six questions of an operator about a staged fleet: the command that answers each, its output, and the right answer.
 
-Decides docs/guides/six-questions.md, which `python docs/generate.py` writes and `tests/test_docs.py` compares. Here
-stands what is true, as the fleet was made; `tests/edgeward/test_six_questions.py` holds each answer to it.
+Decides docs/guides/six-questions.md, which `python docs/generate.py` writes and `tests/test_docs.py` compares. This
+file has the right answers, as the fleet was made; `tests/edgeward/test_six_questions.py` holds each answer to it.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""A small fleet an hour into a rollout, whose truth is known because it was made: for pages and tests of answers.
+"""A small made-up fleet one hour after the start of a rollout, with known facts: for pages and tests of answers.
 
 The devices' reports are invented; the controller's own decisions about them and the API are the real ones.
 """
@@ -126,7 +126,7 @@ def _said(state: State, device: str, at: float) -> tuple[str, Heartbeat]:
 
 
 def _became(device: str, generation: int) -> ModelState:
-    """How a device stands that was told to run v4."""
+    """Returns the state of a device with v4 as desired version."""
     code, detail = CODES.get(device, ("", ""))
     result = "rolled_back" if device == WENT_BACK else "rejected" if device == REFUSED else "confirmed"
     ended = UpdateOutcome(generation=generation, version=version(4), result=result, code=code, detail=detail)

@@ -166,7 +166,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "DeletionView": data.Deletion,
     "TrainedView": data.Trained,
 }
-"""By schema of the API: the class in which the client answers it."""
+"""The class in which the client returns each schema of the API."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
@@ -204,7 +204,7 @@ def kinds(schema: Any, schemas: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERED))
-def test_an_answer_has_the_properties_of_the_api_and_takes_their_types(name: str) -> None:
+def test_an_answer_has_the_properties_of_the_api_and_their_types(name: str) -> None:
     (_,), mine = msgspec.json.schema_components([ANSWERED[name]], schema_hook=lambda _: {"description": "anything"})
     answer, served = mine[ANSWERED[name].__name__], schema_of(name)
     assert set(answer["properties"]) == set(served["properties"])
@@ -213,7 +213,7 @@ def test_an_answer_has_the_properties_of_the_api_and_takes_their_types(name: str
         assert not taken or wanted <= taken, (name, key)
 
 
-def test_every_schema_that_the_api_answers_has_a_class_or_a_reason() -> None:
+def test_every_schema_of_the_api_has_a_class_or_a_reason() -> None:
     answered: set[str] = set()
     for path in openapi()["paths"].values():
         for operation in path.values():
@@ -225,7 +225,7 @@ def test_every_schema_that_the_api_answers_has_a_class_or_a_reason() -> None:
     assert answered <= {*ANSWERED, *NUMBERS, *NOT_ASKED}
 
 
-def test_a_newer_controllers_key_is_ignored_and_a_missing_one_is_named() -> None:
+def test_an_unknown_key_of_a_newer_controller_is_ignored_and_a_missing_one_is_named() -> None:
     found = models.Version.read({**VERSION, "colour": "blue"})
     assert (found.release, found.plain["colour"]) == (2, "blue")
     with pytest.raises(BadInput, match="release") as caught:
@@ -235,7 +235,7 @@ def test_a_newer_controllers_key_is_ignored_and_a_missing_one_is_named() -> None
         models.Version.read({**VERSION, "created_at": "2026-01-02T03:04:05"})
 
 
-def test_times_have_a_zone_and_become_timestamps_in_a_frame() -> None:
+def test_times_have_a_time_zone_and_become_timestamps_in_a_frame() -> None:
     table = Table([models.Version.read(VERSION)])
     assert table[0].created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     frame = table.to_frame()
@@ -244,7 +244,7 @@ def test_times_have_a_zone_and_become_timestamps_in_a_frame() -> None:
     assert frame["release"].tolist() == [2]
 
 
-def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
+def test_an_answer_prints_its_fields_and_shortens_long_ones() -> None:
     shown = repr(models.Version.read({**VERSION, "estimator": "E" * 500}))
     assert shown.startswith("Version(model='m', release=2, semver='1.1.0', passed=True")
     assert "created_at=2026-01-02 03:04:05+00:00" in shown
@@ -252,7 +252,7 @@ def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
     assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
 
 
-def test_what_is_printed_is_a_sentence_and_repr_has_the_fields() -> None:
+def test_str_gives_a_sentence_and_repr_gives_the_fields() -> None:
     version = models.Version.read({**VERSION, "estimator": "Forest", "size_bytes": 1500})
     assert str(version) == "m v2 (1.1.0) passed its gates, 1.5 kB, Forest"
     pushed = {name: getattr(version, name) for name in version.__struct_fields__}
@@ -263,7 +263,7 @@ def test_what_is_printed_is_a_sentence_and_repr_has_the_fields() -> None:
     assert str(device) == "d: online, well (what it has confirmed answers); runs no confirmed version"
 
 
-def test_a_repr_leaves_out_what_says_nothing_and_only_names_a_large_part() -> None:
+def test_a_repr_leaves_out_empty_fields_and_only_names_large_ones() -> None:
     version = models.Version.read({**VERSION, "tags": {}, "licence": ""})
     assert "tags=" not in repr(version)
     assert "licence=" not in repr(version)
@@ -276,7 +276,7 @@ def test_a_repr_leaves_out_what_says_nothing_and_only_names_a_large_part() -> No
     assert show(devices.VersionRef(release=3, digest="abc")) == "VersionRef(release=3, digest='abc')"
 
 
-def test_what_a_notebook_shows_is_escaped() -> None:
+def test_html_for_a_notebook_is_escaped() -> None:
     version = models.Version.read({**VERSION, "model": "<script>alert(1)</script>"})
     explanation = Sentences(sentences=("<b>x</b>",))
     for html in (version._repr_html_(), Table([version])._repr_html_(), explanation._repr_html_()):
@@ -348,7 +348,7 @@ def test_a_regression_is_a_row_with_its_error_and_r2_and_an_empty_accuracy() -> 
     assert how_right(None) == "-"
 
 
-def test_a_captured_row_has_inputs_under_their_names_and_the_rest_behind_an_underscore() -> None:
+def test_a_captured_row_has_inputs_under_their_names_and_other_fields_with_an_underscore() -> None:
     row = {"at": 1.5, "model": "m", "release": 1, "why": "hard", "inputs": {"t": 2.0, "id": "x"}, "value": "yes"}
     frame = Table([models.Capture.read({"id": 9, "device": "d", "row": row})]).to_frame()
     assert frame.columns.tolist()[:2] == ["t", "id"]

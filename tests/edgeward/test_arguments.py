@@ -50,7 +50,7 @@ def words_of(call: Any, *given: Any, **named: Any) -> str:
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
 )
-def test_a_push_names_the_argument_that_it_cannot_take(named: dict[str, Any], words: str) -> None:
+def test_a_push_names_an_invalid_argument(named: dict[str, Any], words: str) -> None:
     assert words in words_of(unlinked().push, b"", name="m", sample=FRAME, **named)
 
 
@@ -66,13 +66,11 @@ def test_a_push_names_the_argument_that_it_cannot_take(named: dict[str, Any], wo
         ({"schedule": ["08:00"]}, "schedule is a list"),
     ],
 )
-def test_a_plan_and_a_rollout_name_the_argument_that_they_cannot_take(
-    call: str, named: dict[str, Any], words: str
-) -> None:
+def test_a_plan_and_a_rollout_name_an_invalid_argument(call: str, named: dict[str, Any], words: str) -> None:
     assert words in words_of(getattr(unlinked(), call), "m", **named)
 
 
-def test_a_run_names_the_argument_that_it_cannot_take(tmp_path: Path) -> None:
+def test_a_run_names_an_invalid_argument(tmp_path: Path) -> None:
     with edgeward.run("r", directory=tmp_path) as opened:
         assert "value is '0.9', of type str" in words_of(opened.log_metric, "acc", "0.9")
         assert "metrics is a list" in words_of(opened.log_metrics, [("acc", 0.9)])
@@ -87,12 +85,12 @@ def test_a_run_names_the_argument_that_it_cannot_take(tmp_path: Path) -> None:
         assert opened.record.metrics == {"acc": 0.5, "loss": 1.0}
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numbers_of_numpy_are_accepted_as_numbers() -> None:
     for good in (1, 0.5, np.float32(1), np.int64(1), np.array(0.5)):
         arguments.number("value", good)
 
 
-def test_hours_that_make_no_sense_name_their_option_and_no_file(tmp_path: Path) -> None:
+def test_invalid_hours_name_their_option_and_no_file(tmp_path: Path) -> None:
     strategy = tmp_path / "mine.toml"
     strategy.write_text("soak_s = 60\n")
     found = CliRunner().invoke(cli, ["rollout", "plan", "m", "--strategy", str(strategy), "--hours", "noon"])

@@ -1,4 +1,4 @@
-"""An attestation is checked offline: only a device's own, fresh words about the right golden set count."""
+"""An attestation is checked offline: only a device's own recent statement about the right golden set counts."""
 
 import json
 import time
@@ -82,7 +82,7 @@ def page(
     return AttestationPage(statement=text, authority=authority.pem, signature=sign(signed_bytes(text)))
 
 
-def test_each_device_counts_by_its_own_fresh_signed_words_alone(authority: CertificateAuthority) -> None:
+def test_a_device_counts_only_by_its_own_fresh_signed_statement(authority: CertificateAuthority) -> None:
     bare = device("f")
     devices = (
         device("a"), device("b", passed=False), device("c", key=new_key()), device("d", at=NOW - MAX_AGE_S - 1),
@@ -103,7 +103,7 @@ def test_each_device_counts_by_its_own_fresh_signed_words_alone(authority: Certi
     }  # fmt: skip
 
 
-def test_a_word_that_was_changed_after_the_device_signed_it_is_forged(authority: CertificateAuthority) -> None:
+def test_a_statement_that_was_changed_after_the_device_signed_it_is_forged(authority: CertificateAuthority) -> None:
     said = device("a", passed=False)
     changed = msgspec.structs.replace(said, heartbeat=said.heartbeat.replace('passed":false', 'passed":true'))
     assert changed != said
@@ -120,7 +120,7 @@ def test_a_page_that_the_authority_has_not_signed_is_refused(authority: Certific
         assert caught.value.code == Code.SIGNATURE_INVALID
 
 
-def test_pages_that_are_missing_or_told_twice_are_refused(authority: CertificateAuthority) -> None:
+def test_missing_and_repeated_pages_are_refused(authority: CertificateAuthority) -> None:
     first = page(authority, device("a"), following="a")
     second = page(authority, device("b"), after="a", following="b")
     third = page(authority, device("c"), after="b")
@@ -132,7 +132,7 @@ def test_pages_that_are_missing_or_told_twice_are_refused(authority: Certificate
         assert caught.value.code == Code.METADATA_MISMATCH
 
 
-def test_the_command_says_how_many_answered_and_names_those_that_did_not(
+def test_the_command_prints_how_many_devices_answered_and_names_the_others(
     authority: CertificateAuthority, tmp_path: Path
 ) -> None:
     file, pem = tmp_path / "fleet.json", tmp_path / "ca.pem"
@@ -148,7 +148,7 @@ def test_the_command_says_how_many_answered_and_names_those_that_did_not(
     ]  # fmt: skip
 
 
-def test_a_controller_states_what_its_devices_have_signed(tmp_path: Path) -> None:
+def test_a_controller_returns_what_its_devices_have_signed(tmp_path: Path) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     try:
         now = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
@@ -162,7 +162,9 @@ def test_a_controller_states_what_its_devices_have_signed(tmp_path: Path) -> Non
         state.world.durable.twins["cam-1"] = Twin("cam-1")
         made = attestation_page(state)
         found = verify(Attestation(pages=(made,)), state.enrolment.authorities.issuing.pem.encode())
-        assert found.not_proven == {("cam-1", "m"): "other_version"}, "signed and fresh, of a version nobody registered"
+        assert found.not_proven == {("cam-1", "m"): "other_version"}, (
+            "signed and recent, but of an unregistered version"
+        )
         assert '"devices":[]' in attestation_page(state, after="cam-1").statement
     finally:
         state.close()

@@ -1,4 +1,4 @@
-"""`edgeward audit list | export | verify`: what is asked for, what is printed, and a CSV for spreadsheets."""
+"""`edgeward audit list | export | verify`: the requests, the output, and a CSV for spreadsheets."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def entries(count: int, **fields: str) -> list[dict[str, Any]]:
 
 
 class Answers:
-    """The client's answers, and what it was asked for."""
+    """The client's answers, and its requests."""
 
     asked: dict[str, Any] = {}
     exported: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit.console, "_width", 200)
 
 
-def test_a_list_is_asked_for_as_it_is_wanted() -> None:
+def test_a_list_is_requested_with_the_given_filters() -> None:
     said = CliRunner().invoke(cli, ["audit", "list", "--actor", "controller", "--since", "2026-01-01", "--limit", "3"])
     assert said.exit_code == 0, said.output
     assert Answers.asked == {
@@ -77,11 +77,11 @@ def test_a_list_is_asked_for_as_it_is_wanted() -> None:
         ("7y", "7y"),
     ],
 )
-def test_a_moment_is_a_date_or_how_long_ago(text: str, moment: str) -> None:
+def test_a_time_is_a_date_or_an_age(text: str, moment: str) -> None:
     assert audit.moment(text, NOW) == moment
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path) -> None:
+def test_a_cell_that_a_spreadsheet_would_execute_is_quoted(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, ["audit", "export", str(tmp_path / "a.csv"), "--since", "1d"])
     assert said.exit_code == 0, said.output
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
@@ -91,12 +91,12 @@ def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path) -> None:
     assert set(rows[0]) == {"number", "at", "actor", "action", "subject", "detail", "hash"}
 
 
-def test_a_part_of_the_audit_is_no_json_that_proves_anything(tmp_path: Path) -> None:
+def test_a_part_of_the_audit_is_not_printed_as_json_that_could_pass_as_the_whole(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, ["audit", "export", str(tmp_path / "a.json"), "--actor", "ada"])
     assert "its chain covers all of it" in str(said.exception)
 
 
-def test_verify_compares_with_the_seal_and_with_what_the_controller_has_found(tmp_path: Path) -> None:
+def test_verify_compares_the_seal_and_the_findings_of_the_controller(tmp_path: Path) -> None:
     whole = entries(3)
     good = {"entries": whole, "witness": "", "seal": checkpoint(3, whole[-1]["hash"]), "faults": []}
     for name, found, words in (
@@ -110,7 +110,7 @@ def test_verify_compares_with_the_seal_and_with_what_the_controller_has_found(tm
         assert (words in str(said.exception)) if words else (said.exit_code == 0), said.output
 
 
-def test_all_entries_come_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_entries_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     all_of_them = entries(AUDIT_PAGE + 5)[::-1]
     asked = []
 

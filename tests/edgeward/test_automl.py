@@ -21,7 +21,7 @@ def trial(number: int, score: float, size_bytes: int, latency_us_p50: float = 10
     return Trial(number, "tree", {}, score=score, size_bytes=size_bytes, latency_us_p50=latency_us_p50, **fields)
 
 
-def test_the_front_holds_what_nothing_beats_in_every_measure() -> None:
+def test_the_front_holds_every_candidate_that_no_other_beats_in_every_measure() -> None:
     found = [trial(0, 0.9, 500), trial(1, 0.8, 900), trial(2, 0.95, 2000), trial(3, 0.9, 500)]
     assert [each.number for each in pareto_front(found)] == [2, 0]
 
@@ -31,7 +31,7 @@ def test_a_trial_that_was_not_measured_is_not_on_the_front() -> None:
     assert pareto_front([skipped, trial(1, 0.5, 100)])[0].number == 1
 
 
-def test_the_best_score_within_the_limits_is_chosen_and_the_others_say_what_is_too_much() -> None:
+def test_the_best_score_within_the_limits_is_chosen_and_the_others_name_the_limit_they_exceed() -> None:
     front = pareto_front([trial(0, 0.99, 5_000_000), trial(1, 0.98, 500, 80.0), trial(2, 0.9, 400)])
     limits = Limits(max_bytes=1_000_000, max_latency_us_p50=50)
     chosen = best_within(front, limits)
@@ -51,11 +51,11 @@ def test_the_best_score_within_the_limits_is_chosen_and_the_others_say_what_is_t
         (list(range(100)), "regression"),
     ],
 )
-def test_the_task_is_told_by_the_values_of_the_target(labels: list[Any], task: str) -> None:
+def test_the_task_is_recognised_by_the_values_of_the_target(labels: list[Any], task: str) -> None:
     assert task_of(np.asarray(labels)) == task
 
 
-def test_rows_with_a_time_are_scored_only_on_what_comes_later() -> None:
+def test_rows_with_a_time_are_scored_only_on_later_rows() -> None:
     frame = pd.DataFrame({"at": np.arange(90)[::-1], "x": np.arange(90.0), "y": np.arange(90) % 2})
     rows = read_rows(frame, "y", time="at")
     assert "at" not in rows.features.columns
@@ -73,7 +73,7 @@ def test_rows_with_a_time_are_scored_only_on_what_comes_later() -> None:
         (pd.DataFrame({"y": [0, 1] * 45}), "there is no column to learn from"),
     ],
 )
-def test_rows_that_cannot_be_learnt_from_are_refused_in_words(frame: pd.DataFrame, words: str) -> None:
+def test_rows_without_anything_to_learn_are_refused_in_words(frame: pd.DataFrame, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         read_rows(frame, "y")
 
@@ -85,7 +85,7 @@ def test_a_teacher_is_scored_on_rows_that_it_was_not_fitted_on() -> None:
     assert teacher.score < 0.65  # the target is noise: one that had seen the rows would know nearly all
 
 
-def test_a_teacher_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_a_pickled_teacher_is_refused(tmp_path: Path) -> None:
     (tmp_path / "teacher.pkl").write_bytes(b"")
     with pytest.raises(BadInput, match="a pickle is code"):
         read_teacher(tmp_path / "teacher.pkl")
@@ -110,7 +110,9 @@ def frame() -> pd.DataFrame:
     return found.assign(y=np.where(found.a + found.b > 0, "yes", "no"))
 
 
-def test_a_search_records_each_trial_as_a_run_and_one_seed_draws_the_same(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_search_records_each_trial_as_a_run_and_one_seed_gives_the_same_trials(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
     pytest.importorskip("optuna", reason="no Optuna here: pip install 'edgeward[automl]'")
     from edgeward.automl.search import search
     from edgeward.runs.store import RunStore
@@ -131,7 +133,7 @@ def test_a_search_records_each_trial_as_a_run_and_one_seed_draws_the_same(frame:
     assert records[best.run].tags["search"] == found.id
 
 
-def test_a_student_learns_its_teacher_and_the_words_say_what_it_lost(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_student_learns_from_its_teacher_and_the_output_names_the_loss(frame: pd.DataFrame, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="no Optuna here: pip install 'edgeward[automl]'")
     from edgeward.automl.search import search
     from edgeward.automl.shown import front_rows, plot_lines, sentences
@@ -149,7 +151,9 @@ def test_a_student_learns_its_teacher_and_the_words_say_what_it_lost(frame: pd.D
     assert all(len(line) <= 80 for line in plot_lines(found))
 
 
-def test_a_wrong_target_is_said_before_optuna_is_missed(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_target_is_reported_before_a_missing_optuna(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     from edgeward.automl.search import search
@@ -160,7 +164,9 @@ def test_a_wrong_target_is_said_before_optuna_is_missed(frame: pd.DataFrame, mon
     assert refused.value.code is Code.REQUEST_INVALID
 
 
-def test_without_optuna_the_error_names_what_installs_it(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_error_names_the_command_that_installs_it(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     from edgeward.automl.search import search

@@ -1,4 +1,4 @@
-"""What leaves the notebook, and where the controller is found."""
+"""What the client sends, and where the controller is found."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def refused(act: Any) -> str:
     return caught.value.code
 
 
-def test_an_estimator_leaves_as_skops_and_onnx_as_it_is(tmp_path: Path) -> None:
+def test_an_estimator_is_sent_as_skops_and_onnx_unchanged(tmp_path: Path) -> None:
     kind, raw = encode_model(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
     assert (kind, raw[:2]) == ("skops", b"PK")
     assert encode_model(b"onnx bytes") == ("onnx", b"onnx bytes")
@@ -35,7 +35,7 @@ def test_an_estimator_leaves_as_skops_and_onnx_as_it_is(tmp_path: Path) -> None:
     assert encode_model(tmp_path / "m.onnx") == ("onnx", b"x")
 
 
-def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_with_the_alternative(tmp_path: Path) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(b"\x80\x04.")
     with pytest.raises(BadInput) as caught:
@@ -43,14 +43,14 @@ def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path) -> None:
     assert "skops" in caught.value.detail
 
 
-def test_what_is_no_model_or_no_sample_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_model_or_sample_is_refused(tmp_path: Path) -> None:
     assert refused(lambda: encode_model(object())) == Code.REQUEST_INVALID
     assert refused(lambda: encode_model(tmp_path / "none.onnx")) == Code.REQUEST_INVALID
     assert refused(lambda: encode_rows([1, 2, 3])) == Code.SAMPLE_MISSING
     assert refused(lambda: encode_rows(np.array([["a"]]))) == Code.SAMPLE_MISSING
 
 
-def test_rows_leave_as_a_matrix_or_as_named_columns_of_their_types() -> None:
+def test_rows_are_sent_as_a_matrix_or_as_named_columns_of_their_types() -> None:
     assert decode_sample(encode_rows([[1, 2], [3, 4]])).shape == (2, 2)  # type: ignore[union-attr]
     frame = pd.DataFrame({"t": [1.5], "n": [2], "site": ["a"]})
     columns = decode_sample(encode_rows(frame))
@@ -71,7 +71,7 @@ def test_the_controller_is_found_by_argument_environment_or_local_files(tmp_path
     assert find_settings("http://given:3", "g", environment=named) == Settings("http://given:3", "g")
 
 
-def test_a_controller_that_is_away_is_said_with_what_to_do() -> None:
+def test_an_unreachable_controller_is_reported_with_what_to_do() -> None:
     with pytest.raises(WorldError) as caught:
         Client("http://127.0.0.1:9", "t").health()
     assert caught.value.code == Code.CONTROLLER_UNREACHABLE
@@ -87,7 +87,7 @@ def test_key_value_texts_and_strategies_are_read_or_refused(tmp_path: Path) -> N
     assert refused(lambda: read_strategy(str(tmp_path / "none.toml"))) == Code.STRATEGY_INVALID
 
 
-def test_a_python_file_must_leave_a_model_and_a_sample(tmp_path: Path) -> None:
+def test_a_python_file_must_define_a_model_and_a_sample(tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_text("model = 1\nsample = 2\n")
     assert load(path, None) == (1, 2)
@@ -99,7 +99,7 @@ def test_a_python_file_must_leave_a_model_and_a_sample(tmp_path: Path) -> None:
     assert refused(lambda: load(tmp_path / "m.onnx", None)) == Code.SAMPLE_MISSING
 
 
-def test_every_command_can_print_json_and_says_what_it_does() -> None:
+def test_every_command_can_print_json_and_has_a_description() -> None:
     runner = CliRunner()
     groups = {
         "model": ("push", "list", "show"),

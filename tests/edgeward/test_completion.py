@@ -52,7 +52,7 @@ def test_a_shell_completes_names_of_models_devices_and_rollouts(
     assert offered(monkeypatch, *words) == names
 
 
-def test_a_controller_that_does_not_answer_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_controller_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise WorldError(Code.CONTROLLER_UNREACHABLE)
 
@@ -69,7 +69,7 @@ def in_oslo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_oslo")
-def test_times_are_shown_and_read_in_the_zone_of_this_machine() -> None:
+def test_times_are_shown_and_read_in_the_time_zone_of_this_machine() -> None:
     noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
     assert (when(noon), zone()) == ("2026-11-27 13:00", "CET")
     assert datetime.fromisoformat(moment("2026-11-27T13:00", noon)) == noon

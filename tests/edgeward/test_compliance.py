@@ -30,24 +30,24 @@ NOTHING = replace(
 )  # fmt: skip
 
 
-def test_a_model_with_everything_has_evidence_for_every_duty_and_an_empty_one_for_none() -> None:
+def test_a_complete_model_has_evidence_for_every_duty_and_an_empty_one_for_none() -> None:
     assert all(each.found for each in findings(ALL))
     assert not any(each.found for each in findings(NOTHING))
     assert all(each.evidence and each.signed_by and each.check for each in findings(NOTHING))
 
 
-def test_the_articles_that_were_asked_for_are_there() -> None:
+def test_the_required_articles_are_listed() -> None:
     sources = " ".join(each.source for each in findings(ALL))
     assert all(f"Art. {number}" in sources for number in (12, 19, 26, 72))
     assert "NIST AI RMF" in sources
 
 
-def test_logs_younger_than_six_months_say_when_these_are_reached() -> None:
+def test_logs_younger_than_six_months_name_the_date_of_six_months() -> None:
     young = findings(replace(ALL, audit_since=datetime(2026, 11, 1, tzinfo=UTC)))
     assert "six months are reached on 2027-05-03" in next(each for each in young if each.source.endswith("19")).evidence
 
 
-def test_a_damaged_audit_is_no_evidence() -> None:
+def test_a_damaged_audit_is_not_evidence() -> None:
     damaged = findings(replace(ALL, audit_faults=("entry 7 was changed",)))
     assert [each.found for each in damaged if "Art. 12" in each.source] == [False]
 
@@ -66,7 +66,7 @@ def test_every_command_that_is_named_exists(facts: Facts) -> None:
                 assert {word for word in words if word.startswith("--")} <= options, line
 
 
-def test_the_command_tells_of_a_pushed_model_and_says_that_it_is_no_advice(edgeward: Any, state: Any) -> None:
+def test_the_command_reports_on_a_pushed_model_and_says_that_it_is_not_legal_advice(edgeward: Any, state: Any) -> None:
     state.registry.add(version())
     done = CliRunner().invoke(cli, ["report", "compliance", "m"])
     assert done.exception is None, done.exception
@@ -76,6 +76,6 @@ def test_the_command_tells_of_a_pushed_model_and_says_that_it_is_no_advice(edgew
     assert "waits for a signature" in said
 
 
-def test_the_fleet_report_still_writes_without_a_subcommand(tmp_path: Path) -> None:
+def test_the_fleet_report_is_still_written_without_a_subcommand(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["report", "--out", str(tmp_path / "x.txt")])
     assert "expected .html or .pdf" in str(done.exception)

@@ -1,4 +1,4 @@
-"""Whatever lists things writes them as CSV, too: headings and rows alone, with times in UTC."""
+"""Every command that prints a list writes it as CSV too: only headings and rows, with times in UTC."""
 
 import time
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def east_of_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("east_of_utc")
-def test_csv_has_a_heading_without_rows_and_times_in_the_zone_that_its_heading_names(
+def test_csv_has_a_heading_without_rows_and_times_in_the_zone_named_by_the_heading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found: list[SimpleNamespace] = []

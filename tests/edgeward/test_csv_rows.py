@@ -34,7 +34,7 @@ def sample_of(file: Path, *texts: str) -> pd.DataFrame:
     return load(file.with_name("model.skops"), file, texts)[1]
 
 
-def test_a_column_of_codes_keeps_its_zeros_and_numbers_stay_numbers(file: Path) -> None:
+def test_a_column_of_codes_keeps_its_leading_zeros_and_numbers_stay_numbers(file: Path) -> None:
     rows = sample_of(file)
     assert rows["plz"].tolist()[:2] == ["007", "50667"]
     assert rows["plz"].isna().tolist() == [False, False, True]
@@ -51,7 +51,7 @@ def test_a_named_column_is_read_as_text_and_an_unknown_one_is_refused(file: Path
 
 
 @pytest.mark.parametrize("encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()])
-def test_a_column_of_numbers_where_text_was_fitted_is_named(encoder: Any) -> None:
+def test_a_column_of_numbers_in_place_of_fitted_text_is_named(encoder: Any) -> None:
     codes = np.array(["10115", "50667"] * 40, dtype=object)
     rows = pd.DataFrame({"rooms": np.arange(80.0), "plz": codes})
     parts = ColumnTransformer([("n", "passthrough", ["rooms"]), ("c", encoder, ["plz"])])

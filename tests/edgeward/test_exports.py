@@ -1,6 +1,6 @@
 """Versions as folders: each is read back by the tool that it is for, and pushed again as the same model.
 
-The tools are heavy and live in an environment of their own: `make export-tools` makes it, and without it those tests
+The tools are heavy and live in their own environment: `make export-tools` makes it, and without it those tests
 are skipped. Skopeo is a package of the system.
 """
 
@@ -65,7 +65,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
 
 
 def told_by(script: str, *arguments: Path) -> Any:
-    """What a script in the environment of the tools prints as JSON."""
+    """Returns the JSON output of a script in the environment of the tools."""
     done = subprocess.run(
         [TOOLS / "python", "-W", "ignore", "-c", script, *arguments], capture_output=True, text=True, timeout=120
     )
@@ -179,7 +179,7 @@ def test_an_exported_folder_is_pushed_as_the_same_bytes_with_its_own_rows(
 
 
 @pytest.mark.parametrize("form", WRITERS)
-def test_a_folder_that_comes_back_brings_licence_metrics_parameters_and_tags(
+def test_an_imported_folder_has_licence_metrics_parameters_and_tags(
     exported: Exported, tmp_path: Path, form: Any
 ) -> None:
     write_folder(exported, tmp_path / "out", form)
@@ -199,14 +199,14 @@ def _pushed(exported: Exported) -> dict[str, Any]:
     return {**exported.version.plain, "new": True}
 
 
-def test_devices_get_no_signature_of_openssf_and_that_is_said(tmp_path: Path) -> None:
+def test_devices_get_no_openssf_signature_and_the_card_says_so(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("a key")
     words = ["model", "export", "m", "--out", str(tmp_path / "out"), "--sign-with", str(tmp_path / "key.pem")]
     said = CliRunner().invoke(cli, words, env={"EDGEWARD_URL": "http://127.0.0.1:1", "EDGEWARD_TOKEN": "t"})
     assert "devices check the release signer's word" in str(said.exception)
 
 
-def test_a_folder_of_mlflow_with_a_pickle_is_refused_and_one_with_skops_is_taken(tmp_path: Path) -> None:
+def test_an_mlflow_folder_with_a_pickle_is_refused_and_one_with_skops_is_accepted(tmp_path: Path) -> None:
     flavour = {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
     (tmp_path / "MLmodel").write_text(yaml.safe_dump({"flavors": {"sklearn": flavour, "python_function": {}}}))
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
@@ -232,7 +232,9 @@ def test_a_folder_of_mlflow_with_a_pickle_is_refused_and_one_with_skops_is_taken
         ({"model.onnx": b"x", "golden.npz": b"x", "edgeward.json": b'{"manifest": 1}'}, "edgeward.json"),
     ],
 )
-def test_a_folder_that_is_none_is_refused_in_words(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
+def test_a_folder_that_is_not_an_export_is_refused_in_words(
+    tmp_path: Path, files: dict[str, bytes], words: str
+) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=words.replace(".", r"\.")) as refused:
@@ -251,13 +253,13 @@ def test_a_damaged_layer_of_a_layout_is_noticed(exported: Exported, tmp_path: Pa
         collect(exported.version, lambda digest: b"damaged")
 
 
-def test_a_key_that_openssf_does_not_know_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
+def test_a_key_that_openssf_does_not_support_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
     _write_key(tmp_path / "key.pem", ed25519.Ed25519PrivateKey.generate())
     with pytest.raises(BadInput, match="openssl ecparam"):
         read_key(tmp_path / "key.pem")
 
 
-def test_a_card_says_what_nobody_has_said(exported: Exported) -> None:
+def test_a_card_names_missing_information(exported: Exported) -> None:
     from msgspec.structs import replace
 
     bare = replace(exported.version, licence="", metrics={}, tags={})
@@ -281,7 +283,7 @@ def test_a_bill_of_materials_names_model_digest_licence_and_libraries(exported: 
     assert bom(exported) == found
 
 
-def test_a_bill_of_materials_keeps_to_the_schema_of_cyclonedx(exported: Exported) -> None:
+def test_a_bill_of_materials_follows_the_schema_of_cyclonedx(exported: Exported) -> None:
     validation = pytest.importorskip(
         "cyclonedx.validation.json", reason="no CycloneDX here: pip install 'cyclonedx-python-lib[json-validation]'"
     )

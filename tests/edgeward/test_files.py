@@ -1,4 +1,4 @@
-"""A file on a stick or with a key is whole or not there, on the disk too."""
+"""A file on a stick or with a key is complete or absent, also after a power cut."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from edgeward.ceremony import make_key
 from edgeward.files import PRIVATE, write_whole
 
 
-def test_content_is_synced_before_the_name_and_the_directory_after_it(
+def test_content_is_synced_before_the_rename_and_the_directory_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "root.json"
@@ -30,7 +30,7 @@ def test_content_is_synced_before_the_name_and_the_directory_after_it(
     assert [each.name for each in tmp_path.iterdir()] == ["root.json"]
 
 
-def test_a_disk_that_fails_leaves_the_old_file_and_nothing_beside_it(
+def test_a_failing_disk_leaves_the_old_file_and_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "root.json"
@@ -46,7 +46,7 @@ def test_a_disk_that_fails_leaves_the_old_file_and_nothing_beside_it(
     assert [each.name for each in tmp_path.iterdir()] == ["root.json"]
 
 
-def test_a_key_is_for_its_owner_alone_and_never_overwritten(tmp_path: Path) -> None:
+def test_a_key_is_readable_by_its_owner_only_and_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "offline" / "root-1.pem"
     make_key(path)
     before = path.read_bytes()

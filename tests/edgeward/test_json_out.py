@@ -1,4 +1,4 @@
-"""What changes something answers with JSON where a script asks for it, and with words where a person does."""
+"""A command that changes something answers with JSON for a script and with words for a person."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ DONE = SimpleNamespace(
 
 
 class Answers:
-    """A controller that does everything."""
+    """A controller that accepts every call."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: self if name == "open_rollout" else 1 if name == "revoke" else DONE

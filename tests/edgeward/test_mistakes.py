@@ -47,7 +47,7 @@ model = LogisticRegression().fit(sample, sample[:, 0] > 0)
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A directory with a controller, the files of the table, a server with a certificate of its own, a taken port."""
+    """A directory with a controller, the files of the table, a server with its own certificate, a taken port."""
     home = tmp_path_factory.mktemp("mistakes")
     for name, text in {**FILES, "good.py": GOOD}.items():
         (home / name).write_text(text)
@@ -111,7 +111,7 @@ def _greet(server: socket.socket, context: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: each.did.replace(" ", "_"))
-def test_a_mistake_is_said_in_words_with_its_exit_code(
+def test_a_mistake_is_reported_in_words_with_its_exit_code(
     mistake: Mistake, places: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(places["home"])
@@ -139,7 +139,7 @@ def test_a_mistake_is_said_in_words_with_its_exit_code(
 
 
 def _arrange(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the world be as `given` says."""
+    """Arranges the situation that `given` names."""
 
     def refuse(number: int) -> Any:
         def refused(path: Any, *_: object, **__: object) -> None:
@@ -169,7 +169,7 @@ def _without_pyarrow(*_: object) -> None:
     raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
 
 
-def test_every_hint_is_a_command_that_is_there() -> None:
+def test_every_command_in_a_hint_exists() -> None:
     for hint in (*HINTS.values(), *WITHOUT_NAME.values()):
         words = hint.partition(",")[0].split()[1:]
         at: click.Command = edgeward.cli.main.cli
@@ -192,11 +192,13 @@ def test_every_hint_is_a_command_that_is_there() -> None:
         ("model list", Code.DISK_FULL, ""),
     ],
 )
-def test_a_hint_names_what_the_command_line_named_and_can_be_copied(command: str, code: Code, hint: str) -> None:
+def test_a_hint_repeats_the_arguments_of_the_command_line_and_can_be_copied(
+    command: str, code: Code, hint: str
+) -> None:
     assert hint_of(code, asked_by(edgeward.cli.main.cli, command.split())) == hint
 
 
-def test_every_extra_that_an_error_names_is_one_of_the_project() -> None:
+def test_every_extra_named_in_an_error_exists_in_the_project() -> None:
     import tomllib
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -204,7 +206,7 @@ def test_every_extra_that_an_error_names_is_one_of_the_project() -> None:
     assert not set(EXTRAS) & set(sys.stdlib_module_names)
 
 
-def test_a_fault_of_the_program_itself_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_program_itself_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "models", lambda self: builtins.exec("1 / 0"))
     monkeypatch.setenv("EDGEWARD_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("EDGEWARD_TOKEN", "t")
@@ -212,12 +214,12 @@ def test_a_fault_of_the_program_itself_keeps_its_trace(monkeypatch: pytest.Monke
         edgeward.cli.main.run_arguments(["model", "list"])
 
 
-def test_a_user_without_a_name_can_call_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_can_send_requests_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgeward import transport
 
     monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(OSError("no such user")))
     assert transport._user() == f"uid-{os.getuid()}"
 
 
-def test_the_exit_codes_are_apart() -> None:
+def test_the_exit_codes_are_different() -> None:
     assert len({int(each) for each in Exit}) == len(Exit)

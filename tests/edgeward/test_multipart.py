@@ -19,7 +19,7 @@ def test_a_body_is_read_in_pieces_and_read_again_from_its_beginning() -> None:
     assert b"".join(iter(lambda: body.read(1000), b"")) == b"".join(pieces)
 
 
-def test_aiohttp_reads_the_parts_that_the_body_was_made_from() -> None:
+def test_aiohttp_reads_the_original_parts_of_the_body() -> None:
     async def parts() -> dict[str, bytes]:
         body = Multipart(PARTS)
         stream = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)

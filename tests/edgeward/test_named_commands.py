@@ -25,11 +25,11 @@ def test_the_list_of_devices_imports_neither_numpy_nor_other_commands() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_command_is_there_under_its_own_name() -> None:
+def test_every_command_exists_under_its_own_name() -> None:
     assert {name: command.name for name, command in cli.commands.items()} == {name: name for name in cli.commands}
 
 
-def test_a_command_is_made_ready_once_and_before_anybody_gets_it() -> None:
+def test_a_command_is_initialised_once_before_its_first_use() -> None:
     ready: list[click.Command] = []
     commands = NamedCommands({"fleet": "edgeward.cli.fleet"}, ready.append)
     assert (list(commands), ready) == (["fleet"], [])
@@ -39,7 +39,7 @@ def test_a_command_is_made_ready_once_and_before_anybody_gets_it() -> None:
         commands["flete"]
 
 
-def test_a_table_that_comes_in_pages_reads_as_one_and_each_page_is_written_before_the_next_is_asked_for(
+def test_a_paged_table_reads_as_one_and_each_page_is_written_before_the_next_is_requested(
     capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piped = Console(width=render.WIDE, file=render.console.file, force_terminal=False)

@@ -1,4 +1,4 @@
-"""What the commands print: nothing is lost on a narrow screen, and what people copy works."""
+"""The output of commands: nothing is lost on a narrow screen, and copied commands work."""
 
 import csv
 import io
@@ -39,13 +39,13 @@ ROW = ("cam-00000001", "rolled_back", "r-20261127-081500-abcd", "10000000abcdef"
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 100, 200])
-def test_no_cell_is_cut_or_left_out_however_narrow_the_screen(width: int) -> None:
+def test_no_cell_is_cut_or_left_out_on_any_width(width: int) -> None:
     said = printed(width, ("name", "status", "rollout", "digest", "why"), [ROW, ("b", None, None, None, None)])
     assert all(cell in "".join(said.split("\n")) or cell in " ".join(said.split()) for cell in ROW)
     assert max(map(len, said.splitlines())) <= width
 
 
-def test_a_row_is_on_one_line_where_there_is_room_for_it() -> None:
+def test_a_row_is_on_one_line_if_it_fits() -> None:
     said = printed(200, ("name", "status", "rollout", "digest", "why"), [ROW])
     assert [line.split("  ")[0] for line in said.splitlines() if ROW[0] in line] == [ROW[0]]
     assert ROW[-1] in next(line for line in said.splitlines() if ROW[0] in line)
@@ -80,7 +80,7 @@ def state_json(**changed: Any) -> dict[str, Any]:
     return {"model": "weather", "phase": "steady", "generation": 7, "code": "health_accuracy", **changed}
 
 
-def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> None:
+def test_the_list_of_devices_has_the_reason_at_80_columns(answers: dict[str, Any]) -> None:
     one = {"model": "weather", "desired_release": 2, "state": state_json(), "measured": []}
     sick = device_json(
         device="kitchen-pi-1", models=[one], health="failing", why="weather v2: health_accuracy", seen_s_ago=7
@@ -90,7 +90,7 @@ def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> 
     assert row.split() == ["kitchen-pi-1", "failing", "weather", ">", "v2", "7", "s", "ago", *sick["why"].split()]
 
 
-def test_the_reason_stands_once_on_the_row_of_the_model_that_it_is_about(answers: dict[str, Any]) -> None:
+def test_the_reason_is_once_on_the_row_of_its_model(answers: dict[str, Any]) -> None:
     models = [{"model": name, "desired_release": 1, "state": None, "measured": []} for name in ("rain", "sun", "wind")]
     sick = device_json(device="pi", models=models, health="failing", why="sun v3 was rolled back: health_accuracy")
     answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
@@ -115,7 +115,7 @@ def device_of(**changed: Any) -> Device:
     return Device.read(device_json(**changed))
 
 
-def test_a_role_that_the_controller_signs_anew_counts_as_soon_as_that_is_overdue() -> None:
+def test_a_role_that_the_controller_signs_again_is_listed_only_if_that_is_overdue() -> None:
     hour, now = 3600, 1_000_000
     late = {"root": now + 900 * hour, "timestamp": now + 20 * hour, "snapshot": now + 700 * hour}
     assert device_of(expiries=late).nearest_expiry(now) == ("timestamp", now + 20 * hour)
@@ -126,7 +126,7 @@ def test_a_role_that_the_controller_signs_anew_counts_as_soon_as_that_is_overdue
     )  # fmt: skip
 
 
-def test_a_device_that_has_confirmed_nothing_yet_is_counted_as_its_own_page_counts_it() -> None:
+def test_a_device_without_a_confirmed_version_is_counted_as_on_its_own_page() -> None:
     measured = {"release": 1, "inferences": 1, "errors": 1, "accuracy": None, "labelled": 0, "latency_us_p50": None}
     measured |= {"latency_us_p95": None, "refused": {"value_missing": 3}}
     one = {"model": "weather", "desired_release": 1, "state": None, "measured": [measured]}
@@ -134,7 +134,7 @@ def test_a_device_that_has_confirmed_nothing_yet_is_counted_as_its_own_page_coun
     assert (row["inferences"], row["errors"], row["refused"]) == (1, 1, 3)
 
 
-def test_what_a_device_has_not_said_is_left_out(answers: dict[str, Any]) -> None:
+def test_unreported_values_are_left_out(answers: dict[str, Any]) -> None:
     from edgeward.answers.devices import DeviceDetail
 
     answers["device"] = DeviceDetail.read(device_json(history=[]))
@@ -146,7 +146,7 @@ def certificate_json(subject: str, days: float, **changed: Any) -> Certificate:
     return Certificate.read({**base, "expires_at": (NOW + days * DAY).isoformat(), **changed})
 
 
-def test_a_list_without_anything_that_expires_says_so_and_how_to_see_all(answers: dict[str, Any]) -> None:
+def test_an_empty_list_of_expiries_says_so_and_names_the_option_for_all(answers: dict[str, Any]) -> None:
     answers["expiring_certificates"] = Table()
     answers["certificates"] = Table([certificate_json("a", 80), certificate_json("b", 80)])
     said = run("certificate", "list")
@@ -156,7 +156,7 @@ def test_a_list_without_anything_that_expires_says_so_and_how_to_see_all(answers
     assert "cam-7" in run("certificate", "list")
 
 
-def test_the_list_of_versions_says_which_was_rolled_back_and_why(answers: dict[str, Any]) -> None:
+def test_the_list_of_versions_names_the_rolled_back_one_and_the_reason(answers: dict[str, Any]) -> None:
     known = {"model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 1, "task": "", "estimator": "e"}
     known |= {"created_at": NOW.isoformat(), "created_by": "ada", "gates": [], "withdrawn": None, "devices": []}
     known |= {"semver": "1.1.0", "aliases": [], "tags": {}, "metrics": {}, "licence": "", "removed": None}
@@ -168,7 +168,7 @@ def test_the_list_of_versions_says_which_was_rolled_back_and_why(answers: dict[s
 CLAIM = {"url": "http://c", "token": "edc_x", "device": "cam 1", "broker_url": "mqtts://b", "ca": "", "root": "{}"}
 
 
-def test_the_command_for_a_claim_can_be_copied_whatever_the_length_of_its_path(
+def test_the_command_for_a_claim_can_be_copied_for_any_length_of_its_path(
     answers: dict[str, Any], tmp_path: Path
 ) -> None:
     answers["claim"] = Claim.read(CLAIM)
@@ -180,14 +180,14 @@ def test_the_command_for_a_claim_can_be_copied_whatever_the_length_of_its_path(
     assert words == ["edgeward-agent", "enrol", "my claim[1].json", "--out", "cam-1"]
 
 
-def test_a_table_in_a_pipe_ends_where_its_words_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_a_pipe_has_no_trailing_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     render.console.print(table("devices", ("name", "why"), [("a", "x" * 300), ("b", "short"), ("c", None)]))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [line.rstrip() for line in lines]
     assert len(lines[-2]) < 20
 
 
-def test_a_push_that_no_terminal_shows_says_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_push_without_a_terminal_prints_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with model._converting("v2.py"):
         said = capsys.readouterr()
     assert (said.out, said.err) == (
@@ -195,7 +195,7 @@ def test_a_push_that_no_terminal_shows_says_what_goes_on(capsys: pytest.CaptureF
     )  # fmt: skip
 
 
-def test_moments_in_sentences_are_said_in_the_zone_that_tables_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_in_sentences_have_the_time_zone_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
@@ -216,7 +216,7 @@ def rollout_of(reason: str, *failed: str) -> RolloutSummary:
     return RolloutSummary(**{**known, "reason": reason, "failed": tuple(members)})  # type: ignore[arg-type]
 
 
-def test_a_device_that_a_reason_names_is_not_named_again() -> None:
+def test_a_device_named_in_a_reason_is_not_named_again() -> None:
     reason = "failed_ratio: 1 of 2; failed: haus-1 (health_accuracy)"
     assert cause(rollout_of(reason, "haus-1")) == reason
     assert cause(rollout_of(reason, "haus-2", "haus-1")) == f"{reason}, haus-2 (health_accuracy)"

@@ -1,4 +1,4 @@
-"""Live networks become ONNX where they live: the exporter that agrees on two numbers of rows is taken, and its own
+"""Live networks become ONNX in the client: the exporter that agrees for two numbers of rows is used, and its own
 answers are what the controller compares with. The network here is one of a few lines, so no framework is needed.
 """
 
@@ -80,7 +80,7 @@ def _every_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exported, "NEEDED", ("onnx", "onnxruntime"))
 
 
-def test_the_first_exporter_that_agrees_on_two_numbers_of_rows_is_taken() -> None:
+def test_the_first_exporter_that_agrees_for_two_numbers_of_rows_is_used() -> None:
     """The first fails, the second has written its two rows into the graph, the third has other weights."""
     wrong = [failing, lambda: onnx_of_pictures(rows=2), lambda: onnx_of_pictures(weights=2 * WEIGHTS)]
     with pytest.raises(BadInput) as caught:
@@ -121,7 +121,7 @@ def test_the_controller_compares_pictures_with_the_networks_own_answers() -> Non
     assert found.worst[0].row == "sample 0"
 
 
-def test_a_network_that_refuses_its_sample_says_so_before_anything_is_sent() -> None:
+def test_a_network_that_refuses_its_sample_is_reported_before_anything_is_sent() -> None:
     for sample, words in (
         (PICTURES[:, :1], "not my pictures"),
         ({"photo": PICTURES}, "takes picture, the sample has photo"),
@@ -134,7 +134,7 @@ def test_a_network_that_refuses_its_sample_says_so_before_anything_is_sent() -> 
     assert caught.value.code == Code.SAMPLE_TOO_SMALL
 
 
-def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exported, "NEEDED", ("onnx", "a_package_that_is_not_there"))
     with pytest.raises(BadInput, match=r"needs a_package_that_is_not_there: pip install 'edgeward\[torch\]'"):
         parts(Pictures(onnx_of_pictures))
@@ -145,7 +145,7 @@ def test_columns_become_the_matrix_of_a_network_with_one_input() -> None:
     assert inputs_of(Pictures(), columns)["picture"].tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
-def test_answers_are_named_by_what_forward_returns() -> None:
+def test_answers_have_the_names_that_forward_returns() -> None:
     one = np.zeros((2, 1))
     assert list(flat(one)) == ["output"]
     assert list(flat((one, None, one))) == ["output_0", "output_2"]
@@ -154,7 +154,7 @@ def test_answers_are_named_by_what_forward_returns() -> None:
         flat({"label": [one]})
 
 
-def test_what_is_no_network_is_left_to_the_others() -> None:
+def test_an_object_that_is_not_a_network_is_passed_to_other_readers() -> None:
     for model in (b"onnx", "models:/weather@champion", object(), Pictures):
         assert network_of(model) is None
 

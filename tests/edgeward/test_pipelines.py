@@ -117,7 +117,7 @@ def statuses(run: str) -> dict[str, str]:
     return {each.step: each.status for each in load_steps(RunStore(), run)[1]}
 
 
-def test_each_step_runs_once_and_only_what_a_change_concerns_runs_again(place: Path) -> None:
+def test_each_step_runs_once_and_only_steps_affected_by_a_change_run_again(place: Path) -> None:
     pipeline = load_pipeline("weather.py")
     assert pipeline.order == ("data", "train", "evaluate")
     first = run_pipeline(pipeline, {"source": "rows.txt"})
@@ -131,7 +131,7 @@ def test_each_step_runs_once_and_only_what_a_change_concerns_runs_again(place: P
     assert RunStore().load(again.run_id).result == RunStore().load(first.run_id).result
 
 
-def test_a_push_is_known_only_to_the_controller_that_has_the_version(
+def test_a_push_is_reused_only_for_the_controller_that_has_the_version(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "weather.py").write_text(WITH_PUSH)
@@ -165,7 +165,7 @@ def test_a_push_is_known_only_to_the_controller_that_has_the_version(
     assert statuses(run_pipeline("weather.py", given).run_id)["start"] == "done", "no rollout was started there before"
 
 
-def test_the_last_line_of_a_run_says_when_its_version_was_pushed_by_an_earlier_one(
+def test_the_last_line_of_a_run_says_if_its_version_was_pushed_by_an_earlier_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outputs = cast("Outputs", {})
@@ -174,7 +174,9 @@ def test_the_last_line_of_a_run_says_when_its_version_was_pushed_by_an_earlier_o
         assert words in capsys.readouterr().out
 
 
-def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_kept(place: Path) -> None:
+def test_a_step_that_raises_hangs_leaks_or_returns_a_wrong_type_is_named_and_finished_steps_are_kept(
+    place: Path,
+) -> None:
     given = {"source": "rows.txt"}
     for how, words in (
         ("raises", "step train raised ValueError: no rows fit; log: edgeward pipeline logs"),
@@ -200,7 +202,7 @@ def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_ke
     assert statuses(run_pipeline("weather.py", given).run_id) == {"data": "known", "train": "known", "evaluate": "done"}
 
 
-def test_a_run_is_entered_again_by_its_pipeline_alone_whoever_ran_it(place: Path) -> None:
+def test_a_run_is_reproduced_by_its_own_pipeline_for_any_way_it_was_started(place: Path) -> None:
     run = run_pipeline("weather.py:weather", {"source": Path("rows.txt"), "how": "so"}).run_id
     entry = RunStore().load(run).entry
     assert entry.arguments == (
@@ -213,14 +215,14 @@ def test_a_run_is_entered_again_by_its_pipeline_alone_whoever_ran_it(place: Path
     assert told[4].endswith(f"{os.sep}weather.py:weather")
 
 
-def test_a_run_knows_the_libraries_that_only_its_steps_have_imported(place: Path) -> None:
+def test_a_run_records_the_libraries_that_only_its_steps_import(place: Path) -> None:
     (place / "weather.py").write_text(WITH_FRAMES.replace("    return float", "    import tinydb\n    return float"))
     script = "from edgeward.pipelines.runner import run_pipeline; run_pipeline('weather.py', {'source': 'rows.txt'})"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert "tinydb" in RunStore().load("newest").environment.used
 
 
-def test_what_is_missing_is_named_before_anything_runs(place: Path) -> None:
+def test_missing_parts_are_named_before_a_step_runs(place: Path) -> None:
     with pytest.raises(BadInput, match="step data: source: there is no file"):
         run_pipeline("weather.py", {"source": "gone.txt"})
     with pytest.raises(BadInput, match="needs the parameter source for step data"):
@@ -233,7 +235,7 @@ def test_what_is_missing_is_named_before_anything_runs(place: Path) -> None:
         load_pipeline("none.py")
 
 
-def test_two_runs_of_a_pipeline_at_once_are_not_possible(place: Path) -> None:
+def test_two_simultaneous_runs_of_a_pipeline_are_refused(place: Path) -> None:
     results = Results(RunStore())
     with (
         results.alone("weather", "run-1"),
@@ -245,7 +247,7 @@ def test_two_runs_of_a_pipeline_at_once_are_not_possible(place: Path) -> None:
         pass
 
 
-def test_the_address_of_a_step_is_its_code_with_all_that_it_names(place: Path) -> None:
+def test_the_address_of_a_step_depends_on_its_code_and_all_that_it_names(place: Path) -> None:
     from edgeward.pipelines.address import code_digest
 
     def digests(text: str, name: str) -> dict[str, str]:
@@ -274,7 +276,7 @@ def first(second: int) -> int: ...
 def second(first: int) -> int: ...
 
 
-def test_a_pipeline_that_does_not_fit_together_is_refused(place: Path) -> None:
+def test_a_pipeline_whose_steps_do_not_fit_is_refused(place: Path) -> None:
     with pytest.raises(BadInput, match="step wants_text takes source as str, and step source gives list"):
         Pipeline("types", [source, wants_text])
     with pytest.raises(BadInput, match="goes in a circle"):
@@ -291,12 +293,12 @@ def test_a_pipeline_that_does_not_fit_together_is_refused(place: Path) -> None:
 def lambda_with_a_name(rows): ...  # type: ignore[no-untyped-def]
 
 
-def test_an_address_of_workers_that_is_none_is_refused() -> None:
+def test_an_invalid_address_of_workers_is_refused() -> None:
     with pytest.raises(BadInput, match="expected dask://host:port"), open_workers("ray://here"):
         pass
 
 
-def test_the_next_time_follows_from_the_last_one() -> None:
+def test_the_next_time_is_computed_from_the_last_one() -> None:
     day = 86_400.0
     assert Schedule(3600).next_after(None, 50.0) == 50.0
     assert Schedule(3600).next_after(100.0, 200.0) == 3700.0
@@ -312,7 +314,7 @@ def test_the_next_time_follows_from_the_last_one() -> None:
             read_schedule(every, at)
 
 
-def test_contradictory_labels_and_time_going_backwards_are_named_by_their_rows() -> None:
+def test_contradicting_labels_and_decreasing_times_are_named_by_their_rows() -> None:
     import pandas as pd
 
     rows = pd.DataFrame({"x": [1, 1, 2], "y": ["a", "b", "a"], "at": [1, 3, 2], "device": ["d", "e", "d"]})
@@ -329,7 +331,7 @@ def test_contradictory_labels_and_time_going_backwards_are_named_by_their_rows()
         check_labels(rows, "z")
 
 
-def test_rows_that_break_a_schema_are_named_by_column_rule_and_row() -> None:
+def test_rows_that_violate_a_schema_are_named_by_column_rule_and_row() -> None:
     pandera = pytest.importorskip("pandera.pandas", reason="pandera is no part of the development packages")
     import pandas as pd
 
@@ -380,7 +382,7 @@ def test_dask_gives_the_same_digests_and_repeats_a_step_whose_worker_is_killed(p
 
 
 @pytest.mark.soak
-def test_a_run_of_a_pipeline_is_reproduced_step_by_step_or_its_data_are_named(place: Path) -> None:
+def test_a_pipeline_run_is_reproduced_step_by_step_or_its_missing_data_are_named(place: Path) -> None:
     (place / "weather.py").write_text(WITH_FRAMES)
     run_pipeline("weather.py", {"source": "rows.txt"})
     assert reproduce(RunStore(), "newest").same

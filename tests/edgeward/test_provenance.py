@@ -1,4 +1,4 @@
-"""A version's chain in a folder: a stranger with the root alone checks it, and finds each tampered edge."""
+"""A version's chain in a folder: a person with only the root checks it and finds each changed link."""
 
 import json
 import shutil
@@ -80,19 +80,19 @@ def written(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(written: Path, tmp_path: Path) -> Path:
-    """A copy of the folder, to be tampered with; the root lies beside it."""
+    """Returns a copy of the folder that the test may change; the root is beside it."""
     return shutil.copytree(written, tmp_path / "copy") / "out"
 
 
 def checked(folder: Path) -> tuple[int, dict[str, str]]:
-    """(exit code, verdict by edge) of the command."""
+    """Returns (exit code, verdict by edge) of the command."""
     arguments = ["lineage", "verify", str(folder), "--root", str(folder.parent / "root.json"), "--json"]
     done = CliRunner().invoke(cli, arguments)
     edges = json.loads(done.output)["edges"]
     return done.exit_code, {each["edge"]: each["verdict"] for each in edges}
 
 
-def test_every_edge_holds_from_the_prediction_to_the_data(folder: Path) -> None:
+def test_every_link_is_valid_from_the_prediction_to_the_data(folder: Path) -> None:
     code, edges = checked(folder)
     assert code == 0
     assert set(edges.values()) == {"holds", "not stated"}
@@ -174,7 +174,7 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-def test_a_tampered_edge_is_found_and_named(folder: Path, what: str) -> None:
+def test_a_changed_link_is_found_and_named(folder: Path, what: str) -> None:
     tamper, edge = TAMPERED[what]
     tamper(folder)
     code, edges = checked(folder)
@@ -194,7 +194,7 @@ def test_a_tampered_edge_is_found_and_named(folder: Path, what: str) -> None:
     ],
     ids=["the answer", "the inputs", "a label that came later", "no signature", "no key", "a key that is none"],
 )
-def test_a_director_that_lies_cannot_change_what_a_device_has_answered(
+def test_a_false_director_cannot_change_the_answers_of_a_device(
     state: State, folder: Path, changed: dict[str, Any], verdict: str
 ) -> None:
     path = folder / "lineage.json"
@@ -209,7 +209,7 @@ def test_a_director_that_lies_cannot_change_what_a_device_has_answered(
     assert code == (verdict == "broken")
 
 
-def test_the_chain_of_another_fleet_does_not_follow_from_this_root(folder: Path, tmp_path: Path) -> None:
+def test_the_chain_of_another_fleet_is_not_valid_under_this_root(folder: Path, tmp_path: Path) -> None:
     other = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "other"))))
     (folder.parent / "root.json").write_text(other.trust_metadata.files["1.root.json"])
     other.close()
@@ -218,7 +218,7 @@ def test_the_chain_of_another_fleet_does_not_follow_from_this_root(folder: Path,
     assert edges["root -> metadata"] == edges["director -> statement"] == "broken"
 
 
-def test_a_statement_is_refused_for_what_is_not_signed_and_for_anothers_prediction(state: State) -> None:
+def test_a_statement_is_refused_for_an_unsigned_or_a_foreign_prediction(state: State) -> None:
     status, body = call(state, "GET", "/v1/models/m/versions/1/statement?prediction=nobody")
     assert (status, body["code"]) == (422, "request_invalid")
     assert "model captured" in body["detail"]
@@ -228,7 +228,7 @@ def test_a_statement_is_refused_for_what_is_not_signed_and_for_anothers_predicti
     assert "v2 made" in body["detail"]
 
 
-def test_a_folder_without_a_statement_says_which_command_writes_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_statement_is_reported_with_the_command_that_writes_one(tmp_path: Path) -> None:
     from edgeward.provenance.folder import read_provenance
 
     with pytest.raises(BadInput, match="edgeward lineage export") as refused:

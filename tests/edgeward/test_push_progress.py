@@ -1,4 +1,4 @@
-"""A long push says its share: how much of it was sent, on a screen and in a log."""
+"""A long push prints how much of it was sent, on a screen and in a log."""
 
 import http.server
 import threading
@@ -26,7 +26,7 @@ class Clock:
         return self.now
 
 
-def test_nothing_is_said_of_a_push_that_takes_less_than_a_glance() -> None:
+def test_a_short_push_prints_no_progress() -> None:
     clock, said = Clock(), []
     progress = PushProgress("m.onnx", clock, show=said.append, line=said.append)
     clock.now = QUIET_S - 0.1
@@ -34,7 +34,7 @@ def test_nothing_is_said_of_a_push_that_takes_less_than_a_glance() -> None:
     assert said == []
 
 
-def test_on_a_screen_the_share_is_drawn_with_each_piece_and_then_what_comes_after() -> None:
+def test_on_a_terminal_the_share_is_drawn_with_each_piece_and_then_the_next_step() -> None:
     clock, drawn, lines = Clock(), [], []
     progress = PushProgress("m.onnx", clock, show=drawn.append, line=lines.append)
     clock.now = QUIET_S
@@ -47,7 +47,7 @@ def test_on_a_screen_the_share_is_drawn_with_each_piece_and_then_what_comes_afte
     assert lines == []
 
 
-def test_in_a_log_it_is_a_line_every_ten_seconds_and_one_at_the_end() -> None:
+def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end() -> None:
     clock, lines = Clock(), []
     progress = PushProgress("m.onnx", clock, show=None, line=lines.append)
     for number in range(31):
@@ -100,7 +100,7 @@ def test_the_newest_push_of_the_model_is_followed_until_it_ends(monkeypatch: pyt
     assert drawn == ["m.onnx: 25 % done, converting it"]
 
 
-def test_a_body_that_is_read_to_its_end_has_told_all_of_it() -> None:
+def test_a_body_that_was_read_to_its_end_has_reported_all_bytes() -> None:
     told: list[tuple[int, int]] = []
     body = Multipart({"model": ("m", b"x" * 100, "application/octet-stream")})
     while ToldBody(body, lambda sent, total: told.append((sent, total))).read(64):
@@ -133,7 +133,7 @@ def server() -> Iterator[tuple[str, list[bytes]]]:
     made.server_close()
 
 
-def test_a_push_sends_every_byte_and_tells_each_piece(server: tuple[str, list[bytes]]) -> None:
+def test_a_push_sends_every_byte_and_reports_each_piece(server: tuple[str, list[bytes]]) -> None:
     url, got = server
     told: list[tuple[int, int]] = []
     parts = {"model": b"m" * 300_000}

@@ -1,4 +1,4 @@
-"""State as a push asks for it: what the client sends is what the controller reads, and misuse is said by field."""
+"""The state options of a push: the controller reads what the client sends, and an error names the field."""
 
 import json
 from decimal import Decimal
@@ -13,7 +13,7 @@ from controller.api.routes import PushRequest
 from edgeward.recurrent import RecurrentState
 
 
-def test_what_the_client_sends_is_what_the_controller_reads() -> None:
+def test_the_controller_reads_the_state_that_the_client_sends() -> None:
     given = RecurrentState({"h_in": "h_out"}, initial=1e-9, reset_after_s=30, max_keys=7)
     request = json.dumps({"kind": "onnx", "recurrent": given.encode()}).encode()
     found = decode(request, PushRequest).recurrent
@@ -22,7 +22,7 @@ def test_what_the_client_sends_is_what_the_controller_reads() -> None:
     )
 
 
-def test_misuse_is_said_by_field() -> None:
+def test_a_misuse_names_its_field() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"feeds": ["h_in"]}, "state.feeds is a list"),
         ({"feeds": {"h": "o"}, "initial": "zeros"}, "state.initial is 'zeros'"),

@@ -1,4 +1,4 @@
-"""Results of steps go by age and size, and never what a run points to."""
+"""Results of steps are deleted by age and size, and never if a run refers to them."""
 
 import os
 import time
@@ -36,7 +36,7 @@ def names(found: tuple[list[Kept], list[Kept]]) -> tuple[list[str], list[str]]:
     ],
     ids=["by age", "one by size", "two by size", "what is young stays", "needed for its age", "needed for its size"],
 )
-def test_the_longest_unused_go_first_and_what_is_needed_never(
+def test_the_longest_unused_results_are_deleted_first_and_needed_ones_never(
     needed: tuple[str, ...], max_bytes: int, expected: tuple[list[str], list[str]]
 ) -> None:
     found = going(kept(40, 20, 10, 0.5), frozenset(needed), NOW, max_age_s=30 * DAY_S, max_bytes=max_bytes)
@@ -79,7 +79,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_an_old_result_goes_with_its_value_and_that_of_a_run_that_needs_it_stays(world: World) -> None:
+def test_an_old_result_is_deleted_with_its_value_and_one_needed_by_a_run_is_kept(world: World) -> None:
     digests = {each: world.result(each, each.encode(), age_days=60) for each in "abcde"}
     world.run(1, "weather", "a", pushed=(PushedVersion("weather", 1, "d"),))
     world.run(2, "weather", "b")
@@ -94,7 +94,7 @@ def test_an_old_result_goes_with_its_value_and_that_of_a_run_that_needs_it_stays
     assert str(Dropped()) == ""
 
 
-def test_rows_and_artifacts_that_a_run_names_stay_though_the_result_that_made_them_goes(world: World) -> None:
+def test_rows_and_artifacts_named_by_a_run_are_kept_after_their_result_is_deleted(world: World) -> None:
     rows, model = world.store.put(b"rows"), world.store.put(b"model")
     data, artifact = DataUse("rows", rows, 1, {}, rows), Artifact("model", model, 5)
     world.result("a", b"rows", age_days=60, data=(data,), artifacts=(artifact,))
@@ -105,7 +105,7 @@ def test_rows_and_artifacts_that_a_run_names_stay_though_the_result_that_made_th
     assert world.has(model)
 
 
-def test_what_nothing_names_goes_after_a_day_and_a_dry_run_drops_nothing(world: World) -> None:
+def test_unreferenced_values_are_deleted_after_a_day_and_a_dry_run_deletes_nothing(world: World) -> None:
     young, old = world.store.put(b"young"), world.store.put(b"old")
     at = NOW - GRACE_S - 60
     os.utime(world.store.directory / BLOBS / old, (at, at))
@@ -115,13 +115,13 @@ def test_what_nothing_names_goes_after_a_day_and_a_dry_run_drops_nothing(world: 
     assert (world.has(young), world.has(old)) == (True, False)
 
 
-def test_a_use_makes_a_result_young_again(world: World) -> None:
+def test_a_use_renews_the_age_of_a_result(world: World) -> None:
     world.result("a", b"a", age_days=60)
     assert world.results.find("a") is not None
     assert prune(world.store) == Dropped()
 
 
-def test_needed_results_beyond_the_limit_are_said(world: World) -> None:
+def test_needed_results_over_the_limit_are_reported(world: World) -> None:
     world.result("a", b"a" * 1000, age_days=3)
     world.run(1, "weather", "a")
     found = prune(world.store, max_bytes=100)

@@ -1,4 +1,4 @@
-"""The worker against a controller that is played here: what it runs, pushes and says when a pipeline fails."""
+"""The worker against a simulated controller: what it runs, pushes and reports when a pipeline fails."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ POLICY = {
 
 
 class PlayedController:
-    """Hands out one attempt and keeps what it is told."""
+    """A controller that gives out one attempt and records the reports."""
 
     def __init__(self) -> None:
         self.pushed: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ def worker(tmp_path: Path, text: str) -> tuple[Worker, PlayedController]:
     return Worker(played, "lab", {"m": str(file)}, {}, tmp_path / "runs"), played  # type: ignore[arg-type]
 
 
-def test_a_candidate_is_pushed_under_its_attempt_with_the_champion_as_parent(tmp_path: Path) -> None:
+def test_a_candidate_is_pushed_for_its_attempt_with_the_champion_as_parent(tmp_path: Path) -> None:
     made, played = worker(tmp_path, HEAD.format(body="pass") + GOOD)
     made.check()
     ended = made.work_once()
@@ -89,7 +89,7 @@ def test_a_candidate_is_pushed_under_its_attempt_with_the_champion_as_parent(tmp
     assert played.steps[:2] == ["train", "candidate"]
 
 
-def test_a_step_that_raises_is_named_to_the_controller_and_nothing_is_pushed(tmp_path: Path) -> None:
+def test_a_step_that_raises_is_reported_to_the_controller_and_nothing_is_pushed(tmp_path: Path) -> None:
     made, played = worker(tmp_path, HEAD.format(body='raise ValueError("no rows")') + GOOD)
     made.work_once()
     assert played.pushed == []
@@ -98,14 +98,14 @@ def test_a_step_that_raises_is_named_to_the_controller_and_nothing_is_pushed(tmp
     assert "step train raised ValueError: no rows" in said["detail"]
 
 
-def test_a_pipeline_without_a_candidate_is_refused_before_anything_waits(tmp_path: Path) -> None:
+def test_a_pipeline_without_a_candidate_is_refused_before_the_worker_waits(tmp_path: Path) -> None:
     made, _ = worker(tmp_path, HEAD.format(body="pass") + 'pipeline = Pipeline("again", [train])\n')
     with pytest.raises(BadInput, match="has no step candidate, which returns a Candidate") as refused:
         made.check()
     assert refused.value.code == Code.PIPELINE_INVALID
 
 
-def test_the_fixed_set_stands_behind_the_newest_rows() -> None:
+def test_the_fixed_set_comes_after_the_newest_rows() -> None:
     newest = HeldOut(np.zeros((3, 2)), np.zeros(3), times=np.arange(3.0), trained_until=0)
     both = with_never_forget(newest, np.ones((2, 2)), np.ones(2))
     assert both.never_forget.tolist() == [False, False, False, True, True]

@@ -1,4 +1,4 @@
-"""A run is kept as it goes on, is found broken after kill -9, and its repetition names what has changed."""
+"""A run is stored while it runs, is marked broken after kill -9, and its repetition names the changes."""
 
 import itertools
 import signal
@@ -51,7 +51,7 @@ def perform() -> None:
     subprocess.run([sys.executable, "dot.py"], check=True)
 
 
-def test_a_run_keeps_what_it_is_told_and_what_it_finds_out(place: Path) -> None:
+def test_a_run_stores_given_and_detected_values(place: Path) -> None:
     rows = np.arange(6.0).reshape(3, 2)
     with edgeward.run("first", params={"depth": 3}) as run:
         run.log_metrics({"loss": 2.0})
@@ -91,7 +91,7 @@ def test_a_run_whose_process_is_killed_is_broken_and_keeps_its_numbers(place: Pa
     assert [point.value for point in store.points(record.id)] == [1.0]
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id_and_an_unknown_one_is_said(place: Path) -> None:
+def test_a_run_is_found_by_a_prefix_of_its_id_and_an_unknown_one_is_reported(place: Path) -> None:
     for _ in range(2):
         with edgeward.run("one"):
             pass
@@ -103,7 +103,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id_and_an_unknown_one_is_said(pl
         store.load("x")
 
 
-def test_a_blob_that_was_changed_is_said(place: Path) -> None:
+def test_a_changed_blob_is_reported(place: Path) -> None:
     store = RunStore()
     digest = store.put(b"one")
     (store.directory / "blobs" / digest).write_bytes(b"two")
@@ -125,7 +125,7 @@ def test_equal_values_have_equal_digests_and_others_do_not() -> None:
 
 
 @pytest.mark.parametrize("count", range(1, 4))
-def test_exactly_the_causes_are_named_whatever_they_are(count: int) -> None:
+def test_exactly_the_real_causes_are_named(count: int) -> None:
     kinds = ("code", "data", "library", "threads", "kernel", "seed")
     found = [Difference(kind, f"{kind}{number}", "1", "2") for kind in kinds for number in range(2)]
     for causes in itertools.combinations(found, count):
@@ -182,7 +182,7 @@ def test_library_threads_code_and_seed_are_each_named_as_the_cause(
 
 
 def planted_library(place: Path) -> Path:
-    """A folder with two wheels of one library, whose number differs."""
+    """Makes a folder with two wheels of one library with different version numbers."""
     import zipfile
 
     wheels = place / "wheels"
@@ -210,7 +210,7 @@ def install(wheels: Path, version: str, to: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def test_a_run_that_made_nothing_or_was_made_by_hand_says_why_it_cannot_be_reproduced(place: Path) -> None:
+def test_a_run_without_a_result_or_made_by_hand_says_why_it_cannot_be_reproduced(place: Path) -> None:
     with edgeward.run("empty"):
         pass
     with pytest.raises(BadInput, match="nothing to compare"):
@@ -227,7 +227,7 @@ def test_two_runs_are_compared_by_results_metrics_and_parameters() -> None:
     assert compare(before, before) == []
 
 
-def test_a_picture_shows_the_extremes_and_fits_its_columns() -> None:
+def test_a_plot_in_text_shows_the_extremes_and_fits_its_columns() -> None:
     points = [Point("loss", step, 1 / (step + 1), 0.0) for step in range(100)] + [Point("loss", 100, float("nan"), 0.0)]
     series = series_of(points)
     lines = picture(series["loss"], columns=60)
@@ -237,7 +237,9 @@ def test_a_picture_shows_the_extremes_and_fits_its_columns() -> None:
     assert picture([(0.0, 5.0)], columns=40)  # one number has no spread
 
 
-def test_a_plot_without_matplotlib_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plot_without_matplotlib_names_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(BadInput, match=r"pip install 'edgeward\[plots\]'"):
         write_png({"loss": {"run": [(0.0, 1.0)]}}, tmp_path / "loss.png")

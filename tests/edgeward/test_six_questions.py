@@ -12,9 +12,7 @@ def said() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
-def test_one_command_says_the_truth_and_nothing_about_others_in_80_columns(
-    question: Question, said: dict[str, str]
-) -> None:
+def test_one_command_answers_all_questions_correctly_in_80_columns(question: Question, said: dict[str, str]) -> None:
     answer = said[question.command]
     words = " ".join(answer.split())
     assert [each for each in question.says if each not in words] == []
@@ -22,7 +20,7 @@ def test_one_command_says_the_truth_and_nothing_about_others_in_80_columns(
     assert max(map(len, answer.splitlines())) <= COLUMNS
 
 
-def test_the_truth_is_of_the_fleet_and_not_of_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_expected_values_come_from_the_fleet_and_not_from_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staged_fleet, "SILENT", ("holm-004",))
     monkeypatch.setitem(staged_fleet.CODES, staged_fleet.WENT_BACK, ("health_accuracy", "0.71, 0.9 needed"))
     said = answers()

@@ -1,4 +1,4 @@
-"""A stick is written and read part by part: what is missing or garbled is named, and everything else is there."""
+"""A stick is written and read part by part: missing or damaged parts are named, and all others are complete."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def plain(blob: Described) -> dict[str, Any]:
 
 
 class Controller:
-    """Answers for the transport: one blob is whole, one is damaged, one is gone."""
+    """Answers in place of the transport: one blob is complete, one is damaged, one is missing."""
 
     def __init__(self) -> None:
         self.taken: list[Any] = []
@@ -59,7 +59,7 @@ def client(controller: Controller) -> Client:
     return made
 
 
-def test_blobs_that_are_damaged_or_gone_cost_no_other_and_are_named(client: Client, tmp_path: Path) -> None:
+def test_damaged_and_missing_blobs_are_named_and_all_others_are_copied(client: Client, tmp_path: Path) -> None:
     found = client.export_stick([], tmp_path)
     assert found.devices == ("a",)
     assert found.size_bytes == len(b"good")
@@ -70,13 +70,15 @@ def test_blobs_that_are_damaged_or_gone_cost_no_other_and_are_named(client: Clie
     assert "unknown_blob" in found.missing[f"blob {LOST.sha256[:12]}"]
 
 
-def test_a_controller_that_is_away_is_no_missing_blob(client: Client, controller: Controller, tmp_path: Path) -> None:
+def test_an_unreachable_controller_is_not_a_missing_blob(
+    client: Client, controller: Controller, tmp_path: Path
+) -> None:
     controller.away = True
     with pytest.raises(WorldError, match="it is away"):
         client.export_stick([], tmp_path)
 
 
-def test_the_command_names_what_is_missing_and_fails(
+def test_the_command_names_missing_blobs_and_fails(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgeward.cli.stick.Client", lambda: client)
@@ -86,7 +88,7 @@ def test_the_command_names_what_is_missing_and_fails(
     assert "for a" in done.output
 
 
-def test_a_file_that_cannot_be_read_keeps_back_no_other(client: Client, controller: Controller, tmp_path: Path) -> None:
+def test_an_unreadable_file_does_not_stop_the_others(client: Client, controller: Controller, tmp_path: Path) -> None:
     (tmp_path / "from-a.json").write_text("{")
     (tmp_path / "from-b.json").write_text('{"messages":[{"topic":"t","text":"{}"}]}')
     with pytest.raises(BadInput, match=r"from-a\.json"):
@@ -94,7 +96,7 @@ def test_a_file_that_cannot_be_read_keeps_back_no_other(client: Client, controll
     assert len(controller.taken) == 1
 
 
-def test_waiting_for_something_does_not_end_with_an_empty_answer() -> None:
+def test_an_empty_answer_does_not_end_a_wait() -> None:
     answers: list[Any] = [None, False, [], (), "", 0, ["found"]]
     assert wait_for("something", lambda: answers.pop(0), within_s=5) == ["found"]
     with pytest.raises(WorldError):

@@ -86,7 +86,7 @@ def test_a_frame_shows_presence_versions_rates_rollouts_and_alerts_in_80_columns
     assert text.index("running") < text.index("rolled_back"), "what is open comes first"
 
 
-def test_what_is_loud_comes_first_and_the_rest_is_counted() -> None:
+def test_the_most_urgent_items_come_first_and_the_rest_is_counted() -> None:
     quiet = [alert(number, "silenced") for number in range(2, 5)]
     text = drawn(seen(alerts=(*quiet, *(alert(number) for number in range(10, 10 + MAX_ALERTS)))))
     assert "alerts: 8 firing, 3 silenced" in text
@@ -94,7 +94,7 @@ def test_what_is_loud_comes_first_and_the_rest_is_counted() -> None:
     assert "... and 3 more: edgeward alert list" in text
 
 
-def test_a_controller_that_does_not_answer_is_said_above_what_was_seen_last() -> None:
+def test_an_unreachable_controller_is_reported_above_the_last_known_state() -> None:
     text = drawn(seen(error="controller_unreachable: refused"))
     assert "controller_unreachable: refused: trying again" in text
     assert "12 devices" in text
@@ -107,7 +107,7 @@ def row(start: float, release: int, inferences: int, errors: int = 0) -> Telemet
     )  # fmt: skip
 
 
-def test_a_rate_is_over_the_minutes_that_were_asked_for() -> None:
+def test_a_rate_is_over_the_requested_minutes() -> None:
     begin = NOW.timestamp() - 120
     found = rates_of([row(begin, 1, 600), row(begin + 60, 1, 600, 12), row(begin + 60, 2, 60)], NOW)
     assert (found[1], found[2]) == (Rate(10.0, 0.01), Rate(0.5, 0.0))
@@ -125,7 +125,7 @@ def made_report() -> Report:
     )  # fmt: skip
 
 
-def test_a_report_tells_fleet_rollouts_with_intervals_alerts_and_changes() -> None:
+def test_a_report_contains_fleet_rollouts_with_intervals_alerts_and_changes() -> None:
     page = html_of(made_report())
     for words in (
         "11 online, 1 silent", "1,234", "5 failed (0.41%)", "weather v3 by canary", "0.012 [0.005, 0.019], limit 0.02",
@@ -141,7 +141,7 @@ def test_a_report_loads_nothing_runs_nothing_and_escapes_every_text() -> None:
     assert re.findall(r"(?:src|href|url\()", page) == []
 
 
-def test_an_interval_is_drawn_in_order_also_where_it_is_infinite() -> None:
+def test_an_interval_is_drawn_in_order_even_if_it_is_infinite() -> None:
     found = [float(x) for x in re.findall(r'(?:x1|cx)="([\d.]+)"', interval_chart(1.0, 0.5, 2.0, 1.5, is_bad=False))]
     zero, limit, low, value = found
     assert zero < low < value < limit

@@ -38,7 +38,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 @pytest.fixture
 def edgeward(state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs a command against the controller; what it prints."""
+    """Runs a command against the controller and returns its output."""
 
     def answered(method: str, path: str, **options: Any) -> Any:
         status, body = call(state, method, path, **options)
@@ -81,7 +81,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, found: Converted) -> None:
     monkeypatch.setattr(push_verb, "run_conversion", run_conversion)
 
 
-def test_a_push_tells_where_a_model_comes_from_and_says_when_it_is_there_already(
+def test_a_push_sends_the_origin_of_a_model_and_reports_an_existing_version(
     state: State, edgeward: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     planted(monkeypatch, converted())
@@ -101,7 +101,7 @@ def test_a_push_tells_where_a_model_comes_from_and_says_when_it_is_there_already
         assert words in shown
 
 
-def test_names_tags_and_comments_stand_in_lists_and_searches(state: State, edgeward: Any) -> None:
+def test_names_tags_and_comments_are_in_lists_and_searches(state: State, edgeward: Any) -> None:
     for release in (1, 2):
         state.registry.add(version(release, artifact=b"%d" % release, metrics={"f1": release / 10}))
     assert "champion" in edgeward("alias", "m@1", "champion")
@@ -154,7 +154,7 @@ def test_gates_are_shown_limited_and_waived(
     assert "size waived by local:ada: the gateway has room" in edgeward("show", "m")
 
 
-def test_what_nothing_needs_is_let_go_only_when_it_is_said_so(state: State, edgeward: Any) -> None:
+def test_unneeded_blobs_are_deleted_only_with_the_confirming_option(state: State, edgeward: Any) -> None:
     for release in (1, 2):
         state.registry.add(version(release, artifact=b"%d" % release))
     assert "with --apply" in edgeward("clean", "m", "--keep", "1")
@@ -163,7 +163,7 @@ def test_what_nothing_needs_is_let_go_only_when_it_is_said_so(state: State, edge
     assert state.registry.removal("m", 1) is not None
 
 
-def test_a_version_is_checked_against_what_devices_have_told(state: State, edgeward: Any) -> None:
+def test_a_version_is_compared_with_the_reports_of_devices(state: State, edgeward: Any) -> None:
     state.registry.add(version(1, hardware=("x86_64",), limits=ModelLimits(memory_mb=128, load_s=10)))
     meet(state, "large")
     small = msgspec.structs.replace(HARDWARE, memory_mb=200)
@@ -192,12 +192,12 @@ def test_devices_that_cannot_run_a_version_for_the_same_reason_are_one_row(state
     ("text", "option", "expected"),
     [("m", None, ("m", None)), ("m@champion", None, ("m", "champion")), ("m", "3", ("m", "3"))],
 )
-def test_a_name_may_carry_its_version(text: str, option: str | None, expected: tuple[str, str | None]) -> None:
+def test_a_name_may_include_its_version(text: str, option: str | None, expected: tuple[str, str | None]) -> None:
     assert split_name(text, option) == expected
 
 
 @pytest.mark.parametrize(("text", "option"), [("m@", None), ("@3", None), ("m@3", "4")])
-def test_a_name_that_says_two_things_or_half_a_thing_is_refused(text: str, option: str | None) -> None:
+def test_a_contradicting_or_incomplete_name_is_refused(text: str, option: str | None) -> None:
     with pytest.raises(BadInput) as refused:
         split_name(text, option)
     assert refused.value.code == Code.REQUEST_INVALID
@@ -205,7 +205,7 @@ def test_a_name_that_says_two_things_or_half_a_thing_is_refused(text: str, optio
         split_version("m")
 
 
-def test_the_commit_is_found_out_and_so_is_whether_files_differ(tmp_path: Path) -> None:
+def test_the_commit_is_detected_and_changed_files_too(tmp_path: Path) -> None:
     import subprocess
 
     def git(*words: str) -> None:
@@ -243,7 +243,7 @@ def test_parameters_are_those_of_the_steps_and_rows_have_one_digest() -> None:
     assert told_of(b"onnx", data=frame)["params"] == {}
 
 
-def test_a_comment_without_a_version_is_about_the_model_and_somebody_is_asked_to_look(
+def test_a_comment_without_a_version_is_about_the_model_and_a_named_person_is_notified(
     state: State, edgeward: Any
 ) -> None:
     state.registry.add(version(1))
@@ -255,7 +255,7 @@ def test_a_comment_without_a_version_is_about_the_model_and_somebody_is_asked_to
     assert "waits for the look of bob" in said
 
 
-def test_tables_of_versions_and_gates_come_as_csv(state: State, edgeward: Any) -> None:
+def test_tables_of_versions_and_gates_are_written_as_csv(state: State, edgeward: Any) -> None:
     state.registry.add(version(1))
     assert edgeward("list", "--csv").splitlines()[0] == "model,versions,newest,newest that passed,devices"
     assert edgeward("show", "m", "--csv").splitlines()[1].startswith("v1,")

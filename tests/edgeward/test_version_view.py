@@ -1,4 +1,4 @@
-"""`edgeward model show NAME@VERSION`: what can go out, what is missing, and who can give it, in 80 columns."""
+"""`edgeward model show NAME@VERSION`: what can be rolled out, what is missing, who provides it, in 80 columns."""
 
 import io
 from typing import Any
@@ -55,7 +55,7 @@ def test_a_version_takes_less_than_a_screen_of_80_columns() -> None:
     assert lines[-1] == "next: edgeward rollout start weather@3 --watch"
 
 
-def test_failed_gates_come_first_and_say_all() -> None:
+def test_failed_gates_are_first_with_all_their_details() -> None:
     lines = seen(detail(gates=[gate("parity"), gate("size", passed=False, remedy="fewer trees")]))
     marks = [line.split()[0] for line in lines if line.strip().startswith(("pass ", "fail "))]
     assert marks == ["fail", "pass"]
@@ -84,14 +84,14 @@ WAIVER = {"by": "eva", "at": AT, "reason": "a test"}
         ({"rolled_back": {"rollout": "r-1", "reason": "errors"}}, True, True, "only with --again: r-1", "--again"),
     ],
 )
-def test_a_version_that_cannot_go_out_says_what_is_missing(
+def test_a_version_that_cannot_be_rolled_out_names_what_is_missing(
     changed: dict[str, Any], signed: bool, free: bool, words: str, command: str
 ) -> None:
     standing = standing_of(detail(**changed), signed=signed)
     assert (standing.free, words in standing.words, command in standing.command) == (free, True, True), standing
 
 
-def test_parameters_that_print_themselves_are_left_out_and_counted() -> None:
+def test_parameters_without_a_readable_value_are_left_out_and_counted() -> None:
     params = {"steps": "[('a', A())]", "a__n_jobs": "None", "a__dtype": "<class 'float'>", "a__depth": "3", "b": "'x'"}
     assert chosen_words(params) == "depth=3, b='x', 3 more: --json"
     assert chosen_words({}) == ""
@@ -105,7 +105,7 @@ def test_a_long_detail_ends_after_a_whole_word() -> None:
     assert len(shortened("x" * 600)) == MAX_DETAIL_CHARS
 
 
-def test_two_models_in_a_row_and_what_devices_keep_are_named() -> None:
+def test_two_models_in_a_row_and_values_kept_by_devices_are_named() -> None:
     manifest = dict(detail().manifest)
     fed = {"name": "LogisticRegression", "sha256": "cd" * 32, "feeds": [["X", "embedding"]]}
     manifest["stages"] = [{"name": "features.onnx", "sha256": "ab" * 32}, fed]

@@ -1,4 +1,4 @@
-"""Warm starts: which estimators go on from the champion's, and what is said of those that begin anew."""
+"""Warm starts: which estimators continue from the champion's, and the reason why others start again."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def started(tmp_path: Path, estimator: Any, rows: Any = X[NEW], labels: Any = Y[
     return fitted, str(start)
 
 
-def test_a_network_goes_on_for_some_epochs_behind_the_champions_own_scaler(tmp_path: Path) -> None:
+def test_a_network_continues_for_some_epochs_behind_the_champions_own_scaler(tmp_path: Path) -> None:
     network = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
     fitted, said = started(tmp_path, network, X[NEW] + 5)
     assert said == "partial_fit, epochs: 2"
@@ -48,13 +48,13 @@ def test_a_network_goes_on_for_some_epochs_behind_the_champions_own_scaler(tmp_p
     assert not np.array_equal(fitted[1].coef_, network[1].coef_)
 
 
-def test_what_counts_rows_sees_them_once(tmp_path: Path) -> None:
+def test_counters_of_rows_count_each_row_once(tmp_path: Path) -> None:
     fitted, said = started(tmp_path, GaussianNB())
     assert said == "partial_fit, epochs: 1"
     assert fitted.class_count_.sum() == 300
 
 
-def test_a_forest_renews_its_oldest_trees_and_keeps_its_size(tmp_path: Path) -> None:
+def test_a_forest_replaces_its_oldest_trees_and_keeps_its_size(tmp_path: Path) -> None:
     forest = RandomForestClassifier(8, random_state=0)
     fitted, said = started(tmp_path, forest)
     assert said == "new trees: 2"
@@ -63,7 +63,7 @@ def test_a_forest_renews_its_oldest_trees_and_keeps_its_size(tmp_path: Path) -> 
     assert stayed == [tree.tree_.threshold.tolist() for tree in forest.estimators_[2:]]
 
 
-def test_boosting_grows_until_it_is_twice_as_large_and_then_begins_anew(tmp_path: Path) -> None:
+def test_boosting_grows_to_twice_its_size_and_then_starts_anew(tmp_path: Path) -> None:
     small = GradientBoostingClassifier(n_estimators=5, random_state=0)
     grown, said = started(tmp_path, small)
     assert (grown.n_estimators, said) == (6, "more trees: 1")
@@ -72,7 +72,7 @@ def test_boosting_grows_until_it_is_twice_as_large_and_then_begins_anew(tmp_path
     assert (anew.n_estimators, str(start)) == (5, "cold: 10 trees are 2 times as many as anew")
 
 
-def test_weights_are_where_a_regression_begins(tmp_path: Path) -> None:
+def test_a_regression_starts_from_the_champions_weights(tmp_path: Path) -> None:
     assert started(tmp_path, LogisticRegression())[1] == "warm_start, from its weights"
 
 
@@ -84,14 +84,14 @@ def test_weights_are_where_a_regression_begins(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Stochastic")
-def test_a_kind_that_cannot_go_on_begins_anew_and_says_so(tmp_path: Path, estimator: Any, why: str) -> None:
+def test_a_kind_that_cannot_continue_starts_anew_and_says_so(tmp_path: Path, estimator: Any, why: str) -> None:
     fitted, said = started(tmp_path, estimator)
     assert said.startswith("cold: ")
     assert why in said
     assert fitted.predict(X[:1]).shape == (1,)
 
 
-def test_another_estimator_other_columns_and_a_new_label_begin_anew(tmp_path: Path) -> None:
+def test_another_estimator_other_columns_and_a_new_label_start_anew(tmp_path: Path) -> None:
     file = champion(tmp_path, GaussianNB())
     for asked, rows, labels, why in (
         (GaussianNB(var_smoothing=0.1), X[NEW], Y[NEW], "other parameters"),
@@ -104,7 +104,7 @@ def test_another_estimator_other_columns_and_a_new_label_begin_anew(tmp_path: Pa
         assert fitted.n_features_in_ == rows.shape[1]
 
 
-def test_a_torn_file_and_one_with_foreign_types_are_no_start(tmp_path: Path) -> None:
+def test_a_truncated_file_and_one_with_foreign_types_are_not_used_as_a_start(tmp_path: Path) -> None:
     file = Path(champion(tmp_path, GaussianNB()))
     file.write_bytes(file.read_bytes()[:100])
     assert "cannot be read" in str(fit_from(str(file), GaussianNB(), X, Y)[1])
@@ -169,7 +169,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worked(tmp_path: Path, registry: Registry, parameter: str = "warm_from: str") -> dict[str, Any]:
-    """What the worker has pushed."""
+    """Returns the pushes of the worker."""
     given = "warm_from" if parameter else "''"
     file = tmp_path / f"warm_{tmp_path.name.replace('-', '_')}_{bool(parameter)}.py"
     file.write_text(PIPELINE.format(parameter=parameter, given=given))
@@ -179,7 +179,7 @@ def worked(tmp_path: Path, registry: Registry, parameter: str = "warm_from: str"
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_a_worker_hands_over_what_it_has_kept_and_says_how_it_began(tmp_path: Path) -> None:
+def test_a_worker_passes_on_its_stored_estimator_and_reports_how_the_training_started(tmp_path: Path) -> None:
     first = worked(tmp_path, Registry())
     assert first["start"].startswith("cold: this worker has not kept the estimator of v3")
     KeptEstimators(tmp_path / "runs").path(f"{4:064x}").rename(tmp_path / "runs/estimators" / f"{3:064x}.skops")
@@ -189,12 +189,12 @@ def test_a_worker_hands_over_what_it_has_kept_and_says_how_it_began(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_a_pipeline_without_the_parameter_says_that_it_begins_anew(tmp_path: Path) -> None:
+def test_a_pipeline_without_the_parameter_says_that_it_starts_anew(tmp_path: Path) -> None:
     said = worked(tmp_path, Registry(), parameter="")["start"]
     assert said == "cold: pipeline again has no parameter warm_from"
 
 
-def test_a_champion_that_has_learnt_from_deleted_rows_is_no_start_nor_one_that_went_on_from_it(tmp_path: Path) -> None:
+def test_a_champion_that_learnt_from_deleted_rows_and_its_successors_are_not_used_as_a_start(tmp_path: Path) -> None:
     estimators = KeptEstimators(tmp_path)
     for tags, deleted, why in (
         ({}, {3: "e-1"}, "v3 was trained on rows that deletion e-1 has deleted"),
@@ -217,7 +217,7 @@ def test_only_the_newest_estimators_are_kept(tmp_path: Path, monkeypatch: pytest
         estimators.keep("no", (each for each in ()))
 
 
-def test_how_it_began_is_among_the_numbers_of_the_run(tmp_path: Path) -> None:
+def test_the_kind_of_start_is_among_the_numbers_of_the_run(tmp_path: Path) -> None:
     file = champion(tmp_path, GaussianNB())
     with edgeward.run("again", directory=tmp_path / "runs") as opened:
         fit_from(file, GaussianNB(), X[NEW], Y[NEW])

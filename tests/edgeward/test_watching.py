@@ -18,7 +18,7 @@ class View:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *, seconds: float = 1.0) -> list[bool]:
-    """What a watcher sees; a look takes so many seconds."""
+    """A watched rollout; each read takes the given seconds."""
     clock = [0.0]
 
     class Transport:
@@ -35,11 +35,11 @@ def watched(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *, seconds: flo
     return [view.open for view in RolloutHandle(Transport(), "r-1").watch()]  # type: ignore[arg-type]
 
 
-def test_a_controller_that_comes_back_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_continues_when_a_controller_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(monkeypatch, [View(is_open=True), AWAY, AWAY, View(is_open=False)]) == [True, False]
 
 
-def test_one_that_stays_away_or_was_never_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_controller_that_stays_unreachable_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WorldError, match="nobody answers"):
         watched(monkeypatch, [View(is_open=True), AWAY, AWAY], seconds=AWAY_S + 1)
     with pytest.raises(WorldError, match="nobody answers"):

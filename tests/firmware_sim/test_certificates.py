@@ -16,18 +16,18 @@ from firmware_sim.checkers.law import Violation
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_nobody_inside_the_rules_is_locked_out_and_whoever_is_outside_is_told_of(seed: int) -> None:
+def test_no_device_within_the_rules_is_locked_out_and_every_other_one_is_reported(seed: int) -> None:
     assert run_certificates(seed) == ""
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
-def test_400_days_with_many_seeds() -> None:
+def test_certificates_keep_their_laws_over_400_days_with_many_seeds() -> None:
     assert {seed: words for seed in range(3, 203) if (words := run_certificates(seed))} == {}
 
 
 @pytest.mark.timeout(120)
-def test_what_happens_in_a_world_is_what_its_laws_are_about(tmp_path: Path) -> None:
+def test_the_simulated_events_are_those_that_the_laws_are_about(tmp_path: Path) -> None:
     world = CertificateWorld(5, tmp_path)
     world.run()
     assert [mark for _, subject, *_, mark in world.warned if subject == OUTSIDE] == [30, 7, 1, 0]
@@ -44,13 +44,13 @@ def broken(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, value: Any) 
 
 @pytest.mark.timeout(120)
 @pytest.mark.no_cover  # the worlds above are measured, which pass through the same lines
-def test_a_controller_without_grace_locks_a_device_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_controller_without_a_grace_period_locks_a_device_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "d00" in broken(monkeypatch, enrolment, "RENEWAL_GRACE_DAYS", 0.0)
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.no_cover
-def test_a_device_that_renews_at_the_end_makes_people_warn_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_renews_at_the_end_causes_needless_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     late = lambda pair, _: pair.ends - timedelta(hours=6)  # noqa: E731
     monkeypatch.setattr("firmware_sim.certificates.due_at", late)
     words = broken(monkeypatch, renewal, "due_at", late)
@@ -71,9 +71,7 @@ def keep_in_place(pairs: KeyPairs, pair: KeyPair) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.no_cover
-def test_a_pair_that_is_overwritten_in_place_is_lost_to_a_power_cut(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_pair_overwritten_in_place_is_lost_in_a_power_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(KeyPairs, "keep_next", keep_in_place)
     found = []
     for seed in range(1, 6):

@@ -1,4 +1,4 @@
-"""Power cuts at every operation on flash while remote configurations are tried: the good one counts in the end."""
+"""Power cuts at every operation on flash while remote configurations are tried: the good one is in force at the end."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def good_then_bad(device: Solo) -> ConfigRecord:
 
 
 def cut_everywhere() -> list[str]:
-    """What is wrong after a power cut at each operation on flash of a good and a bad configuration."""
+    """Returns the faults after a power cut at each operation on flash of a good and a bad configuration."""
     broken = []
     for cut in operations(good_then_bad):
         device = solo(cut)
@@ -39,12 +39,12 @@ def cut_everywhere() -> list[str]:
     return broken
 
 
-def test_a_power_cut_at_any_operation_ends_with_the_good_one_confirmed_and_the_bad_one_taken_back() -> None:
+def test_after_a_power_cut_at_any_operation_the_good_configuration_is_confirmed_and_the_bad_one_rolled_back() -> None:
     assert len(operations(good_then_bad)) >= 10
     assert cut_everywhere() == []
 
 
-def test_applying_before_it_is_durable_does_not_go_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_applying_a_configuration_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Tuner.desired
 
     def hasty(self: Tuner, wanted: RemoteConfig, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The controller's own faults in virtual time: they act, they are drawn from the seed, and every law holds."""
+"""The controller's own faults in virtual time: they have effects, follow from the seed, and break no law."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ def outcomes(prepare: object, name: str) -> set[bytes | None]:
     return found
 
 
-def test_what_was_synced_with_its_name_is_never_lost() -> None:
+def test_a_synced_file_with_a_synced_name_is_never_lost() -> None:
     def prepare(flash: Flash) -> None:
         flash.write("a", b"synced")
         flash.sync("a")
@@ -33,7 +33,7 @@ def test_what_was_synced_with_its_name_is_never_lost() -> None:
     assert outcomes(prepare, "a") == {b"synced"}
 
 
-def test_a_name_that_was_not_synced_may_be_gone() -> None:
+def test_an_unsynced_name_may_be_lost() -> None:
     def prepare(flash: Flash) -> None:
         flash.write("a", b"x" * 10)
         flash.sync("a")
@@ -41,7 +41,7 @@ def test_a_name_that_was_not_synced_may_be_gone() -> None:
     assert outcomes(prepare, "a") == {None, b"x" * 10}
 
 
-def test_content_that_was_not_synced_may_be_kept_lost_or_torn() -> None:
+def test_unsynced_content_may_be_kept_lost_or_torn() -> None:
     def prepare(flash: Flash) -> None:
         flash.write("a", b"old" * 400)
         flash.sync("a")
@@ -71,7 +71,7 @@ def test_a_cut_during_a_write_leaves_a_part_of_it() -> None:
     assert flash.power.cuts == 1
 
 
-def test_random_cuts_come_from_their_seed() -> None:
+def test_random_cuts_are_decided_by_their_seed() -> None:
     def cuts(seed: int) -> list[bool]:
         power = Power(at_random(0.3, Random(seed)))
         return [power.draw() for _ in range(50)]
@@ -81,7 +81,7 @@ def test_random_cuts_come_from_their_seed() -> None:
     assert any(cuts(7))
 
 
-def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
+def test_a_full_flash_refuses_writes_and_keeps_its_files() -> None:
     flash = Flash(Random(1), capacity_bytes=10)
     flash.write("a", b"12345")
     with pytest.raises(OSError, match="No space"):
@@ -89,7 +89,7 @@ def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
     assert (flash.free_bytes(), flash.names()) == (5, ["a"])
 
 
-def test_a_burst_cuts_again_soon_after_a_cut() -> None:
+def test_a_burst_repeats_cuts_shortly_after_a_cut() -> None:
     power = Power(in_bursts(0.02, 5, Random(3)))
     drawn = [power.draw() for _ in range(2000)]
     gaps = [after - before for before, after in pairwise([number for number, cut in enumerate(drawn) if cut])]

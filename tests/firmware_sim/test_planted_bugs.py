@@ -35,7 +35,7 @@ def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytes
     assert laws_broken(planted.scenario) == planted.law
 
 
-def test_a_model_that_is_lost_is_noticed_by_a_law_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_model_violates_its_own_law(monkeypatch: pytest.MonkeyPatch) -> None:
     what_a_restored_controller_does_not_know_is_withdrawn(monkeypatch)
     world = FleetWorld(load_scenario(SCENARIOS / "controller_restored_early.toml"), 1)
     world.run()
@@ -43,7 +43,7 @@ def test_a_model_that_is_lost_is_noticed_by_a_law_of_its_own(monkeypatch: pytest
         keeps_its_model(world)
 
 
-def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:
+def test_at_least_twenty_bugs_are_planted_in_all_rooms() -> None:
     assert len(BUGS) >= 20
     assert {planted.where for planted in BUGS} >= {
         "agent",

@@ -74,7 +74,7 @@ def scenario(*behaviours: str, devices: int = 6, **changes: Any) -> Scenario:
     return Scenario(name="r", hours=1.0, devices=devices, heal_at_s=0.0, release=releases, **(known | changes))
 
 
-def test_a_model_fitted_on_minus_1000_y_is_rolled_back_by_its_device_and_stops_its_rollout() -> None:
+def test_a_regression_fitted_on_minus_1000_y_is_rolled_back_by_its_device_and_stops_its_rollout() -> None:
     result, world = run_once(scenario("good", "wrong", "good"), 1)
     assert result.violation == ""
     ended = {rollout.id: (rollout.status, rollout.reason) for _, rollout in world.controller.history}
@@ -86,7 +86,7 @@ def test_a_model_fitted_on_minus_1000_y_is_rolled_back_by_its_device_and_stops_i
     assert len([device for device in world.devices.values() if device.record.stable]) == 6
 
 
-def test_a_device_without_a_link_rolls_it_back_too() -> None:
+def test_a_device_without_a_link_rolls_the_regression_back_too() -> None:
     world = FleetWorld(scenario("good", "wrong", devices=1), 1)
     (device,) = world.devices.values()
     cut: list[float] = []
@@ -107,7 +107,7 @@ def test_a_device_without_a_link_rolls_it_back_too() -> None:
     assert device.serving == device.record.stable.digest == world.models[1].manifest.artifact.sha256
 
 
-def test_the_controllers_rule_stops_a_release_that_a_device_was_told_to_accept() -> None:
+def test_the_controllers_rule_stops_a_release_that_the_policy_of_the_device_accepts() -> None:
     blind = replace(TRIAL, max_error_increase=Decimal(10**6))
     rule = Rule(metric="error_increase", threshold=0.1, min_samples=30, on_missing="skip")
     strategy = replace(CANARY, rules=(rule,), waves=(Wave(percent=20, soak_s=300.0), Wave(percent=100)), trial=blind)
@@ -118,7 +118,7 @@ def test_the_controllers_rule_stops_a_release_that_a_device_was_told_to_accept()
     assert "error_increase: mean absolute error" in ended["r-2"][1]
 
 
-def test_the_views_show_an_error_and_r2_in_place_of_an_accuracy() -> None:
+def test_the_views_show_an_error_and_r2_and_no_accuracy() -> None:
     result, world = run_once(scenario("good", devices=1), 1)
     assert result.violation == ""
     known = world.controller.world

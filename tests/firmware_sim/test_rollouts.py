@@ -1,4 +1,4 @@
-"""Rollouts in virtual time: maintenance hours and holds, shadows, controllers that die, devices that join late."""
+"""Rollouts in virtual time: maintenance hours and holds, shadows, killed controllers, devices that join late."""
 
 import dataclasses
 from collections import Counter
@@ -38,7 +38,7 @@ def trying(**policy: Any) -> Strategy:
 
 
 def served_at_s(world: FleetWorld, release: int = 1) -> dict[str, float]:
-    """When each device first let a release answer."""
+    """Returns when a release first answered on each device."""
     digest = world.models[release].manifest.artifact.sha256
     return {
         name: next(moment.at for moment in device.history if moment.serving == digest)
@@ -47,7 +47,9 @@ def served_at_s(world: FleetWorld, release: int = 1) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("offset_h", "opens_s"), [(0.0, 10_800.0), (2.0, 3600.0), (-1.0, 14_400.0)])
-def test_a_device_switches_when_its_maintenance_hours_begin_by_its_own_clock(offset_h: float, opens_s: float) -> None:
+def test_a_device_switches_at_the_start_of_its_maintenance_hours_by_its_own_clock(
+    offset_h: float, opens_s: float
+) -> None:
     """The world begins at midnight UTC."""
     strategy = trying(maintenance=("03:00-04:00",))
     result, world = run_once(scenario(strategy=strategy, stratum=(Stratum(name="z", utc_offset_h=offset_h),)), 1)
@@ -57,7 +59,7 @@ def test_a_device_switches_when_its_maintenance_hours_begin_by_its_own_clock(off
     assert [state["code"] for state in waiting] == ["outside_maintenance"], "everything was there before, and said once"
 
 
-def test_what_waits_for_its_maintenance_hours_outlives_a_reboot_and_is_not_fetched_again() -> None:
+def test_an_update_that_waits_for_maintenance_hours_survives_a_reboot_and_is_not_fetched_again() -> None:
     made = scenario(1, 6.0, "good", "good")
     waits = replace(made.release[1], size_bytes=200_000, strategy=trying(maintenance=("03:00-04:00",)))
     world = FleetWorld(replace(made, release=(made.release[0], waits)), 1)
@@ -71,7 +73,7 @@ def test_what_waits_for_its_maintenance_hours_outlives_a_reboot_and_is_not_fetch
     assert again < artifact.length / 4, f"{again} bytes came down after the reboot: more than documents"
 
 
-def test_a_roll_back_waits_for_no_maintenance_hours() -> None:
+def test_a_roll_back_does_not_wait_for_maintenance_hours() -> None:
     bad = replace(
         trying(), waves=(Wave(percent=100, soak_s=3600.0),), rules=(Rule(metric="failed_ratio", threshold=0.0),)
     )
@@ -94,7 +96,7 @@ def test_a_roll_back_waits_for_no_maintenance_hours() -> None:
     assert ended[0] < 3600.0
 
 
-def test_an_application_that_holds_updates_for_ever_is_overruled_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_application_that_holds_updates_forever_is_overruled_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "firmware_sim.device.Assembly",
         lambda config, identity, ports: Assembly(config, identity, dataclasses.replace(ports, holds=lambda: True)),
@@ -105,7 +107,7 @@ def test_an_application_that_holds_updates_for_ever_is_overruled_at_the_cap(monk
     assert [s["code"] for s in world.controller.states["d00000"] if s["phase"] == "ready"] == ["update_held"]
 
 
-def test_stable_goes_on_beside_a_trial_on_its_share_and_tells_a_drifting_world_from_a_worse_model() -> None:
+def test_stable_answers_beside_a_trial_and_separates_drifting_inputs_from_a_worse_model() -> None:
     drifting = load_scenario(SCENARIOS / "drifting_world.toml")
     kept, _ = run_once(drifting, 3)
     assert kept.violation == ""
@@ -145,7 +147,7 @@ def test_a_shadow_wave_reaches_the_fleet_when_it_agrees() -> None:
     assert told.index("shadowed") < len(told) - 1 - told[::-1].index("confirmed")
 
 
-def test_a_shadow_that_disagrees_answers_nobody() -> None:
+def test_a_shadow_that_disagrees_never_serves() -> None:
     made = scenario(10, 3.0, "good", "wrong")
     made = replace(made, release=(made.release[0], replace(made.release[1], strategy=SHADOWED)))
     _, world = run_once(made, 1)
@@ -161,10 +163,10 @@ STEPS = ("before anything", "rows written", "history written", "published", "aft
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("devices", [60, pytest.param(1000, marks=pytest.mark.soak)])
-def test_a_controller_that_dies_at_every_pass_ends_as_one_that_lives(
+def test_a_controller_killed_in_every_pass_ends_like_one_that_runs(
     devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three waves; each pass is cut at another step. Same members, same end, nobody told twice."""
+    """Three waves; each pass is cut at another step. Members and end are the same; no device gets an offer twice."""
     waves = (Wave(percent=2, soak_s=120.0), Wave(percent=30, soak_s=60.0), Wave(percent=100))
     rules = (Rule(metric="failed_ratio", threshold=0.0),)
     strategy = Strategy(name="s", waves=waves, rules=rules, trial=TRIAL)

@@ -61,7 +61,7 @@ def test_a_scenario_keeps_every_law_with_many_seeds(path: Path) -> None:
     laws_are_kept(path, range(2, 21))
 
 
-def test_faults_really_act() -> None:
+def test_every_kind_of_fault_has_an_effect() -> None:
     by_name = {path.stem: load_scenario(path) for path in SCENARIOS}
     assert run_once(by_name["brownout"], 1)[0].cuts > 10
     crashed, world = run_once(by_name["crash_loop"], 1)
@@ -126,9 +126,7 @@ def test_other_seeds_give_other_worlds() -> None:
         "fractions",
     ],
 )
-def test_a_scenario_that_makes_no_sense_is_refused_with_the_place(
-    tmp_path: Path, change: tuple[str, str], said: str
-) -> None:
+def test_an_invalid_scenario_is_refused_with_the_place(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     text = SCENARIOS[0].with_name("calm.toml").read_text()
     path = tmp_path / "s.toml"
     path.write_text(text.replace(*change, 1))
@@ -138,7 +136,7 @@ def test_a_scenario_that_makes_no_sense_is_refused_with_the_place(
     assert str(path) in caught.value.detail
 
 
-def test_the_command_line_runs_replays_and_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_runs_replays_and_sweeps_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["run", "calm", "--devices", "4"]) == 0
     assert "4 devices" in capsys.readouterr().out
     assert cli.run(["replay", "calm", "--devices", "2", "--device", "d00001"]) == 0
@@ -154,7 +152,7 @@ def test_the_command_line_runs_replays_and_sweeps(capsys: pytest.CaptureFixture[
     assert cli.run(["shrink", "calm", "--devices", "2"]) == 0
 
 
-def test_a_failing_world_is_reproduced_and_shrunk(
+def test_a_failing_world_is_reproduced_and_made_smaller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from agent.core import machine
@@ -176,8 +174,8 @@ def test_a_failing_world_is_reproduced_and_shrunk(
     assert cli.run(["replay", "lossy-whole_soak.toml"]) == 1
 
 
-def test_models_that_kill_their_process_kill_only_their_worker_where_the_policy_isolates_them() -> None:
-    """Without isolation the agent goes down with such a model, and the boot budget ends the trial."""
+def test_models_that_kill_their_process_kill_only_their_worker_if_the_policy_isolates_them() -> None:
+    """Without isolation such a model ends the agent too, and the boot budget ends the trial."""
     scenario = load_scenario(SCENARIOS[0].with_name("sick_sensors.toml"))
     shared, in_one = run_once(scenario, 1)
     trial = msgspec.structs.replace(scenario.strategy.trial, isolated=True)

@@ -1,4 +1,4 @@
-"""A real Mosquitto with the shipped access list, certificates of any kind, and clients that note what they hear."""
+"""A real Mosquitto with the shipped access list, certificates of any kind, and clients that record their messages."""
 
 import itertools
 import ssl
@@ -32,7 +32,7 @@ class Lab:
     clients: list[Any] = field(default_factory=list)
 
     def certificate(self, name: str, authority: CertificateAuthority | None = None, **changes: Any) -> Path:
-        """PEM of certificate and key in one file; the path."""
+        """Writes certificate and key as PEM into one file and returns its path."""
         key, now = new_key(), datetime.now(UTC)
         authority = authority or self.enrolment.authority
         made = authority._issue(
@@ -108,7 +108,7 @@ class Client:
         self.round_trip()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Returns when all connected clients have heard what the broker made of the message."""
+        """Publishes a message and returns once all connected clients have received its result."""
         sent = self.mqtt.publish(topic, payload, 1, retain)
         until(lambda: self.ended or sent.is_published(), PATIENCE_S)
         for client in self._lab.clients:

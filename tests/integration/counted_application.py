@@ -1,6 +1,6 @@
-"""An application with the agent inside: for each line of stdin, a count, it asks by every call of `Predictor`.
+"""An application that contains the agent. For each line of stdin, a count, it uses every call of `Predictor`.
 
-Prints what was true as a line of JSON. Run as `python -m tests.integration.counted_application agent.toml`.
+Prints the expected counts as a line of JSON. Run as `python -m tests.integration.counted_application agent.toml`.
 """
 
 import json
@@ -24,7 +24,7 @@ def arrays(rng: Random, rows: int) -> dict[str, Any]:
 
 
 def wrong_arrays(rng: Random, rows: int) -> tuple[Any, Code]:
-    """Arrays that the model does not take, and the code that they are counted under."""
+    """Arrays that the model refuses, with the error code under which each is counted."""
     good, wide = arrays(rng, rows), np.zeros((rows, 2), dtype=np.float32)
     surrogate = np.full((rows, 1), "lathe \ud800", dtype=object)
     return rng.choice(
@@ -63,7 +63,7 @@ def wrong_row(rng: Random) -> tuple[dict[str, Any], Code]:
 
 
 class Calls:
-    """Calls of one model, and the truth about them."""
+    """Calls of one model, and their expected counts."""
 
     def __init__(self, model: Model, rng: Random) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""Requests over HTTP and rows of sensors to one device, one in five bad, and the truth about them."""
+"""HTTP requests and sensor rows to one device, one in five bad, with their expected counts."""
 
 import http.client
 import json
@@ -33,7 +33,7 @@ class Http:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.truth = Truth()
         self.gone = 0
-        """Requests whose client has gone at once: answered or cancelled, which nobody can know."""
+        """Requests whose client disconnected at once: answered or cancelled, which the test cannot know."""
 
     def one(self) -> None:
         """Sends one request."""
@@ -125,7 +125,7 @@ class Http:
         self.truth.elsewhere += 1
 
     def leave(self) -> None:
-        """Sends a request and goes before the answer."""
+        """Sends a request and disconnects before the answer."""
         body = json.dumps({"inputs": self._inputs(1)}).encode()
         head = f"POST {INFER} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", self._port), timeout=30) as raw:
@@ -168,18 +168,18 @@ class Http:
 
 
 class Lines:
-    """Rows of sensors as lines of JSON, with a key each and now and then a label."""
+    """Sensor rows as lines of JSON. Each has a key, and some have a label."""
 
     def __init__(self, prefix: str, rng: Random) -> None:
         self._prefix = prefix
         self._rng = rng
         self.labels: dict[str, int] = {}
-        """By the key of a good row."""
+        """The label of each good row by its key."""
         self.good: set[str] = set()
         self.truth = Truth()
 
     def one(self) -> bytes:
-        """The next line, with no line end."""
+        """Returns the next line without its line end."""
         key = f"{self._prefix}{self.truth.requests + len(self.good)}"
         row: dict[str, Any] = {"t": round(self._rng.gauss(0.0, 1.0), 3), "v": 0.5, "machine": "press", "key": key}
         if self._rng.random() < BAD:
@@ -219,7 +219,7 @@ class Lines:
 
 
 class FollowedFile:
-    """A log that grows, and is rotated now and then."""
+    """A log file to which lines are appended, and which is rotated from time to time."""
 
     def __init__(self, path: Path, lines: Lines) -> None:
         self.path = path
@@ -245,7 +245,7 @@ class Topic:
 
 
 class SerialPort:
-    """A cable: a pseudo-terminal whose other end the device reads."""
+    """A serial line: a pseudo-terminal whose other end the device reads."""
 
     def __init__(self, lines: Lines) -> None:
         self.lines = lines
@@ -255,7 +255,7 @@ class SerialPort:
         self._other = other
 
     def begin(self) -> None:
-        """Ends what may be half a line, and counts for nothing. The device has opened the port and emptied it."""
+        """Ends a possible half line; it is not counted. The device has opened the port and emptied it."""
         os.write(self._end, b"\n")
 
     def send(self, count: int) -> None:

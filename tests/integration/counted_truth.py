@@ -1,11 +1,11 @@
-"""What was true of requests to one model, by release and by code: what a device's figures are held against."""
+"""The expected counts of requests to one model, by release and by code. The figures of a device must equal them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 BAD = 0.2
-"""Of the requests, those that the model does not take."""
+"""The requests that the model refuses."""
 MACHINES = ("lathe", "mill", "press")
 
 
@@ -14,14 +14,14 @@ class Truth:
     """Counts of requests."""
 
     inferences: Counter[int] = field(default_factory=Counter)
-    """Answered ones, by release; so also `rows`, `labelled` and `correct`."""
+    """Answered requests by release; `rows`, `labelled` and `correct` are by release too."""
     rows: Counter[int] = field(default_factory=Counter)
     labelled: Counter[int] = field(default_factory=Counter)
     correct: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    """By code."""
+    """The refused requests by code."""
     elsewhere: int = 0
-    """Refused before any model was asked: lines of sensors that are no row, models that are not there."""
+    """Requests refused before a model was called: sensor lines that are not a row, and unknown models."""
 
     def answered(self, release: int, rows: int) -> None:
         """Adds one answered request."""
@@ -29,7 +29,7 @@ class Truth:
         self.rows[release] += rows
 
     def add(self, other: "Truth") -> None:
-        """Adds what another door knows."""
+        """Adds the counts of another interface."""
         for mine, theirs in zip(self._counters, other._counters, strict=True):
             mine.update(theirs)
         self.elsewhere += other.elsewhere

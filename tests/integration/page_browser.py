@@ -1,4 +1,4 @@
-"""A real controller's API with a fleet behind it, and one Chromium that looks at it: for the tests of the page."""
+"""A real controller's API with a fleet behind it, and one Chromium that opens the page, for tests of the page."""
 
 import asyncio
 import shutil
@@ -50,25 +50,25 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts to listen: at the same port as before."""
+        """Starts the server again at the same port."""
         self.wait(self._start())
 
     def stop(self) -> None:
-        """Answers nobody any more; the state stays."""
+        """Stops the server; the state is kept."""
         assert self._runner is not None
         self.wait(self._runner.cleanup())
 
     def token(self, name: str, *roles: Role) -> tuple[str, str]:
-        """(id, token) of somebody new with these roles."""
+        """Returns (id, token) of a new person with these roles."""
         kept, token = self.on_loop(lambda: tokens.create_token(self.state, name, roles, days=1, actor="test"))
         return kept.id, token
 
     def on_loop(self, deed: Callable[[], T]) -> T:
-        """Does something in the thread in which the controller lives."""
+        """Runs a function in the thread of the controller."""
 
         async def do() -> T:
             return deed()
@@ -76,11 +76,11 @@ class Served:
         return self.wait(do())
 
     def wait(self, work: Awaitable[T]) -> T:
-        """Waits for a coroutine on the controller's loop."""
+        """Runs a coroutine on the controller's event loop and returns its result."""
         return asyncio.run_coroutine_threadsafe(_of(work), self._loop).result(60)
 
     def close(self) -> None:
-        """Ends everything."""
+        """Stops the server, the controller and the thread."""
         self.stop()
         self.on_loop(self.state.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -100,7 +100,7 @@ async def _of(work: Awaitable[T]) -> T:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """One browser."""
+    """Starts one browser; closes it at the end."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -110,7 +110,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Look:
-    """A browser's window on the page that notes what must not happen: messages of errors, and requests to others."""
+    """A browser window on the page. It records what must not happen: error messages, and requests to other hosts."""
 
     def __init__(self, browser: Any, served: Served, **context: Any) -> None:
         self.served = served
@@ -119,7 +119,7 @@ class Look:
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.expected: tuple[str, ...] = ()
-        """Parts of messages that a test wants to see."""
+        """Parts of error messages that a test expects."""
         self.page.on("console", lambda message: self._note(message.type, message.text, message.location["url"]))
         self.page.on("pageerror", lambda error: self._note("error", str(error), ""))
         self.page.on("request", lambda request: self._ask(request.url))
@@ -130,13 +130,13 @@ class Look:
         self.page.wait_for_selector("nav.nav")
 
     def go(self, address: str, waits_for: str = "main h1") -> None:
-        """Opens an address in the session that there is, and waits until it is there and nothing is loading."""
+        """Opens an address in the present session and waits until `waits_for` is shown and nothing is loading."""
         self.page.goto(f"{self.served.url}{address}")
         self.page.wait_for_selector(waits_for, state="attached")
         self.page.wait_for_selector("[aria-busy=true]", state="detached")
 
     def close(self) -> None:
-        """Ends the window; AssertionError for what must not have happened."""
+        """Closes the window; AssertionError if something happened that must not happen."""
         self.context.close()
         assert not self.wrong, self.wrong
 
@@ -159,8 +159,8 @@ def wider_than_the_screen(look: Look) -> list[str]:
 
 
 def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits until something holds; AssertionError if it never does."""
+    """Waits until a condition is true; AssertionError if it never is."""
     end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, "it never came to hold"
+        assert time.monotonic() < end, "the condition was never true"
         time.sleep(0.05)

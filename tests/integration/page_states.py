@@ -11,30 +11,30 @@ from typing import Any
 from tests.integration.page_browser import Look
 
 DIALOG_S = 2.0
-"""For so long a dialog may take to open on a busy machine; a button that opens none costs as much."""
+"""Seconds that a dialog may take to open on a busy machine. A button that opens no dialog takes the same time."""
 MOST_DIALOGS = 12
-"""Buttons among a page's acts that are tried for a dialog: more than any page has."""
+"""The most buttons of a page that are pressed to find a dialog: more than any page has."""
 
 
 def answers_again(look: Look) -> None:
-    """Takes every changed answer back."""
+    """Removes every changed answer."""
     look.page.unroute_all(behavior="ignoreErrors")
 
 
 def loading(look: Look, address: str) -> None:
-    """No answer has come yet."""
+    """No answer has arrived yet."""
     look.page.route("**/v1/**", lambda route: None if _is_asked(route) else route.continue_())
     look.page.goto(f"{look.served.url}{address}")
     look.page.wait_for_selector("[aria-busy=true]", state="attached")
 
 
 def failing(look: Look, address: str) -> None:
-    """The controller answers with a fault of its own."""
+    """The controller answers with its own fault."""
     _refused(look, address, 500, "store_corrupt", "table quarantine.json cannot be read")
 
 
 def forbidden(look: Look, address: str) -> None:
-    """The reader may not see it."""
+    """The reader has no permission to see it."""
     _refused(look, address, 403, "forbidden", "needs the role operator")
 
 
@@ -44,7 +44,7 @@ def missing(look: Look, address: str) -> None:
 
 
 def parts_missing(look: Look, address: str) -> None:
-    """The page itself is there, and everything beside it cannot be answered."""
+    """The page itself is loaded, and all its other requests fail."""
     body = json.dumps({"code": "internal", "detail": "a fault of the controller; its log has the trace"})
     first = address.partition("?")[0]
 
@@ -62,7 +62,7 @@ def parts_missing(look: Look, address: str) -> None:
 
 
 def unreachable(look: Look, address: str) -> None:
-    """It was there, and the controller has gone."""
+    """The page was loaded, and then the controller stopped."""
     look.go(address, "main h1")
     settle(look)
     look.page.route("**/v1/**", lambda route: route.abort())
@@ -73,7 +73,7 @@ def unreachable(look: Look, address: str) -> None:
 
 
 def answered(look: Look, address: str, change: Callable[[Any], Any], path: str) -> None:
-    """As it is, but for one answer."""
+    """The page with one changed answer."""
 
     def answer(route: Any) -> None:
         found = route.fetch()
@@ -99,7 +99,7 @@ def dialogs(look: Look) -> Iterator[str]:
 
 
 def appears(wanted: Any) -> bool:
-    """Whether it is there before long."""
+    """Returns whether an element appears within the time limit."""
     end = time.monotonic() + DIALOG_S
     while not wanted.count() and time.monotonic() < end:
         time.sleep(0.05)
@@ -107,7 +107,7 @@ def appears(wanted: Any) -> bool:
 
 
 def settle(look: Look) -> None:
-    """Waits until nothing is being asked and nothing is loading."""
+    """Waits until no request is open and nothing is loading."""
     look.page.wait_for_selector("[aria-busy=true]", state="detached")
     look.page.wait_for_timeout(150)
 
@@ -122,7 +122,7 @@ def _refused(look: Look, address: str, status: int, code: str, detail: str) -> N
 
 
 def _is_asked(route: Any) -> bool:
-    """Whether it is a question of a page, and not of the frame around it."""
+    """Returns whether a request is of a page and not of the frame around it."""
     path = route.request.url.partition("/v1/")[2].partition("?")[0]
     frame = ("me", "session", "live", "session/ways")
     return path not in frame and not (path == "alerts" and "state=firing" in route.request.url)

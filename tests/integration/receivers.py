@@ -1,4 +1,4 @@
-"""Receivers of alerts on this machine, for tests: one of webhooks, and one of mail."""
+"""Two receivers of alerts on this machine for tests: one for webhooks, one for mail."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class WebhookServer(ThreadingHTTPServer):
-    """Takes each POST and keeps (path, headers, body). `answers` gives the status by the number of the request."""
+    """Stores (path, headers, body) of each POST. `answers` gives the status by the number of the request."""
 
     daemon_threads = True
 
@@ -20,7 +20,7 @@ class WebhookServer(ThreadingHTTPServer):
         self.taken: list[tuple[str, dict[str, str], bytes]] = []
         self.answers = answers
         self.location = ""
-        """Where a redirect leads."""
+        """The address of a redirect."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -45,7 +45,7 @@ class _Post(BaseHTTPRequestHandler):
 
 
 def is_signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
-    """Whether a receiver that follows Standard Webhooks, and knows nothing of Edgeward, would take it."""
+    """Returns whether a receiver that follows only Standard Webhooks would accept the message."""
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     proof = hmac.new(base64.b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256).digest()
     return any(
@@ -55,7 +55,7 @@ def is_signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """Speaks as much SMTP (RFC 5321) as a mail needs. `refuses` gives an answer to RCPT instead, by its number."""
+    """An SMTP server (RFC 5321) for one mail at a time. `refuses` gives the answer to RCPT by its number."""
 
     daemon_threads = True
     allow_reuse_address = True

@@ -1,6 +1,4 @@
-"""A device that enrolled after the backup: the restored controller does not know it, and learns of it
-again by itself.
-"""
+"""A device that enrolled after the backup: the restored controller does not know it and accepts it automatically."""
 
 import json
 import os
@@ -39,7 +37,7 @@ def script(name: str) -> str:
 
 @dataclass
 class Fleet:
-    """A controller at addresses that stay over a restore, and its devices."""
+    """A controller whose addresses do not change by a restore, and its devices."""
 
     directory: Path
     processes: list[Process] = field(default_factory=list)
@@ -94,7 +92,7 @@ pytestmark = [
 ]
 
 
-def test_a_device_that_enrolled_after_the_backup_is_heard_again_by_itself(tmp_path: Path) -> None:
+def test_a_device_that_enrolled_after_the_backup_is_accepted_again_automatically(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     try:
         controller, client = fleet.start_controller()
@@ -108,15 +106,15 @@ def test_a_device_that_enrolled_after_the_backup_is_heard_again_by_itself(tmp_pa
         assert "next: edgeward-controller run" in fleet.run("edgeward", "restore", str(tmp_path / "b.tar"))
         controller, client = fleet.start_controller()
         taken_in = lambda: [e.subject for e in client.audit_entries(limit=50) if e.action == "certificate taken in"]  # noqa: E731
-        assert wait_for("it to be taken in", taken_in, agent) == ["cam-2"]
+        assert wait_for("the device to be accepted", taken_in, agent) == ["cam-2"]
         wait_for("it to be heard", lambda: client.device("cam-2").hardware is not None or None, agent)
-        wait_for("the one that the backup knew", lambda: client.device("cam-1").presence == "online" or None, agent)
+        wait_for("the device in the backup", lambda: client.device("cam-1").presence == "online" or None, agent)
     finally:
         for process in reversed(fleet.processes):
             process.stop()
 
 
-def test_a_device_that_was_retired_says_so_where_somebody_looks(tmp_path: Path) -> None:
+def test_a_retired_device_logs_that_it_was_retired(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     try:
         _, client = fleet.start_controller()

@@ -1,4 +1,4 @@
-"""The wheel with [agent] alone, in a clean environment: no server stack, and an update still arrives."""
+"""The wheel with [agent] alone, in a clean environment: no server packages are installed, and an update works."""
 
 import json
 import os
@@ -19,7 +19,7 @@ SERVER_STACK = ("scikit-learn", "skl2onnx", "aiohttp", "tinydb", "onnx", "pandas
 
 
 @pytest.mark.timeout(400)
-def test_the_agents_wheel_holds_no_server_and_runs_an_update(tmp_path: Path) -> None:
+def test_the_agents_wheel_contains_no_server_and_runs_an_update(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
         check=True,

@@ -1,4 +1,4 @@
-"""A device dies, and people are told: controller, agents, broker, webhook and mail are real processes and servers."""
+"""A device stops and people are notified. Controller, agents, broker, webhook and mail are real processes."""
 
 import email
 import email.policy
@@ -62,7 +62,7 @@ def subjects(server: MailServer) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back(tmp_path: Path) -> None:
+def test_people_are_notified_when_a_device_disappears_and_returns_and_can_silence_the_alert(tmp_path: Path) -> None:
     hook, mail = WebhookServer(), MailServer()
     (tmp_path / "hook.secret").write_text(SECRET)
     rules = tmp_path / "alerts.toml"
@@ -77,7 +77,7 @@ def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back
         agent.kill()
         found = in_state(client, "pending")
         assert (found.labels["site"], found.value, found.n, found.of) == ("north", 1.0, 1, "devices")
-        assert hook.taken == [] == mail.mails, "what is pending is told to nobody"
+        assert hook.taken == [] == mail.mails, "a pending alert is sent to no receiver"
         found = in_state(client, "firing")
         wait_for("a webhook", lambda: hook.taken or None)
         wait_for("a mail", lambda: mail.mails or None)
@@ -93,16 +93,16 @@ def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back
 
         said = run("edgeward", "alert", "silence", found.fingerprint, "--reason", "new mast, Kim knows", site=site)
         assert in_state(client, "silenced").silenced_by == (client.silences()[0].id,)
-        assert "1 alerts that fire are quiet now" in said
+        assert "1 firing alerts are silenced now" in said
         quiet = len(hook.taken)
 
         agent.start()
         over = in_state(client, "resolved")
         assert over.ends_at >= over.starts_at
-        wait_for("word that it is over", lambda: len(mail.mails) > 1 or None)
+        wait_for("the message that the alert is over", lambda: len(mail.mails) > 1 or None)
         assert subjects(mail)[1:] == ["[RESOLVED:1] SiteOffline"]
         after = [event["type"] for event in events_of(hook)[quiet:]]
-        assert after == ["dev.edgeward.alerts.resolved"], "and nothing was repeated while it was silenced"
+        assert after == ["dev.edgeward.alerts.resolved"], "nothing was repeated while the alert was silenced"
         assert "0 alerts" not in run("edgeward", "alert", "list", "--state", "resolved", site=site)
         actions = [entry.action for entry in client.audit_entries(action="alert")]
         assert actions == ["alert silence"]

@@ -1,4 +1,4 @@
-"""The drill: a backup, three rollouts, the loss of the controller's disk, a restore; real agents, a real Mosquitto.
+"""A backup, three rollouts, the loss of the controller's disk, and a restore, with real agents and a real Mosquitto.
 
 Nothing is disturbed: confirmed versions serve all the time, nothing is fetched again, nothing is refused permanently,
 and the next rollout reaches all devices, under a release number that they have seen before.
@@ -34,7 +34,7 @@ def trained(strength: float) -> tuple[Any, Any]:
 
 
 def release(client: Client, name: str, strength: float, strategy: dict[str, Any]) -> str:
-    """Pushes a version, rolls it out to all; its digest."""
+    """Pushes a version, rolls it out to all devices and returns its digest."""
     model, sample = trained(strength)
     version = client.push(model, name=name, sample=sample)
     ended = client.rollout(name, strategy=strategy).wait(timeout_s=120)
@@ -50,13 +50,13 @@ def edgeward(site: Site, *arguments: str) -> str:
 
 
 def serving(client: Client) -> dict[str, dict[str, str]]:
-    """By device and model, the digest that answers; without devices that are not there."""
+    """Returns the digest that answers by device and model, without offline devices."""
     online = [device for device in client.devices() if device.presence == "online"]
     return {each.device: {m.model: m.state.serving for m in each.models if m.state is not None} for each in online}
 
 
 def blobs(site: Site) -> dict[str, int]:
-    """Files of models on all devices, and when each was written."""
+    """Returns the model files on all devices with the time when each was written."""
     return {str(path): path.stat().st_mtime_ns for path in site.directory.glob("device-*/state/blob-*")}
 
 
@@ -70,7 +70,7 @@ def refusals(client: Client) -> list[tuple[str, str, str]]:
 
 
 def drill(tmp_path: Path, agents: int, *, broker_is_lost: bool) -> dict[str, Any]:
-    """Runs the whole drill; figures."""
+    """Runs the whole restore test and returns its figures."""
     config = BrokerConfig(url="mosquitto", port=free_port())
     broker = start_broker(config, tmp_path / "broker")
     site = Site(tmp_path / "site", broker=broker.url, rate_hz=5.0)
@@ -85,7 +85,7 @@ def drill(tmp_path: Path, agents: int, *, broker_is_lost: bool) -> dict[str, Any
         lost = [release(client, "weather", strength, QUICK) for strength in (0.1, 0.01)]
         new_model = release(client, "wind", 1.0, UNASKED)
         before = {f"device-{number}": {"weather": lost[-1], "wind": new_model} for number in range(1, agents + 1)}
-        wait_for("what the lost controller left", lambda: serving(client) == before, within_s=60)
+        wait_for("the versions from before the loss", lambda: serving(client) == before, within_s=60)
         held = blobs(site)
 
         assert site.controller is not None
@@ -96,10 +96,10 @@ def drill(tmp_path: Path, agents: int, *, broker_is_lost: bool) -> dict[str, Any
         edgeward(site, "restore", str(backup))
         began = time.monotonic()
         client = site.start_controller()
-        wait_for("every device again, as it was", lambda: serving(client) == before, within_s=90)
+        wait_for("every device with its earlier version", lambda: serving(client) == before, within_s=90)
         heard_s = time.monotonic() - began
         time.sleep(2)
-        assert serving(client) == before, "nobody is sent back to what the backup knew, nor loses what came since"
+        assert serving(client) == before, "no device is rolled back to the backup or loses a later version"
         assert blobs(site) == held, "no model is fetched again"
         assert client.rollouts()[0].status == "completed", "and nothing was started"
 
@@ -124,7 +124,7 @@ def drill(tmp_path: Path, agents: int, *, broker_is_lost: bool) -> dict[str, Any
 
 
 def without_its_store(broker: RunningBroker, config: BrokerConfig, tmp_path: Path) -> RunningBroker:
-    """The broker on a new machine: it holds nothing that was retained."""
+    """Starts the broker on a new machine: it has no retained message."""
     assert broker.process is not None
     broker.process.kill()
     broker.process.wait()
@@ -140,7 +140,7 @@ def without_its_store(broker: RunningBroker, config: BrokerConfig, tmp_path: Pat
 @pytest.mark.parametrize(
     "broker_is_lost", [pytest.param(False, marks=pytest.mark.soak), True], ids=["broker stays", "broker is lost too"]
 )  # the worse of both runs with every commit
-def test_a_controller_restored_from_a_backup_disturbs_nobody(tmp_path: Path, *, broker_is_lost: bool) -> None:
+def test_a_controller_restored_from_a_backup_changes_no_device(tmp_path: Path, *, broker_is_lost: bool) -> None:
     found = drill(tmp_path, 3, broker_is_lost=broker_is_lost)
     print(found)
 
@@ -150,5 +150,5 @@ def test_a_controller_restored_from_a_backup_disturbs_nobody(tmp_path: Path, *, 
 @pytest.mark.skipif(
     find_mosquitto() is None, reason="no mosquitto on this machine: apt-get install mosquitto (CI does)"
 )
-def test_twenty_devices_are_not_disturbed_either(tmp_path: Path) -> None:
+def test_a_restore_changes_none_of_twenty_devices(tmp_path: Path) -> None:
     print(drill(tmp_path, 20, broker_is_lost=True))

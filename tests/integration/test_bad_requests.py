@@ -1,6 +1,6 @@
-"""Mixed requests, one in five bad, during a trial: it is confirmed, and `device show` says what was true.
+"""Mixed requests, one in five bad, during a trial: it is confirmed, and `device show` has the exact counts.
 
-Without processes, so that it costs a second; `test_exact_figures` is the same with a real fleet and 100,000 requests.
+It uses no processes and takes a second; `test_exact_figures` is the same with a real fleet and 100,000 requests.
 """
 
 import json
@@ -45,7 +45,7 @@ POLICY = TrialPolicy(soak_s=Decimal(30), min_samples=30, reverse_share=Decimal(0
 
 
 class Traffic:
-    """Requests by three doors, and the truth about them."""
+    """Requests through three interfaces, with their expected counts."""
 
     def __init__(self, slot: ModelSlot) -> None:
         self._slot = slot
@@ -56,7 +56,7 @@ class Traffic:
         self.bad: Counter[str] = Counter()
 
     def send(self) -> None:
-        """Sends one request by a door that chance chooses."""
+        """Sends one request through a random interface."""
         bad, door = self._rng.random() < BAD, self._rng.randrange(3)
         (self._by_http, self._by_array, self._by_row)[door](bad)
 
@@ -141,7 +141,7 @@ def begin_trial(model: DeviceModel, wanted: Assignment) -> None:
     model.load(wanted, 0.0)
 
 
-def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(tmp_path: Path) -> None:
+def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_exact(tmp_path: Path) -> None:
     model, wanted = device_with(tmp_path)
     begin_trial(model, wanted)
     traffic, world = Traffic(model.slot), World(silent_s=90.0, durable=Durable({"d": Twin("d")}))
@@ -174,7 +174,7 @@ def test_a_trial_among_bad_requests_is_confirmed_and_the_figures_are_the_truth(t
     assert set(measured.faults) == set(traffic.bad)
 
 
-def test_latencies_are_shown_within_their_bucket(tmp_path: Path) -> None:
+def test_latencies_are_shown_to_one_bucket(tmp_path: Path) -> None:
     _, wanted = device_with(tmp_path)
     clock, rng, truth = [0.0], Random(3), []
 

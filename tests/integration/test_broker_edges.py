@@ -1,4 +1,4 @@
-"""TLS to a real Mosquitto, and rows that come over the broker itself."""
+"""TLS to a real Mosquitto, and rows that arrive over the broker itself."""
 
 import datetime
 import ipaddress
@@ -50,7 +50,7 @@ def certificate(
 
 
 @pytest.mark.timeout(120)
-def test_an_update_over_mutual_tls_on_a_broker_that_somebody_else_runs(tmp_path: Path) -> None:
+def test_an_update_works_over_mutual_tls_on_an_external_broker(tmp_path: Path) -> None:
     mosquitto = find_mosquitto()
     if mosquitto is None:
         pytest.skip("no mosquitto on this machine: apt-get install mosquitto (CI does)")
@@ -125,7 +125,7 @@ def test_rows_from_a_topic_are_answered_and_bad_ones_counted(broker_kind: str, t
 
 
 @pytest.mark.timeout(60)
-def test_an_agent_whose_broker_is_away_says_so_and_keeps_running(tmp_path: Path) -> None:
+def test_an_agent_whose_broker_is_unreachable_reports_it_and_keeps_running(tmp_path: Path) -> None:
     site = Site(tmp_path)
     try:
         site.start_controller()
@@ -143,7 +143,7 @@ def test_an_agent_whose_broker_is_away_says_so_and_keeps_running(tmp_path: Path)
 
 
 @pytest.mark.timeout(60)
-def test_the_embedded_broker_asks_for_a_password_and_shows_none(tmp_path: Path) -> None:
+def test_the_embedded_broker_requires_a_password_and_prints_none(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="embedded")
     try:
         client = site.start_controller()

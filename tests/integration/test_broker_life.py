@@ -1,4 +1,4 @@
-"""A started broker never outlives the controller that started it, however that ends."""
+"""A broker that a controller has started ends with the controller, in whatever way the controller ends."""
 
 import socket
 from pathlib import Path

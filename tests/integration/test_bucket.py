@@ -1,4 +1,4 @@
-"""Blobs in an S3-compatible bucket: a real client, moto's server in a process of its own, a real source of a device."""
+"""Blobs in an S3-compatible bucket: a real client, moto's server in its own process, a real source of a device."""
 
 import asyncio
 import queue
@@ -33,12 +33,12 @@ CHUNK = 4096
 DATA = bytes(range(256)) * 100
 BLOB = describe(DATA, CHUNK)
 SERVER = ("moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
-"""In an environment of its own: it brings boto3, which python-tuf's signers import on sight, 11 MB in each agent."""
+"""It has its own environment: boto3 would be imported by python-tuf's signers, 11 MB in each agent."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 store in which nothing is."""
+    """Yields the address of an empty S3 store."""
     environment = tmp_path_factory.mktemp("moto")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--disable-pip-version-check"]
@@ -79,7 +79,7 @@ async def brought(bucket: Bucket) -> None:
 
 
 @with_a_store
-def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_the_bucket(
+def test_the_first_request_is_served_by_the_controller_and_later_ones_are_redirected_to_the_bucket(
     tmp_path: Path, endpoint: str
 ) -> None:
     state = state_of(tmp_path, endpoint)
@@ -105,7 +105,7 @@ def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_t
 
 
 @with_a_store
-def test_a_device_follows_to_the_bucket_for_every_part_and_asks_the_api_once(tmp_path: Path, endpoint: str) -> None:
+def test_a_device_follows_the_redirect_for_every_part_and_asks_the_api_once(tmp_path: Path, endpoint: str) -> None:
     state = state_of(tmp_path, endpoint)
     ask(f"{endpoint}/models/edge/{BLOB.sha256}", "PUT", DATA)
     inbox: queue.Queue[Stimulus] = queue.Queue()
@@ -145,7 +145,7 @@ def _noting(asked: list[str]) -> Any:
 
 
 class Time:
-    """Monotonic seconds, moved by hand."""
+    """A monotonic clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -155,7 +155,7 @@ class Time:
 
 
 @with_a_store
-def test_a_bucket_that_is_not_there_sends_nobody_anywhere_and_is_tried_again(
+def test_a_missing_bucket_causes_no_redirect_and_is_tried_again(
     tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "blob").write_bytes(DATA)
@@ -181,7 +181,7 @@ def test_a_bucket_that_is_not_there_sends_nobody_anywhere_and_is_tried_again(
 
 
 @with_a_store
-def test_an_object_that_was_deleted_is_brought_again_when_it_is_looked_for(tmp_path: Path, endpoint: str) -> None:
+def test_a_deleted_object_is_uploaded_again_when_it_is_requested(tmp_path: Path, endpoint: str) -> None:
     (tmp_path / "blob").write_bytes(DATA)
     time = Time()
 
@@ -204,7 +204,9 @@ def test_an_object_that_was_deleted_is_brought_again_when_it_is_looked_for(tmp_p
     assert ask(address) == DATA
 
 
-def test_without_the_client_library_the_configuration_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_client_library_the_configuration_error_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(BadInput, match=r"pip install 'edgeward\[controller,s3\]'"):
         Bucket("s3://models", "", Time())

@@ -1,4 +1,4 @@
-"""Store and forward, for real: an agent that is killed, a controller that was away, nothing lost and nothing twice."""
+"""Captured rows on real processes: after a kill and an offline controller each row arrives exactly once."""
 
 from pathlib import Path
 

@@ -44,12 +44,12 @@ def expressions() -> dict[str, str]:
 
 
 def measured(expression: str) -> str:
-    """The expression without its comparisons: what it compares must be there even if nothing is wrong."""
+    """Returns the expression without its comparisons: the compared series must exist even if nothing is wrong."""
     first = expression.partition(" and ")[0].replace('reason="failed"', 'reason="refused"')  # the device has no other
     return re.sub(r"\s(==|>|<)\s[\d. *]+$", "", first)
 
 
-def test_promtool_takes_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(expressions())} rules found" in done.stdout
@@ -73,7 +73,7 @@ def test_every_query_of_dashboard_and_rules_gives_figures_from_a_real_scrape(sta
     assert [name for name, value in asyncio.run(run()).items() if value is None] == []
 
 
-def test_the_dashboard_has_no_panel_over_another_and_reads_only_metrics_that_there_are() -> None:
+def test_no_panels_of_the_dashboard_overlap_and_all_its_metrics_exist() -> None:
     cells = [
         (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
         for panel in DASHBOARD["panels"]

@@ -1,4 +1,4 @@
-"""Rows are deleted everywhere, for real: at the controller, in data sets, on five devices; three models are named."""
+"""Rows are deleted at a real controller, in data sets and on five devices, and three trained models are named."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def rows_on_flash(directory: Path) -> int:
 
 
 @pytest.mark.timeout(180)
-def test_a_deletion_reaches_the_controller_data_sets_and_devices_that_were_away(tmp_path: Path) -> None:
+def test_a_deletion_reaches_the_controller_data_sets_and_devices_that_were_offline(tmp_path: Path) -> None:
     broker = start_broker(BrokerConfig(url="auto", port=free_port()), tmp_path / "broker")
     site = Site(tmp_path, broker=broker.url, rate_hz=20.0, agent_tables=CAPTURE)
     try:

@@ -1,4 +1,4 @@
-"""The second demo with real processes: the fleet recovers without a hand, and its champion's run is reproduced."""
+"""The second demo with real processes: the fleet recovers automatically, and its champion's run is reproduced."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.broker]
 
 
 @pytest.mark.timeout(600)
-def test_the_fleet_recovers_without_a_hand_and_the_champion_is_reproduced(tmp_path: Path) -> None:
+def test_the_fleet_recovers_automatically_and_the_champion_is_reproduced(tmp_path: Path) -> None:
     edgeward = str(Path(sys.executable).with_name("edgeward"))
     kept, png = tmp_path / "kept", tmp_path / "loop.png"
     demo = [edgeward, "demo", "loop", "--json", "--keep", str(kept), "--png", str(png)]

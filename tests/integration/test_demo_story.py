@@ -15,7 +15,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker_kind", ["mosquitto", pytest.param("embedded", marks=pytest.mark.soak)], indirect=True)
-def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
+def test_the_demo_runs_all_its_steps(broker_kind: str, tmp_path: Path) -> None:
     site = Site(tmp_path, broker=broker_kind)
     told: list[str] = []
     try:
@@ -58,7 +58,7 @@ def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_everything_but_blobs_is_readable_json(tmp_path: Path) -> None:
+def test_all_messages_except_blobs_are_readable_json(tmp_path: Path) -> None:
     """mosquitto_sub -t 'edgeward/#' against a real Mosquitto."""
     import json
     import shutil

@@ -1,4 +1,4 @@
-"""The same scenario in the simulator and on real processes with a real broker: devices tell the same story."""
+"""The same scenario in the simulator and on real processes with a real broker: devices report the same events."""
 
 import difflib
 import itertools
@@ -27,7 +27,7 @@ Story = list[tuple[Any, ...]]
 
 
 def told(states: list[dict[str, Any]]) -> Story:
-    """What a device says of itself, without digests, generations and repetitions."""
+    """The reports of a device, without digests, generations and repetitions."""
     words = []
     for state in states:
         outcome = state.get("outcome") or {}
@@ -81,7 +81,7 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
 
 
 def all_states(client: Client) -> dict[str, list[dict[str, Any]]]:
-    """What each device has reported of its model, in order."""
+    """Returns the reports of each device about its model, in order."""
     names = [device.device for device in client.devices()]
     return {name: [entry["report"]["state"] for entry in client.device(name).plain["history"]] for name in names}
 
@@ -94,11 +94,11 @@ def all_have_ended(client: Client, release: int) -> bool:
 
 
 LATE_LOOKS = 20
-"""Five seconds of judging: long enough for the controller to hear of the others and to call a release back."""
+"""A trial of five seconds: the controller hears of the other devices and rolls a release back in that time."""
 
 
-def test_a_device_that_judges_late_tells_the_same_story(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is called back before it has judged would say so: the controller waits until all three have."""
+def test_a_late_verdict_of_a_device_gives_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device rolled back before its verdict would report that: the controller waits for all verdicts."""
     original = DeviceModel.judge
     late: list[DeviceModel] = []
     failures: Counter[str] = Counter()
@@ -117,13 +117,13 @@ def test_a_device_that_judges_late_tells_the_same_story(monkeypatch: pytest.Monk
 
 
 @pytest.mark.timeout(900)  # 25 s on an idle machine
-def test_real_processes_tell_the_story_that_the_simulator_tells(tmp_path: Path) -> None:
+def test_real_processes_give_the_same_events_as_the_simulator(tmp_path: Path) -> None:
     scenario = load_scenario(SMALL)
     stories = {tuple(story) for story in simulated(scenario).values()}
     real_stories = {tuple(story) for story in real(scenario, tmp_path / "site").values()}
     (story,) = stories
     told_otherwise = [other for other in real_stories if other != story]
     for other in told_otherwise:
-        print("the simulator tells, and a real device tells:")
+        print("the simulator reports, and a real device reports:")
         print("\n".join(difflib.unified_diff([*map(str, story)], [*map(str, other)], lineterm="", n=1)))
     assert not told_otherwise

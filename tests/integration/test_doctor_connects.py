@@ -188,7 +188,9 @@ def test_doctor_names_what_is_wrong_with_the_devices_certificate(
 
 
 @needs_mosquitto
-def test_a_revoked_certificate_is_called_revoked(mutual: tuple[RunningBroker, Enrolment, Path], tmp_path: Path) -> None:
+def test_a_revoked_certificate_is_reported_as_revoked(
+    mutual: tuple[RunningBroker, Enrolment, Path], tmp_path: Path
+) -> None:
     broker, enrolment, directory = mutual
     key = new_key()
     made = enrolment.authority.device("cam-2", key.public_key(), TODAY)
@@ -205,7 +207,7 @@ def test_a_revoked_certificate_is_called_revoked(mutual: tuple[RunningBroker, En
 
 
 @needs_mosquitto
-def test_doctor_says_when_things_expire(mutual: tuple[RunningBroker, Enrolment, Path], tmp_path: Path) -> None:
+def test_doctor_prints_when_certificates_expire(mutual: tuple[RunningBroker, Enrolment, Path], tmp_path: Path) -> None:
     broker, enrolment, directory = mutual
     ca = str(directory / "broker" / "tls" / "ca.pem")
     for days, fine in ((80.0, True), (5.0, False)):

@@ -1,4 +1,4 @@
-"""A broken sensor, unequal groups and rows to be labelled, from a real device over a real broker to the client."""
+"""A broken sensor, unequal groups and rows to label, from a real device over a real broker to the client."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CAPTURE = '\n[spool]\nbatch_s = 0.2\n[[capture]]\nmodel = "weather"\nrate = 0.5\
 
 
 @pytest.mark.timeout(240)
-def test_breaches_groups_and_rows_to_be_labelled_come_from_a_device(tmp_path: Path) -> None:
+def test_breaches_groups_and_rows_to_label_arrive_from_a_device(tmp_path: Path) -> None:
     features, rain = load_weather()
     rows = features.assign(side=["left", "right"] * (len(features) // 2) + ["left"] * (len(features) % 2))
     rows.loc[rows.index % 5 == 0, "visibility"] = 999.0

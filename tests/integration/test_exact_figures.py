@@ -1,6 +1,6 @@
-"""A device's figures say what was asked of it: 100,000 requests through every door, one in five bad, during a trial.
+"""The figures of a device are exact for 100,000 requests through every interface, one in five bad, during a trial.
 
-A controller, a broker and an application with the agent inside; HTTP, `Predictor`, a log, a topic and a serial port.
+It runs a controller, a broker and an application with the agent: HTTP, `Predictor`, a log, a topic, a serial port.
 """
 
 import json
@@ -38,10 +38,10 @@ from tests.integration.test_feedback import publisher
 pytestmark = [pytest.mark.broker, pytest.mark.soak]
 
 ROUND = {"application": 340, "http": 490, "log": 70, "topic": 60, "serial": 40}
-"""Requests of one round by door."""
+"""The number of requests of one round by interface."""
 ROUNDS = 100
 JUDGED = 66 * ROUNDS
-"""Labels that the trial must have for its verdict: a few more than come with all of these requests."""
+"""The labels that the trial needs for its verdict: a few more than all of these requests contain."""
 GONE = 200
 SENSORS = {"log": "replay-1", "topic": "topic-2", "serial": "serial-3"}
 SENSOR = """
@@ -75,7 +75,7 @@ def model_of(seed: int) -> tuple[Any, pd.DataFrame]:
 
 
 class Application:
-    """The process that holds the agent."""
+    """The process that contains the agent."""
 
     def __init__(self, config: Path) -> None:
         command = [sys.executable, "-m", "tests.integration.counted_application", str(config)]
@@ -104,7 +104,7 @@ class Application:
 
 @dataclass
 class Scene:
-    """A device with all its doors, in a trial of release 2 beside release 1."""
+    """A device with all its interfaces, in a trial of release 2 beside release 1."""
 
     client: Client
     directory: Path
@@ -116,7 +116,7 @@ class Scene:
     rounds: int = 0
 
     def round(self) -> None:
-        """Sends one round through every door, and waits until the sensors have read theirs."""
+        """Sends one round through every interface and waits until the sensors have read their rows."""
         self.application.begin(ROUND["application"])
         for name, door in self.doors.items():
             door.send(ROUND[name])
@@ -138,7 +138,7 @@ class Scene:
         return [(name, dict(re.findall(r'(\w+)="([^"]*)"', labels)), int(value)) for name, labels, value in found]
 
     def counted(self) -> int:
-        """Requests of the model that the controller has heard of."""
+        """The number of requests of the model that the controller knows."""
         return sum(each.inferences + sum(each.refused.values()) for each in self.model.measured)
 
     def device_show(self) -> Any:
@@ -158,7 +158,7 @@ class Scene:
         return model is not None and model.stable_release == release and model.state.phase == "steady"
 
     def truth(self) -> Truth:
-        """All that is known outside the device: the doors', and what the sinks of the sensors wrote."""
+        """Returns the expected counts: those of the interfaces, and the lines that the sinks of the sensors wrote."""
         truth = Truth()
         for each in (self.application.truth, self.http.truth, *(door.lines.truth for door in self.doors.values())):
             truth.add(each)
@@ -224,7 +224,7 @@ def measured(found: Scene) -> dict[int, Any]:
 
 
 @pytest.mark.timeout(1800)
-def test_after_100_000_requests_in_a_trial_device_show_the_api_and_metrics_say_what_was_true(tmp_path: Path) -> None:
+def test_after_100_000_requests_in_a_trial_device_show_api_and_metrics_have_the_exact_figures(tmp_path: Path) -> None:
     with scene(tmp_path) as found:
         for _ in range(ROUNDS):
             found.round()
@@ -245,7 +245,7 @@ def test_after_100_000_requests_in_a_trial_device_show_the_api_and_metrics_say_w
 
 
 def check_page(found: Scene) -> None:
-    """Holds `/metrics` against the truth, during the trial."""
+    """Compares `/metrics` with the expected counts during the trial."""
     truth, page = found.truth(), Counter[tuple[str, ...]]()
     for name, labels, value in found.metrics():
         told = [labels[key] for key in ("model_version", "sensor", "sink", "result", "reason", "code") if key in labels]
@@ -275,7 +275,7 @@ def check_page(found: Scene) -> None:
 
 
 def check_measured(found: Scene, truth: Truth, sums: dict[int, Any]) -> None:
-    """Holds what the controller tells against the truth. Who has left at once was answered by some release, or not."""
+    """Compares the controller's figures with the expected ones. Disconnected clients may count for either release."""
     refused = Counter[str]()
     for each in sums.values():
         refused.update(each.refused)

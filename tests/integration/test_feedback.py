@@ -1,4 +1,4 @@
-"""The truth comes later, for real: a controller, a device whose rows have no label, and labels by the id of answers."""
+"""Late labels on real processes: a controller, a device whose rows have no label, and labels by the id of answers."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def publisher(url: str) -> mqtt.Client:
 
 
 @pytest.mark.timeout(120)
-def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_controller_for_their_release(
+def test_labels_by_http_and_mqtt_and_application_metrics_reach_the_controller_for_their_release(
     tmp_path: Path,
 ) -> None:
     broker = start_broker(BrokerConfig(url="auto", port=free_port()), tmp_path / "broker")

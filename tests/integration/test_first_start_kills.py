@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a first start, controller and broker together: it starts the next time, always."""
+"""kill -9 at random moments of a first start, controller and broker together: the next start always succeeds."""
 
 import json
 import subprocess

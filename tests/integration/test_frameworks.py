@@ -23,7 +23,7 @@ X = np.round(RNG.normal(size=(200, 4)), 2)
 CLASSES = (X[:, 0] > 0).astype(int) + (X[:, 2] > 0)
 FRESH = np.round(RNG.normal(size=(100, 4)), 2)
 TOLERANCE = 1e-5
-"""Of a probability: what float32 leaves of it."""
+"""The tolerance of a probability in float32."""
 
 
 def _xgboost() -> Any:
@@ -42,7 +42,7 @@ def _catboost() -> Any:
 
 
 class _Network:
-    """A trained network that is asked as the estimators beside it are."""
+    """A trained network with the methods of an estimator."""
 
     def __init__(self, model: Any, ask: Callable[[Any], Any]) -> None:
         self.model, self._ask = model, ask
@@ -55,7 +55,7 @@ class _Network:
 
 
 def _torch() -> Any:
-    """Trained for a few steps: a label and a probability for each class."""
+    """Trains a network for a few steps. It answers a label and a probability for each class."""
     torch = pytest.importorskip("torch", reason="no PyTorch here: pip install 'edgeward[torch]'")
 
     class Classifier(torch.nn.Module):  # type: ignore[name-defined,misc]

@@ -1,4 +1,4 @@
-"""With a real MLflow server: runs are told to it, its models are pushed, and its deployments are rollouts."""
+"""With a real MLflow server: it records runs, its models are pushed, and its deployments are rollouts."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def told_by_tools(script: str, **variables: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("[", '"'))]
 
 
-def test_a_run_is_told_a_model_is_fetched_and_a_deployment_is_a_rollout(server: str, tmp_path: Path) -> None:
+def test_a_run_is_recorded_a_model_is_fetched_and_a_deployment_is_a_rollout(server: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with edgeward.run("rain", params={"depth": 3}, directory=runs) as run:
         for step in range(1500):  # more than one batch
@@ -126,7 +126,7 @@ def test_a_run_is_told_a_model_is_fetched_and_a_deployment_is_a_rollout(server: 
         site.stop()
 
 
-def test_a_server_that_is_away_costs_a_run_one_line(
+def test_an_unreachable_server_adds_one_line_to_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -24,7 +24,7 @@ def run(program: str, *arguments: object, site: Site | None = None) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_a_device_follows_its_new_controller_with_the_model_that_it_serves(tmp_path: Path) -> None:
+def test_a_moved_device_keeps_its_serving_model_under_the_new_controller(tmp_path: Path) -> None:
     old, new = Site(tmp_path / "old", rate_hz=5.0), Site(tmp_path / "new")
     try:
         mine, theirs = old.start_controller(), new.start_controller()
@@ -42,7 +42,7 @@ def test_a_device_follows_its_new_controller_with_the_model_that_it_serves(tmp_p
         told = lambda: [each for each in theirs.devices() if each.models] or None  # noqa: E731 - its presence comes first
         moved = wait_for("the device at its new controller", told, agent)[0]
         assert [(each.model, each.state.serving) for each in moved.models if each.state] == [("weather", digest)]
-        assert moved.models[0].desired_release is None, "and it is given nothing else unasked"
+        assert moved.models[0].desired_release is None, "and it gets no other version without a rollout"
         assert moved.labels == {"site": "north"}
 
         assert "retired; 1 certificate was revoked" in run("edgeward", "device", "retire", "device-1", site=old)

@@ -1,4 +1,4 @@
-"""A fleet under mutual TLS by the real commands: claim, enrol, run, renew, revoke; and what a broker cannot forge."""
+"""A fleet under mutual TLS with the real commands: claim, enrol, run, renew, revoke; and forged messages."""
 
 import base64
 import json
@@ -93,7 +93,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
-        assert "telemetry carries codes from here on" in (tmp_path / "agent.log").read_text()
+        assert "telemetry has codes from now on" in (tmp_path / "agent.log").read_text()
         before = inferences(client)
         wait_for("telemetry that carries codes", lambda: inferences(client) > before or None, agent)
 
@@ -120,8 +120,8 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
 
 @pytest.mark.broker
 @pytest.mark.timeout(120)
-def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None:
-    """Somebody who owns the broker says that an enrolled device is fine: without its key that is worth nothing."""
+def test_a_forged_health_report_does_not_advance_a_rollout(tmp_path: Path) -> None:
+    """The owner of the broker reports an enrolled device as healthy: refused without the device's key."""
     site = Site(tmp_path / "site", broker_keys="tls = false\n")
     try:
         client = site.start_controller()
@@ -135,7 +135,7 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
         stranger = signer_of(private_pem(new_key()))
         for forged in (honest, sign_message(honest, stranger)):
             forger.publish(topics.heartbeat("cam-1"), encode(forged), 1)
-        wait_for("both to be seen through", lambda: site_health(client)["messages_not_authentic"] == 2)
+        wait_for("both forged messages to be refused", lambda: site_health(client)["messages_not_authentic"] == 2)
         assert [device.device for device in client.devices()] == []
         forger.publish(topics.heartbeat("cam-1"), encode(sign_message(honest, key)), 1)
         wait_for("the honest one", lambda: client.devices() or None)
@@ -168,14 +168,14 @@ def request(key: Any = None, name: str = "svc.controller") -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def test_the_name_comes_from_the_claim_and_never_from_the_request(tmp_path: Path) -> None:
+def test_the_name_is_taken_from_the_claim_and_never_from_the_request(tmp_path: Path) -> None:
     made = enrolment(tmp_path)
     certificate = made.enrol(made.claim("cam-1", NOW), request(name="svc.controller"), NOW)
     assert certificate.subject.rfc4514_string() == "CN=cam-1"
     assert certificate.not_valid_after_utc - NOW < timedelta(days=91)
 
 
-def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) -> None:
+def test_exactly_one_of_twenty_simultaneous_uses_of_a_claim_succeeds(tmp_path: Path) -> None:
     made, refused = enrolment(tmp_path), []
     token = made.claim("cam-1", NOW)
 
@@ -194,7 +194,7 @@ def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) ->
     assert set(refused) == {"claim of cam-1: used before"}
 
 
-def test_claims_that_are_old_unknown_or_of_a_revoked_device_are_refused_alike(tmp_path: Path) -> None:
+def test_expired_unknown_and_revoked_claims_get_the_same_refusal(tmp_path: Path) -> None:
     made, refused = enrolment(tmp_path), []
     revoked = made.claim("cam-2", NOW)
     made.credentials.revoke("cam-2", NOW.timestamp())
@@ -207,7 +207,7 @@ def test_claims_that_are_old_unknown_or_of_a_revoked_device_are_refused_alike(tm
     assert refused == ["claim of cam-1: expired", "unknown claim", "claim of cam-2: used before"]
 
 
-def test_a_request_that_is_off_does_not_use_the_claim_up(tmp_path: Path) -> None:
+def test_an_invalid_request_does_not_use_up_the_claim(tmp_path: Path) -> None:
     made = enrolment(tmp_path)
     token = made.claim("cam-1", NOW)
     broken = bytearray(base64.b64decode("".join(request().splitlines()[1:-1])))
@@ -235,7 +235,7 @@ def test_no_claim_is_made_for_a_name_that_could_be_a_topic_or_a_service(tmp_path
     assert caught.value.code == Code.NAME_INVALID
 
 
-def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path: Path) -> None:
+def test_a_renewal_needs_the_old_key_and_a_valid_certificate(tmp_path: Path) -> None:
     made = enrolment(tmp_path)
     key = new_key()
     old = made.enrol(made.claim("cam-1", NOW), request(key), NOW)
@@ -258,7 +258,7 @@ def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path:
         made.renew(pem(old), fresh, sign(renewal(fresh)), NOW)
 
 
-def test_a_device_that_ever_had_a_certificate_is_never_believed_without_its_signature(tmp_path: Path) -> None:
+def test_messages_of_a_device_that_had_a_certificate_are_never_accepted_without_its_signature(tmp_path: Path) -> None:
     made = enrolment(tmp_path)
     report = Report(protocol=1, device="cam-1", boot=1, seq=1)
     now = NOW.timestamp()

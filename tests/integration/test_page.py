@@ -48,12 +48,12 @@ def look(browser: Any, served: Served) -> Iterator[Look]:
 
 
 def rows(look: Look) -> list[str]:
-    """The names in the table of devices."""
+    """Returns the names in the table of devices."""
     return [str(text) for text in look.page.locator("#devices tbody tr td:first-child a").all_inner_texts()]
 
 
 def tab_to(look: Look, words: str, most: int = 80) -> None:
-    """Presses Tab until what has the focus has these words in its name or its text."""
+    """Presses Tab until the focused element has these words in its name or its text."""
     said = (
         "(e => e.matches('a, button, input, canvas') ?"
         " (e.getAttribute('aria-label') || '') + ' ' + (e.innerText || '') + ' ' + (e.placeholder || '') : '')"
@@ -66,7 +66,7 @@ def tab_to(look: Look, words: str, most: int = 80) -> None:
     raise AssertionError(f"{words!r} is not reached by Tab")
 
 
-def test_a_token_in_the_address_leaves_it_at_once_and_becomes_a_cookie_that_no_script_reads(look: Look) -> None:
+def test_a_token_in_the_address_is_removed_at_once_and_becomes_a_cookie_that_no_script_can_read(look: Look) -> None:
     look.enter(address="/audit")
     assert look.page.url == f"{look.served.url}/audit"
     cookie, *others = look.context.cookies(f"{look.served.url}/v1/me")
@@ -75,7 +75,7 @@ def test_a_token_in_the_address_leaves_it_at_once_and_becomes_a_cookie_that_no_s
     assert look.page.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
 
 
-def test_the_address_with_a_token_opens_the_page_in_a_tab_that_shows_its_door(look: Look) -> None:
+def test_the_address_with_a_token_opens_the_page_in_a_tab_with_the_sign_in_form(look: Look) -> None:
     look.expected += ("401",)
     look.page.goto(f"{look.served.url}/fleet")
     look.page.wait_for_selector("text=Who are you?")
@@ -83,7 +83,7 @@ def test_the_address_with_a_token_opens_the_page_in_a_tab_that_shows_its_door(lo
     assert "#" not in look.page.url
 
 
-def test_who_has_no_token_is_asked_for_one_in_words_and_enters_by_the_form(look: Look) -> None:
+def test_a_person_without_a_token_is_asked_for_one_and_signs_in_by_the_form(look: Look) -> None:
     look.expected += ("401",)
     look.page.goto(f"{look.served.url}/devices/{STAR}")
     look.page.get_by_label("Token").fill("edg_wrong")
@@ -105,7 +105,7 @@ def test_a_revoked_token_ends_its_page_within_seconds(look: Look) -> None:
     assert "Your session has ended" in look.page.inner_text("main")
 
 
-def test_a_viewer_sees_every_button_off_with_the_reason_and_reaches_it_by_keyboard(look: Look) -> None:
+def test_a_viewer_sees_every_button_disabled_with_the_reason_and_reaches_it_by_keyboard(look: Look) -> None:
     _, token = look.served.token("reader", "viewer")
     look.enter(token)
     assert "You are reading" in look.page.inner_text("aside")
@@ -121,7 +121,7 @@ def test_a_viewer_sees_every_button_off_with_the_reason_and_reaches_it_by_keyboa
     assert look.page.locator("dialog[open]").count() == 0
 
 
-def test_the_vitals_of_a_device_are_drawn_and_stand_in_tables(look: Look) -> None:
+def test_the_vitals_of_a_device_are_drawn_and_listed_in_tables(look: Look) -> None:
     look.enter()
     look.go(f"/devices/{STAR}")
     for label in ("CPU of a core", "Memory", "Temperature"):
@@ -132,7 +132,7 @@ def test_the_vitals_of_a_device_are_drawn_and_stand_in_tables(look: Look) -> Non
     assert "°C [" in newest, "the mean with the lowest and the highest value"
 
 
-def test_task_find_the_silent_devices_and_what_they_share(look: Look) -> None:
+def test_task_find_the_silent_devices_and_what_they_have_in_common(look: Look) -> None:
     look.enter()
     look.go("/fleet", "#devices tbody tr")
     tab_to(look, "silent")
@@ -154,7 +154,7 @@ def test_task_find_the_silent_devices_and_what_they_share(look: Look) -> None:
     assert "gateway=gw-3" in look.page.inner_text("p.meta")
 
 
-def test_task_why_is_this_device_on_its_version_in_the_words_of_the_command(look: Look) -> None:
+def test_task_find_why_a_device_runs_its_version(look: Look) -> None:
     look.enter()
     look.page.keyboard.press("/")
     look.page.keyboard.type(STAR)
@@ -169,7 +169,7 @@ def test_task_why_is_this_device_on_its_version_in_the_words_of_the_command(look
     look.page.wait_for_url(f"**/rollouts/{ROLLOUT}")
 
 
-def test_task_read_what_changed_yesterday_and_who_did_it(look: Look) -> None:
+def test_task_read_what_changed_yesterday_and_by_whom(look: Look) -> None:
     look.enter()
     look.page.keyboard.press("g")
     look.page.keyboard.press("u")
@@ -184,7 +184,7 @@ def test_task_read_what_changed_yesterday_and_who_did_it(look: Look) -> None:
     assert entries.count() == sum(entry["at"].startswith(yesterday) for entry in known)
 
 
-def test_task_revoke_asks_for_the_name_first_and_the_audit_names_who_did_it(look: Look) -> None:
+def test_task_revoke_a_device_after_its_name_was_typed_and_find_the_actor_in_the_audit(look: Look) -> None:
     look.enter()
     look.go("/devices/ivel-003")
     tab_to(look, "Revoke")
@@ -200,7 +200,7 @@ def test_task_revoke_asks_for_the_name_first_and_the_audit_names_who_did_it(look
     assert (newest["actor"], newest["action"], newest["subject"]) == ("local:mara", "device revoke", "ivel-003")
 
 
-def test_task_silence_an_alert_with_a_reason_and_see_who_did(look: Look) -> None:
+def test_task_silence_an_alert_with_a_reason_and_find_the_person_who_did_it(look: Look) -> None:
     look.enter()
     look.page.keyboard.press("g")
     look.page.keyboard.press("a")
@@ -218,7 +218,7 @@ def test_task_silence_an_alert_with_a_reason_and_see_who_did(look: Look) -> None
     assert "the card is being replaced" in newest["detail"]
 
 
-def test_arrows_go_from_device_to_device_and_enter_opens_the_one_that_is_said(look: Look) -> None:
+def test_arrow_keys_move_between_devices_and_enter_opens_the_announced_one(look: Look) -> None:
     look.enter()
     look.go("/fleet", "canvas.heat")
     tab_to(look, "Every device as a cell")
@@ -231,7 +231,7 @@ def test_arrows_go_from_device_to_device_and_enter_opens_the_one_that_is_said(lo
     assert name.startswith("aldern-")
 
 
-def test_numbers_follow_the_fleet_without_a_reload_and_rows_wait_for_their_reader(look: Look) -> None:
+def test_numbers_are_updated_without_a_reload_and_rows_wait_for_the_reader(look: Look) -> None:
     look.enter()
     look.go("/fleet", "#devices tbody tr")
     before = int(look.page.locator(".num:has-text('offline') dd").inner_text())
@@ -242,7 +242,7 @@ def test_numbers_follow_the_fleet_without_a_reload_and_rows_wait_for_their_reade
     assert int(look.page.locator(".num:has-text('offline') dd").inner_text()) == before + 1
 
 
-def test_filters_stand_in_the_address_and_back_undoes_a_page(look: Look) -> None:
+def test_filters_are_in_the_address_and_the_back_button_returns_to_the_last_page(look: Look) -> None:
     look.served.on_loop(lambda: selectors.save(look.served.state, "holm", {"site": "holm"}, actor="mara"))
     look.enter()
     look.page.get_by_label("selector", exact=True).select_option("holm")
@@ -258,7 +258,7 @@ def test_filters_stand_in_the_address_and_back_undoes_a_page(look: Look) -> None
     until(lambda: rows(look) == [STAR])
 
 
-def test_devices_with_a_quarantined_version_are_found_and_it_says_which(look: Look) -> None:
+def test_devices_with_a_quarantined_version_are_found_and_the_page_names_it(look: Look) -> None:
     look.enter()
     look.go("/fleet", "#devices tbody tr")
     look.page.get_by_role("button", name="quarantined").click()
@@ -269,7 +269,7 @@ def test_devices_with_a_quarantined_version_are_found_and_it_says_which(look: Lo
     look.page.wait_for_selector("ul.will >> text=May be offered again: pump-vibration v13.")
 
 
-def test_a_name_that_is_markup_stays_text(look: Look) -> None:
+def test_a_name_that_contains_markup_is_shown_as_text(look: Look) -> None:
     look.enter()
     look.go("/fleet?q=onerror", "#devices tbody tr")
     assert rows(look) == [HOSTILE]
@@ -279,7 +279,7 @@ def test_a_name_that_is_markup_stays_text(look: Look) -> None:
     assert look.page.locator("main img").count() == 0
 
 
-def test_a_controller_that_is_gone_is_said_and_what_is_known_stays_until_it_is_back(look: Look) -> None:
+def test_an_unreachable_controller_is_reported_and_the_last_data_stay_until_it_returns(look: Look) -> None:
     look.expected += ("ERR_", "Failed to load")
     look.enter()
     look.go("/fleet", "#devices tbody tr")
@@ -292,7 +292,7 @@ def test_a_controller_that_is_gone_is_said_and_what_is_known_stays_until_it_is_b
     assert look.page.locator(".notice[role=alert]").count() == 0
 
 
-def test_an_answer_that_comes_before_the_first_picture_is_shown_all_the_same(look: Look) -> None:
+def test_an_answer_that_arrives_before_the_first_drawing_is_still_shown(look: Look) -> None:
     look.page.add_init_script(
         "const soon = setTimeout; requestAnimationFrame = (draw) => soon(draw, 700);"
         "setTimeout = (deed, wait_ms = 0) => soon(deed, Math.max(700, wait_ms));"
@@ -301,7 +301,7 @@ def test_an_answer_that_comes_before_the_first_picture_is_shown_all_the_same(loo
     look.go("/fleet", "#devices tbody tr")
 
 
-def test_seven_tabs_are_answered_though_a_browser_holds_six_connections(look: Look) -> None:
+def test_seven_tabs_get_answers_although_a_browser_allows_six_connections(look: Look) -> None:
     look.enter()
     tabs = [look.context.new_page() for _ in range(6)]
     for tab in tabs:
@@ -316,7 +316,7 @@ def test_seven_tabs_are_answered_though_a_browser_holds_six_connections(look: Lo
         tabs[0].evaluate("self.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
 
 
-def test_a_first_run_says_what_to_do_and_fills_by_itself(browser: Any, tmp_path: Path) -> None:
+def test_a_first_run_says_what_to_do_and_updates_itself(browser: Any, tmp_path: Path) -> None:
     empty = Served(tmp_path, lambda state: None)
     look = Look(browser, empty)
     try:
@@ -331,7 +331,7 @@ def test_a_first_run_says_what_to_do_and_fills_by_itself(browser: Any, tmp_path:
         empty.close()
 
 
-def test_an_answer_that_fails_says_its_code_and_what_to_do(look: Look) -> None:
+def test_a_failed_answer_shows_its_code_and_what_to_do(look: Look) -> None:
     look.expected += ("500",)
     body = '{"code": "store_corrupt", "detail": "table quarantine.json cannot be read"}'
     look.page.route("**/v1/fleet", lambda route: route.fulfill(status=500, body=body, content_type="application/json"))
@@ -342,7 +342,7 @@ def test_an_answer_that_fails_says_its_code_and_what_to_do(look: Look) -> None:
     assert "restore it from a backup" in words
 
 
-def test_a_device_that_nobody_knows_is_said_in_words(look: Look) -> None:
+def test_an_unknown_device_is_reported_in_words(look: Look) -> None:
     look.expected += ("404",)
     look.enter()
     look.go("/devices/nobody")
@@ -362,7 +362,7 @@ def test_a_plot_is_read_by_arrow_keys_and_has_a_table_of_the_same_numbers(look: 
     until(lambda: look.page.locator(".plot table tbody tr").count() > 20)
 
 
-def test_a_device_shows_its_note_and_answers_with_its_log_when_somebody_asks(look: Look) -> None:
+def test_a_device_shows_its_note_and_its_log_on_request(look: Look) -> None:
     state, lines = look.served.state, {"device": STAR, "lines": ["probe: ready"], "left_out": 0}
     look.served.on_loop(lambda: device_labels.write_note(state, STAR, "its fan is loud", actor="mara"))
     look.expected = ("503",)
@@ -385,7 +385,7 @@ def test_nothing_is_wider_than_the_screen_on_any_screen(look: Look) -> None:
             assert look.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_who_wants_less_motion_gets_none(look: Look) -> None:
+def test_a_reader_who_prefers_reduced_motion_gets_none(look: Look) -> None:
     look.enter()
     look.go("/fleet", "#devices tbody tr")
     assert look.page.evaluate("document.getAnimations().length") == 0

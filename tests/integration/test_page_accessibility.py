@@ -56,7 +56,7 @@ def look(browser: Any, served: Served) -> Iterator[Look]:
 
 
 def check(look: Look) -> None:
-    """No violation: by all rules in light, by those of colour in dark."""
+    """Fails for a violation: of any rule in the light theme, and of the rules on colour in the dark theme."""
     look.page.emulate_media(color_scheme="light")
     if not look.page.evaluate("typeof axe === 'object'"):
         look.page.evaluate(AXE)
@@ -128,7 +128,7 @@ def test_axe_finds_nothing_in_a_state_of_a_page(look: Look, state: Callable[[Loo
     check(look)
 
 
-def test_axe_finds_nothing_for_a_viewer_and_at_the_door_and_on_a_phone(look: Look) -> None:
+def test_axe_finds_nothing_for_a_viewer_on_the_sign_in_page_and_on_a_phone(look: Look) -> None:
     look.page.goto(look.served.url)
     look.page.wait_for_selector("#token")
     check(look)
@@ -162,7 +162,7 @@ def test_axe_finds_nothing_while_the_page_is_loading_and_when_an_answer_fails(lo
         (("audit-light", 1280, 620), "/audit", "#entries tbody tr"),
     ],
 )
-def test_pictures_of_the_docs_are_drawn(look: Look, picture: tuple[str, int, int], address: str, there: str) -> None:
+def test_pictures_for_the_docs_are_drawn(look: Look, picture: tuple[str, int, int], address: str, there: str) -> None:
     name, width, height = picture
     look.page.set_viewport_size({"width": width, "height": height})
     look.page.emulate_media(color_scheme="dark" if name.endswith("dark") else "light")
@@ -172,7 +172,7 @@ def test_pictures_of_the_docs_are_drawn(look: Look, picture: tuple[str, int, int
 
 
 def draw(look: Look, name: str) -> None:
-    """Keeps what is shown as a picture of the docs; AssertionError where it is too large."""
+    """Saves the shown page as a picture for the docs; AssertionError if it is too large."""
     look.page.wait_for_timeout(500)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"page-{name}.png"

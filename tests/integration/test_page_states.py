@@ -26,7 +26,7 @@ LISTS = ("/fleet", "/rollouts", "/models", "/runs", "/data", "/alerts", "/audit"
 
 
 def faults(look: Look) -> list[str]:
-    """What axe finds: by all rules in light, by those of colour in dark, each at two widths."""
+    """Returns what axe finds: by all rules in the light theme, by rules on colour in the dark one, at two widths."""
     found = []
     if not look.page.evaluate("typeof axe === 'object'"):
         look.page.evaluate(AXE)
@@ -46,7 +46,7 @@ def browser() -> Iterator[Any]:
 
 
 def _world(name: str, directory: Path) -> Served:
-    """A controller whose fleet has devices, a rollout under way, a model that is watched, or nothing yet."""
+    """A controller whose fleet has devices, a running rollout, a monitored model, or nothing yet."""
     if name == "trainings":
         return Served(directory, fill_with_trainings)
     if name == "fleet":
@@ -96,7 +96,7 @@ def opens(browser: Any, worlds: Callable[[str], Served]) -> Iterator[Opens]:
 
 
 def place_of(served: Served, page: str) -> str:
-    """The address of a page; ROLLOUT stands for the newest."""
+    """Returns the address of a page; ROLLOUT stands for the newest rollout."""
     return page.replace("ROLLOUT", next(reversed(served.state.world.durable.rollouts), ""))
 
 
@@ -124,7 +124,7 @@ def test_axe_finds_nothing_where_an_answer_is_missing(opens: Any, world: str, pa
 @pytest.mark.parametrize(
     "page", [*LISTS, "/devices/nobody", "/rollouts/none", "/models/none", "/runs/none", "/data/none", "/none"]
 )
-def test_axe_finds_nothing_where_there_is_nothing_yet(opens: Any, page: str) -> None:
+def test_axe_finds_nothing_on_empty_pages(opens: Any, page: str) -> None:
     look = opens("empty")
     look.go(page, "main h1")
     page_states.settle(look)
@@ -143,7 +143,7 @@ def test_axe_finds_nothing_for_any_reader(
 
 
 def token_of(served: Served, role: Any) -> str:
-    """A token of somebody with a role; the scoped operator may act on a site that no device has."""
+    """Returns a token of a person with a role; the scoped operator may act on a site that no device has."""
     if role != "scoped":
         return served.token(f"reader-{time.monotonic_ns()}", role)[1]
     scope, make = Scope(labels={"site": "none"}), tokens.create_token
@@ -166,7 +166,7 @@ OUTCOMES = get_args(MemberOutcome)
 
 
 def with_status(status: str) -> Callable[[Any], Any]:
-    """A rollout's answer as if it stood so, with each outcome in its last wave."""
+    """Returns the answer about a rollout with this status, with each outcome in its last wave."""
 
     def changed(found: Any) -> Any:
         counts = dict.fromkeys(OUTCOMES, 1) | {"succeeded": 3}
@@ -179,7 +179,7 @@ def with_status(status: str) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_axe_finds_nothing_however_a_rollout_stands(opens: Any, status: str) -> None:
+def test_axe_finds_nothing_in_any_status_of_a_rollout(opens: Any, status: str) -> None:
     look = opens("rollout")
     page = place_of(look.served, "/rollouts/ROLLOUT")
     page_states.answered(look, page, with_status(status), f"/v1{page}")
@@ -199,7 +199,7 @@ VERSIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("standing", VERSIONS)
-def test_axe_finds_nothing_whatever_a_version_is_at(opens: Any, standing: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_a_version(opens: Any, standing: str) -> None:
     look = opens("watch")
 
     def changed(found: Any) -> Any:
@@ -213,7 +213,7 @@ ALERTS = ("firing", "pending", "silenced", "inhibited", "resolved")
 
 
 @pytest.mark.parametrize("state", ALERTS)
-def test_axe_finds_nothing_whatever_an_alert_is(opens: Any, state: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_an_alert(opens: Any, state: str) -> None:
     look = opens("fleet")
 
     def changed(found: Any) -> Any:
@@ -224,7 +224,7 @@ def test_axe_finds_nothing_whatever_an_alert_is(opens: Any, state: str) -> None:
 
 
 @pytest.mark.parametrize("health", get_args(HealthWord))
-def test_axe_finds_nothing_however_a_device_is(opens: Any, health: str) -> None:
+def test_axe_finds_nothing_in_any_state_of_a_device(opens: Any, health: str) -> None:
     look = opens("fleet")
     presence = health if health in ("silent", "offline") else "online"
     said = {"health": health, "presence": presence, "why": "v13 was rolled back: health_latency", "models": []}
@@ -258,7 +258,7 @@ def test_axe_finds_nothing_at_whatever_step_a_push_is(opens: Any, step: Step) ->
     assert faults(look) == []
 
 
-def test_a_fault_of_contrast_or_of_a_name_would_be_found(opens: Any) -> None:
+def test_a_fault_of_contrast_or_of_a_name_is_found(opens: Any) -> None:
     look = opens("empty")
     look.go("/fleet", "main h1")
     look.page.evaluate("document.querySelector('main h1').style.color = '#9aa4a3'")

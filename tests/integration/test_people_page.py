@@ -1,4 +1,4 @@
-"""People at the page: they sign in with a real provider, and buttons outside of their scope say why they are off."""
+"""People sign in to the page with a real provider, and buttons outside of their scope say why they are disabled."""
 
 import time
 from collections.abc import Iterator
@@ -41,14 +41,14 @@ def browser() -> Iterator[Any]:
 
 
 def sign_in(page: Any, url: str, who: str) -> None:
-    """From the door to the provider, and back."""
+    """Goes from the sign-in page to the provider and back."""
     page.goto(f"{url}/rollouts/{ROLLOUT}?rule=1")
     page.get_by_role("button", name="Sign in with Example Corp").click()
     page.get_by_role("button", name=who, exact=True).click()
     page.wait_for_url(f"{url}/**")
 
 
-def test_a_person_signs_in_with_a_provider_and_ends_where_they_wanted_to_go(browser: Any, served: Served) -> None:
+def test_a_person_signs_in_with_a_provider_and_returns_to_the_requested_page(browser: Any, served: Served) -> None:
     context = browser.new_context()
     context.route("https://**", lambda route: route.abort())
     page = context.new_page()
@@ -68,7 +68,7 @@ def test_a_person_signs_in_with_a_provider_and_ends_where_they_wanted_to_go(brow
     context.close()
 
 
-def test_axe_finds_nothing_at_a_door_with_a_provider(browser: Any, served: Served) -> None:
+def test_axe_finds_nothing_on_a_sign_in_page_with_a_provider(browser: Any, served: Served) -> None:
     look = Look(browser, served)
     look.page.goto(f"{served.url}/fleet#refused=sign_in_refused")
     look.page.get_by_role("button", name="Sign in with Example Corp").wait_for()
@@ -76,7 +76,7 @@ def test_axe_finds_nothing_at_a_door_with_a_provider(browser: Any, served: Serve
     look.close()
 
 
-def test_a_button_outside_of_a_scope_is_off_and_says_what_the_token_is_for(browser: Any, served: Served) -> None:
+def test_a_button_outside_of_a_scope_is_disabled_and_names_the_scope_of_the_token(browser: Any, served: Served) -> None:
     scope = Scope(labels={"site": "aldern"}, models=(MODEL,))
     make = tokens.create_token
     _, token = served.on_loop(lambda: make(served.state, "bea", ("operator",), days=1, actor="test", scope=scope))

@@ -1,4 +1,4 @@
-"""`from agent import Predictor`: the agent inside an application, from what flash holds, without a link."""
+"""`from agent import Predictor`: the agent inside an application, with a model from flash and without a link."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from firmware_sim.real_models import make_real_model
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A device that has confirmed release 3, and whose broker is gone."""
+    """A device that has confirmed release 3, and whose broker is stopped."""
     made = make_real_model(3, "good")
     state = tmp_path / "state"
     store = Store(PosixDisk(state))
@@ -40,7 +40,7 @@ def predictor(config: Path) -> Iterator[Predictor]:
         yield found
 
 
-def test_what_was_confirmed_answers_at_once_without_a_link(predictor: Predictor) -> None:
+def test_a_confirmed_version_answers_at_once_without_a_link(predictor: Predictor) -> None:
     plant = predictor.model("plant")
     assert plant.release == 3
     (label,) = plant.run({"X": np.array([[2.0], [-2.0]], dtype=np.float32)})
@@ -48,7 +48,7 @@ def test_what_was_confirmed_answers_at_once_without_a_link(predictor: Predictor)
     assert plant.predict({"x": 2.0}).value == "1"
 
 
-def test_arrays_go_in_without_a_copy_and_batches_of_any_size_come_out(predictor: Predictor) -> None:
+def test_arrays_are_passed_without_a_copy_and_batches_of_any_size_are_returned(predictor: Predictor) -> None:
     plant = predictor.model("plant")
     for rows in (1, 7, 1000):
         assert plant.run({"X": np.ones((rows, 1), dtype=np.float32)})[0].shape == (rows, 1)
@@ -69,13 +69,13 @@ def test_one_state_directory_has_one_agent(predictor: Predictor, config: Path) -
     assert caught.value.code == Code.DISK_FAILED
 
 
-def test_after_closing_another_may_begin(config: Path) -> None:
+def test_another_agent_may_start_after_closing(config: Path) -> None:
     for _ in range(2):
         with Predictor(config) as predictor:
             assert predictor.model("plant").release == 3
 
 
-def test_what_was_true_is_told_by_the_id_of_an_answer(predictor: Predictor) -> None:
+def test_a_label_is_given_by_the_id_of_an_answer(predictor: Predictor) -> None:
     plant = predictor.model("plant")
     asked = plant.ask({"X": np.array([[2.0], [-2.0]], dtype=np.float32)})
     assert asked.release == 3
@@ -90,7 +90,7 @@ def test_what_was_true_is_told_by_the_id_of_an_answer(predictor: Predictor) -> N
             predictor.feedback(again, 1)
 
 
-def test_rows_of_a_frame_are_predicted_one_by_one_and_misuse_is_said_in_words(predictor: Predictor) -> None:
+def test_rows_of_a_frame_are_predicted_one_by_one_and_misuse_is_reported_in_words(predictor: Predictor) -> None:
     plant = predictor.model("plant")
     rows = pd.DataFrame({"x": [2.0, -2.0]})
     assert [each.value for each in plant.predict_rows(rows)] == ["1", "0"]

@@ -1,4 +1,4 @@
-"""What `/metrics` says is what Prometheus reads: its linter, and a scrape of a device and a controller by a server."""
+"""Prometheus reads `/metrics`: its linter checks the text, and its server scrapes a device and a controller."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ SINKS = (SinkState(name="webhook-1", kind="webhook", state="running", delivered=
 
 
 class Device:
-    """A trial beside stable, each of which has answered; a sensor that waits, a sink, labels, a metric."""
+    """A trial beside stable, both with answers, a waiting sensor, a sink, labels and a metric."""
 
     def __init__(self) -> None:
         self.slot = slot = ModelSlot("plant", perf_s=time.perf_counter, lock=threading.Lock())
@@ -102,7 +102,7 @@ def lint(text: bytes) -> tuple[int, str]:
     return found.returncode, (found.stdout + found.stderr).decode()
 
 
-def test_promtool_finds_nothing_wrong_with_either_page_and_every_family_of_a_device_has_a_sample(state: State) -> None:
+def test_promtool_finds_no_error_in_either_page_and_every_family_of_a_device_has_a_sample(state: State) -> None:
     text = Device().text()
     assert lint(text) == (0, "")
     assert lint(of_controller(state, facts_of(state))) == (0, "")
@@ -114,7 +114,7 @@ def test_promtool_finds_nothing_wrong_with_either_page_and_every_family_of_a_dev
     assert lint(b"# TYPE a_bytes counter\na_bytes{x=} 1\n")[0] != 0, "the linter is at work"
 
 
-def test_a_histogram_has_half_of_the_edges_and_says_what_was_counted(state: State) -> None:
+def test_a_histogram_has_half_of_the_bucket_edges_and_the_exact_count(state: State) -> None:
     device = Device()
     lines = [
         line for line in device.text().decode().splitlines() if "duration_seconds_bucket" in line and '="4"' in line
@@ -165,7 +165,7 @@ def value_of(address: str, query: str) -> float | None:
 
 
 async def scraped(address: str, query: str) -> float | None:
-    """The value of a query, once there is one."""
+    """Returns the value of a query once it has one."""
     for _ in range(200):
         if (value := await asyncio.to_thread(value_of, address, query)) is not None:
             return value

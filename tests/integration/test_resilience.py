@@ -1,4 +1,4 @@
-"""A broker that goes away, a controller that is killed: what served goes on serving, and the update still arrives."""
+"""A broker stops or a controller is killed: devices keep serving, and the update still arrives."""
 
 import json
 import signal
@@ -46,7 +46,9 @@ def refusals(client: Client) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_path: Path) -> None:
+def test_a_rollout_survives_a_broker_that_was_killed_and_lost_its_data_between_two_updates(
+    broker_kind: str, tmp_path: Path
+) -> None:
     site, client, broker, config = start_site(tmp_path, broker_kind)
     try:
         assert broker.process is not None
@@ -69,7 +71,7 @@ def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_p
 
 
 @pytest.mark.timeout(180)
-def test_a_controller_killed_in_mid_rollout_goes_on_with_the_same_plan(tmp_path: Path) -> None:
+def test_a_controller_killed_during_a_rollout_continues_with_the_same_plan(tmp_path: Path) -> None:
     site, client, broker, _ = start_site(tmp_path, "auto")
     try:
         model, sample = train_better()
@@ -110,7 +112,7 @@ def test_only_one_agent_and_one_controller_own_a_directory(tmp_path: Path) -> No
 
 @pytest.mark.timeout(120)
 def test_push_from_ten_lines_of_python_then_rollout_reaches_a_running_agent(tmp_path: Path) -> None:
-    """The data scientist's evening, on the command line."""
+    """Pushes, rolls out and watches a model by the commands, as a data scientist does."""
     root = Path(__file__).parents[2]
     assert len((root / "examples" / "train.py").read_text().splitlines()) <= 10
     site = Site(tmp_path)

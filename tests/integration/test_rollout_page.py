@@ -61,7 +61,7 @@ def words(look: Look) -> str:
     return str(look.page.inner_text("main"))
 
 
-def test_the_list_names_who_failed_and_leads_to_the_rollout(look: Look, served: Served) -> None:
+def test_the_list_names_the_failed_devices_and_links_to_the_rollout(look: Look, served: Served) -> None:
     look.go("/rollouts", "main table")
     row = look.page.inner_text("tbody tr")
     assert "pump v2" in row
@@ -71,7 +71,7 @@ def test_the_list_names_who_failed_and_leads_to_the_rollout(look: Look, served: 
     assert look.page.url.endswith(rollout_of(served))
 
 
-def test_a_rule_is_shown_with_its_interval_over_time_and_a_table_that_holds_the_apis_numbers(
+def test_a_rule_is_shown_with_its_interval_over_time_and_a_table_of_the_apis_numbers(
     look: Look, served: Served
 ) -> None:
     name = rollout_of(served)
@@ -98,7 +98,7 @@ def _newest(store: TelemetryStore, name: str) -> dict[str, float]:
     )
 
 
-def test_a_comment_that_names_somebody_stands_beside_the_rollout_and_is_told(look: Look, served: Served) -> None:
+def test_a_comment_that_names_a_person_is_shown_beside_the_rollout_and_sent(look: Look, served: Served) -> None:
     look.go(f"/rollouts/{rollout_of(served)}", "text=Discussion")
     look.page.get_by_label("Comment").fill("<b>slow</b> there, @jonas")
     look.page.keyboard.press("Enter")
@@ -108,7 +108,7 @@ def test_a_comment_that_names_somebody_stands_beside_the_rollout_and_is_told(loo
     assert [each.data.who for each in events if each.type == "dev.edgeward.mention"] == ["jonas"]  # type: ignore[union-attr]
 
 
-def test_the_model_shows_versions_lineage_and_quality_and_fits_a_phone(browser: Any, served: Served) -> None:
+def test_the_page_of_a_model_shows_versions_lineage_and_quality_and_fits_a_phone(browser: Any, served: Served) -> None:
     for size in (None, PHONE):
         look = Look(browser, served, **({"viewport": size} if size else {}))
         look.expected = ("/v1/alerts",)
@@ -123,7 +123,7 @@ def test_the_model_shows_versions_lineage_and_quality_and_fits_a_phone(browser: 
         look.close()
 
 
-def test_axe_finds_nothing_on_any_of_these_pages_nor_in_a_dialog(look: Look, served: Served) -> None:
+def test_axe_finds_nothing_on_pages_of_rollouts_and_models_nor_in_a_dialog(look: Look, served: Served) -> None:
     name = rollout_of(served)
     pages = (("/rollouts", "main table"), ("/models", "main table"), ("/models/pump", ".plot .uplot"))
     for address, waits_for in (*pages, (f"/rollouts/{name}", ".plot .uplot")):
@@ -136,13 +136,13 @@ def test_axe_finds_nothing_on_any_of_these_pages_nor_in_a_dialog(look: Look, ser
 
 @pytest.mark.skipif(not DRAWS, reason="EDGEWARD_PICTURES=1 draws the pictures of docs/pictures anew")
 @pytest.mark.parametrize(("name", "address"), [("rollout-light", "/rollouts/ROLLOUT"), ("model-light", "/models/pump")])
-def test_pictures_of_the_docs_are_drawn(look: Look, served: Served, name: str, address: str) -> None:
+def test_pictures_of_rollouts_for_the_docs_are_drawn(look: Look, served: Served, name: str, address: str) -> None:
     look.page.set_viewport_size({"width": 1280, "height": 900})
     look.go(address.replace("ROLLOUT", rollout_of(served)), ".plot .uplot")
     draw(look, name)
 
 
-def test_a_reader_may_look_and_is_told_whose_role_would_do(browser: Any, served: Served) -> None:
+def test_a_viewer_may_read_and_sees_which_role_is_needed(browser: Any, served: Served) -> None:
     look = Look(browser, served)
     look.expected = ("/v1/alerts",)
     look.enter(served.token("vera", "viewer")[1])

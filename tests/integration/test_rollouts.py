@@ -1,4 +1,4 @@
-"""Rollouts on real processes: a slow model stops at the canary, a policy rolls out what passes, programs are told."""
+"""Rollouts on real processes: a slow model stops at the canary; a policy rolls out; webhooks are called."""
 
 import itertools
 import json
@@ -30,12 +30,12 @@ AGENTS = 5
 
 
 def train_slow() -> tuple[Any, Any]:
-    """Right often enough, and many times as slow as the first model: four million weights for eight columns."""
+    """A model that is accurate enough and many times slower than the first: four million weights for eight columns."""
     from sklearn.neural_network import MLPClassifier
 
     features, rain = load_weather()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is not meant to converge
+        warnings.simplefilter("ignore")  # convergence is not needed
         model = MLPClassifier((2000, 2000), max_iter=2, random_state=0).fit(features[:FIRST_YEAR], rain[:FIRST_YEAR])
     return model, features[:FIRST_YEAR]  # to compare a sample of twelve years would take half a minute
 
@@ -50,14 +50,14 @@ def fleet(tmp_path: Path, agents: int, tables: str = "") -> tuple[Site, Client]:
 
 
 def releases(client: Client) -> list[int]:
-    """What each device has confirmed."""
+    """Returns the confirmed version of each device."""
     models = [device.models[0] for device in client.devices() if device.models]
     return sorted(model.stable_release or 0 for model in models)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path) -> None:
+def test_a_slow_model_stops_at_the_canary_with_a_reason_and_is_rolled_back(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, AGENTS)
     try:
         model, sample = train_first()
@@ -72,7 +72,7 @@ def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path)
         why = handle.explain().sentences[1]
         assert why.startswith("It is paused, because latency_ratio_p95: p95 ")
         assert why.endswith("resume, abort or roll it back.")
-        assert releases(client).count(2) <= 1, "nobody but the canary has it"
+        assert releases(client).count(2) <= 1, "only the canary has it"
         assert handle.resume().status == "running"
         assert handle.rollback().status == "rolling_back"
         assert handle.wait(timeout_s=60).status == "rolled_back"
@@ -92,7 +92,7 @@ class _Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Writes no log line."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def hook() -> Iterator[Any]:
 
 
 @pytest.mark.timeout(180)
-def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_path: Path, hook: Any) -> None:
+def test_a_policy_rolls_out_versions_that_pass_their_gates_and_webhooks_are_called(tmp_path: Path, hook: Any) -> None:
     tables = f'[events]\nwebhooks = ["http://127.0.0.1:{hook.server_port}/"]\n'
     site, client = fleet(tmp_path, 2, tables)
     streamed: list[Event] = []
@@ -118,13 +118,13 @@ def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_pa
         wait_for("version 1", lambda: releases(client) == [1, 1], within_s=60)
         model, sample = train_better()
         client.push(model, name="weather", sample=sample)
-        wait_for("version 2, with no further hand", lambda: releases(client) == [2, 2], within_s=60)
+        wait_for("version 2 without a command", lambda: releases(client) == [2, 2], within_s=60)
         wait_for("its end", lambda: {rollout.status for rollout in client.rollouts()} == {"completed"}, within_s=60)
         site.start_agent(3)
         wait_for("a device that joined later", lambda: releases(client) == [2, 2, 2], within_s=60)
         ends = ["dev.edgeward.rollout.running", "dev.edgeward.rollout.completed"] * 2
         wait_for("the webhook", lambda: len(_of_rollouts(hook.heard[1:])) >= 4, within_s=30)
-        assert hook.heard[0] == hook.heard[1], "what was not taken comes again, before anything newer"
+        assert hook.heard[0] == hook.heard[1], "an event that was not accepted is sent again before newer ones"
         assert _of_rollouts(hook.heard[1:]) == ends
         assert {kind for kind, _ in hook.heard} == {"application/cloudevents+json"}
         wait_for("the stream", lambda: [event.type for event in streamed] == ends, within_s=10)
@@ -152,7 +152,7 @@ def _until_end(client: Client) -> Iterator[Event]:
 
 
 @pytest.mark.timeout(120)
-def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_again(tmp_path: Path) -> None:
+def test_a_first_release_aborted_on_trial_is_removed_and_may_be_offered_again(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, 1)
     try:
         model, sample = train_first()
@@ -171,7 +171,7 @@ def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_aga
 
 
 @pytest.mark.timeout(120)
-def test_an_application_that_holds_updates_is_waited_for(tmp_path: Path) -> None:
+def test_a_rollout_waits_for_an_application_that_holds_updates(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, 1)
     hold = tmp_path / "site" / "device-1" / "state" / "hold-updates"
     hold.touch()

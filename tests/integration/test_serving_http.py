@@ -145,7 +145,7 @@ def test_tritons_client_reads_statistics(client: triton.InferenceServerClient) -
     assert (told["name"], told["inference_count"], told["inference_stats"]["success"]["count"]) == ("plant", 1, 1)
 
 
-def test_tritons_client_is_told_which_field_is_wrong(client: triton.InferenceServerClient) -> None:
+def test_tritons_client_gets_the_name_of_the_wrong_field(client: triton.InferenceServerClient) -> None:
     tensor = triton.InferInput("X", [1, 1], "FP64")
     tensor.set_data_from_numpy(np.array([[1.0]]), binary_data=True)
     with pytest.raises(InferenceServerException, match="datatype: 'FP64', the model takes FP32"):
@@ -171,7 +171,7 @@ def test_a_unix_socket_serves_and_replaces_the_socket_of_a_dead_server(tmp_path:
         server.stop()
 
 
-def test_requests_sent_in_one_go_are_answered_in_their_order(server: HttpServer) -> None:
+def test_pipelined_requests_are_answered_in_their_order(server: HttpServer) -> None:
     bodies = [json.loads(BODY) | {"id": str(number)} for number in range(40)]
     with connect(server) as connection:
         everything = b"".join(request(json.dumps(body).encode()) for body in bodies)
@@ -213,7 +213,7 @@ def test_a_chunked_body_that_never_ends_is_cut_off(server: HttpServer) -> None:
         (request(BODY, INFER, "Connection: close", "Inference-Header-Content-Length: six"), b"400"),
     ],
 )
-def test_what_is_not_a_request_gets_a_status_and_the_next_client_is_served(
+def test_an_invalid_request_gets_a_status_and_the_next_client_is_served(
     server: HttpServer, raw: bytes, status: bytes
 ) -> None:
     with connect(server) as connection:
@@ -224,7 +224,7 @@ def test_what_is_not_a_request_gets_a_status_and_the_next_client_is_served(
     assert ask(server) == 200
 
 
-def test_one_connection_too_many_is_told_so_and_the_others_are_served(server: HttpServer) -> None:
+def test_a_connection_beyond_the_limit_is_refused_and_the_others_are_served(server: HttpServer) -> None:
     held = [connect(server) for _ in range(8)]
     try:
         for connection in held:
@@ -239,7 +239,7 @@ def test_one_connection_too_many_is_told_so_and_the_others_are_served(server: Ht
             connection.close()
 
 
-def test_many_connections_leave_nothing_behind_and_delay_nobody(server: HttpServer) -> None:
+def test_many_connections_leave_nothing_behind_and_delay_no_request(server: HttpServer) -> None:
     threads = threading.active_count()
     command = [sys.executable, "-c", CROWD, str(server.port), str(CONNECTIONS)]
     with subprocess.Popen(command) as crowd:
@@ -250,7 +250,7 @@ def test_many_connections_leave_nothing_behind_and_delay_nobody(server: HttpServ
     assert threading.active_count() <= threads + ServingConfig().threads, "those that compute are kept"
 
 
-def test_a_client_that_sends_a_byte_at_a_time_delays_nobody(server: HttpServer) -> None:
+def test_a_client_that_sends_a_byte_at_a_time_delays_no_request(server: HttpServer) -> None:
     with connect(server) as slow:
         for byte in request()[:40]:
             slow.sendall(bytes([byte]))
@@ -285,7 +285,7 @@ def test_half_sent_heads_do_not_keep_a_caller_out(server: HttpServer) -> None:
     assert (HEAD_S, SWEEP_S) == (5.0, 1.0)
 
 
-def test_clients_that_were_answered_keep_their_connections_and_a_crowd_of_them_is_refused(server: HttpServer) -> None:
+def test_idle_connections_of_answered_clients_stay_open_and_too_many_are_refused(server: HttpServer) -> None:
     with ExitStack() as crowd:
         kept = [crowd.enter_context(connect(server)) for _ in range(8)]
         for each in kept:
@@ -297,9 +297,7 @@ def test_clients_that_were_answered_keep_their_connections_and_a_crowd_of_them_i
         assert kept[0].recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_slow_inference_leaves_the_loop_so_that_others_are_answered_meanwhile(
-    server: HttpServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_inference_does_not_delay_other_requests(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.adapters.http.connection.INLINE_JSON_BYTES", 1000)
     entered, leave = threading.Event(), threading.Event()
     answer = Endpoint.answer
@@ -319,7 +317,7 @@ def test_a_slow_inference_leaves_the_loop_so_that_others_are_answered_meanwhile(
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_port_that_is_taken_is_named(server: HttpServer) -> None:
+def test_a_used_port_is_named(server: HttpServer) -> None:
     with pytest.raises(WorldError) as caught:
         serve(f"127.0.0.1:{server.port}")
     assert (caught.value.code, str(server.port) in caught.value.detail) == (Code.PORT_TAKEN, True)
@@ -338,9 +336,7 @@ def test_a_port_that_is_taken_is_named(server: HttpServer) -> None:
         ((), b"200"),
     ],
 )
-def test_a_page_on_the_web_reaches_no_model_by_rebinding_a_name_nor_across_sites(
-    headers: tuple[str, ...], status: bytes
-) -> None:
+def test_a_web_page_reaches_no_model_by_dns_rebinding_or_across_sites(headers: tuple[str, ...], status: bytes) -> None:
     server = serve("127.0.0.1:0", names=("pi-7.local",), origins=("http://dashboard.local:3000",))
     try:
         with connect(server) as connection:
@@ -360,7 +356,7 @@ def test_a_page_on_the_web_reaches_no_model_by_rebinding_a_name_nor_across_sites
         (("Host: anything", "Origin: http://dashboard.local:3000"), b"200"),
     ],
 )
-def test_a_page_on_the_web_reaches_no_model_through_a_proxy_before_a_unix_socket(
+def test_a_web_page_reaches_no_model_through_a_proxy_before_a_unix_socket(
     tmp_path: Path, headers: tuple[str, ...], status: bytes
 ) -> None:
     server = serve(f"unix:{tmp_path / 'serving.sock'}", origins=("http://dashboard.local:3000",))
@@ -374,7 +370,7 @@ def test_a_page_on_the_web_reaches_no_model_through_a_proxy_before_a_unix_socket
         server.stop()
 
 
-def test_large_bodies_that_never_end_are_refused_beyond_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_large_bodies_are_refused_beyond_a_total_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.adapters.http.connection.RECEIVE_BYTES", 1000)
     server = serve("127.0.0.1:0", max_body_bytes=64 * 1024)
     held = [connect(server) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Each of the six questions has one page, named by its address alone, that says the truth about the staged fleet."""
+"""Each of the six questions has one page with its own address and the right answer about the staged fleet."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ pytestmark = NEEDS_CHROMIUM
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    """A browser's page in the session of a reader, whose clock shows NOW as the controller's does."""
+    """A browser page in the session of a reader; its clock shows NOW, as the controller's clock does."""
     with served() as url, chromium() as browser:
         context = browser.new_context(base_url=url, viewport=WIDE, reduced_motion="reduce")
         found = context.new_page()
@@ -27,7 +27,7 @@ def page() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
-def test_one_page_says_the_truth_and_its_part_nothing_about_others(page: Any, question: Question) -> None:
+def test_one_page_answers_all_questions_correctly(page: Any, question: Question) -> None:
     page.goto(question.address)
     part = page.locator(question.part)
     until(lambda: all(words in shown(part) for words in question.on_page), 20)
@@ -35,5 +35,5 @@ def test_one_page_says_the_truth_and_its_part_nothing_about_others(page: Any, qu
 
 
 def shown(part: Any) -> str:
-    """What somebody reads there, on one line."""
+    """Returns the text of an element on one line."""
     return " ".join(part.inner_text().split())

@@ -1,4 +1,4 @@
-"""A site that no broker reaches: a stick takes the model there and brings back what became of it."""
+"""A site without a broker: a stick carries the model there and carries the reports back."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.broker
 
 
 def start_agent_on(site: Site, stick: Path) -> Process:
-    """The device `device-1` with the stick where others have a broker."""
+    """The device `device-1` with a stick in place of a broker."""
     agent = site.prepare_agent(1)
     config = site.directory / "device-1" / "agent.toml"
     before = config.read_text()
@@ -26,19 +26,19 @@ def start_agent_on(site: Site, stick: Path) -> Process:
 
 
 def said(stick: Path) -> str:
-    """What the device has left on the stick so far."""
+    """Returns the messages that the device has written to the stick."""
     path = stick / "from-device-1.json"
     return path.read_text() if path.exists() else ""
 
 
 def stable(client: Client) -> int:
-    """The release that the device has confirmed, as far as the controller knows."""
+    """Returns the confirmed release of the device that the controller knows."""
     (device,) = client.devices()
     return next((model.stable_release or 0 for model in device.models), 0)
 
 
 @pytest.mark.timeout(240)
-def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_report_back(tmp_path: Path) -> None:
+def test_a_stick_carries_a_model_to_a_device_without_a_broker_and_its_report_back(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     stick = tmp_path / "a stick"
@@ -56,10 +56,10 @@ def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_repor
         wait_for("the verdict", lambda: '\\"confirmed\\"' in said(stick), within_s=90)
         assert stable(client) == 0, "nobody has carried the stick back yet"
         assert client.import_stick(stick).refused == 0
-        assert client.import_stick(stick).refused == 0, "twice is as good as once"
+        assert client.import_stick(stick).refused == 0, "a repeated import changes nothing"
         assert handle.wait(timeout_s=30).status == "completed"
         assert stable(client) == 1
-        assert client.export_stick(["device-1"], stick).size_bytes == 0, "what is on the stick is not fetched again"
+        assert client.export_stick(["device-1"], stick).size_bytes == 0, "files on the stick are not written again"
         (stick / "from-device-9.json").write_text("{")
         with pytest.raises(BadInput, match=r"from-device-9\.json"):
             client.import_stick(stick)
@@ -69,7 +69,7 @@ def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_repor
 
 
 @pytest.mark.timeout(240)
-def test_a_stick_that_is_pulled_too_early_or_lies_changes_nothing_until_it_is_whole(tmp_path: Path) -> None:
+def test_a_stick_removed_too_early_or_with_false_data_changes_nothing_until_it_is_complete(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
     stick, pulled = tmp_path / "stick", tmp_path / "pulled"

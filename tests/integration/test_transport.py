@@ -1,4 +1,4 @@
-"""What travels to real devices over a real broker: changes in place of whole artifacts."""
+"""Bytes that are sent to real devices over a real broker: changes in place of whole artifacts."""
 
 import queue
 import re
@@ -43,7 +43,7 @@ def forests() -> tuple[Any, Any, Any]:
     return first, more, features[:TRAINED_UNTIL]
 
 
-def test_a_chunk_reaches_a_device_without_pahos_search_for_properties(
+def test_a_chunk_is_received_without_pahos_search_for_properties(
     broker_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[bytes] = []
@@ -72,7 +72,7 @@ def test_a_chunk_reaches_a_device_without_pahos_search_for_properties(
 
 
 @pytest.mark.timeout(240)
-def test_a_device_that_has_the_forest_gets_the_new_trees_alone(tmp_path: Path) -> None:
+def test_a_device_that_has_the_forest_gets_only_the_new_trees(tmp_path: Path) -> None:
     first, more, sample = forests()
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
@@ -95,7 +95,7 @@ def test_a_device_that_has_the_forest_gets_the_new_trees_alone(tmp_path: Path) -
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("source", ["stick", "api"])
-def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, source: str) -> None:
+def test_a_real_device_fetches_blobs_from_a_stick_or_from_the_api(tmp_path: Path, source: str) -> None:
     first, _, sample = forests()
     site = Site(tmp_path / "site", rate_hz=20.0)
     client = site.start_controller()
@@ -118,7 +118,7 @@ def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, 
 
 
 @pytest.mark.timeout(240)
-def test_a_real_device_takes_a_version_from_its_neighbour(tmp_path: Path) -> None:
+def test_a_real_device_fetches_a_version_from_its_neighbour(tmp_path: Path) -> None:
     first, _, sample = forests()
     site = Site(tmp_path / "site", rate_hz=20.0, controller_tables='[publish]\nneighbours = "site"\n')
     client = site.start_controller()

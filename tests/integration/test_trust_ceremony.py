@@ -1,4 +1,4 @@
-"""Keys in their places: root, targets and release keys stay with people, the controller cannot vouch for a model.
+"""People keep the root, targets and release keys, so that the controller cannot sign a model by itself.
 
 Real processes, a real broker, the real commands.
 """
@@ -30,7 +30,7 @@ def edgeward(site: Site, *arguments: object) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_a_fleet_whose_release_key_is_elsewhere(tmp_path: Path) -> None:
+def test_a_fleet_with_a_release_key_on_another_machine_runs_an_update(tmp_path: Path) -> None:
     keys = tmp_path / "ceremony"
     site = Site(tmp_path / "site", controller_tables=f'\n[trust]\nmetadata_dir = "{keys / "metadata"}"\n')
     assert "2 of 3" in edgeward(site, "init", keys)
@@ -62,7 +62,7 @@ def test_a_fleet_whose_release_key_is_elsewhere(tmp_path: Path) -> None:
 
 
 def rotated_and_still_followed(site: Site, client: Client, keys: Path) -> None:
-    """Every key that can be replaced is, and a device that trusts the first root follows."""
+    """Every replaceable key is replaced, and a device that trusts the first root accepts the new keys."""
     offline = keys / "offline"
     for role in ("director", "timestamp", "snapshot", "targets", "root-2"):
         assert "from now on" in edgeward(site, "rotate", role, "--keys", offline)

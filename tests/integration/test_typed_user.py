@@ -1,4 +1,4 @@
-"""The wheel with [client] in a clean environment: what a type checker tells a user about a program of a few lines."""
+"""The wheel with [client] in a clean environment: the output of a type checker for a short program of a user."""
 
 import re
 import subprocess
@@ -70,14 +70,14 @@ def test_a_user_program_is_typed_without_any_and_a_misspelling_is_found(tmp_path
 
 
 def build(directory: Path) -> Path:
-    """The wheel of this source tree."""
+    """Builds the wheel of this source tree and returns its path."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     return next(directory.glob("*.whl"))
 
 
 def check(venv: Path, directory: Path, program: str) -> subprocess.CompletedProcess[str]:
-    """What mypy says about a program in an environment of its own."""
+    """Returns the output of mypy for a program in its own environment."""
     (directory / "program.py").write_text(program)
     command = [str(venv / "bin" / "mypy"), "--strict", "program.py"]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True)

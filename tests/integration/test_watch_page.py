@@ -1,4 +1,4 @@
-"""What is watched of a model on its page, labels, retraining, data sets; and a plan that is approved by keyboard."""
+"""The page of a model with drift, labels, retraining and data sets; and a plan that is approved by keyboard."""
 
 import os
 import time
@@ -17,7 +17,7 @@ from controller.verbs import data_sets
 from controller.verbs import push as push_verb
 from tests.controller.reconcile_worlds import campaign
 from tests.controller.registry_worlds import pushed
-from tests.controller.test_data_becomes_alerts import plant
+from tests.controller.test_alerts_about_data import plant
 from tests.edgeward.test_drift_commands import with_reference
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
 from tests.integration.test_page_accessibility import check
@@ -97,12 +97,12 @@ def words(look: Look) -> str:
 
 
 def shot(look: Look, name: str) -> None:
-    """A picture of the whole page for whoever sets EDGEWARD_SHOTS to a directory."""
+    """Saves a picture of the whole page if EDGEWARD_SHOTS names a directory."""
     if SHOTS:
         look.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
 
-def test_a_models_page_says_what_moved_what_is_estimated_and_why_it_was_not_trained(look: Look) -> None:
+def test_the_page_of_a_model_shows_movements_estimates_and_the_reason_against_a_training(look: Look) -> None:
     look.go("/models/m", "text=What has moved")
     look.page.wait_for_selector("text=Retraining")
     shown = words(look)
@@ -121,7 +121,7 @@ def test_a_models_page_says_what_moved_what_is_estimated_and_why_it_was_not_trai
     shot(look, "model-phone")
 
 
-def test_a_label_is_given_by_keyboard_alone_and_the_next_row_is_asked_about(look: Look, served: Served) -> None:
+def test_a_label_is_given_by_keyboard_alone_and_the_next_row_is_shown(look: Look, served: Served) -> None:
     look.go("/models/m", "text=It was right")
     before = len(served.on_loop(lambda: served.state.captures.labelled("m", 100_000)))
     look.page.get_by_label("The true answer, where it was not").focus()
@@ -146,7 +146,7 @@ def test_data_sets_have_a_page_that_a_key_opens(look: Look) -> None:
     shot(look, "data-dark")
 
 
-def test_task_approve_somebody_elses_plan_by_keyboard_alone(browser: Any, served: Served) -> None:
+def test_task_approve_the_plan_of_another_person_by_keyboard_alone(browser: Any, served: Served) -> None:
     look = Look(browser, served)
     look.enter(served.token("lena", "approver")[1])
     look.go("/rollouts/r", "text=I have looked at plan")

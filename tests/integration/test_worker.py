@@ -45,12 +45,12 @@ def kill(worker: WorkerSession) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_worker_answers_what_a_session_in_this_process_answers(made: SimModel, worker: WorkerSession) -> None:
+def test_a_worker_gives_the_same_answers_as_a_session_in_this_process(made: SimModel, worker: WorkerSession) -> None:
     rows = {"X": np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)}
     assert np.array_equal(worker.run(rows)[0], (rows["X"] > 0).astype(np.int64))
 
 
-def test_tensors_larger_than_the_region_make_it_grow_in_both_directions(worker: WorkerSession) -> None:
+def test_tensors_larger_than_the_shared_region_enlarge_it_in_both_directions(worker: WorkerSession) -> None:
     rows = {"X": np.ones((400_000, 1), dtype=np.float32)}
     (label,) = worker.run(rows)
     assert (label.shape, label.nbytes > 2 * rows["X"].nbytes - 1, label.all()) == ((400_000, 1), True, True)
@@ -66,7 +66,7 @@ def test_a_request_that_is_too_large_is_the_callers_fault_and_the_worker_keeps_r
     assert worker.pid == before
 
 
-def test_text_costs_its_bytes_however_long_one_cell_is() -> None:
+def test_text_takes_only_its_own_bytes_for_any_length_of_a_cell() -> None:
     texts = np.array([["x" * 1_000_000], *([f"süd {row}"] for row in range(100)), [""]], dtype=object)
     region = Region()
     laid = lay({"text": texts})
@@ -77,7 +77,7 @@ def test_text_costs_its_bytes_however_long_one_cell_is() -> None:
     region.close()
 
 
-def test_text_of_a_taken_over_worker_cannot_be_read_beyond_the_region() -> None:
+def test_text_of_a_hostile_worker_is_not_read_beyond_the_region() -> None:
     region = Region()
     (placed,) = region.put(lay({"text": np.array(["abc", "d"], dtype=object)}))
     for ends in ([4, 3], [1, 1 << 31]):
@@ -107,7 +107,7 @@ def test_a_worker_accepts_and_returns_text(tmp_path: Path) -> None:
     worker._child.end()
 
 
-def test_what_the_runtime_raises_is_raised_here_and_the_worker_keeps_running(worker: WorkerSession) -> None:
+def test_an_exception_of_the_runtime_is_raised_in_the_agent_and_the_worker_keeps_running(worker: WorkerSession) -> None:
     before = worker.pid
     with pytest.raises(RuntimeError, match="InvalidArgument"):
         worker.run({"X": np.ones((1, 5, 5), dtype=np.float64)})
@@ -124,7 +124,7 @@ def test_a_model_that_does_not_load_is_named(made: SimModel, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.soak)])
-def test_kills_under_load_leave_no_request_without_an_answer(
+def test_killed_workers_under_load_leave_no_request_without_an_answer(
     worker: WorkerSession, capsys: pytest.CaptureFixture[str], kills: int
 ) -> None:
     answered, failed, wrong = [0], [0], list[object]()
@@ -176,7 +176,7 @@ def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced(made: SimMod
     assert worker.run(ROW)[0].item() == 1
 
 
-def test_one_that_only_dies_is_started_less_and_less_often(made: SimModel, tmp_path: Path) -> None:
+def test_a_worker_that_always_dies_is_started_less_and_less_often(made: SimModel, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(made.artifact)
     now = [0.0]
@@ -216,7 +216,7 @@ def test_a_worker_ends_with_the_session_that_owns_it(made: SimModel, tmp_path: P
         Placed("label", "no type", [1], 0),
     ],
 )
-def test_a_taken_over_worker_cannot_make_the_agent_read_beyond_the_region(lie: Placed) -> None:
+def test_a_hostile_worker_cannot_make_the_agent_read_beyond_the_region(lie: Placed) -> None:
     region = Region()
     try:
         with pytest.raises(WorldError) as caught:

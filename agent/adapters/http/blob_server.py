@@ -53,7 +53,7 @@ class BlobServer:
         )
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_port}/{{sha256}}"
-        """The address that neighbours are told."""
+        """The address at which neighbours reach this server."""
 
     def start(self) -> None:
         """Starts the thread that answers."""
@@ -61,7 +61,7 @@ class BlobServer:
         _log.info("neighbours may fetch confirmed blobs at %s", self.address)
 
     def stop(self) -> None:
-        """Ends the thread; neighbours in the middle of a blob go on with another source."""
+        """Ends the thread; neighbours in the middle of a blob continue with another source."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()

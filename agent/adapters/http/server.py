@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback or a Unix socket, in a thread of its own.
+"""HTTP/1.1 on loopback or a Unix socket, in its own thread.
 
 Decides the address, how many threads there are, and when a connection is closed. Why this server: docs/adr/0008.
 Refuses to know what a request means.

@@ -58,7 +58,7 @@ class Welcome:
     accepted: bool
     words: str
     reached: bool = True
-    """False: nobody answered, so that nothing is known about the device's certificate."""
+    """False if there was no answer, so that nothing is known about the device's certificate."""
     broker_expires: datetime | None = None
     """When the certificate of the broker expires."""
 

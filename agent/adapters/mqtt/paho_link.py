@@ -132,7 +132,7 @@ class PahoLink:
     def _change(self, change: Callable[[], object]) -> None:
         """Makes a change of the queue, and gives paho the messages that may be sent after it; from any thread.
 
-        Never waits for another thread: paho calls back while it holds a lock of its own, for which `publish` waits. A
+        Never waits for another thread: paho calls back while it holds its own lock, for which `publish` waits. A
         thread that finds another one at work leaves its change to that one.
         """
         self._changes.append(change)

@@ -62,7 +62,7 @@ class OnnxRuntime:
     """Loads models in this process, probes them in another one. `memory_mb` limits the whole agent; 0 means what the
     device has.
 
-    `worker_deadline_s` is the time limit for one request to a model in a process of its own; `budget` limits all
+    `worker_deadline_s` is the time limit for one request to a model in its own process; `budget` limits all
     sessions.
     """
 

@@ -24,7 +24,7 @@ MAX_BYTES = 256 << 20
 MAX_MESSAGE_BYTES = 256 * 1024
 ALIGNMENT = 64
 TEXT = "utf8"
-"""Stands in a description in place of a dtype."""
+"""The dtype that a description gives for text."""
 _KINDS = "biuf"
 
 

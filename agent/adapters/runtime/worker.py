@@ -1,4 +1,4 @@
-"""A model in its own confined process: it may crash, hang or be taken over, and the agent goes on.
+"""A model in its own confined process: it may crash, hang or be taken over, and the agent continues.
 
 Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may be what
 killed the worker; the next one waits for the replacement. Refuses to know what a request is for.
@@ -27,7 +27,7 @@ from contract.manifest import Manifest
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
-"""Words of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
+"""Texts of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
 MAX_DEATHS = 3
 """The most deaths in a row without an answer between them; after it, each further start waits."""
 MAX_PAUSE_S = 60.0

@@ -32,9 +32,9 @@ class Clips:
         self._half = b""
         self._waiting: Array = np.zeros(0, dtype=np.float32)
         self._begins = 0
-        """Where the first waiting sample lies in the sound."""
+        """The place of the first waiting sample in the sound."""
         self._next = 0
-        """Where the next clip begins."""
+        """The place at which the next clip begins."""
 
     def cut(self, raw: bytes) -> Iterator[tuple[int, Array]]:
         """Yields (where it begins, a clip: float32 of shape (clip,)) for each that is whole with these bytes."""

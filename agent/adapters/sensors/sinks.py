@@ -102,7 +102,7 @@ class SinkThread:
             except NeverTaken as error:
                 self._note(error)
                 return False
-            except Exception as error:  # the other side may answer anything; the sink's thread must go on
+            except Exception as error:  # the other side may answer anything; the sink's thread must continue
                 self._note(error)
                 if attempt < RETRIES and self._stopping.wait(FIRST_PAUSE_S * 2**attempt):
                     return False

@@ -1,7 +1,7 @@
 """Clips of sound as rows: of a WAV file, of each file that appears in a directory, or of a pipe of 16-bit samples.
 
 Decides which sound is new, and that one at another rate or width is refused with both figures: resampled sound is not
-what the model was judged on. Each sound is a stream with a key of its own, so that state never passes from one to the
+what the model was judged on. Each sound is a stream with its own key, so that state never passes from one to the
 next. Refuses to know which model answers.
 """
 
@@ -23,9 +23,9 @@ KINDS = frozenset({".wav", ".wave"})
 READ_FRAMES = 16 * 1024
 """Samples of a file that are read at once: a second or less, so that an hour of sound takes no more memory."""
 READ_BYTES = 64 * 1024
-"""Of a pipe: what Linux holds in one at most by default."""
+"""The bytes read from a pipe at once: what Linux holds in one at most by default."""
 WAIT_S = 0.2
-"""Seconds between two looks at a pipe into which nobody writes."""
+"""Seconds between two checks of a pipe without a writer."""
 
 Row = Sample | BadInput
 Identity = tuple[str, int, int]
@@ -134,7 +134,7 @@ def _pipe(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float],
 
 
 def _came(pipe: BinaryIO) -> bytes | None:
-    """Returns what was written; b"" where nobody writes, None where a writer has said nothing for a while."""
+    """Returns what was written; b"" where nobody writes, None if a writer has said nothing for a while."""
     if not select.select([pipe], [], [], WAIT_S)[0]:
         return None
     raw: bytes | None = pipe.read(READ_BYTES)

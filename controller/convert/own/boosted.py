@@ -33,7 +33,7 @@ class Boosted:
 
     trees: tuple[BoostedTree, ...]
     targets: tuple[int, ...]
-    """By tree, the column to which its leaves are added."""
+    """The column to which the leaves of each tree are added."""
     start: Array
     """The initial value of each column."""
     link: str

@@ -1,6 +1,6 @@
 """Estimators that compare a row with centres: clusters, centroids of classes, and a tree of clusters.
 
-Decides that of equally near centres the first counts, as in scikit-learn. Refuses to know how centres were found.
+Decides that the first of equally near centres is used, as in scikit-learn. Refuses to know how centres were found.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """A forest that answers into which leaf of each tree a row falls: one column for each leaf.
 
-Decides that a leaf is a target of its own, to which it adds 1. Refuses to know how trees become attributes.
+Decides that a leaf is its own target, to which it adds 1. Refuses to know how trees become attributes.
 """
 
 from typing import Any

@@ -36,7 +36,7 @@ from edgeward.runs.plot import picture
 )  # fmt: skip
 @json_option
 def loop(broker: str, png: Path, kept: Path | None, *, as_json: bool) -> None:
-    """A real drift, and a fleet that recovers: cause, proposal, candidate, gates, shadow, canary. Hands used: 0."""
+    """A real drift, and a fleet that recovers: cause, proposal, candidate, gates, shadow, canary, without commands."""
     began_s = time.monotonic()
 
     def tell(words: str) -> None:

@@ -55,7 +55,7 @@ class Loop:
     stations: Stations | None = None
     accuracy: Accuracy = field(init=False)
     right_of_v1: Any = None
-    """By row, whether v1 would answer right: the result without retraining."""
+    """Whether v1 would answer each row right: the result without retraining."""
     _told: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

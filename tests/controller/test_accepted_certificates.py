@@ -1,4 +1,4 @@
-"""Certificates that a restored controller takes in, and how many keys of one device count."""
+"""Certificates that a restored controller accepts, and how many keys of one device are valid."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -36,11 +36,11 @@ def made(tmp_path: Path) -> Enrolment:
 
 
 def restored(made: Enrolment, tmp_path: Path) -> Enrolment:
-    """The same controller from a backup of before anything was issued: its keys, and no row."""
+    """Restores the controller from a backup made before the first certificate: its keys, and no row."""
     return Enrolment(made.authorities, Credentials(tmp_path / "restored.sqlite"))
 
 
-def test_a_certificate_that_was_issued_after_the_backup_is_taken_in_by_a_restored_controller(
+def test_a_certificate_issued_after_the_backup_is_accepted_by_a_restored_controller(
     made: Enrolment, tmp_path: Path
 ) -> None:
     sign, old = enrolled(made, NOW)
@@ -52,7 +52,7 @@ def test_a_certificate_that_was_issued_after_the_backup_is_taken_in_by_a_restore
     renewed(again, next_sign, new, day)
 
 
-def test_revocations_win_over_what_a_backup_does_not_know(made: Enrolment, tmp_path: Path) -> None:
+def test_revocations_override_what_a_backup_does_not_contain(made: Enrolment, tmp_path: Path) -> None:
     sign, old = enrolled(made, NOW)
     again, day = restored(made, tmp_path), NOW + timedelta(days=1)
     enrolled(again, day)
@@ -63,7 +63,7 @@ def test_revocations_win_over_what_a_backup_does_not_know(made: Enrolment, tmp_p
 
 
 @pytest.mark.parametrize("how", ["retired", "expired", "forged", "a service", "another key"])
-def test_a_certificate_without_a_row_is_taken_in_only_if_it_is_this_fleets_and_counts(
+def test_a_certificate_without_a_row_is_accepted_only_if_it_is_valid_and_of_this_fleet(
     made: Enrolment, tmp_path: Path, how: str
 ) -> None:
     again, day = restored(made, tmp_path), NOW + timedelta(days=91 if how == "expired" else 1)
@@ -80,7 +80,7 @@ def test_a_certificate_without_a_row_is_taken_in_only_if_it_is_this_fleets_and_c
     assert not again.knows(pem(old))
 
 
-def test_what_is_taken_in_is_in_the_audit(state: State, tmp_path: Path) -> None:
+def test_an_accepted_certificate_is_audited(state: State, tmp_path: Path) -> None:
     elsewhere = Enrolment(state.enrolment.authorities, Credentials(tmp_path / "lost.sqlite"))
     sign, old = enrolled(elsewhere, datetime.now(UTC))
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_what_is_taken_in_is_in_the_audit(state: State, tmp_path: Path) -> None:
     assert actions[:2] == ["certificate renewed", "certificate taken in"]
 
 
-def test_a_key_renews_no_more_than_so_often_whoever_holds_it_and_a_revocation_ends_all(made: Enrolment) -> None:
+def test_renewals_of_a_key_are_limited_and_a_revocation_ends_them(made: Enrolment) -> None:
     sign, old = enrolled(made, NOW)
     for _ in range(MAX_GOOD - 1):
         sign, old = renewed(made, sign, old, NOW)
@@ -102,7 +102,7 @@ def test_a_key_renews_no_more_than_so_often_whoever_holds_it_and_a_revocation_en
     assert made.credentials.revoke("cam-1", NOW.timestamp()) == MAX_GOOD + 1
 
 
-def test_of_many_keys_the_one_that_signed_last_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_that_signed_last_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
     class Keys:
         def public_keys(self, device: str, now: float) -> list[str]:
             return ["old", "new", "newest"]

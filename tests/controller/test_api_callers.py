@@ -1,4 +1,4 @@
-"""Who may ask at the API's door: names, pages of other sites, viewers; and callers that close, or never read."""
+"""Callers of the API: host names, pages of other sites, viewers, and callers that disconnect or never read."""
 
 import asyncio
 from contextlib import suppress
@@ -12,7 +12,7 @@ from tests.controller.door_world import LOCAL, MIB, Callers, data_dir, head, ref
 __all__ = ["data_dir"]
 
 
-def test_a_page_on_the_web_learns_nothing_by_pointing_its_name_here(data_dir: Path) -> None:
+def test_a_web_page_cannot_read_the_controller_by_dns_rebinding(data_dir: Path) -> None:
     own = ("127.0.0.1:8470", "[::1]:8470", "Controller.Lan", "edgeward.example.org", "")
     foreign = ("evil.example", "localhost.evil.example:80")
 
@@ -38,7 +38,7 @@ def test_a_page_of_another_site_changes_nothing_even_with_a_token(data_dir: Path
     talk(data_dir, script, public_url="https://edgeward.example.org")
 
 
-def test_metrics_are_for_viewers_unless_they_are_opened(data_dir: Path) -> None:
+def test_metrics_need_the_viewer_role_unless_they_are_public(data_dir: Path) -> None:
     async def script(_: State, callers: Callers) -> list[int]:
         return [await callers.status("GET", "/metrics", token=token) for token in ("", LOCAL)]
 
@@ -54,7 +54,7 @@ HALF_SENT = (
 )
 
 
-def test_callers_that_close_their_side_leave_nothing_behind_and_no_line_in_the_log(
+def test_callers_that_close_their_side_leave_no_connection_and_no_log_line(
     data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def script(_: State, callers: Callers) -> None:
@@ -71,7 +71,7 @@ def test_callers_that_close_their_side_leave_nothing_behind_and_no_line_in_the_l
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
-def test_a_caller_that_asks_without_end_and_reads_nothing_is_read_no_further(data_dir: Path) -> None:
+def test_requests_of_a_caller_that_reads_no_answers_are_read_no_further(data_dir: Path) -> None:
     asked = head("GET", "/v1/openapi.json", 0).replace(b"Connection: close\r\n", b"") * 1000
 
     async def script(_: State, callers: Callers) -> int:

@@ -16,10 +16,10 @@ def test_every_case_is_known() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_of_a_rollout_is_decided_and_said_what_was_read(case: str) -> None:
+def test_the_decision_and_story_of_a_rollout_equal_the_reviewed_copy(case: str) -> None:
     assert FOUND[case] == KNOWN[case]
 
 
-def test_a_failure_without_a_code_is_told_once() -> None:
+def test_a_failure_without_a_code_is_listed_once() -> None:
     assert "d3 failed: undecided after 200 s, in phase steady." in FOUND["past its deadline"]["says"]
     assert "d3 silent: it was told, and nothing was heard of it in time." in FOUND["past its start"]["says"]

@@ -51,7 +51,7 @@ PLACES = ("before it", "with the release", "beside it")
 
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("total", [1e6, 1e30, 1e150])
-def test_an_enormous_error_neither_hides_harm_nor_makes_any(total: float, where: str) -> None:
+def test_an_enormous_error_neither_hides_nor_creates_harm(total: float, where: str) -> None:
     said = lies(numbers(1.0, total), where)
     assert verdict(ERROR, *fleet(numbers(1.0), numbers(2.0)), *said).word == "fail"
     assert verdict(ERROR, *fleet(numbers(1.0), numbers(1.0)), *said).word == "pass"
@@ -59,26 +59,26 @@ def test_an_enormous_error_neither_hides_harm_nor_makes_any(total: float, where:
 
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("correct", [0.0, 1.0])
-def test_a_billion_labels_neither_hide_harm_nor_make_any(correct: float, where: str) -> None:
+def test_a_billion_labels_neither_hide_nor_create_harm(correct: float, where: str) -> None:
     said = lies(sums(10**9, accuracy=correct), where)
     assert verdict(ACCURACY, *fleet(sums(1000, accuracy=0.9), sums(1000, accuracy=0.6)), *said).word == "fail"
     assert verdict(ACCURACY, *fleet(sums(1000, accuracy=0.9), sums(1000, accuracy=0.9)), *said).word == "pass"
 
 
 @pytest.mark.parametrize("said", [Sums(inferences=2**53), Sums(inferences=2**53, errors=2**53)])
-def test_inferences_without_end_neither_hide_failures_nor_make_any(said: Sums) -> None:
+def test_an_absurd_number_of_inferences_neither_hides_nor_creates_failures(said: Sums) -> None:
     where = "beside it" if said.errors else "with the release"
     found = verdict(FAILURES, *fleet(sums(1000), sums(1000, errors=200)), *lies(said, where))
     assert found.word == "fail"
     assert verdict(FAILURES, *fleet(sums(1000), sums(1000)), *lies(said, where)).word == "pass"
 
 
-def test_the_verdict_says_that_a_device_was_set_aside() -> None:
+def test_the_verdict_names_a_device_that_was_set_aside() -> None:
     found = verdict(ERROR, *fleet(numbers(1.0), numbers(2.0)), *lies(numbers(1.0, 1e9), "beside it"))
     assert "against 9 of their kinds and their own past, without d19, which lies far from all others" in found.detail
 
 
-def test_of_two_devices_that_fail_altogether_only_one_is_set_aside() -> None:
+def test_only_one_of_two_completely_failing_devices_is_set_aside() -> None:
     broken = [Cell(sums(1000, errors=1000), device=f"d{n}", minute=minute) for n in range(2) for minute in AFTER]
     found = verdict(FAILURES, *fleet(sums(1000), sums(1000)), *broken)
     assert found.figures is not None
@@ -98,14 +98,14 @@ def test_of_two_devices_that_fail_altogether_only_one_is_set_aside() -> None:
         ({"errors": 10, "labelled": 10, "correct": 10}, ""),
     ],
 )
-def test_counts_that_arithmetic_forbids_are_told(said: dict[str, Any], words: str) -> None:
+def test_impossible_counts_are_reported(said: dict[str, Any], words: str) -> None:
     usual = ModelInterval(model="m", version=VersionRef(release=1, digest="1" * 64), inferences=10, errors=0)
     found = why_impossible(replace(usual, **said), 5.0)
     assert words in found if words else not found
 
 
 def failing(count: int, *, canaries: int = 10, others: int = 40, past: bool = False) -> RuleVerdict:
-    """So many canaries fail every inference; all others fail none, nor did those before."""
+    """The given number of canaries fail every inference; all other devices fail none, now and before."""
     good, bad = (Sums(inferences=200, errors=errors) for errors in (0, 200))
     cells = [Cell(bad if n < count else good, device=f"c{n}", minute=1) for n in range(canaries)]
     cells += [Cell(control=good, device=f"o{n}", minute=1) for n in range(others)]
@@ -119,14 +119,14 @@ def failing(count: int, *, canaries: int = 10, others: int = 40, past: bool = Fa
 @pytest.mark.parametrize(
     ("count", "word"), [(0, "pass"), (1, "pass"), (2, "inconclusive"), (3, "inconclusive"), (4, "fail"), (9, "fail")]
 )
-def test_some_devices_that_fail_altogether_are_no_pass(count: int, word: str) -> None:
-    """One device may lie. Of more the interval is wide, and it must not read as no harm shown."""
+def test_several_completely_failing_devices_prevent_a_pass(count: int, word: str) -> None:
+    """One device may send false counts. With several, the interval is wide and must not count as proof of no harm."""
     found = failing(count)
     assert found.word == word
     assert (f"{count} of 10 devices fail altogether, 0 of 40 others" in found.detail) == (count > 0)
 
 
-def test_devices_that_have_failed_before_and_as_many_beside_are_no_fault_of_the_release() -> None:
+def test_devices_that_failed_before_and_as_many_in_the_comparison_do_not_count_against_the_release() -> None:
     assert failing(3, past=True).word == "pass"
     assert Failing(treated=3, devices=10, beside=12, devices_beside=40).chance() > 0.5
     assert Failing(treated=3, devices=10, beside=0, devices_beside=40).chance() == pytest.approx(120 / 19_600)

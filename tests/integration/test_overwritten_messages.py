@@ -1,4 +1,4 @@
-"""What others retain on a Mosquitto, over the controller's documents or where nobody may, is put right, and told."""
+"""Messages that other clients retain over the controller's documents on a Mosquitto are corrected and reported."""
 
 import json
 import time
@@ -24,7 +24,7 @@ QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", 
 
 
 class Stranger:
-    """Somebody who has the broker's password, which a broker without TLS gives to everybody."""
+    """Another client with the broker's password, which every client of a broker without TLS has."""
 
     def __init__(self, client: Client) -> None:
         url = urlsplit(client.enrolment().broker_url)
@@ -73,7 +73,7 @@ def _address(site: Site) -> str:
     return str(json.loads((site.data_dir / "controller.json").read_text())["url"]).removeprefix("http://")
 
 
-def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_told(site: Site, client: Client) -> None:
+def test_overwritten_documents_are_published_again_within_seconds_and_reported(site: Site, client: Client) -> None:
     stranger = Stranger(client)
     chunk = wait_for("blobs", lambda: next((t for t in stranger.retained if t.endswith("/list")), ""))
     written = (topics.desired("device-1"), topics.trust(), topics.root(1), topics.model_role("weather"), chunk)
@@ -84,7 +84,7 @@ def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_t
         stranger.retain(topic, evil)
     for topic in written:
         wait_for(topic, lambda topic=topic: stranger.said_again(topic, right[topic]), within_s=SOON_S)  # type: ignore[misc]
-    assert stranger.retained | right == stranger.retained, "and that is what a device that comes now is given"
+    assert stranger.retained | right == stranger.retained, "a device that connects now gets this document"
     assert client.health().retained_put_right - put_right == len(written)
     wait_for("the finding", lambda: "retained_by_others" in client.health().findings, within_s=SOON_S)
     assert site.controller is not None
@@ -97,8 +97,8 @@ def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_t
     stranger.mqtt.disconnect()
 
 
-def test_two_who_write_over_each_other_make_no_storm(client: Client) -> None:
-    """The stranger answers each word of the controller's at once: what is said is bounded, and the device is well."""
+def test_two_clients_that_overwrite_each_other_publish_only_a_limited_number_of_messages(client: Client) -> None:
+    """Another client overwrites each message at once: messages are limited, and the device stays healthy."""
     stranger, topic = Stranger(client), topics.desired("device-1")
     wait_for("the document", lambda: topic in stranger.retained)
     right = stranger.retained[topic]
@@ -119,7 +119,7 @@ def test_two_who_write_over_each_other_make_no_storm(client: Client) -> None:
     stranger.mqtt.disconnect()
 
 
-def test_what_is_retained_where_only_presence_may_be_is_cleared(client: Client) -> None:
+def test_messages_retained_on_a_presence_topic_are_cleared(client: Client) -> None:
     stranger, topic = Stranger(client), topics.report("device-9")
     stranger.retain(topic, b"x" * 100_000)
     wait_for("it to be cleared", lambda: stranger.retained.get(topic) == b"", within_s=SOON_S)

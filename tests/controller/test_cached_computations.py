@@ -1,4 +1,4 @@
-"""A page asks three questions about a model's data at once: that is one look, and a failed one is not kept."""
+"""A page sends three requests about a model's data at once: they share one computation, and a failure is not cached."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from contract.errors import Code, WorldError
 from controller.api.drift_routes import MAX_LOOKS, KeptLooks
 
 
-def test_questions_at_the_same_time_are_one_look_and_one_who_leaves_does_not_end_it() -> None:
+def test_simultaneous_questions_share_one_computation_and_one_cancelled_caller_does_not_end_it() -> None:
     async def story() -> None:
         looked: list[str] = []
 
@@ -30,7 +30,7 @@ def test_questions_at_the_same_time_are_one_look_and_one_who_leaves_does_not_end
     asyncio.run(story())
 
 
-def test_a_look_that_failed_is_tried_again_and_few_are_kept() -> None:
+def test_a_failed_computation_is_repeated_and_only_few_results_are_kept() -> None:
     async def story() -> None:
         failing = [True]
 

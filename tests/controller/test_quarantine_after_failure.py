@@ -1,4 +1,4 @@
-"""A version is kept from a device that has rolled it back, also where that came after the end of its rollout."""
+"""A version is quarantined on a device that rolled it back, even after the end of its rollout."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ def excluded(state: State) -> dict[str, str]:
     return dict(call(state, "POST", "/v1/rollouts/plan", json=wanted)[1]["excluded"])
 
 
-def test_a_version_is_kept_from_a_device_that_rolled_it_back_after_the_rollout_had_ended(state: State) -> None:
+def test_a_version_that_a_device_rolled_back_after_the_rollout_ended_is_quarantined_there(state: State) -> None:
     name = rolled_back_before_it_was_heard(state)
     hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state)))
     assert excluded(state) == {
@@ -66,7 +66,7 @@ def test_a_version_is_kept_from_a_device_that_rolled_it_back_after_the_rollout_h
     again.close()
 
 
-def test_a_plan_for_devices_that_have_all_rolled_it_back_says_so(state: State) -> None:
+def test_a_plan_for_devices_that_have_all_rolled_back_the_version_says_so(state: State) -> None:
     rolled_back_before_it_was_heard(state)
     for device in ("a", "b"):
         hear(state, Report(protocol=1, device=device, boot=1, seq=2, state=ended(state)))
@@ -74,7 +74,7 @@ def test_a_plan_for_devices_that_have_all_rolled_it_back_says_so(state: State) -
         rollouts.preview(state, "m", 1, rollouts.resolve_strategy("all_at_once"), {}, again=True)
 
 
-def test_a_heartbeat_tells_it_as_well_and_an_old_one_does_not_undo_what_somebody_has_lifted(state: State) -> None:
+def test_a_heartbeat_reports_a_roll_back_too_and_an_old_one_does_not_restore_a_lifted_quarantine(state: State) -> None:
     rolled_back_before_it_was_heard(state)
     failed = ended(state)
     for seq in (2, 3):
@@ -93,15 +93,13 @@ def test_a_heartbeat_tells_it_as_well_and_an_old_one_does_not_undo_what_somebody
         ("", "confirmed"),
     ],
 )
-def test_what_passes_by_itself_and_what_an_operator_took_back_keeps_nothing_away(
-    state: State, code: str, result: str
-) -> None:
+def test_temporary_failures_and_operator_roll_backs_cause_no_quarantine(state: State, code: str, result: str) -> None:
     rolled_back_before_it_was_heard(state)
     hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state, code, result)))
     assert excluded(state) == {}
 
 
-def test_a_version_that_the_registry_lacks_is_not_remembered(state: State) -> None:
+def test_a_version_missing_in_the_registry_is_not_quarantined(state: State) -> None:
     meet(state, "a")
     version = VersionRef(release=7, digest="7" * 64)
     outcome = UpdateOutcome(generation=3, version=version, result="rolled_back", code="health_accuracy")
@@ -110,7 +108,7 @@ def test_a_version_that_the_registry_lacks_is_not_remembered(state: State) -> No
     assert not state.world.durable.quarantine.get("a")
 
 
-def test_of_a_rollout_that_is_not_known_here_the_version_is_kept_away_as_well(state: State) -> None:
+def test_a_failure_in_an_unknown_rollout_quarantines_the_version_too(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state, generation=3)))

@@ -106,12 +106,12 @@ def firing(state: State) -> dict[str, str]:
     return {each.name: each.reading.detail for each in state.alerts.told()}
 
 
-def test_signals_that_rules_read_are_called_as_their_measures() -> None:
+def test_signals_read_by_rules_have_the_names_of_their_measures() -> None:
     assert {"estimated_quality", "contract_breach_ratio"} <= set(get_args(Kind)) & set(get_args(MeasureName))
     assert set(get_args(MeasureName)) >= QUALITY
 
 
-def test_a_planted_breach_and_a_planted_drop_of_quality_make_both_rules_that_ship_fire(state: State) -> None:
+def test_a_planted_breach_and_a_planted_drop_of_quality_trip_both_shipped_rules(state: State) -> None:
     at_once(state)
     look(state)
     found = firing(state)
@@ -120,7 +120,7 @@ def test_a_planted_breach_and_a_planted_drop_of_quality_make_both_rules_that_shi
     assert "is the quality that is estimated" in found["QualityDropped"]
 
 
-def test_a_service_looks_at_data_beside_its_passes_and_its_alerts_hear_of_it(
+def test_a_service_evaluates_data_beside_its_passes_and_its_alerts_read_the_result(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(state)
@@ -139,7 +139,7 @@ def test_a_service_looks_at_data_beside_its_passes_and_its_alerts_hear_of_it(
     assert firing(state).keys() == {"DataContractBroken", "QualityDropped"}
 
 
-def test_an_alert_about_data_stays_after_a_start_until_the_data_have_been_looked_at(state: State) -> None:
+def test_an_alert_about_data_stays_after_a_restart_until_the_data_were_evaluated(state: State) -> None:
     at_once(state)
     look(state)
     state.data_looks.clear()
@@ -156,7 +156,7 @@ def test_an_alert_about_data_stays_after_a_start_until_the_data_have_been_looked
     assert {each.state for each in over.changed} == {"resolved"}
 
 
-def test_an_alert_colours_its_device_until_it_is_silenced(state: State) -> None:
+def test_an_alert_changes_the_health_of_its_device_until_it_is_silenced(state: State) -> None:
     state.world.durable.twins["d0"] = replace(state.world.durable.twins["d0"], seen_at=time.time() - 900)
     rule = Rule(name="DeviceUnheard", measure="unheard_s", above=300.0)
     state.alerts.file = replace(state.alerts.file, rule=(rule,))
@@ -181,7 +181,7 @@ def test_an_alert_colours_its_device_until_it_is_silenced(state: State) -> None:
     assert health("d0")[0] != "attention", "it is resolved"
 
 
-def test_an_alert_about_quality_proposes_a_training_and_the_decision_says_what_moved(state: State) -> None:
+def test_an_alert_about_quality_proposes_a_training_and_the_decision_names_what_moved(state: State) -> None:
     at_once(state)
     retraining.set_policy(state, "m", RetrainingPolicy(), actor="ada")
     retraining.look(state, time.time())
@@ -198,7 +198,7 @@ def test_an_alert_about_quality_proposes_a_training_and_the_decision_says_what_m
     assert "c (" not in said, "what has not moved is no cause"
 
 
-def test_a_silenced_alert_proposes_nothing(state: State) -> None:
+def test_a_silenced_alert_proposes_no_training(state: State) -> None:
     at_once(state)
     retraining.set_policy(state, "m", RetrainingPolicy(), actor="ada")
     look(state)
@@ -207,7 +207,7 @@ def test_a_silenced_alert_proposes_nothing(state: State) -> None:
     assert state.retrainings.decisions("m") == []
 
 
-def test_data_of_a_model_that_cannot_be_read_hide_no_other_models(
+def test_unreadable_data_of_one_model_do_not_hide_those_of_other_models(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(state)

@@ -14,7 +14,7 @@ from controller.convert.sample_frame import read_sample
 from controller.convert.sklearn import convert
 
 
-def test_every_module_of_skl2onnx_that_searches_is_known() -> None:
+def test_every_module_of_skl2onnx_that_searches_is_listed() -> None:
     root = Path(skl2onnx.__file__).parent
     calling = {path.name for path in root.rglob("*.py") if "= _process_options(" in path.read_text()}
     assert calling == {Path(module.__file__).name for module in options_as_given.PLACES}

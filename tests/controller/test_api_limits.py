@@ -33,7 +33,7 @@ __all__ = ["data_dir"]
 
 
 @pytest.mark.parametrize("path", ["/v1/enrol", "/v1/renew", "/v1/models/m/versions", "/v1/rollouts"])
-def test_of_a_large_body_without_a_token_nothing_is_read(data_dir: Path, path: str) -> None:
+def test_nothing_of_a_large_body_without_a_token_is_read(data_dir: Path, path: str) -> None:
     async def script(_: State, callers: Callers) -> bytes:
         return await callers.ask(head("POST", path, 1024 * MIB, Expect="100-continue"))
 
@@ -42,7 +42,7 @@ def test_of_a_large_body_without_a_token_nothing_is_read(data_dir: Path, path: s
     assert found.split(b" ")[1] in (b"401", b"413")
 
 
-def test_a_body_that_does_not_say_its_length_is_cut_at_the_routes_limit(data_dir: Path) -> None:
+def test_a_body_without_a_length_is_cut_off_at_the_routes_limit(data_dir: Path) -> None:
     async def script(_: State, callers: Callers) -> bytes:
         raw = b"POST /v1/enrol HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         return await callers.ask(raw + (b"4000\r\n" + b" " * 0x4000 + b"\r\n") * 4)
@@ -62,7 +62,9 @@ def test_a_body_that_stops_half_way_is_ended(data_dir: Path, monkeypatch: pytest
     assert took_s < 5
 
 
-def test_a_push_that_trickles_is_ended_and_leaves_its_place(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_that_arrives_too_slowly_is_ended_and_another_may_start(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("controller.api.body.BODY_S", 0.05)
     kind = "multipart/form-data; boundary=b"
     first = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nabc'
@@ -75,7 +77,7 @@ def test_a_push_that_trickles_is_ended_and_leaves_its_place(data_dir: Path, monk
     assert list((data_dir / "incoming").iterdir()) == []
 
 
-def test_one_push_too_many_waits_before_its_body_is_read(data_dir: Path) -> None:
+def test_a_push_beyond_the_limit_waits_before_its_body_is_read(data_dir: Path) -> None:
     kind = "multipart/form-data; boundary=b"
     raw = head("POST", "/v1/models/m/versions", MIB, Authorization=f"Bearer {LOCAL}", Content_Type=kind)
 
@@ -96,7 +98,7 @@ def test_one_push_too_many_waits_before_its_body_is_read(data_dir: Path) -> None
     assert b'"busy"' in answer
 
 
-def test_a_push_for_which_the_disk_has_no_room_is_refused_before_its_body_is_read(
+def test_a_push_larger_than_the_free_disk_space_is_refused_before_its_body_is_read(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = "multipart/form-data; boundary=b"
@@ -112,7 +114,7 @@ def test_a_push_for_which_the_disk_has_no_room_is_refused_before_its_body_is_rea
     assert b'"disk_full"' in answer
 
 
-def test_a_disk_that_others_fill_ends_a_push_before_the_reserve_is_used_up(
+def test_a_disk_that_fills_up_ends_a_push_before_the_reserve_is_used(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controller.api.body.LOOK_EVERY_BYTES", 64 * 1024)
@@ -142,7 +144,7 @@ def test_a_head_that_does_not_end_is_cut_off(data_dir: Path, monkeypatch: pytest
     assert talk(data_dir, script) == b""
 
 
-def test_a_crowd_from_one_address_is_told_so_and_a_trusted_proxy_may_have_more(data_dir: Path) -> None:
+def test_too_many_connections_from_one_address_are_refused_and_a_trusted_proxy_may_have_more(data_dir: Path) -> None:
     async def script(_: State, callers: Callers) -> int:
         held = [await callers.connect() for _ in range(4)]
         await asyncio.sleep(0.1)
@@ -157,7 +159,7 @@ def test_a_crowd_from_one_address_is_told_so_and_a_trusted_proxy_may_have_more(d
     assert talk(data_dir, script, max_connections=4) == 503
 
 
-def test_wrong_tokens_and_claims_of_others_refuse_no_claim_and_no_renewal(data_dir: Path) -> None:
+def test_wrong_tokens_and_claims_of_others_do_not_refuse_a_valid_claim_or_renewal(data_dir: Path) -> None:
     async def script(state: State, callers: Callers) -> tuple[list[int], int]:
         wrong = [await callers.status("GET", "/v1/models", token="edg_00000000_x") for _ in range(25)]
         body = json.dumps({"certificate": "", "csr": "none", "signature": ""}).encode()
@@ -168,7 +170,7 @@ def test_wrong_tokens_and_claims_of_others_refuse_no_claim_and_no_renewal(data_d
     assert renewal != 429
 
 
-def test_a_good_claim_and_a_good_renewal_succeed_after_others_have_used_up_all_attempts(data_dir: Path) -> None:
+def test_a_valid_claim_and_a_valid_renewal_succeed_after_others_have_used_all_attempts(data_dir: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     csr = certificate_request(key)
 
@@ -195,7 +197,7 @@ def certificate_request(key: ec.EllipticCurvePrivateKey) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def test_callers_behind_a_trusted_proxy_have_buckets_of_their_own_and_others_cannot_pretend(data_dir: Path) -> None:
+def test_callers_behind_a_trusted_proxy_have_their_own_buckets_and_others_cannot_imitate_them(data_dir: Path) -> None:
     async def script(state: State, callers: Callers) -> list[int]:
         async def wrong(said: str) -> int:
             return await callers.status("GET", "/v1/models", token="edg_00000000_x", X_Forwarded_For=said)
@@ -208,7 +210,7 @@ def test_callers_behind_a_trusted_proxy_have_buckets_of_their_own_and_others_can
     assert talk(data_dir, script) == [429, 429, 429]
 
 
-def test_addresses_are_read_from_the_right_and_only_as_far_as_they_are_trusted() -> None:
+def test_forwarded_addresses_are_read_from_the_right_and_only_through_trusted_proxies() -> None:
     trusted = ("10.0.0.0/8",)
     assert client_of("192.0.2.1", ["203.0.113.5"], trusted, "x-forwarded-for") == "192.0.2.1"
     assert client_of("10.0.0.1", ["1.1.1.1, 203.0.113.5, 10.0.0.2"], trusted, "x-forwarded-for") == "203.0.113.5"
@@ -219,7 +221,7 @@ def test_addresses_are_read_from_the_right_and_only_as_far_as_they_are_trusted()
 
 
 @pytest.mark.parametrize("ends", ["revoked", "expired"])
-def test_a_stream_ends_with_its_token_and_says_nothing_afterwards(data_dir: Path, ends: str) -> None:
+def test_a_stream_ends_with_its_token_and_sends_nothing_afterwards(data_dir: Path, ends: str) -> None:
     async def script(state: State, callers: Callers) -> float:
         mine = token(state, "eve", days=1.0 if ends == "revoked" else 1.5 / 86_400)
         reader, writer = await callers.connect()
@@ -235,7 +237,7 @@ def test_a_stream_ends_with_its_token_and_says_nothing_afterwards(data_dir: Path
     assert talk(data_dir, script) < 5
 
 
-def test_refused_attempts_are_in_the_audit_as_a_first_entry_and_a_count(data_dir: Path) -> None:
+def test_refused_attempts_are_audited_as_a_first_entry_and_a_count(data_dir: Path) -> None:
     async def script(state: State, callers: Callers) -> list[tuple[str, str, str]]:
         for _ in range(5):
             await callers.status("GET", "/v1/models", token="edg_00000000_x")
@@ -248,7 +250,7 @@ def test_refused_attempts_are_in_the_audit_as_a_first_entry_and_a_count(data_dir
     assert ("eve", "forbidden", "POST /v1/models/m/versions") in found
 
 
-def test_a_flood_of_attempts_is_no_flood_of_the_audit() -> None:
+def test_many_refused_attempts_add_few_audit_entries() -> None:
     counted = Refusals()
     written = [
         each for number in range(10_000) for each in counted.note(Refusal(str(number), "refused", "c", "d"), 1.0)
@@ -259,7 +261,7 @@ def test_a_flood_of_attempts_is_no_flood_of_the_audit() -> None:
     ]
 
 
-def test_the_data_directory_is_for_its_owner_alone_also_one_that_was_open(tmp_path: Path) -> None:
+def test_the_data_directory_is_made_readable_by_its_owner_only(tmp_path: Path) -> None:
     (tmp_path / "d" / "blobs").mkdir(parents=True, mode=0o755)
     (tmp_path / "d" / "journal.sqlite").write_bytes(b"")
     (tmp_path / "d").chmod(0o755)
@@ -268,7 +270,7 @@ def test_the_data_directory_is_for_its_owner_alone_also_one_that_was_open(tmp_pa
     assert {path.stat().st_mode & 0o077 for path in paths} == {0}
 
 
-def test_a_controller_that_runs_writes_for_its_owner_alone_whatever_the_umask(data_dir: Path) -> None:
+def test_a_running_controller_writes_files_for_its_owner_only_under_any_umask(data_dir: Path) -> None:
     command = [sys.executable, "-c", "from controller.cli import main; main()", "run", "--data-dir", str(data_dir)]
     command += ["--port", "0", "--broker", "embedded", "--broker-port", "0"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, umask=0) as controller:

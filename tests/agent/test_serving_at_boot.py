@@ -1,4 +1,4 @@
-"""Confirmed versions serve, whatever is wrong with disk, files or broker at boot; nothing new begins meanwhile."""
+"""Confirmed versions serve despite any fault of disk, files or broker at boot; no update starts meanwhile."""
 
 import errno
 from collections.abc import Callable
@@ -22,21 +22,21 @@ from firmware_sim.fleet_keys import TRUSTED
 from tests.agent.serve_first_devices import NOW, TrialDevice, full_disk
 
 
-def test_a_full_disk_at_boot_serves_stable_and_tells_why_it_takes_nothing_new() -> None:
+def test_a_device_with_a_full_disk_at_boot_serves_stable_and_reports_why_it_accepts_no_update() -> None:
     device = TrialDevice()
     device.boot(full_disk)
     assert device.serving == device.stable
     assert device.agent.dropped["refused_disk_full"] >= 1
 
 
-def test_no_trial_starts_on_a_boot_whose_record_is_not_durable_though_its_own_record_could_be() -> None:
+def test_no_trial_starts_on_a_boot_whose_record_is_not_durable() -> None:
     device = TrialDevice(trial=True)
     device.boot(lambda name: full_disk(name) if name.endswith("device") else None)
     assert device.serving == device.stable
     assert device.store.load_records()[0]["m"].trial_boots == 0
 
 
-def test_the_trial_starts_once_the_disk_takes_the_record_of_the_boot() -> None:
+def test_the_trial_starts_once_the_disk_accepts_the_record_of_the_boot() -> None:
     device = TrialDevice(trial=True)
     device.boot(full_disk)
     device.mend()
@@ -61,12 +61,12 @@ def test_a_record_that_cannot_be_set_aside_prevents_no_boot(tmp_path: Path, monk
     assert store.load_device() == (None, True)
 
 
-def test_a_record_that_the_disk_cannot_read_is_a_damaged_one(tmp_path: Path) -> None:
+def test_an_unreadable_record_is_treated_as_damaged(tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
     assert Store(PosixDisk(tmp_path)).load_device() == (None, True)
 
 
-def test_a_lock_that_cannot_be_written_still_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_that_cannot_be_written_still_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock_directory(tmp_path).close()
     opened: Callable[..., Any] = Path.open
 
@@ -104,7 +104,7 @@ def test_a_missing_ca_file_is_named_and_connecting_is_tried_again(tmp_path: Path
         daemon.close()
 
 
-def test_connecting_succeeds_once_the_root_is_there_and_sensors_start_once(tmp_path: Path) -> None:
+def test_connecting_succeeds_once_the_root_exists_and_sensors_start_once(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, broker=Broker(url=f"file://{tmp_path}"))
     try:
         daemon.start()
@@ -121,7 +121,7 @@ def test_connecting_succeeds_once_the_root_is_there_and_sensors_start_once(tmp_p
         daemon.close()
 
 
-def test_an_unreadable_root_is_not_needed_where_trust_was_verified_before(tmp_path: Path) -> None:
+def test_an_unreadable_root_is_not_needed_if_trust_was_verified_before(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, broker=Broker(url=f"file://{tmp_path}"), trust=Trust(root_file="gone.json"))
     try:
         trusted = msgspec.structs.replace(TRUSTED, roles=())
@@ -142,14 +142,14 @@ def test_doctor_names_the_file_and_the_name_that_are_wrong(tmp_path: Path) -> No
     assert "no-such-host.invalid cannot be resolved" in found["broker"].detail
 
 
-def test_status_tells_what_is_wrong_with_the_devices_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reports_faults_of_the_devices_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f'[device]\nname = "d"\nstate_dir = "{tmp_path}/state"\n')
     assert cli.run(["status", "-c", str(path)]) == 0
     assert "root of trust: config_invalid: trust.root_file" in capsys.readouterr().err
 
 
-def test_certificates_that_are_no_pem_are_named(tmp_path: Path) -> None:
+def test_invalid_pem_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no PEM")
     with pytest.raises(BadInput) as caught:
         tls_context(Broker(url="mqtts://x:1", ca_file=str(tmp_path / "ca.pem")))

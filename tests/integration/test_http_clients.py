@@ -1,6 +1,6 @@
-"""Clients as people have them: Java's, curl's, Node's, ApacheBench's and browsers' requests, packed and cancelled ones.
+"""Usual HTTP clients: requests of Java, curl, Node, ApacheBench and browsers, also compressed and cancelled ones.
 
-A program that is not on this machine is skipped with its name; what it sends is also sent as raw bytes.
+A missing program is skipped by name; its requests are also sent as raw bytes.
 """
 
 import gzip
@@ -76,7 +76,7 @@ def run(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_javas_client_which_offers_http2_with_every_request_is_answered(server: HttpServer, tmp_path: Path) -> None:
+def test_javas_client_with_http2_offers_is_answered(server: HttpServer, tmp_path: Path) -> None:
     source = tmp_path / "Ask.java"
     source.write_text(JAVA)
     lines = run("java", str(source), url(server), BODY.decode()).splitlines()
@@ -95,7 +95,7 @@ def test_nodes_client_is_answered(server: HttpServer) -> None:
     assert [line.split()[0] for line in lines] == ["200"] * 3
 
 
-def test_an_offer_of_another_protocol_is_passed_over_and_the_connection_goes_on(server: HttpServer) -> None:
+def test_an_offer_of_another_protocol_is_ignored_and_the_connection_continues(server: HttpServer) -> None:
     with connect(server) as connection:
         offers = request(BODY, INFER, *UPGRADE) + request(BODY, INFER, "Upgrade: websocket", "Connection: Upgrade")
         bare = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n" + "\r\n".join(UPGRADE).encode() + b"\r\n\r\n"
@@ -103,7 +103,7 @@ def test_an_offer_of_another_protocol_is_passed_over_and_the_connection_goes_on(
         assert read_all(connection).count(b"HTTP/1.1 200 OK") == 4
 
 
-def test_an_offer_that_comes_in_pieces_is_passed_over(server: HttpServer) -> None:
+def test_an_offer_that_arrives_in_pieces_is_ignored(server: HttpServer) -> None:
     with connect(server) as connection:
         for byte in request(BODY, INFER, *UPGRADE):
             connection.sendall(bytes([byte]))
@@ -117,7 +117,7 @@ def test_a_tunnel_is_refused_and_closed(server: HttpServer) -> None:
         assert read_all(connection).startswith(b"HTTP/1.1 404 ")
 
 
-def test_apachebench_keeps_its_old_connection_only_if_it_is_told_so(server: HttpServer) -> None:
+def test_apachebench_keeps_its_connection_only_if_it_requests_that(server: HttpServer) -> None:
     raw = request(BODY, INFER, "Connection: Keep-Alive").replace(b"HTTP/1.1", b"HTTP/1.0")
     with connect(server) as connection:
         for _ in range(2):
@@ -137,7 +137,7 @@ def test_head_sends_the_length_and_no_body(server: HttpServer) -> None:
     connection.close()
 
 
-def test_options_and_a_wrong_method_say_what_a_path_takes(server: HttpServer) -> None:
+def test_options_and_a_wrong_method_get_the_allowed_methods(server: HttpServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     for method, path, status in (
         ("OPTIONS", INFER, 204),
@@ -152,7 +152,7 @@ def test_options_and_a_wrong_method_say_what_a_path_takes(server: HttpServer) ->
     connection.close()
 
 
-def test_a_browsers_preflight_is_answered_for_pages_that_may_call_and_the_page_may_read_the_answer() -> None:
+def test_a_browsers_preflight_is_answered_for_allowed_pages_and_the_page_may_read_the_answer() -> None:
     server = serve("127.0.0.1:0", origins=("http://dashboard.local:3000",))
     page = "Origin: http://dashboard.local:3000"
     asks = f"OPTIONS {INFER} HTTP/1.1\r\nHost: localhost\r\n{page}\r\nAccess-Control-Request-Method: POST\r\n\r\n"
@@ -170,7 +170,7 @@ def test_a_browsers_preflight_is_answered_for_pages_that_may_call_and_the_page_m
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 @pytest.mark.parametrize("binary", [False, True])
-def test_tritons_client_packs_what_it_sends_and_unpacks_what_it_gets(
+def test_tritons_client_compresses_requests_and_decompresses_responses(
     server: HttpServer, algorithm: str, binary: bool
 ) -> None:
     client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
@@ -184,7 +184,7 @@ def test_tritons_client_packs_what_it_sends_and_unpacks_what_it_gets(
     client.close()
 
 
-def test_a_large_response_comes_packed_to_a_client_that_asks_for_it(server: HttpServer) -> None:
+def test_a_large_response_is_compressed_for_a_client_that_requests_it(server: HttpServer) -> None:
     rows = [1.0] * 20_000
     body = json.dumps({"inputs": [{"name": "X", "shape": [20_000, 1], "datatype": "FP32", "data": rows}]}).encode()
     packed = gzip.compress(body)
@@ -203,7 +203,7 @@ def test_a_large_response_comes_packed_to_a_client_that_asks_for_it(server: Http
     connection.close()
 
 
-def test_a_bomb_is_refused_and_the_next_client_is_served(server: HttpServer) -> None:
+def test_a_decompression_bomb_is_refused_and_the_next_client_is_served(server: HttpServer) -> None:
     with connect(server) as connection:
         bomb = gzip.compress(b"[" * (8 << 20))
         connection.sendall(request(bomb, INFER, "Content-Encoding: gzip", "Connection: close"))
@@ -212,7 +212,7 @@ def test_a_bomb_is_refused_and_the_next_client_is_served(server: HttpServer) -> 
 
 
 class Slow:
-    """A model that takes its time and can be ended, as onnxruntime can."""
+    """A slow model that can be stopped, as onnxruntime can."""
 
     def __init__(self) -> None:
         self.began, self.leave = threading.Semaphore(0), threading.Event()
@@ -257,7 +257,7 @@ def wait_until(holds: Any) -> bool:
     return bool(holds())
 
 
-def test_a_client_that_has_gone_is_not_computed_for(slow: tuple[HttpServer, Slow, ModelSlot]) -> None:
+def test_requests_of_a_disconnected_client_are_not_computed(slow: tuple[HttpServer, Slow, ModelSlot]) -> None:
     server, session, slot = slow
     running, waiting = connect(server), connect(server)
     running.sendall(request())
@@ -268,7 +268,7 @@ def test_a_client_that_has_gone_is_not_computed_for(slow: tuple[HttpServer, Slow
     assert wait_until(lambda: len(server._serving.connections) == 1)
     running.close()
     assert wait_until(lambda: session.ended == 1)
-    assert session.runs == 1, "the one that waited has never begun"
+    assert session.runs == 1, "the waiting request was never started"
     assert slot.serving is not None
     assert slot.serving.observed.judged_inferences.errors == 0
     told = slot.take_tally()
@@ -296,7 +296,7 @@ def test_a_request_that_is_refused_unread_is_counted_for_its_model(
     assert (statistics.requests, statistics.failures) == (0, 1)
 
 
-def test_a_timeout_ends_an_inference_that_runs(slow: tuple[HttpServer, Slow, ModelSlot]) -> None:
+def test_a_timeout_ends_a_running_inference(slow: tuple[HttpServer, Slow, ModelSlot]) -> None:
     server, session, _ = slow
     body = json.dumps(json.loads(BODY) | {"parameters": {"timeout": 100_000}}).encode()
     began = time.monotonic()

@@ -1,6 +1,4 @@
-"""Connections take turns: a client that was answered and asks again is served after those that were not
-answered yet.
-"""
+"""Connections are served in turn: a client with an answer is served again only after clients without one."""
 
 import selectors
 import socket
@@ -12,7 +10,7 @@ CLIENTS = 8
 ROUNDS = 12
 
 
-def test_of_clients_that_ask_without_end_each_is_answered_once_before_any_is_answered_twice() -> None:
+def test_every_client_is_answered_once_before_any_client_is_answered_twice() -> None:
     """As on a network: the next request of the client that was answered last arrives only after the selector has
     looked.
     """

@@ -24,7 +24,7 @@ WORDS = "RuntimeError: simulated fault"
 TRIAL = TrialPolicy(soak_s=Decimal(30), min_samples=5)
 
 
-def test_what_was_wrong_with_the_first_failing_row_is_told_everywhere_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_error_of_the_first_failing_row_is_shown_once_in_every_view(caplog: pytest.LogCaptureFixture) -> None:
     strategy = Strategy(name="s", waves=(Wave(percent=100),), trial=TRIAL)
     releases = (Release(at_s=60.0, behaviour="good"), Release(at_s=600.0, behaviour="raises", expect="rolled_back"))
     scenario = Scenario(name="t", hours=0.5, devices=2, heal_at_s=0.0, release=releases, strategy=strategy)
@@ -43,7 +43,7 @@ def test_what_was_wrong_with_the_first_failing_row_is_told_everywhere_once(caplo
         assert next(each for each in model.measured if each.release == 2).faults == {Code.HEALTH_ERRORS: WORDS}
 
 
-def test_device_show_counts_refusals_by_code_with_their_words() -> None:
+def test_device_show_counts_refusals_by_code_with_their_texts() -> None:
     measured = {
         "release": 2,
         "inferences": 9,

@@ -1,4 +1,4 @@
-"""Cards that change and copies of devices, in virtual time: they cost the device that they meet, and no other."""
+"""SD cards that are replaced and copies of devices, in virtual time: they affect their own device and no other."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ def world_of(scenario: Scenario, seed: int = 1) -> FleetWorld:
     return world
 
 
-def test_a_restored_card_is_told_the_newer_version_again_and_serves_all_the_time() -> None:
+def test_a_restored_sd_card_gets_the_newer_version_again_and_serves_all_the_time() -> None:
     world = world_of(load_scenario(SCENARIOS / "restored_card.toml"))
     assert len(world.seen.heard) == 2
     for _, device, _ in world.seen.heard:
@@ -25,7 +25,7 @@ def test_a_restored_card_is_told_the_newer_version_again_and_serves_all_the_time
         assert releases[-1] == 3
 
 
-def test_a_copy_is_told_while_it_runs_and_forgotten_afterwards() -> None:
+def test_a_copied_device_is_reported_while_it_runs_and_forgotten_afterwards() -> None:
     world = world_of(load_scenario(SCENARIOS / "cloned_identity.toml"))
     assert [is_told for *_, is_told in world.seen.told] == [True, True]
     twins: Any = world.controller.world.durable.twins

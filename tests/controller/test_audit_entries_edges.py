@@ -26,7 +26,7 @@ from tests.controller.reconcile_worlds import campaign
         ({"stopped_waves": (1,), "reason": "bad"}, "rollout stop", "devices of wave 2 go back: bad"),
     ],
 )
-def test_what_has_become_of_a_rollout_is_one_entry(changes: dict[str, Any], action: str, detail: str) -> None:
+def test_the_new_status_of_a_rollout_is_one_audit_entry(changes: dict[str, Any], action: str, detail: str) -> None:
     members = (Member(device="a", wave=0), Member(device="b", wave=1), Member(device="c", wave=1))
     before = campaign(members=members)
     endings = {"a": Ending(outcome="succeeded"), "b": Ending(outcome="failed")}
@@ -34,7 +34,7 @@ def test_what_has_become_of_a_rollout_is_one_entry(changes: dict[str, Any], acti
     assert deeds_of(before, replace(before, wave_done_at=1.0), endings) == []
 
 
-def test_only_what_is_stopped_now_is_told() -> None:
+def test_only_waves_and_strata_stopped_in_this_pass_are_audited() -> None:
     before = campaign(stopped_strata=("arm",), stopped_waves=(0,))
     after = replace(before, stopped_strata=("arm", "x86"), stopped_waves=(0, 1), reason="bad")
     assert [each.detail for each in deeds_of(before, after, {})] == [
@@ -42,14 +42,14 @@ def test_only_what_is_stopped_now_is_told() -> None:
     ]  # fmt: skip
 
 
-def test_who_joined_is_named_and_counted() -> None:
+def test_devices_that_joined_are_named_and_counted() -> None:
     assert joined(campaign("a"), campaign("a", "b")) == [Deed("rollout join", "r", "1 device: b")]
     many = joined(campaign("a"), campaign(*"abcdef"))
     assert many == [Deed("rollout join", "r", "5 devices: b, c, d and 2 more")]
     assert joined(campaign("a"), campaign("a")) == []
 
 
-def test_a_bad_release_in_a_large_wave_is_a_bounded_number_of_entries() -> None:
+def test_a_bad_release_in_a_large_wave_adds_a_limited_number_of_audit_entries() -> None:
     devices = [f"d{number:02}" for number in range(MAX_QUARANTINED_NAMED + 2)]
     endings = {"d00": Ending(outcome="failed", code="health_errors", detail="0.5"), "d01": Ending(outcome="failed")}
     found = quarantines(campaign(), reversed(devices), endings)

@@ -38,7 +38,7 @@ def ended(made: Rollout, world: dict[str, DeviceFact], known: dict[str, Ending] 
     return {**kept, **decide(made, world, Rows(), now, kept).endings}
 
 
-def test_a_failed_device_keeps_its_code_and_detail_in_its_rollout_when_it_has_moved_on(state: State) -> None:
+def test_a_failed_device_keeps_its_code_and_detail_in_its_rollout_after_it_has_moved_on(state: State) -> None:
     push(state)
     push(state)
     meet(state, "a", "b")
@@ -67,7 +67,7 @@ def test_a_failed_device_keeps_its_code_and_detail_in_its_rollout_when_it_has_mo
     again.close()
 
 
-def test_what_a_device_ended_as_is_kept_once_it_is_decided_and_not_while_it_is_pending() -> None:
+def test_the_outcome_of_a_device_is_stored_once_it_is_decided_and_not_while_it_is_pending() -> None:
     made = rollout(wave=1, wave_began_at=0.0)
     world = facts(
         d0=done("d0"),
@@ -84,13 +84,13 @@ def test_what_a_device_ended_as_is_kept_once_it_is_decided_and_not_while_it_is_p
     }
 
 
-def test_a_device_that_does_not_decide_in_time_is_kept_with_the_phase_that_it_was_in() -> None:
+def test_a_device_past_its_deadline_is_stored_with_its_last_phase() -> None:
     made = rollout(wave=1)
     world = facts(d1=fact("d1", assigned=2, offered_at=-300.0))
     assert ended(made, world)["d1"] == Ending(outcome="failed", detail="undecided after 200 s, in phase steady")
 
 
-def test_a_later_outcome_replaces_an_earlier_one_while_the_rollout_goes_on() -> None:
+def test_a_later_outcome_replaces_an_earlier_one_while_the_rollout_runs() -> None:
     made = rollout(wave=1)
     known = {"d1": Ending(outcome="silent", detail="x")}
     assert ended(made, facts(d1=done("d1")), known)["d1"] == Ending(outcome="succeeded")
@@ -99,7 +99,7 @@ def test_a_later_outcome_replaces_an_earlier_one_while_the_rollout_goes_on() -> 
     assert ended(made, facts(d1=gone), known)["d1"] == Ending(outcome="regressed", detail="it runs v1 now")
 
 
-def test_of_a_roll_back_a_failure_stays_a_failure_and_the_others_were_sent_back() -> None:
+def test_in_a_roll_back_a_failure_stays_a_failure_and_other_devices_were_sent_back() -> None:
     made = rollout(wave=1, status="rolling_back", reason="why")
     world = facts(d0=fact("d0", assigned=1), d1=fact("d1", assigned=1), d2=fact("d2", assigned=1))
     world["d3"] = DeviceFact("d3", "online", None, None)
@@ -111,19 +111,19 @@ def test_of_a_roll_back_a_failure_stays_a_failure_and_the_others_were_sent_back(
     assert "d3" not in found, "it was never told"
 
 
-def test_of_an_abort_what_has_confirmed_keeps_it() -> None:
+def test_in_an_abort_confirmed_devices_keep_the_release() -> None:
     made = rollout(wave=1, status="aborting")
     found = ended(made, facts(d0=done("d0"), d1=fact("d1", assigned=2)), {"d0": Ending(outcome="succeeded")})
     assert (found["d0"].outcome, found["d1"].outcome) == ("succeeded", "sent_back")
 
 
-def test_what_a_stratum_was_taken_out_for_stays_with_the_devices_that_failed() -> None:
+def test_the_reason_of_a_stopped_stratum_stays_with_its_failed_devices() -> None:
     made = rollout(wave=1, stopped_waves=(0,), status="paused", reason="why")
     known = {CANARY: Ending(outcome="failed", code="health_accuracy")}
     assert ended(made, facts(**{CANARY: broken(CANARY)}), known)[CANARY].code == "health_accuracy"
 
 
-def test_a_rollout_that_has_ended_shows_endings_and_never_what_devices_do_now() -> None:
+def test_an_ended_rollout_shows_outcomes_and_not_the_current_state_of_devices() -> None:
     over = rollout(status="rolled_back")
     assert shown(over, "pending", Ending(outcome="failed")) == "failed"
     assert shown(over, "pending", None) == "waiting"
@@ -131,7 +131,7 @@ def test_a_rollout_that_has_ended_shows_endings_and_never_what_devices_do_now() 
     assert shown(going_on, "pending", Ending(outcome="absent")) == "pending"
 
 
-def test_the_reason_of_a_trip_names_three_devices_with_their_codes_and_counts_the_rest() -> None:
+def test_the_reason_of_a_tripped_rule_names_three_devices_with_their_codes_and_counts_the_rest() -> None:
     made = rollout(wave=1)
     world = {device: broken(device) for device in DEVICES}
     reason = decide(made, world, Rows(), 1.0).rollout.reason
@@ -139,7 +139,7 @@ def test_the_reason_of_a_trip_names_three_devices_with_their_codes_and_counts_th
     assert reason.endswith("; failed: " + ", ".join(f"{device} (health_accuracy)" for device in first) + " and 2 more")
 
 
-def test_failures_that_were_resumed_over_are_not_named_again() -> None:
+def test_failures_from_before_a_resume_are_not_named_again() -> None:
     made = rollout(wave=1, acknowledged=("d1",))
     endings = {"d1": Ending(outcome="failed", code="old"), "d2": Ending(outcome="silent")}
     assert named_failures(made, endings) == "d2 (silent)"
@@ -147,7 +147,7 @@ def test_failures_that_were_resumed_over_are_not_named_again() -> None:
     assert named(["a", "b", "c"]) == "a, b, c"
 
 
-def test_explain_says_how_devices_ended_and_names_up_to_three_that_failed() -> None:
+def test_explain_shows_the_outcomes_and_names_up_to_three_failed_devices() -> None:
     over = rollout(status="rolled_back", reason="why")
     endings = {device: Ending(outcome="failed", code="probe_mismatch", detail="row 3") for device in DEVICES[:4]} | {
         DEVICES[4]: Ending(outcome="sent_back")
@@ -159,7 +159,7 @@ def test_explain_says_how_devices_ended_and_names_up_to_three_that_failed() -> N
     assert "1 more have failed." in said
 
 
-def test_a_person_who_rolls_back_is_told_with_the_devices_that_had_failed(state: State) -> None:
+def test_the_story_of_a_manual_roll_back_names_the_failed_devices(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     began = rollouts.start(state, "m", 1, rollouts.resolve_strategy("all_at_once"), {}, actor="ada")

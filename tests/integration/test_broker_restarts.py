@@ -1,4 +1,4 @@
-"""A started broker that ends alone is started again, its damaged database is set aside, and nobody is anonymous."""
+"""A broker that ends by itself is restarted, a damaged database is set aside, and no client is anonymous."""
 
 import itertools
 import os
@@ -43,7 +43,9 @@ def accepted(url: str, username: str | None, password: str | None) -> bool:
     return answers == [True]
 
 
-def test_nobody_is_anonymous_and_the_password_is_the_owners_alone(broker_kind: str, tmp_path: Path) -> None:
+def test_the_broker_accepts_no_anonymous_client_and_only_the_owner_can_read_the_password(
+    broker_kind: str, tmp_path: Path
+) -> None:
     broker = start_broker(BrokerConfig(url=broker_kind, port=free_port()), tmp_path)
     try:
         url = urlsplit(broker.url)
@@ -59,7 +61,7 @@ def test_nobody_is_anonymous_and_the_password_is_the_owners_alone(broker_kind: s
         broker.stop()
 
 
-def test_a_broker_that_ended_alone_is_started_again_and_one_that_was_stopped_is_not(
+def test_a_broker_that_ended_by_itself_is_restarted_and_one_that_was_stopped_is_not(
     broker_kind: str, tmp_path: Path
 ) -> None:
     broker = start_broker(BrokerConfig(url=broker_kind, port=free_port()), tmp_path)
@@ -69,7 +71,7 @@ def test_a_broker_that_ended_alone_is_started_again_and_one_that_was_stopped_is_
         kill(broker)
         assert broker.tend(now)
         assert "status -9" in broker.fault
-        assert not broker.tend(now + 0.5), "the first attempt comes after a second"
+        assert not broker.tend(now + 0.5), "the first attempt is after one second"
         assert broker.tend(now + 1.0)
         assert broker.fault == ""
         url = urlsplit(broker.url)
@@ -81,7 +83,7 @@ def test_a_broker_that_ended_alone_is_started_again_and_one_that_was_stopped_is_
     assert broker.process.poll() is not None
 
 
-def test_without_any_broker_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_broker_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "find_mosquitto", lambda: None)
     monkeypatch.setattr(process_module, "find_spec", lambda _: None)
     for kind in ("auto", "embedded"):
@@ -90,7 +92,7 @@ def test_without_any_broker_it_is_said_what_to_install(tmp_path: Path, monkeypat
         assert caught.value.code == Code.CONFIG_INVALID
 
 
-def test_attempts_to_start_a_broker_again_grow_apart_to_a_bound(tmp_path: Path) -> None:
+def test_pauses_between_restarts_of_a_broker_grow_up_to_a_limit(tmp_path: Path) -> None:
     def fails() -> None:
         attempts.append(now)
         raise WorldError(Code.BROKER_UNREACHABLE, "no")
@@ -110,20 +112,20 @@ def test_attempts_to_start_a_broker_again_grow_apart_to_a_bound(tmp_path: Path) 
 
 @needs_mosquitto
 @pytest.mark.parametrize("damage", [b"", b"no database at all", b"\x00\xb5\x00mosquitto db"])
-def test_a_damaged_database_is_set_aside_and_a_few_are_kept(damage: bytes, tmp_path: Path) -> None:
+def test_a_damaged_database_is_set_aside_and_few_are_kept(damage: bytes, tmp_path: Path) -> None:
     config = BrokerConfig(url="mosquitto", port=free_port())
     for _ in range(MAX_SET_ASIDE + 2):
         (tmp_path / "mosquitto.db").write_bytes(damage)
         start_broker(config, tmp_path).stop()
     kept = sorted(tmp_path.glob("mosquitto.db.bad-*"))
-    assert len(kept) in (0, MAX_SET_ASIDE), "none where Mosquitto takes the file for an empty one"
+    assert len(kept) in (0, MAX_SET_ASIDE), "none if Mosquitto reads the file as empty"
     assert all(path.read_bytes() == damage for path in kept)
     if damage == b"no database at all":
         assert kept
 
 
 @needs_mosquitto
-def test_a_broker_that_something_else_keeps_down_keeps_its_database(
+def test_a_broker_that_fails_for_another_reason_keeps_its_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controller.broker.configurations._MOSQUITTO", "listener {port} {host}\nno_such_key 1\n")
@@ -135,7 +137,7 @@ def test_a_broker_that_something_else_keeps_down_keeps_its_database(
 
 
 @pytest.mark.timeout(120)
-def test_a_controller_tells_of_its_brokers_end_and_devices_come_back(broker_kind: str, tmp_path: Path) -> None:
+def test_a_controller_reports_the_end_of_its_broker_and_devices_reconnect(broker_kind: str, tmp_path: Path) -> None:
     site = Site(tmp_path, broker=broker_kind)
     try:
         client = site.start_controller()

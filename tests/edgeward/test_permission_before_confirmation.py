@@ -1,4 +1,4 @@
-"""Who may not do something is told so before a command asks whether they want it."""
+"""A missing permission is reported before a command asks for a confirmation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def ended(state: State, monkeypatch: pytest.MonkeyPatch, role: Role, *words: str, name: str = "lena") -> Any:
-    """How a command of somebody with a role ends, and what it has asked: (code, output)."""
+    """Returns (error code, output) of a command of a person with a role."""
     _, token = tokens.create_token(state, name, (role,), days=1, actor="test")
 
     def answered(method: str, path: str, **options: Any) -> Any:
@@ -47,7 +47,7 @@ def ended(state: State, monkeypatch: pytest.MonkeyPatch, role: Role, *words: str
     return getattr(done.exception, "code", ""), done.output
 
 
-def test_an_approval_is_refused_before_anybody_is_asked(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_approval_is_refused_before_a_confirmation(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended(state, monkeypatch, "viewer", "rollout", "approve", "r") == (Code.FORBIDDEN, "")
     assert ended(state, monkeypatch, "approver", "rollout", "approve", "r", name="ada") == (Code.FOUR_EYES, "")
     assert ended(state, monkeypatch, "approver", "rollout", "approve", "gone")[0] == Code.UNKNOWN_ROLLOUT
@@ -57,7 +57,7 @@ def test_an_approval_is_refused_before_anybody_is_asked(state: State, monkeypatc
 
 
 @pytest.mark.parametrize("verb", ["retire", "unquarantine"])
-def test_a_deed_on_many_devices_is_refused_before_anybody_is_asked(
+def test_a_forbidden_bulk_command_is_refused_before_a_confirmation(
     state: State, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     assert ended(state, monkeypatch, "viewer", "device", verb, "d0", "d1") == (Code.FORBIDDEN, "")

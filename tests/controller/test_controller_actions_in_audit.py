@@ -69,33 +69,33 @@ def test_a_roll_back_and_a_quarantine_are_in_the_audit_with_their_cause(state: S
         ("running", {"stopped_waves": (0,), "reason": "why"}, "rollout stop"),
     ],
 )
-def test_each_thing_that_a_pass_does_to_a_rollout_is_one_entry(before: Any, after: dict[str, Any], action: str) -> None:
+def test_each_change_of_a_rollout_in_a_pass_is_one_audit_entry(before: Any, after: dict[str, Any], action: str) -> None:
     began = rollout(status=before)
     (deed,) = deeds_of(began, replace(began, **after), {})
     assert (deed.action, deed.subject) == (action, "r-1")
     assert "reason" not in after or "why" in deed.detail
 
 
-def test_a_completion_says_how_many_devices_have_it(state: State) -> None:
+def test_a_completion_names_the_number_of_devices_with_the_release(state: State) -> None:
     began = rollout(status="running")
     endings = {device: Ending(outcome="succeeded") for device in DEVICES[1:]} | {"d0": Ending(outcome="silent")}
     (deed,) = deeds_of(began, replace(began, status="completed"), endings)
     assert deed == Deed("rollout completed", "r-1", "m v2: 4 of 5 devices have it")
 
 
-def test_what_only_the_bookkeeping_shows_is_no_entry() -> None:
+def test_a_change_of_bookkeeping_only_is_no_audit_entry() -> None:
     began = rollout(status="running")
     assert deeds_of(began, replace(began, wave_done_at=5.0), {}) == []
     assert joined(began, began) == []
 
 
-def test_devices_that_join_at_the_tail_are_named() -> None:
+def test_devices_that_join_a_completed_rollout_are_named() -> None:
     began = rollout()
     grown = replace(began, members=(*began.members, *(Member(device=f"n{n}", wave=1) for n in range(5))))
     assert joined(began, grown) == [Deed("rollout join", "r-1", "5 devices: n0, n1, n2 and 2 more")]
 
 
-def test_a_bad_release_in_a_large_wave_is_no_flood_of_the_audit() -> None:
+def test_a_bad_release_in_a_large_wave_adds_few_audit_entries() -> None:
     devices = [f"d{number:04}" for number in range(1000)]
     found = quarantines(rollout(), devices, {})
     assert len(found) == MAX_QUARANTINED_NAMED + 1
@@ -117,14 +117,14 @@ def tripping() -> tuple[World, Rollout]:
     return World(silent_s=90.0, durable=Durable({CANARY: twin}, {began.id: began})), began
 
 
-def test_a_deed_is_in_the_audit_before_its_row_is_written(outside: Outside) -> None:
+def test_an_action_is_in_the_audit_before_its_row_is_written(outside: Outside) -> None:
     world, _ = tripping()
     asked = run(Passes(world, FleetRecords(outside), history=outside, broker=outside, listener=outside), outside)
     assert asked[:3] == ["take", "audit", "write"]
     assert {each.action for each in outside.deeds} == {"rollout rollback", "device quarantine"}
 
 
-def test_a_disk_that_takes_no_deed_takes_no_row_either_and_both_come_with_the_next_pass(outside: Outside) -> None:
+def test_if_the_disk_accepts_no_audit_entry_the_row_waits_too_and_the_next_pass_writes_both(outside: Outside) -> None:
     world, began = tripping()
     made = Passes(world, FleetRecords(outside), history=outside, broker=outside, listener=outside)
     outside.full = "audit"
@@ -136,7 +136,7 @@ def test_a_disk_that_takes_no_deed_takes_no_row_either_and_both_come_with_the_ne
     assert FleetRecords(outside).load_world({}, 90.0).durable.rollouts[began.id].status == "rolling_back"
 
 
-def test_a_row_that_is_refused_after_its_deed_does_not_tell_the_deed_twice(outside: Outside) -> None:
+def test_a_row_that_is_refused_after_its_audit_entry_adds_no_second_entry(outside: Outside) -> None:
     world, _ = tripping()
     made = Passes(world, FleetRecords(outside), history=outside, broker=outside, listener=outside)
     outside.full = "write"
@@ -147,7 +147,7 @@ def test_a_row_that_is_refused_after_its_deed_does_not_tell_the_deed_twice(outsi
     assert [each.action for each in outside.deeds].count("rollout rollback") == 1
 
 
-def test_a_way_back_that_a_newer_rollout_ends_is_the_controllers_deed(state: State) -> None:
+def test_a_newer_rollout_that_ends_a_roll_back_is_audited_as_an_action_of_the_controller(state: State) -> None:
     push(state)
     push(state)
     meet(state, "a", "b")
@@ -159,7 +159,9 @@ def test_a_way_back_that_a_newer_rollout_ends_is_the_controllers_deed(state: Sta
     assert "newer rollout" in by_controller(state)[-1][2]
 
 
-def test_a_policy_that_starts_a_rollout_is_the_controllers_deed_and_names_whose_policy_it_is(state: State) -> None:
+def test_a_rollout_started_by_a_policy_is_audited_as_an_action_of_the_controller_with_the_policys_author(
+    state: State,
+) -> None:
     meet(state, "a", "b")
     push(state)
     call(state, "PUT", "/v1/models/m/deployment", json={"strategy": "all_at_once"})
@@ -196,7 +198,7 @@ def refuse_writes(*_: object) -> None:
     raise WorldError(Code.DISK_FULL, "full")
 
 
-def test_a_journal_that_takes_no_entry_does_not_end_the_task_that_tells_of_refused_attempts(
+def test_a_journal_that_accepts_no_entry_does_not_end_the_task_that_writes_refused_attempts(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_app, "TELL_S", 0.01)
@@ -223,7 +225,7 @@ def test_a_journal_that_takes_no_entry_does_not_end_the_task_that_tells_of_refus
     assert told in asyncio.run(script())
 
 
-def test_a_refused_attempt_is_answered_as_refused_also_while_the_journal_takes_nothing(
+def test_a_refused_attempt_is_refused_even_while_the_journal_accepts_no_entry(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
@@ -233,6 +235,6 @@ def test_a_refused_attempt_is_answered_as_refused_also_while_the_journal_takes_n
     assert [each["action"] for each in state.journal.audit_entries()] == ["refused"], "it was kept until then"
 
 
-def test_no_token_has_the_controllers_name(state: State) -> None:
+def test_no_token_may_have_the_name_of_the_controller(state: State) -> None:
     body = {"name": "controller", "roles": ["viewer"], "days": 1}
     assert call(state, "POST", "/v1/tokens", json=body)[1]["code"] == "name_invalid"

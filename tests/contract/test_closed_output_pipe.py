@@ -1,4 +1,4 @@
-"""A program ends in silence when nobody reads its output any more."""
+"""A program ends without a message when the reader of its output has closed the pipe."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ sys.exit(until_reader_goes(run))
 
 
 @pytest.mark.parametrize("lines", [1, 10_000], ids=["at the end", "while it writes"])
-def test_a_reader_that_has_gone_ends_a_program_with_its_own_code_and_no_word(lines: int) -> None:
+def test_a_closed_output_pipe_ends_a_program_with_its_own_exit_code_and_no_message(lines: int) -> None:
     program = [sys.executable, "-c", PROGRAM.format(lines=lines)]
     child = subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_a_reader_that_has_gone_ends_a_program_with_its_own_code_and_no_word(lin
     child.stderr.close()
 
 
-def test_whoever_is_read_keeps_its_exit_code() -> None:
+def test_a_program_whose_output_is_read_keeps_its_exit_code() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(lines=2)], input=b"", capture_output=True, check=False,
         cwd=Path(__file__).parents[2],

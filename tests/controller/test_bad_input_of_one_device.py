@@ -47,7 +47,7 @@ def measured(model: str, release: int, **fields: object) -> ModelInterval:
     return ModelInterval(model=model, version=version, inferences=1, errors=0, **fields)  # type: ignore[arg-type]
 
 
-def test_a_heartbeat_for_a_name_that_no_device_may_have_is_dropped_and_one_for_a_real_name_is_heard(
+def test_a_heartbeat_with_an_invalid_name_is_dropped_and_one_with_a_real_name_is_accepted(
     tmp_path: Path,
 ) -> None:
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
@@ -87,13 +87,13 @@ def test_one_unreadable_row_is_set_aside_and_named_and_the_controller_starts() -
     assert tables.rows("rollouts")["r-9"] == b"\xff", "it stays where it is, for a person to look at"
 
 
-def test_last_words_of_a_newer_agent_are_read_for_what_is_known() -> None:
+def test_known_fields_of_a_stored_heartbeat_of_a_newer_agent_are_read() -> None:
     said = json.loads(encode(beat("a"))) | {"since": 2, "serve_at": None}
     world = FleetRecords(DurableTables()).load_world({"a": json.dumps(said).encode()}, 90.0)
     assert world.durable.twins["a"].hardware == HARDWARE
 
 
-def test_one_device_that_floods_is_throttled_before_its_messages_are_decoded_and_no_other_is() -> None:
+def test_a_device_that_sends_too_much_is_throttled_before_decoding_and_no_other_is() -> None:
     clock = [0.0]
     inbox = Inbox(Senders(Keys(), require_signed=False), lambda: clock[0])
     payload = encode(beat("loud"))
@@ -110,7 +110,7 @@ def test_one_device_that_floods_is_throttled_before_its_messages_are_decoded_and
     )  # fmt: skip
 
 
-def test_a_device_that_was_quiet_for_a_while_is_forgotten_by_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_limiter_forgets_a_device_that_was_quiet_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowances, "MAX_BUCKETS", 10)
     allowance = Allowance()
     for number in range(100):
@@ -118,7 +118,7 @@ def test_a_device_that_was_quiet_for_a_while_is_forgotten_by_the_account(monkeyp
     assert len(allowance._left) <= 11
 
 
-def test_a_part_that_cannot_be_read_is_counted_and_the_message_is_taken_in() -> None:
+def test_an_unreadable_part_is_counted_and_the_message_is_accepted() -> None:
     inbox = Inbox(Senders(Keys(), require_signed=False), lambda: 0.0)
     plain = json.loads(encode(telemetry(measured("m", 1))))
     plain["intervals"].append(None)
@@ -126,7 +126,7 @@ def test_a_part_that_cannot_be_read_is_counted_and_the_message_is_taken_in() -> 
     assert inbox.counts == {"parts": 1}
 
 
-def test_models_and_releases_and_columns_that_a_device_invents_take_no_memory() -> None:
+def test_invented_models_releases_and_columns_of_a_device_use_no_memory() -> None:
     world = World(silent_s=90.0, registered=KNOWN)
     for number in range(200):
         columns = {f"column-{number}-{each}": (1,) for each in range(MAX_FEATURES)}
@@ -142,7 +142,7 @@ def test_models_and_releases_and_columns_that_a_device_invents_take_no_memory() 
     assert len(world.durable.twins["a"].reported) == MAX_MODELS_PER_DEVICE
 
 
-def test_names_that_a_version_does_not_have_are_left_out_of_its_figures_counted_and_told() -> None:
+def test_names_unknown_to_a_version_are_left_out_of_its_figures_counted_and_reported() -> None:
     names = names_of(manifest(classes=("0", "1", "x" * 200), groups=("site",)))
     world = World(silent_s=90.0, registered=KNOWN, names=lambda _model, _release: names)
     honest = measured(
@@ -174,7 +174,7 @@ def test_a_controller_knows_the_names_of_its_versions(tmp_path: Path) -> None:
     assert names_of(manifest()).classes is None, "where the manifest names none, any class is taken"
 
 
-def test_captured_rows_of_a_model_that_the_registry_lacks_are_not_kept() -> None:
+def test_captured_rows_of_a_model_missing_in_the_registry_are_not_kept() -> None:
     rows = tuple(
         CapturedRow(at=1.0, model=model, release=1, why="hard", inputs={}, value=None) for model in ("m", "made-up")
     )
@@ -183,7 +183,7 @@ def test_captured_rows_of_a_model_that_the_registry_lacks_are_not_kept() -> None
     assert [row.model for row in kept.rows] == ["m"]
 
 
-def test_history_is_bounded_for_each_device_and_by_age_and_the_audit_is_not(
+def test_history_is_limited_for_each_device_and_by_age_and_the_audit_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journals, "MAX_HISTORY_PER_DEVICE", 20)

@@ -1,6 +1,6 @@
-"""A day of chaos in minutes: files rotate, ports vanish, pictures are damaged, a topic floods, receivers lie.
+"""Many faults in minutes: rotated files, lost ports, damaged pictures, too many messages, wrong answers of receivers.
 
-Real files, pseudo-terminals, sockets and threads. Every thread lives, and every row is accounted for.
+Real files, pseudo-terminals, sockets and threads. Every thread keeps running, and every row is counted.
 """
 
 import http.server
@@ -34,7 +34,7 @@ TIMEOUT_S = 0.3
 
 
 class LyingReceiver(http.server.BaseHTTPRequestHandler):
-    """A webhook that takes a batch, or answers rubbish, an error, nothing, or a byte now and then."""
+    """A webhook that accepts a batch, or sends an invalid answer, an error, nothing, or single bytes."""
 
     def do_POST(self) -> None:
         body, server = self.rfile.read(int(self.headers["Content-Length"])), self.server
@@ -94,7 +94,7 @@ BAD = (b"nonsense", b"\xff\xfe", b'{"x": null}', b'{"key": "k"}', b"[1]", b'{"x"
 
 
 class Truth:
-    """What one sensor was sent: good rows by key, and how many bad ones."""
+    """The rows sent to one sensor: good rows by key, and the number of bad ones."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -103,7 +103,7 @@ class Truth:
         self.bad = 0
 
     def line(self) -> bytes:
-        """The next row as JSON, one in five bad."""
+        """Returns the next row as JSON; one in five is bad."""
         if self.rng.random() < 0.2:
             self.bad += 1
             return self.rng.choice(BAD)
@@ -115,7 +115,7 @@ ROTATIONS = ("moved", "moved with half a line", "moved and late", "cut", "cut wi
 
 
 class Log(Truth):
-    """A file that grows in halves of lines, is rotated, cut, deleted, made again, and unreadable for a while."""
+    """A file that grows by half lines, is rotated, truncated, deleted, created again, and unreadable for a while."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("log", 1)
@@ -173,7 +173,7 @@ class Log(Truth):
 
 
 class Port(Truth):
-    """A serial port that is pulled out and plugged in again. What was cut with it is known to nobody but the cable."""
+    """A serial port that is unplugged and plugged in again. Nobody knows which bytes were cut off."""
 
     def __init__(self, link: Path) -> None:
         super().__init__("port", 2)
@@ -220,7 +220,7 @@ class Port(Truth):
 
 
 class Topic(Truth):
-    """A topic that floods now and then: the oldest rows make room, and are counted."""
+    """A topic that sometimes gets too many rows: the oldest ones are dropped and counted."""
 
     def __init__(self) -> None:
         super().__init__("topic", 4)
@@ -235,7 +235,7 @@ DAMAGED = (b"P5 2", b"", b"P5 2 2 255\n\1")
 
 
 class Pictures(Truth):
-    """A directory in which pictures appear, whole and damaged, and is deleted and made again."""
+    """A directory with new pictures, good and damaged ones, which is deleted and created again."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__("pictures", 5)
@@ -263,7 +263,7 @@ class Pictures(Truth):
 
 
 class Device:
-    """A device with four sensors and three kinds of sinks, and a model that answers what has an x."""
+    """A device with four sensors, three kinds of sinks, and a model that answers rows with an x."""
 
     def __init__(self, directory: Path, address: str) -> None:
         hook = WebhookSink(url=address, batch=20, batch_s=0.02)
@@ -291,7 +291,7 @@ class Device:
 
     @staticmethod
     def has_open(name: str, times: int) -> bool:
-        """Whether this process, of which the test is a part, has opened a file so often."""
+        """Returns whether this process has opened a file a number of times."""
         return (
             sum(each.is_symlink() and str(each.readlink()) == name for each in Path("/proc/self/fd").iterdir()) >= times
         )
@@ -308,7 +308,7 @@ class Device:
         until(lambda: self.sensor(kind).rows >= len(truth.good) + truth.bad, PATIENCE_S)
 
     def has_looked(self) -> None:
-        """Waits until the log was looked at as it is now."""
+        """Waits until the sensor has read the present content of the log."""
         begun = self.looks[0]
         until(lambda: self.looks[0] > begun + 1, PATIENCE_S)
 
@@ -324,7 +324,7 @@ class Device:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_after_a_day_of_chaos_every_thread_lives_and_every_row_is_accounted_for(
+def test_after_a_day_of_chaos_every_thread_runs_and_every_row_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten_pauses(monkeypatch)

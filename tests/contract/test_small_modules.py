@@ -23,12 +23,12 @@ from contract.tolerance import tolerance
 
 
 @pytest.mark.parametrize("name", ["a", "cam-0001", "x" * 63, "0"])
-def test_a_legal_name_is_taken(name: str) -> None:
+def test_a_valid_name_is_accepted(name: str) -> None:
     assert check_name(name, "model") == name
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "a+", "#", "a\n", "x" * 64, "..", "ä"])
-def test_a_name_that_could_escape_its_topic_or_folder_is_refused(name: str) -> None:
+def test_a_name_that_could_leave_its_topic_or_folder_is_refused(name: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_name(name, "model")
     assert caught.value.code == Code.NAME_INVALID
@@ -38,7 +38,7 @@ FLEET_NAMES = ["cam-0001", "Pi_1", "b8:27:eb:12:34:56", "gate-3.plant.example.co
 
 
 @pytest.mark.parametrize("name", FLEET_NAMES)
-def test_a_name_that_a_real_fleet_has_is_legal_for_a_device(name: str) -> None:
+def test_names_as_in_real_fleets_are_valid_for_devices(name: str) -> None:
     assert check_device_name(name) == name
     assert topics.parse_up(topics.heartbeat(name)) == (name, "heartbeat")
 
@@ -46,14 +46,14 @@ def test_a_name_that_a_real_fleet_has_is_legal_for_a_device(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "Bad Name", "..", ".hidden", "-h", "a/b", "a+", "#", "a\n", "x" * 65, "ä", "svc.controller", "SVC.x"]
 )
-def test_a_name_that_no_device_may_have_is_refused_where_its_topic_is_parsed(name: str) -> None:
+def test_an_invalid_device_name_is_refused_when_its_topic_is_parsed(name: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_device_name(name)
     assert caught.value.code == Code.NAME_INVALID
     assert topics.parse_up(f"{topics.ROOT}/d/{name}/up/heartbeat") is None
 
 
-def test_names_of_devices_become_file_names_that_any_stick_can_hold_and_tell_apart() -> None:
+def test_names_of_devices_become_distinct_file_names_that_every_file_system_accepts() -> None:
     files = {messages_file(name) for name in [*FLEET_NAMES, "PI_1", "pi_1"]}
     assert len({file.lower() for file in files}) == len(FLEET_NAMES) + 2
     assert all(re.fullmatch(r"from-[a-z0-9._%-]+\.json", file) and len(file) < 255 for file in files)
@@ -72,13 +72,13 @@ def test_any_other_path_is_refused(path: str) -> None:
         parse_target_path(path)
 
 
-def test_what_devices_write_is_told_apart_by_topic() -> None:
+def test_messages_of_devices_are_distinguished_by_topic() -> None:
     assert topics.parse_up(topics.report("cam-1")) == ("cam-1", "report")
     assert topics.parse_up(topics.desired("cam-1")) is None
     assert topics.parse_up("edgeward/v1/d/a/up/report/x") is None
 
 
-def test_blobs_live_outside_of_everybodys_wildcard() -> None:
+def test_blobs_are_outside_of_every_wildcard_subscription() -> None:
     digest = "ab" * 32
     assert not topics.chunk(digest, 0).startswith("edgeward/")
     assert topics.parse_blob(topics.chunk(digest, 7)) == (digest, 7)
@@ -88,7 +88,7 @@ def test_blobs_live_outside_of_everybodys_wildcard() -> None:
 
 
 @given(st.binary(min_size=1, max_size=10_000), st.integers(1024, 4096))
-def test_chunks_put_together_are_the_blob(data: bytes, chunk_bytes: int) -> None:
+def test_joined_chunks_equal_the_blob(data: bytes, chunk_bytes: int) -> None:
     blob = describe(data, chunk_bytes)
     chunks = split(data, chunk_bytes)
     assert b"".join(chunks) == data
@@ -103,7 +103,7 @@ def test_chunks_put_together_are_the_blob(data: bytes, chunk_bytes: int) -> None
     assert sole_chunk(blob) == (digests if len(chunks) == 1 else None)
 
 
-def test_a_chunk_list_that_lies_is_refused_though_it_be_signed() -> None:
+def test_a_false_chunk_list_is_refused_although_it_is_signed() -> None:
     blob, other = describe(b"x" * 5000, 1024), chunk_list(b"y" * 5000, 1024)
     for claimed in (blob, replace(blob, chunks_sha256=sha256_hex(other))):
         with pytest.raises(BadInput) as caught:
@@ -111,7 +111,7 @@ def test_a_chunk_list_that_lies_is_refused_though_it_be_signed() -> None:
         assert caught.value.code == Code.CHUNK_INVALID
 
 
-def test_only_the_next_chunk_in_its_own_length_is_followed() -> None:
+def test_only_the_next_chunk_with_its_exact_length_is_accepted() -> None:
     data = bytes(range(250)) * 20
     blob, chunks = describe(data, 1024), split(data, 1024)
     followed = Followed(blob, parse_chunk_list(chunk_list(data, 1024), blob))
@@ -138,7 +138,7 @@ def test_a_pickle_inside_npz_is_refused() -> None:
     assert caught.value.code == Code.TENSORS_INVALID
 
 
-def test_an_npz_bomb_is_refused_by_its_expanded_size() -> None:
+def test_a_decompression_bomb_in_npz_is_refused_by_its_expanded_size() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", b"\0" * 10_000_000)
@@ -174,7 +174,7 @@ def test_labels_are_compared_by_equality_and_numbers_within_tolerance() -> None:
 
 
 @given(st.lists(st.floats(0.5, 6e7), min_size=1, max_size=50), st.floats(0.01, 1.0))
-def test_a_quantile_is_known_to_within_a_bucket(latencies: list[float], q: float) -> None:
+def test_a_quantile_is_known_to_one_bucket(latencies: list[float], q: float) -> None:
     counts = [0] * LATENCY_BUCKETS
     for latency in latencies:
         counts[bucket_of(latency)] += 1
@@ -185,13 +185,13 @@ def test_a_quantile_is_known_to_within_a_bucket(latencies: list[float], q: float
     assert exact >= upper / 2**0.5 - 1e-9 or upper <= 1.0
 
 
-def test_histograms_add_up() -> None:
+def test_histograms_are_added_up() -> None:
     assert sum(merge([(1, 2), (0, 1, 5)])) == 9
     assert quantile_us((), 0.5) is None
     assert upper_edge_us(LATENCY_BUCKETS) == float("inf")
 
 
-def test_a_classifier_that_is_sure_may_differ_by_a_part_of_what_its_probabilities_vary_by() -> None:
+def test_the_tolerance_of_a_certain_classifier_is_a_fraction_of_the_spread_of_its_probabilities() -> None:
     noise = np.random.default_rng(0).uniform(0.0, 1e-6, (200, 10))
     sure = np.eye(10)[np.arange(200) % 10] + noise
     assert tolerance(sure, alone=False).min() > 2e-5, "not a part of the distance between quartiles of the noise"

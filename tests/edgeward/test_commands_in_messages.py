@@ -1,4 +1,4 @@
-"""A command that the page or a document names is there, with its options: people copy it."""
+"""Every command that the page or a document names exists with its options, because people copy it."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ OTHERS = {"edgeward-agent": parser_of_the_agent, "edgeward-controller": parser_o
 
 
 def commands(path: Path) -> Iterator[str]:
-    """Commands in a file of the page, or in the code of a document."""
+    """Returns the commands in a file of the page, or in the code of a document."""
     text = TEMPLATE.sub("X", path.read_text(encoding="utf-8"))
     if path.suffix == ".md":
         text = "\n".join(one or other for one, other in IN_CODE.findall(text))
@@ -35,7 +35,7 @@ def commands(path: Path) -> Iterator[str]:
 
 
 def fault(command: str, *, is_whole: bool) -> str:
-    """What is wrong with a command; `is_whole`: it is copied as it stands, so nothing may be left out of it."""
+    """Returns what is wrong with a command; `is_whole`: people copy it unchanged, so it must be complete."""
     program, *words = shlex.split(command)
     if program in OTHERS:
         actions = OTHERS[program]()._actions
@@ -58,14 +58,14 @@ def fault(command: str, *, is_whole: bool) -> str:
 
 
 @pytest.mark.parametrize("paths", [PAGES, DOCS], ids=["page", "docs"])
-def test_a_command_that_people_are_told_to_type_is_there(paths: list[Path]) -> None:
+def test_every_command_in_messages_exists(paths: list[Path]) -> None:
     found = [(path.name, command) for path in paths for command in commands(path)]
     assert len(found) > 25
     wrong = [(name, command, fault(command, is_whole=paths is PAGES)) for name, command in found]
     assert [each for each in wrong if each[2]] == []
 
 
-def test_a_command_of_another_name_or_without_what_it_needs_is_found() -> None:
+def test_an_unknown_or_incomplete_command_in_a_message_is_found() -> None:
     assert fault("edgeward-controller doctor", is_whole=True)
     assert fault("edgeward model label", is_whole=True)
     assert fault("edgeward model list --colour", is_whole=False)

@@ -1,4 +1,4 @@
-"""What people read while something runs or fails: a line for each change, and no library's trace."""
+"""Messages while a command runs or fails: a line for each change, and no traceback of a library."""
 
 import runpy
 import subprocess
@@ -37,7 +37,7 @@ def view(status: str, **changed: Any) -> Rollout:
 
 
 class Handle:
-    """A rollout that changes twice and is looked at five times."""
+    """A rollout that changes twice and is read five times."""
 
     id = "r-1"
 
@@ -52,7 +52,7 @@ class Handle:
         yield from self.views
 
 
-def test_a_rollout_in_which_nothing_changes_says_again_whom_it_waits_for(
+def test_an_unchanged_rollout_repeats_what_it_waits_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waiting = view("running", waits_for="It waits for haus-1. Nobody asked it.")
@@ -64,7 +64,7 @@ def test_a_rollout_in_which_nothing_changes_says_again_whom_it_waits_for(
     assert [line.endswith("3 pending; It waits for haus-1. Nobody asked it.") for line in lines] == [False, True, True]
 
 
-def test_a_rollout_that_is_watched_by_a_program_is_a_line_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watched_rollout_in_a_pipe_prints_one_line_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
     class Client:
         def open_rollout(self, _: str) -> Handle:
             return Handle()
@@ -79,13 +79,13 @@ def test_a_rollout_that_is_watched_by_a_program_is_a_line_for_each_change(monkey
     ]
 
 
-def test_a_strategy_without_a_name_has_its_files(tmp_path: Path) -> None:
+def test_a_strategy_without_a_name_has_a_hint_about_its_files(tmp_path: Path) -> None:
     file = tmp_path / "careful.toml"
     file.write_text("[[waves]]\npercent = 100\n")
     assert rollout.read_strategy(str(file)) == {"name": "careful", "waves": [{"percent": 100}]}
 
 
-def test_a_users_file_imports_what_lies_beside_it_as_python_would(tmp_path: Path) -> None:
+def test_a_users_file_imports_neighbouring_files_as_python_does(tmp_path: Path) -> None:
     (tmp_path / "beside_the_script.py").write_text("ROWS = [[1.0]]\n")
     file = tmp_path / "train.py"
     file.write_text("import beside_the_script\nmodel, sample = 1, beside_the_script.ROWS\n")
@@ -103,9 +103,7 @@ def test_a_users_file_imports_what_lies_beside_it_as_python_would(tmp_path: Path
         ("model = = 3\n", "SyntaxError", 0),
     ],
 )
-def test_of_an_error_in_a_users_file_the_users_lines_are_shown(
-    tmp_path: Path, text: str, what: str, lines: int
-) -> None:
+def test_an_error_in_a_users_file_shows_the_users_lines(tmp_path: Path, text: str, what: str, lines: int) -> None:
     file = tmp_path / "train.py"
     file.write_text(text)
     with pytest.raises(BadInput) as caught:
@@ -120,17 +118,17 @@ def test_of_an_error_in_a_users_file_the_users_lines_are_shown(
 @pytest.mark.parametrize(
     ("seconds", "words"), [(20, "20 s"), (119, "119 s"), (1200, "20 min"), (7300, "2 h"), (8e5, "9 d")]
 )
-def test_a_time_is_said_in_the_unit_that_fits(seconds: float, words: str) -> None:
+def test_a_duration_is_printed_in_a_fitting_unit(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_what_a_replacement_must_be_given_by_hand_is_all_that_enrolment_does_not_write() -> None:
+def test_the_list_of_manual_settings_of_a_replacement_is_all_that_enrolment_does_not_write() -> None:
     written = {"device", "broker", "trust", "enrolment"}
     for table in {field.name for field in msgspec.structs.fields(Config)} - written:
         assert f"[{table}]" in device_life._NOT_KEPT
 
 
-def test_the_example_says_what_is_wrong_with_a_cell_and_shows_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_reports_a_wrong_cell_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = runpy.run_path(str(ROOT / "examples" / "ask.py"))
     assert ask["cell"]("kitchen", {"name": "room", "datatype": "BYTES"}) == "kitchen"
     assert ask["cell"]("true", {"name": "door", "datatype": "BOOL"}) is True

@@ -1,4 +1,4 @@
-"""Real agents whose disk, files or broker fail at boot: confirmed versions answer, and the device comes back."""
+"""Real agents whose disk, files or broker fail at boot: confirmed versions answer, and the device reconnects."""
 
 import http.client
 import subprocess
@@ -12,7 +12,7 @@ from edgeward.demo.processes import Process, Site, wait_for
 
 pytestmark = pytest.mark.broker
 PASSWORD = "tls = false\n"
-"""A claim brings the root and the authority that are missing here."""
+"""A claim contains the root and the authority that are missing here."""
 QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}
 
 
@@ -28,7 +28,7 @@ def is_ready(port: int) -> bool:
 
 
 def check_full_disk(agent: Process, port: int) -> None:
-    """The same command where the system refuses each write to a file; what it says goes to a pipe."""
+    """The same command while the system refuses each write to a file; its output goes to a pipe."""
     command = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *agent.command]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         try:
@@ -41,7 +41,7 @@ def check_full_disk(agent: Process, port: int) -> None:
 
 
 def check_broken(agent: Process, port: int, words: str) -> None:
-    """Answers, lives, and says why it has no link."""
+    """Checks that the agent answers, runs, and logs why it has no link."""
     before = len(agent.log.read_text())
     agent.start()
     wait_for("an answer without a link", lambda: is_ready(port), agent)
@@ -50,7 +50,7 @@ def check_broken(agent: Process, port: int, words: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_comes_back(tmp_path: Path) -> None:
+def test_a_confirmed_version_answers_despite_any_fault_at_boot_and_the_device_reconnects(tmp_path: Path) -> None:
     port = free_port()
     site = Site(tmp_path, broker_keys=PASSWORD, agent_tables=f'[serving]\nlisten = "127.0.0.1:{port}"\n')
     try:
@@ -86,7 +86,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
 
 
 @pytest.mark.timeout(60)
-def test_a_new_device_whose_root_is_missing_connects_once_it_is_there(tmp_path: Path) -> None:
+def test_a_new_device_without_its_root_connects_once_the_root_exists(tmp_path: Path) -> None:
     site = Site(tmp_path, broker_keys=PASSWORD)
     try:
         client = site.start_controller()

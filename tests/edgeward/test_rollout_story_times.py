@@ -1,4 +1,4 @@
-"""The timeline of a rollout in the zone of whoever reads it."""
+"""The timeline of a rollout in the time zone of its reader."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def test_times_and_moments_within_words_are_those_of_the_readers_zone() -> None:
+def test_times_in_a_story_are_in_the_readers_time_zone() -> None:
     told = {"action": "rollout pause", "by": "mara", "kind": "paused", "device": ""}
     event = RolloutEvent.read({"at": AT.isoformat(), "text": f"until {AT.isoformat()}", **told})
     (line,) = story_lines([event])
@@ -35,7 +35,7 @@ def event(after_s: float, kind: str, action: str) -> RolloutEvent:
     return RolloutEvent.read({"by": "mara", "device": "", "text": "", **told})
 
 
-def test_a_note_on_the_next_day_does_not_make_a_rollout_longer_that_has_ended() -> None:
+def test_a_comment_on_the_next_day_does_not_lengthen_an_ended_rollout() -> None:
     told = [event(0, "running", "rollout start"), event(300, "ended", "rollout completed")]
     ended = cast("Any", SimpleNamespace(open=False))
     late = event(86_400, "written", "rollout note")
