@@ -32,7 +32,7 @@ Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Returns why a request is outside a scope; empty if it is inside."""
 DRY_RUN = ("POST", "/v1/rollouts/dry-run")
 DRY_RUNS = frozenset({DRY_RUN, ("POST", "/v1/devices/pin/dry-run"), ("POST", "/v1/devices/unpin/dry-run")})
-"""Held as the deeds themselves, and none: nothing is done that the audit could name."""
+"""Each route is checked like the change itself, but it changes nothing, so the audit has no entry."""
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
