@@ -110,6 +110,7 @@ REMEDY_ROWS = [
     (NotImplementedError("a tree splits by sets of categories"), "OrdinalEncoder"),
     (ValueError("SVMRegressor attributes={'n_supports': 0}"), "raise C"),
     (RuntimeError("while running OneHotEncoder node"), "handle_unknown='ignore'"),
+    (NotImplementedError("ClassifierChain is converted with classifiers"), "classifiers with predict_proba"),
     (RuntimeError("FunctionTransformer is not supported"), "leave the function out"),
     (NotImplementedError("converter is implemented when the missing values are string"), "columns of numbers"),
     (ValueError("Only string and integer class labels are allowed."), "names of text or whole numbers"),
