@@ -23,7 +23,7 @@ _INSTEAD = {
     "tensorflow": "export it to ONNX where it lives, with tf2onnx, and push the ONNX file",
     "sklearn": "log it with serialization_format='skops'; a pickle is not taken",
     "xgboost": "log it with model_format='ubj' or 'json'; a pickle is not taken",
-    "lightgbm": "log it as LightGBM's own text; a pickle is not taken",
+    "lightgbm": "log its booster_, which MLflow keeps as text; a pickle is not taken",
 }
 """By flavour, what to do where its files are not read: the most special flavour first."""
 _ADVICE = "log it with mlflow.onnx, or load it where you trust it, and push the live model; code is not taken"
