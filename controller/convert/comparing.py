@@ -21,8 +21,6 @@ _COMPARING = frozenset({
 """Names of estimators that compare in float64. The others that do are found by their fitted attributes."""
 _NEAREST = ("KNeighbors", "RadiusNeighbors", "KNNImputer")
 """The beginnings of names of estimators that compare distances, which float32 rounds whatever the rows are."""
-MAX_DEPTH = 16
-"""The depth of estimators inside one another that is searched, as `rewritten` does."""
 
 
 def compares_distances(estimator: Any) -> bool:
@@ -48,16 +46,17 @@ def _categories(part: Any) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def parts_of(part: Any, depth: int = 0) -> Iterator[Any]:
-    """Yields an estimator and every estimator in it, also those of ensembles and of calibrations."""
-    if isinstance(part, (list, tuple, np.ndarray)):
-        if not isinstance(part, np.ndarray) or part.dtype == object:
-            for each in part:
-                yield from parts_of(each, depth)
-    elif depth <= MAX_DEPTH and _may_hold_parts(part):
-        yield part
-        for value in vars(part).values():
-            yield from parts_of(value, depth + 1)
+def parts_of(estimator: Any) -> Iterator[Any]:
+    """Yields an estimator and every estimator in it, also those of ensembles and of calibrations, each once."""
+    waiting, seen = [estimator], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, (list, tuple)) or (isinstance(part, np.ndarray) and part.dtype == object):
+            waiting.extend(part)
+        elif id(part) not in seen and _may_hold_parts(part):
+            seen.add(id(part))
+            yield part
+            waiting.extend(vars(part).values())
 
 
 def _may_hold_parts(part: Any) -> bool:
