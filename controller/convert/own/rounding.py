@@ -14,4 +14,4 @@ def rounded_down(numbers: Array) -> Array:
 
 def rounded_up(numbers: Array) -> Array:
     """Returns the smallest float32 that is not below each number, for comparisons with `<` and `>=`."""
-    return -rounded_down(-numbers)
+    return np.asarray(-rounded_down(-numbers))
