@@ -53,6 +53,10 @@ def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -
     return encode_recorded(encoded, recorded)
 
 
+ONE_OUTPUT = "fit one estimator for each output, and push each as a model, or use ClassifierChain"
+"""What to do about probabilities that are a list with an array for each output."""
+
+
 def _answers(estimator: Any, given: Any) -> Answers:
     name = type(estimator).__name__
     if not methods_of(estimator):
@@ -71,7 +75,8 @@ def _answers(estimator: Any, given: Any) -> Answers:
     rows = len(given)
     if any(not array.ndim or len(array) != rows for array in answers.values()):
         shapes = ", ".join(f"{method} {list(array.shape)}" for method, array in answers.items())
-        raise BadInput(Code.SAMPLE_REFUSED, f"your {name} answers {rows} rows with {shapes}: one answer for each row")
+        words = f"your {name} answers {rows} rows with {shapes}: one answer for each row. Remedy: {ONE_OUTPUT}"
+        raise BadInput(Code.SAMPLE_REFUSED, words)
     return answers
 
 

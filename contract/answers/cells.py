@@ -17,6 +17,13 @@ def is_real(column: Array) -> bool:
     return column.dtype.kind == "f"
 
 
+def is_exact_in_float32(column: Array) -> bool:
+    """Whether float32 holds every number of a column exactly: readings such as 0.5 and -3, not readings of 0.1."""
+    with np.errstate(over="ignore"):
+        narrow = column.astype(np.float32).astype(np.float64)
+    return bool(np.array_equal(narrow, column.astype(np.float64), equal_nan=True))
+
+
 def is_text(column: Array) -> bool:
     """Whether a column holds texts, of which some may be missing."""
     return column.dtype.kind in "OUS"

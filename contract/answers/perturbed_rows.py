@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.answers.cells import is_number, is_real, is_text, missing_cell, missing_cells
+from contract.answers.cells import is_exact_in_float32, is_number, is_real, is_text, missing_cell, missing_cells
 from contract.tensors import Array
 
 BOUNDARY, THRESHOLD, INTEGERS, ZERO, FAR_OUT = "boundary", "threshold", "integers", "zero", "far out"
+NEXT_NUMBER = "next number"
 UNKNOWN_TEXT, EMPTY_TEXT, AWKWARD_TEXT = "unknown text", "empty text", "punctuation and accents"
 LACKING_NUMBERS = ("lacks one number", "lacks two numbers", "lacks half", "lacks all numbers", "lacks as the sample")
 LACKING_TEXT = "lacks one text"
@@ -25,6 +26,8 @@ MAX_COLUMNS = 64
 """Columns that are tested one by one with a missing cell, or with an unknown text."""
 FAR = (10.0, 1000.0)
 """Distances from the mean, in standard deviations."""
+NEAR_IN_FLOAT64 = 0.5
+"""The fraction of numbers at thresholds that are tried at neighbours in float64; the rest lie at those in float32."""
 AWKWARD = ("{}!", "É{}", "{}-{}", "don't {}, naïve café", "  {} ", "{}\t№5", "{}'s", "_{}_", "ÀÇ ß {} 日本", "{}, {}.")
 """Texts made from one in the sample, for which programs differ in splitting words and in upper and lower case."""
 
@@ -85,6 +88,9 @@ def _made(columns: Columns, thresholds: Mapping[int, Array], rng: np.random.Gene
     yield BOUNDARY, _between(columns, rng)
     if thresholds:
         yield THRESHOLD, _at_thresholds(columns, thresholds, rng)
+    inexact = [name for name, column in columns.items() if is_real(column) and not is_exact_in_float32(column)]
+    if inexact:
+        yield NEXT_NUMBER, _next_numbers(columns, inexact, rng)
     numbers = [name for name, column in columns.items() if is_number(column)]
     if numbers:
         yield ZERO, _replaced(_drawn(columns, 1, rng), {name: np.zeros(1) for name in numbers})
@@ -103,8 +109,16 @@ def _between(columns: Columns, rng: np.random.Generator) -> Columns:
     rows = _drawn(columns, min(MAX_BOUNDARY_ROWS, 4 * _length(columns)), rng)
     for name, column in columns.items():
         if is_real(column) and (middles := _middles(column)).size:
-            rows[name] = rng.choice(middles, size=_length(rows)).astype(column.dtype)
+            rows[name] = _readable(rng.choice(middles, size=_length(rows)), column)
     return rows
+
+
+def _readable(numbers: Array, column: Array) -> Array:
+    """Returns numbers in the type of a column, in float32 if the column's own numbers are: a sensor that reads in such
+    steps never sends others.
+    """
+    narrow = numbers.astype(np.float32) if is_exact_in_float32(column) else numbers
+    return narrow.astype(column.dtype)
 
 
 def _middles(column: Array) -> Array:
@@ -114,16 +128,35 @@ def _middles(column: Array) -> Array:
 
 
 def _at_thresholds(columns: Columns, thresholds: Mapping[int, Array], rng: np.random.Generator) -> Columns:
-    """Rows whose real numbers lie at a threshold, or at its neighbour in float32, which devices can tell apart."""
+    """Rows whose real numbers lie at a threshold or beside it: at its neighbours in float32, which devices can tell
+    apart, and in float64 if the column's numbers need it.
+    """
     rows = _drawn(columns, MAX_BOUNDARY_ROWS, rng)
     for position, name in enumerate(columns):
         at = thresholds.get(position)
         if at is None or not at.size or not is_real(columns[name]):
             continue
         drawn, side = rng.choice(at, size=MAX_BOUNDARY_ROWS), rng.integers(-1, 2, MAX_BOUNDARY_ROWS)
-        with np.errstate(over="ignore", invalid="ignore"):
-            near = np.nextafter(drawn.astype(np.float32), (side * np.inf).astype(np.float32))
-        rows[name] = np.where(side == 0, drawn, near).astype(columns[name].dtype)
+        with np.errstate(over="ignore"):
+            narrow = _beside(drawn.astype(np.float32), side)
+        near = np.where(rng.random(MAX_BOUNDARY_ROWS) < NEAR_IN_FLOAT64, _beside(drawn, side), narrow)
+        rows[name] = _readable(near, columns[name])
+    return rows
+
+
+def _beside(numbers: Array, side: Array) -> Array:
+    """Returns the next number below, the number itself or the next one above, for sides of -1, 0 and 1."""
+    ends = np.where(side < 0, -np.inf, np.inf).astype(numbers.dtype)
+    return np.where(side == 0, numbers, np.nextafter(numbers, ends))
+
+
+def _next_numbers(columns: Columns, names: list[str], rng: np.random.Generator) -> Columns:
+    """Rows of the sample whose numbers are replaced by the next one in float64, up or down: the same reading, computed
+    in another order.
+    """
+    rows = _drawn(columns, MAX_ROWS, rng)
+    for name in names:
+        rows[name] = np.nextafter(rows[name], rng.choice((-np.inf, np.inf), MAX_ROWS))
     return rows
 
 

@@ -159,6 +159,7 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
     every, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     inputs = first_rows(every, golden_rows(every)) if any(array.ndim > 2 for array in every.values()) else every
     raw, session = freed(raw, session, inputs)
+    size = None
     if takes_rows(session, inputs):
         size = fixed_rows(session)
         if size is not None and rows >= 2 * size:  # it depends on the size of the batch: devices send such a batch
@@ -167,7 +168,7 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
     if recorded is not None:
         alone = _task(session) == "regression"
         parity = tensor_parity(session, every, recorded, lambda rows: match_sample(rows, tensors).arrays, alone=alone)
-    return Convertible(raw, session, inputs, matched.columns, parity)
+    return Convertible(raw, session, inputs, matched.columns, replace_fields(parity, rows_at_once=size or 0))
 
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:

@@ -12,6 +12,7 @@ import skops.io
 from contract.errors import BadInput, Code
 from controller.convert.booster_texts import with_boosters
 from controller.convert.parameters import refuse_opening
+from controller.convert.remedies import INSTEAD
 from controller.convert.skops_archive import check_archive
 from controller.convert.trusted_types import is_trusted
 
@@ -81,10 +82,11 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_wrong(estimator: Any) -> None:
-    """Raises BadInput `estimator_unsupported` for a vectorizer that would convert wrongly, or fail with an unclear
-    message.
-    """
+    """Raises BadInput `estimator_unsupported` for a part that would convert wrongly or fail with an unclear message."""
     for path, part in walk(estimator):
+        if type(part).__name__ == "MultiOutputClassifier":  # its probabilities are a sequence, which devices never take
+            words = f"has probabilities of several outputs: {INSTEAD['MultiOutputClassifier']}"
+            raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} (MultiOutputClassifier) {words}")
         if type(part).__name__ in _COUNTING and (words := next((say for ask, say in _NOT_IN_ONNX if ask(part)), "")):
             raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} ({type(part).__name__}): {words}, and fit again")
 

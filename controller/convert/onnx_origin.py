@@ -6,7 +6,7 @@ them batch by batch. Parses what was pushed, so it is called in the confined chi
 again. Refuses to know who made the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,13 @@ from onnx import helper, inliner, numpy_helper
 from contract.errors import BadInput
 from contract.golden import rows_differ
 from contract.tensors import Array
+from controller.convert import free_batch
 from controller.convert.model_file import Model, bytes_of, parse_model, scan_model
 from controller.convert.runs import open_session, run_rows
 
 BATCH = "batch"
 MAX_BATCHES = 8
 """The number of batches with which both models are compared: two sizes of a batch show what depends on it."""
-RECURRENT, STATES, STATE_RANK = ("LSTM", "GRU", "RNN"), 5, 3
-"""Layers that keep a state, the place of their first input that is one, and its rank: (directions, rows, numbers)."""
 RTOL = ATOL = 1e-5
 """A tolerance, because rows may be summed in another order than in batches."""
 
@@ -98,32 +97,32 @@ def with_free_batch(raw: Model, session: Any, inputs: Mapping[str, Array]) -> Mo
     size = fixed_rows(session)
     if size is None or min(len(array) for array in inputs.values()) < 2 * size:
         return raw
-    freed = _freed(raw, size)
-    return freed if _answers_alike(session, freed, inputs, size) else raw
+    for free in (_by_what_is_left, free_batch.by_number_of_rows):
+        made = _freed(raw, size, free)
+        if _answers_alike(session, made, inputs, size):
+            return made
+        del made  # before the next is parsed: a large model is in memory twice at most
+    return raw
 
 
-def _freed(raw: Model, size: int) -> bytes:
+def _freed(raw: Model, size: int, free: Callable[[onnx.ModelProto, int], None]) -> bytes:
     model = parse_model(raw)
     for entry in (*model.graph.input, *model.graph.output):
         dims = entry.type.tensor_type.shape.dim
         if dims and dims[0].dim_value == size:
             dims[0].dim_param = BATCH
     del model.graph.value_info[:]
-    shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-    for name, tensor in _constants(model.graph).items():
-        if name in shapes:
-            _free_shape(tensor, size)
-    _leave_out_zero_states(model.graph, size)
+    free(model, size)
     return bytes_of(model)
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Returns the constants of a graph by name: initializers, and the values of constant nodes."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = node.attribute[0].t
-    return found
+def _by_what_is_left(model: onnx.ModelProto, size: int) -> None:
+    """Changes constant shapes only, so that the graph gets no further nodes."""
+    shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
+    for name, tensor in free_batch.constants_of(model.graph).items():
+        if name in shapes:
+            _free_shape(tensor, size)
+    free_batch.leave_out_zero_states(model.graph, size)
 
 
 def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
@@ -135,20 +134,6 @@ def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
     if shape.ndim == 1 and len(shape) > 1 and shape[0] == size:
         free = 0 if (shape == -1).any() else -1
         tensor.CopyFrom(numpy_helper.from_array(np.array([free, *shape[1:]], dtype=np.int64), tensor.name))
-
-
-def _leave_out_zero_states(graph: onnx.GraphProto, size: int) -> None:
-    """Removes the initial state of recurrent layers if it is zeros of the batch's size: zeros are the default."""
-    constants = _constants(graph)
-    zeros = {name for name, tensor in constants.items() if list(tensor.dims)[1:2] == [size] and _is_zero(tensor)}
-    for node in graph.node:
-        if node.op_type in RECURRENT:
-            kept = [name not in zeros or place < STATES for place, name in enumerate(node.input)]
-            node.input[:] = [name if keep else "" for name, keep in zip(node.input, kept, strict=True)]
-
-
-def _is_zero(tensor: onnx.TensorProto) -> bool:
-    return len(tensor.dims) == STATE_RANK and not numpy_helper.to_array(tensor).any()
 
 
 def fixed_rows(session: Any) -> int | None:

@@ -52,7 +52,7 @@ def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float)
     """
     judged: list[Judged] = []
     faults: list[tuple[Precision, BadInput]] = []
-    for precision in precisions_for(estimator):
+    for precision in precisions_for(estimator, reference.sample.rows):
         try:
             with time_budget(budget_s):
                 judged.append(_judge(estimator, reference, precision))

@@ -20,6 +20,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (r"n_supports': 0|array\(\[\], dtype=float32\)", "it has learned nothing: fit it on scaled targets, or raise C"),
     (r"sets of categories", "encode the categories with OrdinalEncoder, leave categorical_features out, and fit again"),
     (r"running OneHotEncoder node", "fit it with handle_unknown='ignore' or 'infrequent_if_exist'"),
+    (r"ClassifierChain is converted with", "give it classifiers with predict_proba, and fit again"),
     (r"FunctionTransformer", "leave the function out, or do the same with a transformer that ONNX knows"),
     (r"missing values are string|replaced by float", "give the imputer columns of numbers with NaN, and fit again"),
     (r"Only string and integer class labels", "give the classes names of text or whole numbers, and fit again"),
@@ -40,7 +41,7 @@ INSTEAD = {
     **dict.fromkeys(("DictionaryLearning", "MiniBatchDictionaryLearning"), _BY_ITERATIONS.format("SparsePCA")),
     "LatentDirichletAllocation": _BY_ITERATIONS.format("TruncatedSVD"),
     "LocallyLinearEmbedding": "it solves equations for each row: use Isomap, and fit again",
-    **dict.fromkeys(("ClassifierChain", "RegressorChain"), "push each of its estimators as a model of its own"),
+    "MultiOutputClassifier": "push each of its estimators_ as a model of its own, or fit a ClassifierChain",
 }
 """What to take in the place of an estimator that has no form in ONNX, by its class."""
 OTHERWISE = "replace this step, or push an ONNX file that you have made yourself"

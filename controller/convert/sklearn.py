@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
 from controller.convert import options_as_given, tree_writer
+from controller.convert.comparing import compares_distances, compares_in_float64, sample_is_exact
 from controller.convert.estimator import finds_words_by_default, walk
 from controller.convert.graph_names import with_input_names, without_unused_inputs
 from controller.convert.model_file import bytes_of
@@ -58,18 +59,21 @@ def real_dtype(precision: Precision) -> str:
     return "float32" if precision == "float32" else "float64"
 
 
-def precisions_for(estimator: Any) -> tuple[Precision, ...]:
-    """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps.
+def precisions_for(estimator: Any, rows: SampleFrame) -> tuple[Precision, ...]:
+    """Returns the precisions to try, the preferred one first. Gaussian processes need float64; a cast needs a pipeline
+    of two or more steps.
 
-    Of neighbours that lie nearly as far away as each other, float32 picks others: float64 comes first there.
+    Of neighbours that lie nearly as far away as each other, float32 picks others: float64 comes first there. It also
+    does where numbers are compared in float64 that float32 cannot hold: rounding moves them across thresholds.
     """
-    parts = [type(part).__name__ for _, part in walk(estimator)]
-    if any(name.startswith("GaussianProcess") for name in parts):
+    if any(type(part).__name__.startswith("GaussianProcess") for _, part in walk(estimator)):
         return ("float64",)
-    if any(name.startswith("KNeighbors") for name in parts):
+    if compares_distances(estimator):
         return ("float64", "float32")
     plain = rewritten(estimator)
-    return PRECISIONS if isinstance(plain, Pipeline) and len(plain.steps) > 1 else PRECISIONS[:2]
+    tried = PRECISIONS if isinstance(plain, Pipeline) and len(plain.steps) > 1 else PRECISIONS[:2]
+    narrow = sample_is_exact(rows) or not compares_in_float64(estimator)
+    return tried if narrow else (*tried[1:], tried[0])
 
 
 def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:

@@ -12,11 +12,13 @@ import numpy as np
 from contract.errors import BadInput, Code
 from contract.golden import rows_differ
 from contract.tensors import Array
-from controller.convert.model_file import Model, scan_model
-from controller.convert.runs import run_rows
+from controller.convert.model_file import Model, scan_model, size_of
+from controller.convert.runs import LARGE_BYTES, run_rows
 
 MAX_ROWS = 16
 """Rows that run alone: a model whose answers depend on other rows shows it in the first few."""
+MAX_ROWS_OF_LARGE = 4
+"""The same for a model of LARGE_BYTES: each row alone reads all its weights, a tenth of a second for 1 GB."""
 RTOL = ATOL = 1e-4
 """Rows alone and rows together may be summed in another order."""
 RANDOM = frozenset(
@@ -39,12 +41,14 @@ def refuse_unsound(model: Model, session: Any, inputs: dict[str, Array]) -> list
         if want.dtype.kind == "f" and want.size and np.isnan(want).all():
             raise _unsound(f"output {name} is NaN in every row of the sample: look at its input, or at the training")
     if all(_any_length(entry) for entry in session.get_inputs()):
-        _refuse_batched(session, names, inputs, first)
+        _refuse_batched(session, names, inputs, first, MAX_ROWS if size_of(model) < LARGE_BYTES else MAX_ROWS_OF_LARGE)
     return first
 
 
-def _refuse_batched(session: Any, names: list[str], inputs: dict[str, Array], together: list[Array]) -> None:
-    rows = min(MAX_ROWS, *(len(array) for array in inputs.values()))
+def _refuse_batched(
+    session: Any, names: list[str], inputs: dict[str, Array], together: list[Array], most_rows: int
+) -> None:
+    rows = min(most_rows, *(len(array) for array in inputs.values()))
     if any(not array.ndim or len(array) < rows for array in together):
         return  # outputs that do not count rows
     for row in range(rows):

@@ -20,6 +20,7 @@ from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.operator_converters import decision_tree, gradient_boosting, isolation_forest, random_forest
 
 from contract.tensors import Array
+from controller.convert.own.rounding import rounded_down
 
 _WRITERS: tuple[Any, ...] = (decision_tree, gradient_boosting, isolation_forest, random_forest)
 """skl2onnx's modules that write trees. A test holds that there are no others."""
@@ -93,9 +94,13 @@ def add_boosted_tree(  # noqa: PLR0917 - the signature is that of the function i
     tree_weight: float,
     weight_id_bias: int,
     *_: Any,
+    dtype: Any = None,
     **__: Any,
 ) -> None:
-    """Appends a tree of histogram gradient boosting, whose thresholds are compared in float64."""
+    """Appends a tree of histogram gradient boosting, whose thresholds are compared in float64.
+
+    In float32 thresholds are rounded down: exactly the float32 numbers up to the threshold go left.
+    """
     nodes = tree.nodes
     if nodes["is_categorical"].any():
         raise NotImplementedError("a tree splits by sets of categories")
@@ -103,7 +108,7 @@ def add_boosted_tree(  # noqa: PLR0917 - the signature is that of the function i
     arrays = _Nodes(
         leaf=leaf,
         feature=nodes["feature_idx"].astype(np.int64),
-        threshold=nodes["num_threshold"],
+        threshold=nodes["num_threshold"] if dtype == np.float64 else rounded_down(nodes["num_threshold"]),
         left=nodes["left"].astype(np.int64),
         right=nodes["right"].astype(np.int64),
         missing=nodes["missing_go_to_left"].astype(np.int64),
@@ -184,10 +189,8 @@ def _thresholds(tree: Any, dtype: Any) -> Array:
     """Returns the thresholds w for which ``float32(x) <= threshold`` exactly if ``x <= w``, for x of
     `dtype`; float64.
     """
-    thresholds = np.asarray(tree.threshold, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        below = thresholds.astype(np.float32)
-        low = np.where(below.astype(np.float64) > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
+        low = rounded_down(np.asarray(tree.threshold, dtype=np.float64))
         if dtype != np.float64:
             return np.asarray(low.astype(np.float64))
         high = np.nextafter(low, np.float32(np.inf))

@@ -64,6 +64,8 @@ class Parity(Message, frozen=True):
     untried: tuple[str, ...] = ()
     """Precisions that were not judged, each with the reason."""
     worst: tuple[WorstRow, ...] = ()
+    rows_at_once: int = 0
+    """The number of rows that a pushed model takes, because it depends on it; 0: any number."""
 
     @property
     def kinds(self) -> dict[str, Compared]:
@@ -79,7 +81,7 @@ def judge_parity(parity: Parity) -> GateVerdict:
             f"{parity.sample.rows} sample rows ran; nothing could be compared: the model came as ONNX, without the "
             "estimator that it was made from"
         )
-        return GateVerdict(gate="parity", passed=parity.sample.rows > 0, detail=words)
+        return GateVerdict(gate="parity", passed=parity.sample.rows > 0, detail=words + _batch_words(parity))
     sample, kinds = parity.sample, parity.kinds
     over = [kind for kind, each in kinds.items() if each.ratio_beyond > MAX_BOUNDARY_ROWS_BEYOND]
     passed = sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and not over
@@ -101,7 +103,17 @@ def _words(parity: Parity, over: list[str]) -> str:
     if parity.witness is not None and parity.witness.differing:
         witness = parity.witness
         words += f"; {witness.differing} of {witness.rows} rows are answered otherwise by {parity.witness_by}"
-    return words
+    return words + _batch_words(parity)
+
+
+def _batch_words(parity: Parity) -> str:
+    if not parity.rows_at_once:
+        return ""
+    rows = f"{parity.rows_at_once} row{'s' if parity.rows_at_once > 1 else ''}"
+    return (
+        f"; it takes {rows} at a time, because its graph needs this number: devices send as many "
+        "in each request. To take any number, export it with a dynamic first axis"
+    )
 
 
 def _largest(parity: Parity) -> str:

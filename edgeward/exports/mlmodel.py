@@ -16,7 +16,17 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array
 
 Read = Callable[[str], bytes]
-_ADVICE = "log it with mlflow.onnx or mlflow.xgboost, or serialization_format='skops'; a pickle is not taken"
+_INSTEAD = {
+    "catboost": "load it with mlflow.catboost.load_model, and push the live model, which CatBoost writes as ONNX",
+    "pytorch": "it is a pickle: load it with mlflow.pytorch.load_model where you trust it, and push the live module",
+    "keras": "it may hold code: load it with mlflow.keras.load_model where you trust it, and push the live model",
+    "tensorflow": "export it to ONNX where it lives, with tf2onnx, and push the ONNX file",
+    "sklearn": "log it with serialization_format='skops'; a pickle is not taken",
+    "xgboost": "log it with model_format='ubj' or 'json'; a pickle is not taken",
+    "lightgbm": "log its booster_, which MLflow keeps as text; a pickle is not taken",
+}
+"""By flavour, what to do where its files are not read: the most special flavour first."""
+_ADVICE = "log it with mlflow.onnx, or load it where you trust it, and push the live model; code is not taken"
 
 
 def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], bytes]:
@@ -38,7 +48,8 @@ def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], byt
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(Code.REQUEST_INVALID, f"MLmodel cannot be read: {type(error).__name__}: {error}"[:300]) from None
     names = ", ".join(map(str, flavours))
-    raise BadInput(Code.REQUEST_INVALID, f"MLmodel has the flavours {names}: {_ADVICE}")
+    advice = next((advice for name, advice in _INSTEAD.items() if name in flavours), _ADVICE)
+    raise BadInput(Code.REQUEST_INVALID, f"MLmodel has the flavours {names}. Remedy: {advice}")
 
 
 def example_rows(directory: Path, read: Read) -> Array | dict[str, Array] | None:

@@ -15,6 +15,7 @@ from contract.answers.perturbed_rows import (
     INTEGERS,
     LACKING_NUMBERS,
     LACKING_TEXT,
+    NEXT_NUMBER,
     THRESHOLD,
     UNKNOWN_TEXT,
     ZERO,
@@ -48,7 +49,7 @@ def of_kind(kind: str, thresholds: dict[int, Array] | None = None) -> dict[str, 
 def test_every_kind_of_column_has_its_rows_and_the_same_sample_gives_the_same_rows() -> None:
     first, again = perturb(COLUMNS, {0: np.array([1.5])}), perturb(COLUMNS, {0: np.array([1.5])})
     texts = (UNKNOWN_TEXT, EMPTY_TEXT, AWKWARD_TEXT, LACKING_TEXT)
-    assert set(first.kinds) == {BOUNDARY, THRESHOLD, ZERO, FAR_OUT, INTEGERS, *texts, *LACKING_NUMBERS}
+    assert set(first.kinds) == {BOUNDARY, THRESHOLD, NEXT_NUMBER, ZERO, FAR_OUT, INTEGERS, *texts, *LACKING_NUMBERS}
     for name in COLUMNS:
         np.testing.assert_array_equal(first.rows[name].astype(str), again.rows[name].astype(str))  # type: ignore[index]
 
@@ -57,10 +58,24 @@ def test_boundary_rows_lie_midway_between_neighbouring_values() -> None:
     assert set(of_kind(BOUNDARY)["t"].tolist()) == {1.5, 3.0}
 
 
-def test_rows_at_a_threshold_lie_on_it_and_beside_it_in_float32() -> None:
+def beside(number: Any) -> set[float]:
+    """A number and both neighbours of it in its own type."""
+    return {float(number), *(float(np.nextafter(number, type(number)(side))) for side in (-np.inf, np.inf))}
+
+
+def test_rows_at_a_threshold_lie_on_it_and_beside_it_in_the_types_in_which_readings_come() -> None:
+    at = np.float32(1.5)
+    exact = of_kind(THRESHOLD, {0: np.array([float(at)])})["t"]
+    assert set(exact.tolist()) == beside(at), "float32 holds every reading of this column"
     at = np.float32(0.3)
-    sides = {float(np.nextafter(at, np.float32(side))) for side in (-np.inf, np.inf)}
-    assert set(of_kind(THRESHOLD, {1: np.array([float(at)])})["h"].tolist()) == {float(at), *sides}
+    both = of_kind(THRESHOLD, {1: np.array([float(at)])})["h"]
+    assert set(both.tolist()) == beside(at) | beside(np.float64(at))
+
+
+def test_numbers_that_float32_cannot_hold_are_tried_at_the_next_one() -> None:
+    moved = of_kind(NEXT_NUMBER)["h"]
+    assert {float(each) for each in np.float32(moved)} <= {float(each) for each in np.float32(COLUMNS["h"])}
+    assert not set(moved.tolist()) & set(COLUMNS["h"].tolist())
 
 
 def test_integers_between_and_beyond_those_of_the_sample_are_tried() -> None:

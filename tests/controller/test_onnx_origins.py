@@ -18,6 +18,7 @@ from contract.onnx_scan import scan_onnx
 from controller.convert.convert import ConversionLimits
 from controller.convert.onnx_origin import as_devices_take, as_runs, fixed_rows, with_free_batch
 from controller.convert.runs import open_session, run_rows
+from controller.gates.parity import judge_parity
 from edgeward.encode import encode_model, encode_rows
 from tests.controller.conversions import convert_bytes
 
@@ -121,14 +122,44 @@ def test_a_fixed_batch_becomes_variable_if_a_shape_or_a_state_of_zeros_names_it(
         assert np.allclose(freed.run(None, {"x": ROWS})[0], np.concatenate(alone), atol=1e-5)
 
 
+def model_of_tokens(size: int) -> bytes:
+    """As exporters write attention: a first token joined, heads folded into the batch, positions for each row."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "tokens"], ["t"]), helper.make_node("Concat", ["first", "t"], ["c"], axis=1),
+        helper.make_node("Expand", ["places", "of_rows"], ["p"]), helper.make_node("Add", ["c", "p"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["turned", "heads"], ["h"]), helper.make_node("Softmax", ["h"], ["s"], axis=2),
+        helper.make_node("Reshape", ["s", "back"], ["y"]),
+    ]  # fmt: skip
+    model, rng = graph_of(nodes, size, width=6), np.random.default_rng(1)
+    shapes = {"tokens": [size, 2, 2], "of_rows": [size, 3, 2], "heads": [2 * size, 1, 3], "back": [size, 6]}
+    given: dict[str, Any] = {name: np.array(shape) for name, shape in shapes.items()}
+    given["first"] = np.repeat(rng.normal(size=(1, 1, 2)).astype(np.float32), size, axis=0)
+    given["places"] = rng.normal(size=(1, 3, 2)).astype(np.float32)
+    for name, array in given.items():
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_fixed_batch_is_freed_where_shapes_and_constants_of_attention_hold_it(size: int) -> None:
+    raw = model_of_tokens(size)
+    batches = [open_session(raw).run(None, {"x": ROWS[at : at + size]})[0] for at in range(0, 32, size)]
+    freed = open_session(free(raw))
+    assert not isinstance(freed.get_inputs()[0].shape[0], int)
+    assert np.allclose(freed.run(None, {"x": ROWS[:32]})[0], np.concatenate(batches), atol=1e-5)
+    assert len(freed.run(None, {"x": ROWS[:3]})[0]) == 3
+
+
 def test_a_model_that_needs_its_batch_is_registered_with_runs_of_that_size() -> None:
     session = open_session(model_of_mixed_rows())
     assert fixed_rows(session) == 2
     runs = as_runs({"x": ROWS[:63]}, 2)
     assert runs["x"].shape == (31, 2, 4)
     assert run_rows(session, ["y"], runs)[0].shape == (31, 2, 3)
-    form = pushed(model_of_mixed_rows(), ROWS).answer.form
-    assert form.golden_rows == 32
+    answer = pushed(model_of_mixed_rows(), ROWS).answer
+    assert answer.form.golden_rows == 32
+    assert "it takes 2 rows at a time" in judge_parity(answer.parity).detail
 
 
 def model_of_mixed_rows() -> bytes:

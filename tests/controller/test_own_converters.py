@@ -10,7 +10,12 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import FastICA, SparsePCA
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import RandomForestClassifier, RandomTreesEmbedding, VotingClassifier
+from sklearn.ensemble import (
+    RandomForestClassifier,
+    RandomForestRegressor,
+    RandomTreesEmbedding,
+    VotingClassifier,
+)
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_selection import RFE
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -23,6 +28,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.manifold import Isomap
 from sklearn.model_selection import FixedThresholdClassifier, RandomizedSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, RegressorChain
 from sklearn.neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -60,6 +66,10 @@ SEEN = 120
 
 def forest() -> Any:
     return RandomForestClassifier(3, random_state=0)
+
+
+def forest_of_numbers() -> Any:
+    return RandomForestRegressor(3, random_state=0)
 
 
 CASES: dict[str, tuple[Any, Any, Any]] = {
@@ -125,6 +135,11 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "numbers within a radius": (RadiusNeighborsRegressor(1.5), X, PAIRS),
     "spread labels": (LabelSpreading(), X, CLASSES),
     "paths over neighbours": (Isomap(n_components=2), X, CLASSES),
+    "a chain of regressors": (
+        make_pipeline(StandardScaler(), RegressorChain(forest_of_numbers(), order=[1, 0])), X, PAIRS,
+    ),
+    "a chain of classifiers": (ClassifierChain(LogisticRegression(), order=[1, 0]), X, PAIRS > 0),
+    "a chain of probabilities": (ClassifierChain(forest(), chain_method="predict_proba"), X, PAIRS > 0),
     "leaves of trees": (make_pipeline(RandomTreesEmbedding(3, random_state=0), LogisticRegression()), X, CLASSES),
 }  # fmt: skip
 
@@ -135,6 +150,14 @@ def test_an_own_converter_answers_fresh_rows_as_the_estimator_does(name: str) ->
     model, rows, targets = CASES[name]
     found = fuzz(model.fit(rows[:SEEN], targets[:SEEN]), rows[:SEEN], rows[SEEN:], live=True)
     assert found.outcome == "right", found.words
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["a live estimator", "a file"])
+def test_several_labels_beside_each_other_are_refused_with_what_to_take_instead(*, live: bool) -> None:
+    model = MultiOutputClassifier(LogisticRegression()).fit(X[:SEEN], PAIRS[:SEEN] > 0)
+    found = fuzz(model, X[:SEEN], X[SEEN:], live=live)
+    assert found.outcome == "refused"
+    assert "push each" in found.words
 
 
 def test_a_step_with_random_answers_or_without_selected_columns_is_refused_by_name() -> None:

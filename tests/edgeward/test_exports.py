@@ -222,6 +222,28 @@ def test_an_mlflow_folder_with_a_pickle_is_refused_and_one_with_skops_is_accepte
 
 
 @pytest.mark.parametrize(
+    ("flavour", "told", "remedy"),
+    [
+        ("catboost", {"data": "model.cb"}, "mlflow.catboost.load_model"),
+        ("pytorch", {"model_data": "data"}, "mlflow.pytorch.load_model where you trust it"),
+        ("keras", {"data": "data"}, "mlflow.keras.load_model where you trust it"),
+        ("tensorflow", {"data": "data"}, "tf2onnx"),
+        ("xgboost", {"data": "model.pkl"}, "model_format="),
+        ("lightgbm", {"data": "model.pkl"}, "log its booster_"),
+        ("spacy", {"data": "model.spacy"}, "mlflow.onnx"),
+    ],
+)
+def test_other_flavours_of_mlflow_are_refused_by_name_with_what_to_do(
+    tmp_path: Path, flavour: str, told: dict[str, str], remedy: str
+) -> None:
+    document = {"flavors": {"python_function": {"loader_module": f"mlflow.{flavour}"}, flavour: told}}
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump(document))
+    with pytest.raises(BadInput, match=flavour) as refused:
+        read_folder(tmp_path)
+    assert remedy in refused.value.detail.partition("Remedy: ")[2]
+
+
+@pytest.mark.parametrize(
     ("files", "words"),
     [
         ({}, "expected an MLflow model"),

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from contract.tensors import Array
 from controller.convert.own.graph import Graph
+from controller.convert.own.rounding import rounded_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +176,3 @@ def _attributes(boosted: Boosted, real: Any) -> dict[str, Any]:
 
 
 _INNER = ("feature", "left", "right", "missing_left")
-
-
-def rounded_down(numbers: Array) -> Array:
-    """The largest float32 that is not above each number."""
-    with np.errstate(over="ignore"):
-        near = numbers.astype(np.float32)
-    return np.asarray(np.where(near > numbers, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32))

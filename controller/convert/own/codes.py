@@ -9,6 +9,7 @@ import numpy as np
 
 from contract.tensors import Array
 from controller.convert.own.graph import Graph
+from controller.convert.own.rounding import rounded_up
 
 
 def found_among(graph: Graph, column: str, categories: Array) -> str:
@@ -118,7 +119,8 @@ def bins(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     for column, edges in zip(graph.columns(given), model.bin_edges_, strict=True):
         inner = np.asarray(edges[1:-1], dtype=float)
         if len(inner):
-            passed = graph.cast(graph.node("GreaterOrEqual", column, inner[None]), graph.kind)
+            compared = inner if graph.double else rounded_up(inner)
+            passed = graph.cast(graph.node("GreaterOrEqual", column, compared[None]), graph.kind)
             number = graph.reduce("ReduceSum", passed)
         else:
             number = graph.rows_of(column, [0.0])

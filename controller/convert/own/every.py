@@ -20,6 +20,7 @@ from sklearn import (
     manifold,
     model_selection,
     multiclass,
+    multioutput,
     neighbors,
     neural_network,
     preprocessing,
@@ -34,6 +35,7 @@ from controller.convert.own import (
     boosted,
     category_sets,
     centres,
+    chains,
     codes,
     curves,
     imputing,
@@ -122,6 +124,12 @@ def _predictors() -> dict[type, Own]:
         neighbors.RadiusNeighborsRegressor: Own(neighbours.mean_within),
         semi_supervised.LabelPropagation: Own(kernels.spread_labels, _classes, BOTH),
         semi_supervised.LabelSpreading: Own(kernels.spread_labels, _classes, BOTH),
+        multioutput.ClassifierChain: Own(
+            chains.classifiers, lambda model: len(model.estimators_), parser=chains.parse_classifiers
+        ),
+        multioutput.RegressorChain: Own(
+            chains.regressors, lambda model: len(model.estimators_), parser=chains.parse_regressors
+        ),
         TransformedTargetRegressor: Own(targets.transformed_back, parser=targets.parse_transformed),
     }
 
@@ -130,6 +138,7 @@ def install() -> None:
     """Registers every converter. Calling it again changes nothing."""
     for kind, own in {**_selectors(), **_transformers(), **_predictors()}.items():
         register(kind, own)
+    register_operator(chains.BESIDE, Own(chains.beside, lambda model: model.width))
     register_operator("EdgewardMajority", Own(votes.majority, lambda model: len(model.estimators_), "label and votes"))
     update_registered_parser(VotingClassifier, votes.parse_majority)
     register_before("SklearnSimpleImputer", imputing.takes_simple, imputing.simple)

@@ -69,7 +69,7 @@ def register_before(operator: str, takes: Callable[[Any, list[Any]], bool], conv
             if not takes(operator.raw_operator, operator.inputs):
                 raise
             widths = [variable.type.shape[1] for variable in operator.inputs]
-            operator.outputs[0].type = _real(operator.inputs)([None, None if None in widths else sum(widths)])
+            operator.outputs[0].type = real_type(operator.inputs)([None, None if None in widths else sum(widths)])
 
     def chosen(scope: Any, operator: Any, container: Any) -> None:
         if takes(operator.raw_operator, operator.inputs):
@@ -89,11 +89,12 @@ def _one_output(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any =
     """Declares an estimator with one output of reals, whatever its base classes say."""
     operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
     operator.inputs = inputs
-    operator.outputs.append(scope.declare_local_variable("variable", _real(inputs)([None, None])))
+    operator.outputs.append(scope.declare_local_variable("variable", real_type(inputs)([None, None])))
     return list(operator.outputs)
 
 
-def _real(inputs: list[Any]) -> Any:
+def real_type(inputs: list[Any]) -> Any:
+    """Returns the type of variables that hold reals, behind these inputs."""
     return DoubleTensorType if any(isinstance(each.type, DoubleTensorType) for each in inputs) else FloatTensorType
 
 
@@ -103,7 +104,7 @@ def _shapes(operator: Any, own: Own) -> None:
         classes = getattr(model, "classes_", None)
         outputs[0].type = Int64TensorType([None]) if classes is None else label_type(classes)
     if own.outputs != "label":
-        kind = Int64TensorType if own.outputs in ("label and votes", "whole numbers") else _real(operator.inputs)
+        kind = Int64TensorType if own.outputs in ("label and votes", "whole numbers") else real_type(operator.inputs)
         outputs[-1].type = kind([None, own.width(model)])
 
 

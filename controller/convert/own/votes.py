@@ -103,12 +103,17 @@ def inner_probabilities(scope: Any, model: Any, inputs: list[Any]) -> Any:
 
 def parsed_classifier(scope: Any, model: Any, inputs: list[Any]) -> Any:
     """Declares a classifier whose probabilities are an array, and returns the variable of them."""
+    return inner_classifier(scope, model, inputs)[1]
+
+
+def inner_classifier(scope: Any, model: Any, inputs: list[Any]) -> list[Any]:
+    """Declares a classifier whose probabilities are an array. Returns its variables: the label, and these."""
     last = model
     while hasattr(last, "steps"):
         scope.add_options(id(last), {"zipmap": False})
         last = last.steps[-1][1]
     scope.add_options(id(last), {"zipmap": False})
-    return _parse._parse_sklearn(scope, model, inputs)[1]
+    return list(_parse._parse_sklearn(scope, model, inputs))
 
 
 def parse_threshold(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
