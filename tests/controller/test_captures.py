@@ -92,6 +92,14 @@ def test_pages_go_on_behind_an_id(path: Path) -> None:
     captures.close()
 
 
+def test_a_page_of_rows_that_nobody_can_read_is_not_the_end(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("d", batch(1, 1, *range(6)))])
+    captures._db.execute("UPDATE captured SET body = ? WHERE id <= 4", (b'{"at":null}',))
+    assert [row.at for _, _, row in captures.rows_of("m", limit=2)] == [4.0, 5.0]
+    captures.close()
+
+
 def test_a_row_that_nobody_can_read_costs_itself_alone_and_goes_with_any_deletion(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2, 3))])
