@@ -1,7 +1,7 @@
 """Telemetry: rows a second into the store, a message's cost in a large fleet, messages from a real Mosquitto, kills.
 
-The flooder is its own process (`python -m benchmarks.telemetry PORT PASSWORD SECONDS HOME`). EDGEWARD_KILLS: how
-often the writer is killed; the default is 100.
+The flooder is a process of its own (`python -m benchmarks.telemetry PORT PASSWORD SECONDS HOME DIGEST`).
+EDGEWARD_KILLS: how often the writer is killed; the default is 100.
 """
 
 import os
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from benchmarks.message_flood import _packet, _text, _told, load, running
 from benchmarks.table import Row
@@ -49,6 +50,8 @@ SMALL, LARGE = 100, 100_000
 MESSAGES, ROUNDS = 5_000, 7
 RATE, FLOOD_S, FLOODING = 10_000, 10.0, 2_000
 BATCHES = 100
+MEETS_S = 4.0
+"""Seconds in which every device sends its first message, before the flood."""
 SETTLES_S = 3.0
 """Seconds without growth after which the store counts as settled."""
 _INTERVAL = ModelInterval(
@@ -67,10 +70,10 @@ def measure() -> list[Row]:
     return [_store(), *_costs(), _vitals(), *_proofs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
 
 
-def _message(device: str, seq: int) -> Telemetry:
+def _message(device: str, seq: int, interval: ModelInterval = _INTERVAL) -> Telemetry:
     measured = {"rss_mb": 91.5, "cpu_ratio": 0.21, "temperature_c": 48.5}
     return Telemetry(
-        protocol=PROTOCOL, device=device, boot=1, seq=seq, interval_s=60.0, intervals=(_INTERVAL,), **measured
+        protocol=PROTOCOL, device=device, boot=1, seq=seq, interval_s=60.0, intervals=(interval,), **measured
     )
 
 
@@ -187,14 +190,18 @@ def _flood() -> list[Row]:
     with running("--broker", "mosquitto") as (process, home, _):
         port = int(_told(home)["broker"].rpartition(":")[2])
         password = (home / "broker" / "password").read_text()
-        _register(home)
+        digest = _register(home)
         _enrol(home)
-        command = [sys.executable, "-m", "benchmarks.telemetry", str(port), password, str(FLOOD_S), str(home)]
+        command = [sys.executable, "-m", "benchmarks.telemetry", str(port), password, str(FLOOD_S), str(home), digest]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as flooder:
             assert flooder.stdout is not None
-            began, before = float(flooder.stdout.readline()), process.cpu_times()
+            began, before, met = (
+                float(flooder.stdout.readline()),
+                process.cpu_times(),
+                _count(home / "telemetry.sqlite"),
+            )
             sent = int(flooder.stdout.read())
-        stored = _settled(home / "telemetry.sqlite")
+        stored = _settled(home / "telemetry.sqlite") - met
         took, used = time.monotonic() - began - SETTLES_S, process.cpu_times()
     cpu_us = 1e6 * (used.user + used.system - before.user - before.system) / max(stored, 1)
     beside = f"the bar, {sent} sent; {load()}"
@@ -220,15 +227,19 @@ def _settled(path: Path) -> int:
     count, since = -1, time.monotonic()
     while time.monotonic() - since < SETTLES_S:
         time.sleep(0.2)
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
-            (now,) = found.execute("SELECT count(*) FROM recent").fetchone()
+        now = _count(path)
         if now != count:
             count, since = now, time.monotonic()
-    return int(count)
+    return count
 
 
-def _register(home: Path) -> None:
-    """Pushes a version, so that telemetry about it is counted."""
+def _count(path: Path) -> int:
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
+        return int(found.execute("SELECT count(*) FROM recent").fetchone()[0])
+
+
+def _register(home: Path) -> str:
+    """Pushes a version and returns its digest: telemetry about any other is not counted."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
@@ -237,7 +248,8 @@ def _register(home: Path) -> None:
     rows = [[float(x), float(-x)] for x in range(60)]
     told = _told(home)
     model = LogisticRegression().fit(rows, [int(x > 30) for x in range(60)])
-    Client(told["url"], (home / "token").read_text().strip()).push(model, name="m", sample=np.array(rows))
+    client = Client(told["url"], (home / "token").read_text().strip())
+    return client.push(model, name="m", sample=np.array(rows)).digest
 
 
 def _kills(count: int) -> Row:
@@ -285,12 +297,17 @@ def _write_until_killed(path: Path, first: int, write_end: int) -> None:
 def main() -> None:
     """Floods from many devices, each with a code by its key, and prints the number of messages."""
     port, password, seconds, home = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
-    made = _coded(int(seconds * RATE), (home / "device.key").read_bytes(), home / "agreement.pem")
+    interval = replace(_INTERVAL, version=VersionRef(release=1, digest=sys.argv[5]))
+    made = _coded(int(seconds * RATE) + FLOODING, (home / "device.key").read_bytes(), home / "agreement.pem", interval)
     batch = RATE // BATCHES
     with socket.create_connection(("127.0.0.1", port)) as connection:
         head = _text("MQTT") + b"\x05\xc2\x00\x3c\x00"
         connection.sendall(_packet(0x10, head + _text("telemetry-flooder") + _text(USER) + _text(password)))
         assert connection.recv(64)[0] == 0x20, "the broker refuses"
+        for first in range(0, FLOODING, batch):  # the first message of each device costs an agreement on its code
+            connection.sendall(b"".join(made[first : first + batch]))
+            time.sleep(MEETS_S * batch / FLOODING)
+        del made[:FLOODING]
         began = time.monotonic()
         print(began, flush=True)
         for number, first in enumerate(range(0, len(made), batch)):
@@ -299,14 +316,14 @@ def main() -> None:
     print(len(made))
 
 
-def _coded(count: int, key: bytes, agreement: Path) -> list[bytes]:
+def _coded(count: int, key: bytes, agreement: Path, interval: ModelInterval) -> list[bytes]:
     """Packets of as many messages, made before the first is sent."""
     public, packets = load_or_make_agreement(agreement).public, []
     names = [f"flood-{number:05}" for number in range(FLOODING)]
     codes = [agreed_code(key, public, name) for name in names]
     for place in range(count):
         number = place % FLOODING
-        said = encode(sign_message(_message(names[number], place // FLOODING + 1), codes[number]))
+        said = encode(sign_message(_message(names[number], place // FLOODING + 1, interval), codes[number]))
         packets.append(_packet(0x30, _text(topics.telemetry(names[number])) + b"\x00" + said))
     return packets
 

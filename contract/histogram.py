@@ -23,11 +23,11 @@ def upper_edge_us(bucket: int) -> float:
 
 def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
     """Adds histograms, bucket by bucket. The sum has as many buckets as the longest; missing ones count as zero."""
-    total: list[int] = []
+    total: tuple[int, ...] = ()
     for counts in histograms:
-        short, long = sorted((total, counts), key=len)
-        total = [*map(add, short, long), *long[len(short) :]]
-    return tuple(total)
+        short, long = (total, counts) if len(total) <= len(counts) else (counts, total)
+        total = (*map(add, short, long), *long[len(short) :])
+    return total
 
 
 def quantile_us(counts: Sequence[int], q: float) -> float | None:

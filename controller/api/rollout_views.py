@@ -65,6 +65,8 @@ class VerdictView(Message, frozen=True):
     """The index of the rule in its strategy."""
     on_fail: OnFail | None = None
     """What follows if it fails; None in a series, which repeats no rule."""
+    across: bool = False
+    """Whether the interval holds values on both sides of the limit: `pass` then means that no harm was shown."""
 
 
 class VerdictPointView(VerdictView, frozen=True, kw_only=True):
@@ -166,6 +168,7 @@ def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> Verdic
         detail=verdict.detail,
         figures=verdict.figures,
         rule=verdict.rule,
+        across=verdict.is_across,
         on_fail=rollout.strategy.rules[verdict.rule].on_fail if rollout is not None else None,
     )
 

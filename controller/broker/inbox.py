@@ -104,7 +104,8 @@ class Inbox:
             return False
         try:
             message, dropped = decode_said(payload, _KINDS[kind])
-            self.counts.update({"parts": dropped} if dropped else {})
+            if dropped:
+                self.counts["parts"] += dropped
             self._refuse_others(device, message)
         except EdgewardError as error:
             self.counts["wrong_device" if error.code == Code.WRONG_DEVICE else "malformed"] += 1

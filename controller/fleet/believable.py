@@ -21,11 +21,13 @@ _SUMS = (("absolute_error_sum", "squared_error_sum"), ("label_sum", "squared_lab
 def why_impossible(interval: ModelInterval, interval_s: float) -> str:
     """Returns in words why the counts of `interval_s` seconds are impossible; empty if they are possible."""
     for part, whole in _PARTS:
-        if getattr(interval, part) > getattr(interval, whole):
-            return f"{getattr(interval, part)} {part} of {getattr(interval, whole)} {whole}"
+        if (there := getattr(interval, part)) and there > getattr(interval, whole):
+            return f"{there} {part} of {getattr(interval, whole)} {whole}"
     most = MAX_PER_S * max(SHORTEST_S, interval_s)
     if max(interval.inferences, interval.labelled, interval.compared) > most:
         return f"more than {MAX_PER_S:.0f} inferences a second"
+    if not interval.measured and not any(getattr(interval, total) for total, _ in _SUMS):
+        return ""
     for total, squares in _SUMS:
         # n equal numbers have the largest sum for a given sum of squares (Cauchy and Schwarz)
         largest = math.sqrt(interval.measured) * math.sqrt(getattr(interval, squares))

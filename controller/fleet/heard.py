@@ -38,13 +38,18 @@ class Heard(msgspec.Struct, frozen=True):
 
     def then(self, boot: int, seq: int) -> tuple["Heard", bool]:
         """Returns (the numbers with this message, whether it is new)."""
-        known = next((each for each in self.starts if each.boot == boot), None)
+        known = self.starts[-1] if self.starts and self.starts[-1].boot == boot else self._start(boot)
         if known is None:
             return Heard((*self.starts, Numbers(boot, seq))[-MAX_BOOTS:]), True
         more = known.then(seq)
         if more is None:
             return self, False
+        if len(self.starts) == 1:
+            return Heard((more,)), True
         return Heard(tuple(more if each is known else each for each in self.starts)), True
+
+    def _start(self, boot: int) -> Numbers | None:
+        return next((each for each in self.starts if each.boot == boot), None)
 
     def up_to(self, boot: int, seq: int) -> "Heard":
         """Returns the same, with all numbers of a start up to this one counted."""

@@ -7,7 +7,7 @@ change becomes durable or reaches a device: `one_pass` orders that.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from contract.messages import Ack, Heartbeat, Report
+from contract.messages import Ack, Heartbeat, Report, Telemetry
 from controller.fleet.twin import Twin
 from controller.fleet.vitals import Vitals
 from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quarantines
@@ -137,6 +137,9 @@ class _Heard:
 def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> _Heard:
     heard = _Heard()
     for device, message in inbox:
+        if isinstance(message, Telemetry):
+            fold(world, device, message, now)
+            continue
         before = world.durable.twins.get(device) or Twin(device)
         if fold(world, device, message, now):
             heard.restarted.add(device)

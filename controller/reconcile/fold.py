@@ -28,6 +28,11 @@ MAX_PREDICTIONS = 64
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
+    if isinstance(message, Telemetry):
+        if device not in world.durable.twins:
+            world.durable.twins[device] = Twin(device)
+        _fold_telemetry(world, device, message, now)
+        return False
     twin = world.durable.twins.get(device) or Twin(device)
     boots = twin.boots
     match message:
@@ -39,11 +44,7 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             twin = fold_report(twin, message, now)
         case Presence():
             twin = fold_presence(twin, message, now)
-        case Telemetry():
-            world.durable.twins.setdefault(device, twin)
-            _fold_telemetry(world, device, message, now)
-    if not isinstance(message, Telemetry):
-        put_twin(world, twin)
+    put_twin(world, twin)
     return twin.boots.changes_past_of(boots)
 
 

@@ -6,6 +6,7 @@ Decides that a batch is durable before it is acknowledged, and how many rows a m
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -106,12 +107,13 @@ class Captures:
                 self._db.execute("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", note)
 
     def rows_of(self, model: str, after: int = 0, limit: int = 1000) -> list[tuple[int, str, CapturedRow]]:
-        """Returns (id, device, row) of a model's rows with an id above `after`, oldest first."""
+        """Returns (id, device, row) of a model's rows with an id above `after`, oldest first; an empty list after the
+        last one. Rows that cannot be read do not count: a page of them alone would look like the end.
+        """
         found = self._db.execute(
-            "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
-            (model, after, min(limit, MAX_ROWS_PER_QUERY)),
-        ).fetchall()
-        return list(_readable(found))
+            "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id", (model, after)
+        )
+        return list(islice(_readable(found), min(limit, MAX_ROWS_PER_QUERY)))
 
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
         """Returns (id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the

@@ -51,6 +51,9 @@ LOOKS = 2.0
 """The chance that failing devices have the release blindly must be so many times smaller than that of a false alarm:
 a device that breaks by itself stays broken, so later looks show little that is new."""
 
+ACROSS = "; no harm beyond the limit is shown, but the interval reaches past it"
+"""The end of the sentence of a rule that asks for no more than that no harm is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -99,7 +102,10 @@ def judge(rule: Rule, found: Evidence) -> RuleVerdict:
     """Judges one rule."""
     if rule.metric in DEVICE_METRICS:
         return _devices(rule, found.counts)
-    return _MEASURED[rule.metric](rule, found)
+    verdict = _MEASURED[rule.metric](rule, found)
+    if verdict.word != "pass" or not verdict.is_across:
+        return verdict
+    return msgspec.structs.replace(verdict, detail=verdict.detail + ACROSS)
 
 
 def _count(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], strata: list[str]) -> Counts:

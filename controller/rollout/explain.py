@@ -173,7 +173,4 @@ def _undecided(rollout: Rollout, facts: Facts, now: float, quiet: Quiet) -> dict
 
 def _says(verdict: RuleVerdict) -> str:
     where = f" on {verdict.stratum}" if verdict.stratum else ""
-    how = {"inconclusive": "cannot say yet", "fail": "has failed", "pass": "passes", "no_data": "has no data"}[
-        verdict.word
-    ]
-    return f"Rule {verdict.metric}{where} {how}: {verdict.detail}."
+    return f"Rule {verdict.metric}{where} {verdict.says}: {verdict.detail}."

@@ -57,6 +57,27 @@ class RuleVerdict(msgspec.Struct, frozen=True):
     figures: Figures | None = None
     """None if the rule has too little data."""
 
+    @property
+    def is_across(self) -> bool:
+        """Whether the interval holds values on both sides of the limit: a pass then means that no harm was shown."""
+        if self.figures is None:
+            return False
+        low, limit, high = self.figures.low, self.figures.limit, self.figures.high
+        return low < limit <= high if self.metric == "agreement" else low <= limit < high
+
+    @property
+    def says(self) -> str:
+        """The word as the verb of a sentence."""
+        return "shows no harm so far" if self.word == "pass" and self.is_across else _SAYS[self.word]
+
+
+_SAYS: dict[Word, str] = {
+    "pass": "passes",
+    "fail": "has failed",
+    "inconclusive": "cannot say yet",
+    "no_data": "has no data",
+}
+
 
 def word_of(rule: Rule, figures: Figures, *, could_be_chance: bool) -> Word:
     """fail: the whole interval lies beyond the limit. pass: none of it does, or that is not required.

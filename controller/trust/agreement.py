@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from contract.macs import agreed_code
+from contract.macs import code_with
 from contract.signatures import Sign
 from controller.trust.keys import load_private_key, private_pem, write_secret
 
@@ -24,7 +24,7 @@ class Agreement:
     public: str
     """The controller's public key in PEM."""
     code: Callable[[str, str], Sign | None]
-    """Returns codes for a device's public key (PEM) and its name; as `contract.macs.agreed_code`."""
+    """Returns codes for a device's public key (PEM) and its name; as `contract.macs.code_with`."""
 
 
 def load_or_make_agreement(path: Path) -> Agreement:
@@ -32,8 +32,7 @@ def load_or_make_agreement(path: Path) -> Agreement:
     if not path.exists():
         write_secret(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
     key = load_private_key(path)
-    private = private_pem(key)
-    return Agreement(public_pem(key), lambda theirs, device: agreed_code(private, theirs, device))
+    return Agreement(public_pem(key), lambda theirs, device: code_with(key, theirs, device))
 
 
 def public_pem(key: PrivateKeyTypes) -> str:

@@ -92,6 +92,8 @@ class Senders:
     def _keys_of(self, device: str, now: float) -> tuple[bool, list[str]]:
         known = self._known.get(device)
         if known is None or now - known[0] > KEYS_KEPT_S:
-            self._codes.pop(device, None)
-            self._known[device] = known = (now, self._keys.enrolled(device), self._keys.public_keys(device, now))
+            keys = self._keys.public_keys(device, now)
+            if known is None or keys != known[2]:
+                self._codes.pop(device, None)
+            self._known[device] = known = (now, self._keys.enrolled(device), keys)
         return known[1], known[2]

@@ -40,7 +40,6 @@ _KINDS: dict[str, EventKind] = {
 }
 _NO_WORD = {"no_data": "inconclusive"}
 """Skipped or waiting, a rule has no verdict: a change between these is not shown."""
-_SAYS = {"pass": "passes", "fail": "has failed", "inconclusive": "cannot say yet", "no_data": "has no data"}
 
 
 class RolloutEvent(Message, frozen=True):
@@ -87,7 +86,7 @@ def _verdicts(state: State, name: str) -> Iterable[RolloutEvent]:
         said[key] = now
         if before != now:
             where = f" on {verdict.stratum}" if verdict.stratum else ""
-            words = f"rule {verdict.metric}{where} {_SAYS[verdict.word]}: {verdict.detail}"
+            words = f"rule {verdict.metric}{where} {verdict.says}: {verdict.detail}"
             yield RolloutEvent(
                 at=stamp_of(at), kind="verdict", action="verdict", by="controller", device="", text=words
             )

@@ -95,6 +95,13 @@ class Verdict(Answer, frozen=True):
     """The index of the rule in its strategy."""
     on_fail: str | None = None
     """What follows if it fails."""
+    across: bool = False
+    """Whether the interval holds values on both sides of the limit: `pass` then means that no harm was shown."""
+
+    @property
+    def word(self) -> str:
+        """The verdict as it is shown: `pass`, or `no harm shown` where the interval reaches past the limit."""
+        return "no harm shown" if self.verdict == "pass" and self.across else self.verdict
 
 
 class VerdictPoint(Verdict, frozen=True, kw_only=True):

@@ -251,7 +251,7 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
     if as_json:
         print_json(verdicts.plain)
         return
-    rows = [(each.verdict, each.metric, each.stratum, each.detail) for each in verdicts]
+    rows = [(each.word, each.metric, each.stratum, each.detail) for each in verdicts]
     print_table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows)
 
 

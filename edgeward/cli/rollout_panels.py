@@ -63,7 +63,7 @@ def _rule(verdict: Verdict) -> Text:
     where = f" on {verdict.stratum}" if verdict.stratum else ""
     return Text.assemble(
         "  ",
-        (WORDS.get(verdict.verdict, verdict.verdict), COLOURS.get(verdict.verdict, "")),
+        (WORDS.get(verdict.word, verdict.word), COLOURS.get(verdict.verdict, "")),
         f"  {verdict.metric}{where}: {verdict.detail}",
     )
 

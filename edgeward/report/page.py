@@ -109,7 +109,7 @@ def _rollout(each: RolloutSummary, verdicts: Sequence[VerdictPoint]) -> str:
         (
             point.metric,
             point.stratum or "all",
-            _Raw(_word(point.verdict)),
+            _Raw(_word(point.word)),
             _Raw(_effect(point.figures, point.verdict)),
             point.detail,
         )

@@ -92,6 +92,14 @@ def test_a_page_continues_after_an_id(path: Path) -> None:
     captures.close()
 
 
+def test_a_page_of_rows_that_nobody_can_read_is_not_the_end(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("d", batch(1, 1, *range(6)))])
+    captures._db.execute("UPDATE captured SET body = ? WHERE id <= 4", (b'{"at":null}',))
+    assert [row.at for _, _, row in captures.rows_of("m", limit=2)] == [4.0, 5.0]
+    captures.close()
+
+
 def test_an_unreadable_row_loses_only_itself_and_is_deleted_with_any_deletion(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2, 3))])

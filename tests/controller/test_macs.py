@@ -12,12 +12,12 @@ from contract import topics
 from contract.keys import signer_of
 from contract.macs import agreed_code, has_code_by
 from contract.messages import Ack, Hardware, Heartbeat, Telemetry
-from contract.signatures import MAC_PREFIX, encoding, sign_message
+from contract.signatures import MAC_PREFIX, Sign, encoding, sign_message
 from contract.wire import encode
 from controller.broker.inbox import Inbox
 from controller.trust.agreement import Agreement, load_or_make_agreement, public_pem
 from controller.trust.keys import private_pem
-from controller.trust.senders import Senders
+from controller.trust.senders import KEYS_KEPT_S, Senders
 
 DEVICE = "cam-1"
 
@@ -121,6 +121,25 @@ def test_a_revoked_key_makes_no_valid_codes(agreement: Agreement) -> None:
     keys.keys = []
     senders.forget(DEVICE)
     assert not put(inbox, Device(key).coded(2, agreement.public))
+
+
+def test_codes_are_agreed_on_once_and_anew_for_another_key(agreement: Agreement) -> None:
+    first, second = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    keys, made = Keys(first), list[str]()
+
+    def code(public: str, device: str) -> Sign | None:
+        made.append(public)
+        return agreement.code(public, device)
+
+    senders = Senders(keys, require_signed=True, code=code)
+    for number in range(3):
+        message = Device(first).coded(number, agreement.public)
+        assert senders.is_authentic(DEVICE, message, 2 * KEYS_KEPT_S * number, encode(message))
+    assert len(made) == 1, "an agreement takes 0.1 ms: 100,000 devices every ten minutes would take half a minute"
+    keys.keys = [public_pem(second)]
+    for key, is_heard in ((first, False), (second, True)):
+        message = Device(key).coded(4, agreement.public)
+        assert senders.is_authentic(DEVICE, message, 8 * KEYS_KEPT_S, encode(message)) == is_heard
 
 
 def test_a_device_whose_key_supports_no_agreement_keeps_signing_and_gets_no_key(agreement: Agreement) -> None:

@@ -166,6 +166,18 @@ def test_a_rule_that_requires_proof_of_no_harm_waits_until_the_whole_interval_is
     assert (word(rule, *many), word(strict, *many)) == ("pass", "pass")
 
 
+def test_a_pass_whose_interval_reaches_past_the_limit_says_that_no_harm_was_shown_and_no_more() -> None:
+    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=100)
+    few, many = (
+        verdict(rule, *fleet(sums(count, accuracy=0.9), sums(count, accuracy=0.9), canaries=10))
+        for count in (100, 20_000)
+    )
+    assert (few.word, few.is_across, few.says) == ("pass", True, "shows no harm so far")
+    assert few.detail.endswith("no harm beyond the limit is shown, but the interval reaches past it")
+    assert (many.word, many.is_across, many.says) == ("pass", False, "passes")
+    assert many.detail.endswith("2.0 points allowed")
+
+
 def test_one_failing_canary_in_a_fleet_with_one_failure_in_ten_does_not_fail_a_release() -> None:
     """The broken one happens to be the canary: as likely as any other, so nothing is beyond chance."""
     rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=50)

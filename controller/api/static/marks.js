@@ -8,7 +8,7 @@ const WORDS = {
   warn: "attention paused warning pinned held sent_back",
   quiet: "silent",
   bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical broken",
-  ask: "inconclusive proposed unknown",
+  ask: "inconclusive proposed unknown no_harm_shown",
   off: "offline waiting absent stopped silenced inhibited none info never ended retired no_data",
 };
 const KIND = Object.fromEntries(Object.entries(WORDS).flatMap(([kind, words]) => words.split(" ").map((w) => [w, kind])));

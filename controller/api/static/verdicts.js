@@ -37,7 +37,12 @@ export function brief(verdict) {
   return `${s.show(f.value * s.by)} ${span}, ${s.limit(f.limit * s.by)} ${isBelow(verdict) ? "asked for" : "allowed"}`;
 }
 
-export const SAYS = { pass: "passes", fail: "has failed", inconclusive: "cannot say yet", no_data: "no data" };
+const SAYS = { pass: "passes", fail: "has failed", inconclusive: "cannot say yet", no_data: "no data",
+  no_harm_shown: "shows no harm so far" };
+/** A pass whose interval reaches past the limit has shown no harm, which is less than harmless. */
+export const word = (v) => (v.verdict === "pass" && v.across ? "no_harm_shown" : v.verdict);
+/** The verb of a verdict. */
+export const says = (v) => SAYS[word(v)];
 
 /** What one side's level is, in words and digits. */
 export function levelOf(metric) {

@@ -5,7 +5,7 @@ import { address, ask, useAsked } from "../store.js";
 import { Waves } from "../waves.js";
 import { Approval, Buttons } from "../steering.js";
 import { Discussion } from "../discussion.js";
-import { brief, follows, isBelow, levelOf, range, SAYS, scaleOf, series } from "../verdicts.js";
+import { brief, follows, isBelow, levelOf, range, says, scaleOf, series, word } from "../verdicts.js";
 import { Asked } from "./states.js";
 
 const TOPICS = { topics: ["rollouts"], every_s: 15 };
@@ -21,9 +21,9 @@ function Stands({ r, path }) {
 
 function RuleButton({ v, index, chosen, all }) {
   const f = v.figures, s = scaleOf(v), [low, high] = range(all, v.metric), by = (x) => Math.min(high, Math.max(low, x)) * s.by;
-  return html`<button class="rule" aria-pressed=${String(index === chosen)} onClick=${() => ask({ rule: index }, { keepPage: true })}><${Lone} of=${kind(v.verdict)} />
+  return html`<button class="rule" aria-pressed=${String(index === chosen)} onClick=${() => ask({ rule: index }, { keepPage: true })}><${Lone} of=${kind(word(v))} />
     <span class="name"><b class="strong">${v.metric}</b>${v.stratum && html` <span class="soft">on ${v.stratum}</span>`}</span>
-    <b class=${`says-word ${kind(v.verdict)}`}>${SAYS[v.verdict] || plain(v.verdict)}</b><span class="t">${brief(v)}</span>
+    <b class=${`says-word ${kind(word(v))}`}>${says(v) || plain(v.verdict)}</b><span class="t">${brief(v)}</span>
     ${f ? html`<${Interval} lo=${by(f.low)} value=${by(f.value)} hi=${by(f.high)} limit=${f.limit * s.by} low=${low * s.by} high=${high * s.by} verdict=${v.verdict}
       below=${isBelow(v)} zero=${s.zero} />` : html`<span />`}</button>`;
 }
@@ -56,7 +56,7 @@ function Rules({ r, path, query, events }) {
   if (!v) return html`<${Panel} title="Rules"><p class="in soft">${r.open ? "No rule has said anything yet." : "No verdict of this rollout is kept in memory: its events below say how it was judged."}</p><//>`;
   return html`<div class="grid rules-and-one" data-fold="rules"><${Panel} title="Rules" note="intervals hold at every look"><div role="group" aria-label="Rules">
       ${all.map((one, i) => html`<${RuleButton} v=${one} index=${i} chosen=${index} all=${all} key=${`${one.rule}${one.stratum}`} />`)}</div><//>
-    <${Panel} title=${`${v.metric}${v.stratum ? ` on ${v.stratum}` : ""}`} end=${html`<${Pill} word=${v.verdict} />`}><div class="in stack tight">
+    <${Panel} title=${`${v.metric}${v.stratum ? ` on ${v.stratum}` : ""}`} end=${html`<${Pill} word=${word(v)} />`}><div class="in stack tight">
       <p class="says">${v.detail}. <span class="soft">If it fails, ${follows(v.on_fail)}.<${Power} f=${v.figures} v=${v} /></span></p>
       ${v.figures ? html`<${Curves} v=${v} found=${found || []} marks=${marks} />` : html`<p class="soft">It has no number yet, so there is nothing to draw.</p>`}
       <p class="faint small">${v.figures?.unit === "devices" ? "The band is what the share can become with the devices that have not decided."
