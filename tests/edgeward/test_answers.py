@@ -53,7 +53,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "Written": models.Written,
     "Comparison": models.Comparison,
     "Difference": models.Difference,
-    "Environment": models.Environment,
+    "controller.registry.version.Environment": models.Environment,
     "CleanAnswer": models.Cleaned,
     "Retained": models.Retained,
     "FitView": models.Fit,
@@ -161,17 +161,19 @@ ANSWERED: dict[str, type[Answer]] = {
     "Withdrawal": models.Withdrawal,
     "FaultView": devices.Fault,
     "DataSet": data.DataSet,
+    "PushUnderWay": models.PushUnderWay,
     "DataSetMade": data.DataSetMade,
     "DataComparison": data.DataComparison,
     "DeletionView": data.Deletion,
     "TrainedView": data.Trained,
 }
 """The class in which the client returns each schema of the API."""
-NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
+NUMBERS = {"DataPage", "Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
-    "AttestationPage", "AuditCheck", "Certificate", "Change", "Error", "FleetCells", "GettableAlert", "Lineage",
-    "LiveMessage", "Me", "Quality", "RolloutPage", "ScopeRefusal", "SignedLineage", "Ways", "WhyView",
+    "AttestationPage", "AuditCheck", "Certificate", "Change", "Curve", "Error", "FleetCells", "GettableAlert", "Lineage",
+    "LiveMessage", "Me", "Quality", "RolloutPage", "Row", "RunDetail", "RunPage", "ScopeRefusal", "SignedLineage",
+    "TrainedOn", "Ways", "WhyView",
 }  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 
