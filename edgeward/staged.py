@@ -116,9 +116,13 @@ def _run(session: Any, inputs: Arrays) -> Arrays:
 
 
 def _in_batches(session: Any, names: list[str], inputs: Arrays, size: int) -> Arrays:
+    """Outputs by name for all rows, `size` at a time; the last batch is filled up with rows of the sample."""
     count = min(map(len, inputs.values()))
+    whole = -(-count // size) * size
+    filled = {name: np.resize(array[:count], (whole, *array.shape[1:])) for name, array in inputs.items()}
     parts = [
-        session.run(names, {name: array[start : start + size] for name, array in inputs.items()})
-        for start in range(0, count, size)
+        session.run(names, {name: array[start : start + size] for name, array in filled.items()})
+        for start in range(0, whole, size)
     ]
-    return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+    joined = zip(names, zip(*parts, strict=True), strict=True)
+    return {name: np.concatenate(arrays)[:count] for name, arrays in joined}

@@ -143,3 +143,10 @@ def test_a_first_model_for_one_row_at_a_time_answers_many() -> None:
     made = converted(*pushed([features(rows=1), head()], {}))
     assert not isinstance(made.session.get_inputs()[0].shape[0], int)
     assert judge_parity(made.parity).passed
+
+
+def test_the_last_batch_of_a_first_model_of_a_fixed_size_is_filled_up() -> None:
+    raw, rows = pushed([features(rows=3), head()], {})  # 80 rows are 26 batches and two rows
+    want = np.exp(2 * FEATURES) / np.exp(2 * FEATURES).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(decode_stages(raw).answers["y"], want, rtol=1e-4)
+    assert judge_parity(converted(raw, rows).parity).passed
