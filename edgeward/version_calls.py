@@ -124,14 +124,17 @@ class VersionCalls:
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         brought = _brought(model)
         tags = {**brought.pop("tags", {}), **(tags or {})}
-        told |= {what: value for what, value in brought.items() if what in ("code", "environment") or not told[what]}
+        kept = brought.pop("recurrent", None)
+        kept = kept if state is None else state.encode()
+        own = ("code", "environment")
+        told |= {what: value for what, value in brought.items() if what in own or not told.get(what)}
         if opened is not None:
             told = told_by(opened, told)
-        own = run_gates(gates or {}, model, held_out)
+        verdicts = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
-        request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
-        if state is not None:
-            request["recurrent"] = state.encode()
+        request |= {"waive_rows": waive_rows, "told": told, "own_gates": verdicts}
+        if kept is not None:
+            request["recurrent"] = kept
         if retraining:
             request["retrained"] = {"id": retraining, "training_s": training_s, "start": start}
         parts = {"model": raw, "sample": rows}
