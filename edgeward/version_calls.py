@@ -78,7 +78,7 @@ class VersionCalls:
         A list of two models is a version in which the second answers what the first gives: ONNX first, then ONNX or an
         estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
         input where names differ, and the only matrix is an estimator's without a word. Both are run here, one after
-        the other: by these answers the one that devices get is judged.
+        the other: by these answers the one that devices get is judged. Two fitted estimators are pushed as a Pipeline.
 
         `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
 
