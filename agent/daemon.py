@@ -359,7 +359,7 @@ class Daemon:
         device, config = self._device, self._config.serving
         if not config.listen:
             return None
-        return new_server(config, lambda: device.slots, facts=self._facts)
+        return new_server(config, lambda: device.slots, facts=self._facts, dropped=device.dropped)
 
     def _facts(self) -> "Facts":
         """The facts of `/metrics` that are not in the slots."""

@@ -98,6 +98,10 @@ class Stage(Message, frozen=True):
     """(input, the output of the first model that it is); of the first model nothing."""
 
 
+MAX_BEGINS_BYTES = 8 * 1024
+"""Of one state's beginning: it travels with each desired document, which may have 64 KiB."""
+
+
 class StateTensor(Message, frozen=True):
     """One tensor that a device keeps between two requests of a stream: an output that is the next input."""
 
@@ -108,6 +112,8 @@ class StateTensor(Message, frozen=True):
     """The shape for one stream: a dynamic dimension is 1 here."""
     initial: Decimal = Decimal(0)
     """The number that fills it before the first request."""
+    begins: Annotated[bytes, msgspec.Meta(max_length=MAX_BEGINS_BYTES)] = b""
+    """What it holds before the first request instead, row-major and little-endian; empty: `initial` everywhere."""
 
 
 class StateRules(Message, frozen=True):

@@ -12,7 +12,8 @@ import numpy as np
 
 from contract.answers.session_tensors import described
 from contract.errors import BadInput, Code
-from contract.manifest import DATATYPES, MAX_STREAMS, StateRules, StateTensor, Tensor
+from contract.manifest import DATATYPES, MAX_BEGINS_BYTES, MAX_STREAMS, StateRules, StateTensor, Tensor
+from contract.tensors import Array, decode_tensors
 from contract.wire import Message
 
 MAX_STATE_BYTES = 16 * 1024 * 1024
@@ -23,12 +24,18 @@ MAX_INITIAL = Decimal(1_000_000)
 """The largest number, up or down, with which a state may begin."""
 
 
+MAX_ARRAYS_BYTES = 96 * 1024
+"""Of all arrays with which states begin, in the request of a push."""
+
+
 class StateAsked(Message, frozen=True):
     """What a push says of state. `feeds` names by input the output that is its next value."""
 
     feeds: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=8)]
     initial: Decimal = Decimal(0)
     """The number in every place of a state before the first request."""
+    arrays: Annotated[bytes, msgspec.Meta(max_length=MAX_ARRAYS_BYTES)] = b""
+    """Arrays as npz, by input: those states begin with them, and not with `initial`."""
     reset_after_s: Decimal = Decimal(0)
     max_keys: Annotated[int, msgspec.Meta(ge=1, le=MAX_STREAMS)] = 64
 
@@ -45,13 +52,18 @@ def state_of(
     if not asked.reset_after_s.is_finite() or asked.reset_after_s < 0:
         words = f"state begins anew after {asked.reset_after_s} s: pass seconds, or 0 for never"
         raise BadInput(Code.REQUEST_INVALID, words)
+    begins = decode_tensors(asked.arrays) if asked.arrays else {}
+    if unknown := begins.keys() - asked.feeds.keys():
+        raise BadInput(
+            Code.REQUEST_INVALID, f"an array for {min(unknown)!r}, which is no state: {', '.join(asked.feeds)}"
+        )
     kept = []
     for name, output in asked.feeds.items():
         if name not in taken or output not in given:
             raise _unfit(inputs, outputs, f"state {name!r} from {output!r}: one of them is not there")
         if words := _difference(taken[name], given[output]):
             raise _unfit(inputs, outputs, f"{output!r} cannot be the next {name!r}: {words}")
-        kept.append(_kept(taken[name], given[output], asked.initial))
+        kept.append(_kept(taken[name], given[output], asked.initial, begins.get(name)))
     left = tuple(tensor for tensor in inputs if tensor.name not in asked.feeds)
     told = tuple(tensor for tensor in outputs if tensor.name not in asked.feeds.values())
     if not left or not told or told[0] != outputs[0]:
@@ -64,6 +76,9 @@ def state_of(
 
 def initial_of(tensor: StateTensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
     """Returns a state before the first request, of its shape and dtype."""
+    if tensor.begins:
+        little = np.dtype(DATATYPES[tensor.datatype]).newbyteorder("<")
+        return np.frombuffer(tensor.begins, little).astype(DATATYPES[tensor.datatype]).reshape(tensor.shape)
     return np.full(tensor.shape, float(tensor.initial), dtype=DATATYPES[tensor.datatype])
 
 
@@ -76,9 +91,36 @@ def _difference(wanted: Tensor, output: Tensor) -> str:
     return "sizes differ" if any(size != other and -1 not in (size, other) for size, other in pairs) else ""
 
 
-def _kept(wanted: Tensor, output: Tensor, initial: Decimal) -> StateTensor:
-    sizes = tuple(max(size, other, 1) for size, other in zip(wanted.shape, output.shape, strict=True))
-    return StateTensor(input=wanted.name, output=output.name, datatype=wanted.datatype, shape=sizes, initial=initial)
+def _kept(wanted: Tensor, output: Tensor, initial: Decimal, begins: Array | None) -> StateTensor:
+    """Returns the rule of one state. A dynamic dimension is as large as the array with which it begins, else 1."""
+    sizes = tuple(max(pair) for pair in zip(wanted.shape, output.shape, strict=True))
+    shape = tuple(max(size, 1) for size in sizes)
+    raw = b""
+    if begins is not None:
+        if begins.ndim != len(sizes) or any(
+            size not in (-1, had) for size, had in zip(sizes, begins.shape, strict=True)
+        ):
+            words = f"the array for {wanted.name!r} has shape {list(begins.shape)}; the model takes {list(sizes)}"
+            raise BadInput(Code.REQUEST_INVALID, words)
+        shape, raw = begins.shape, _stored(wanted, begins)
+    return StateTensor(
+        input=wanted.name, output=output.name, datatype=wanted.datatype, shape=shape, initial=initial, begins=raw
+    )
+
+
+def _stored(wanted: Tensor, begins: Array) -> bytes:
+    """Returns an array as a manifest holds it. BadInput `request_invalid` unless its values are of the datatype."""
+    little = np.dtype(DATATYPES[wanted.datatype]).newbyteorder("<")
+    told = f"the array for {wanted.name!r}"
+    with np.errstate(all="ignore"):
+        cast = begins.astype(little) if begins.dtype.kind in "fiub" else None
+    if cast is None or not cast.size or (little.kind == "f" and not np.isfinite(cast).all()):
+        raise BadInput(Code.REQUEST_INVALID, f"{told} holds no finite numbers of {wanted.datatype}")
+    if little.kind != "f" and not np.array_equal(cast, begins):
+        raise BadInput(Code.REQUEST_INVALID, f"{told} holds numbers that are none of {wanted.datatype}")
+    if cast.nbytes > MAX_BEGINS_BYTES:
+        raise BadInput(Code.REQUEST_INVALID, f"{told} takes {cast.nbytes} bytes, limit {MAX_BEGINS_BYTES}")
+    return cast.tobytes()
 
 
 def bytes_of(rules: StateRules) -> int:

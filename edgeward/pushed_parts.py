@@ -23,9 +23,12 @@ def parts_of(model: Any, sample: Any, feeds: Mapping[str, str], *, waived: bool)
     `conversion_failed`.
     """
     if isinstance(model, list | tuple):
-        from edgeward.staged import encode_two  # few versions are two models
+        from edgeward.staged import encode_two, pipeline_of  # few versions are two models
 
-        return encode_two(model, sample, feeds, waived=waived)
+        pipeline = pipeline_of(model, feeds)
+        if pipeline is None:
+            return encode_two(model, sample, feeds, waived=waived)
+        return parts_of(pipeline, sample, {}, waived=waived)
     if feeds:
         arguments.refuse("model", model, "a list of two models, of which `feeds` says how they are connected")
     network = network_of(model, sample)

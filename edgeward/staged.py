@@ -25,19 +25,40 @@ from edgeward.encode import encode_model, encode_rows
 Arrays = dict[str, Array]
 
 
+def pipeline_of(models: Sequence[Any], feeds: Mapping[str, str]) -> Any:
+    """Returns two live estimators as one scikit-learn Pipeline, which is judged as a whole; None for other models.
+
+    BadInput `request_invalid` where the first gives no features, and for `feeds`: it gives one matrix.
+    """
+    if len(models) != 2 or not all(hasattr(each, "get_params") for each in models):
+        return None
+    first, second = models
+    if feeds:
+        words = "feeds: two estimators need none, as the second takes the matrix that the first transforms to"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    if not hasattr(first, "transform"):
+        words = f"the first of two estimators, a {type(first).__name__}, has no transform: it gives the second nothing"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    from sklearn.pipeline import Pipeline  # whoever has two estimators has it
+
+    return Pipeline([("first", first), ("second", second)])
+
+
 def encode_two(
     models: Sequence[Any], sample: Any, feeds: Mapping[str, str], *, waived: bool
 ) -> tuple[str, bytes, bytes]:
     """(kind, models, rows) of two models, each as `push` takes one; the first is ONNX.
 
     `feeds`: the output of the first by input of the second. BadInput `request_invalid` for other models, and where the
-    second does not take what the first gives, with both sides; as a push of each alone.
+    second does not take what the first gives, with both sides; as a push of each alone. Two live estimators are
+    `pipeline_of`'s.
     """
     if len(models) != 2:
         raise BadInput(Code.REQUEST_INVALID, f"{len(models)} models in a row: two are taken, the first as ONNX")
     (first_kind, first), (second_kind, second) = map(encode_model, models)
     if first_kind != "onnx":
-        words = "the first of two models is an estimator: put both into one Pipeline, or pass the first as ONNX"
+        words = "the first of two models is an estimator and the second is none that lives here: "
+        words += "pass the first as ONNX, or both as fitted estimators"
         raise BadInput(Code.REQUEST_INVALID, words)
     if sample is None:
         raise BadInput(Code.SAMPLE_MISSING, "parity needs rows as devices will see them: pass sample=")
@@ -116,9 +137,13 @@ def _run(session: Any, inputs: Arrays) -> Arrays:
 
 
 def _in_batches(session: Any, names: list[str], inputs: Arrays, size: int) -> Arrays:
+    """Outputs by name for all rows, `size` at a time; the last batch is filled up with rows of the sample."""
     count = min(map(len, inputs.values()))
+    whole = -(-count // size) * size
+    filled = {name: np.resize(array[:count], (whole, *array.shape[1:])) for name, array in inputs.items()}
     parts = [
-        session.run(names, {name: array[start : start + size] for name, array in inputs.items()})
-        for start in range(0, count, size)
+        session.run(names, {name: array[start : start + size] for name, array in filled.items()})
+        for start in range(0, whole, size)
     ]
-    return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+    joined = zip(names, zip(*parts, strict=True), strict=True)
+    return {name: np.concatenate(arrays)[:count] for name, arrays in joined}

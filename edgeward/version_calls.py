@@ -79,7 +79,7 @@ class VersionCalls:
         A list of two models is a version in which the second answers what the first gives: ONNX first, then ONNX or an
         estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
         input where names differ, and the only matrix is an estimator's without a word. Both are run here, one after
-        the other: by these answers the one that devices get is judged.
+        the other: by these answers the one that devices get is judged. Two fitted estimators are pushed as a Pipeline.
 
         `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
 
@@ -125,14 +125,17 @@ class VersionCalls:
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         brought = _brought(model)
         tags = {**brought.pop("tags", {}), **(tags or {})}
-        told |= {what: value for what, value in brought.items() if what in ("code", "environment") or not told[what]}
+        kept = brought.pop("recurrent", None)
+        kept = kept if state is None else state.encode()
+        own = ("code", "environment")
+        told |= {what: value for what, value in brought.items() if what in own or not told.get(what)}
         if opened is not None:
             told = told_by(opened, told)
-        own = run_gates(gates or {}, model, held_out)
+        verdicts = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
-        request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
-        if state is not None:
-            request["recurrent"] = state.encode()
+        request |= {"waive_rows": waive_rows, "told": told, "own_gates": verdicts}
+        if kept is not None:
+            request["recurrent"] = kept
         if retraining:
             request["retrained"] = {"id": retraining, "training_s": training_s, "start": start}
         parts = {"model": raw, "sample": rows}

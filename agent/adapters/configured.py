@@ -91,6 +91,7 @@ def new_server(
     slots: Callable[[], Mapping[str, ModelSlot]],
     *,
     facts: Callable[[], "Facts"],
+    dropped: Counter[str],
 ) -> "HttpServer":
     """The server of the Open Inference Protocol. asyncio and httptools cost 3 MB and 30 ms. WorldError `port_taken`."""
     from agent.adapters.http.server import HttpServer
@@ -104,6 +105,7 @@ def new_server(
         version=VERSION,
         facts=facts,
         ready_when_empty=config.ready_when_empty,
+        dropped=dropped,
     )
     return HttpServer(endpoint, config)
 

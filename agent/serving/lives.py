@@ -9,6 +9,9 @@ import msgspec
 from contract.messages import SensorState, SinkState
 from contract.protocol import MAX_DETAIL_CHARS
 
+STARTING = "starting"
+"""The state of a sensor that was not opened yet, and of a sink that was given nothing: neither well nor ill."""
+
 
 class SensorLife(msgspec.Struct):
     """The state and counts of one sensor."""
@@ -16,7 +19,7 @@ class SensorLife(msgspec.Struct):
     name: str
     kind: str
     model: str
-    state: str = "starting"
+    state: str = STARTING
     rows: int = 0
     answered: int = 0
     refused: int = 0
@@ -64,7 +67,7 @@ class SinkLife(msgspec.Struct):
 
     name: str
     kind: str
-    state: str = "starting"
+    state: str = STARTING
     delivered: int = 0
     undelivered: int = 0
     crowded_out: int = 0

@@ -10,6 +10,7 @@ from typing import get_args
 import msgspec
 
 from agent.ports import Lives
+from agent.serving.lives import STARTING
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
@@ -29,11 +30,11 @@ FAMILIES = {
     "edgeward_inference_failures_total": ("counter", "Inferences that failed and requests that were refused, by code."),
     "edgeward_labels_total": ("counter", "Labels that came after their answer, by what became of them."),
     "edgeward_application_metric": ("summary", "Numbers that applications report of their own, by name."),
-    "edgeward_sensor_up": ("gauge", "1 while a sensor's source is open, else 0."),
+    "edgeward_sensor_up": ("gauge", "1 while a sensor's source is open, else 0; absent until it was opened."),
     "edgeward_sensor_rows_total": ("counter", "Rows of a sensor, by result."),
     "edgeward_sensor_failures_total": ("counter", "How often a sensor's source failed."),
     "edgeward_sensor_row_age_seconds": ("gauge", "Since the newest row of a sensor."),
-    "edgeward_sink_up": ("gauge", "1 while a sink takes predictions, else 0."),
+    "edgeward_sink_up": ("gauge", "1 while a sink takes predictions, else 0; absent until it was given one."),
     "edgeward_sink_predictions_total": ("counter", "Predictions that a sink was given, by result."),
     "edgeward_sink_failures_total": ("counter", "Attempts to deliver that failed."),
     "edgeward_sink_delivery_age_seconds": ("gauge", "Since the newest delivery of a sink."),
@@ -147,7 +148,8 @@ def _of_lives(lives: Lives) -> Iterator[Sample]:
     sensors, sinks = lives
     for each in sensors:
         labels = {"sensor": each.name, "model_name": each.model}
-        yield "edgeward_sensor_up", labels, each.state == "running"
+        if each.state != STARTING:
+            yield "edgeward_sensor_up", labels, each.state == "running"
         for result, count in (
             ("answered", each.answered), ("refused", each.refused), ("unserved", each.unserved),
         ):  # fmt: skip
@@ -157,7 +159,8 @@ def _of_lives(lives: Lives) -> Iterator[Sample]:
             yield "edgeward_sensor_row_age_seconds", labels, each.row_age_s
     for sink in sinks:
         labels = {"sink": sink.name}
-        yield "edgeward_sink_up", labels, sink.state == "running"
+        if sink.state != STARTING:
+            yield "edgeward_sink_up", labels, sink.state == "running"
         yield "edgeward_sink_predictions_total", {**labels, "result": "delivered"}, sink.delivered
         yield "edgeward_sink_predictions_total", {**labels, "result": "undelivered"}, sink.undelivered
         yield "edgeward_sink_failures_total", labels, sink.failures

@@ -196,16 +196,17 @@ class Observed:
         with self._lock:
             batch = self.notes[:]
             del self.notes[: len(batch)]
-            named: list[str] = []
+            named: list[Any] = []
             for note in batch:
                 try:
                     self._count(note, named)
                 except Exception:  # a bad answer loses this note alone
                     self._dropped["notes_skipped"] += 1
-            self._tally.predictions.update(named)
+            for name, count in Counter(named).items():
+                self._tally.predictions[str(name)] += count
             self._answers.write()
 
-    def _count(self, note: Note, named: list[str]) -> None:
+    def _count(self, note: Note, named: list[Any]) -> None:
         seconds, fault, value, label, rows, number, began_s = note
         self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
@@ -237,8 +238,8 @@ class Observed:
             self._untold[code] = self._tally.faults[str(code)] = sayable(words)
 
 
-def _name(value: Any, named: list[str], *, classifies: bool) -> None:
-    """Adds the class names in an answer, which is one value or nested lists."""
+def _name(value: Any, named: list[Any], *, classifies: bool) -> None:
+    """Adds the classes in an answer, which is one value or nested lists. They are named once all are counted."""
     if isinstance(value, str):
         named.append(value)
         return
@@ -246,4 +247,4 @@ def _name(value: Any, named: list[str], *, classifies: bool) -> None:
     while values and type(values[0]) is list:
         values = [cell for row in values for cell in row]
     if classifies and values and not isinstance(values[0], float):
-        named.extend(map(str, values))
+        named.extend(values)

@@ -7,11 +7,10 @@ https://github.com/kserve/open-inference-protocol, with Triton's binary tensor, 
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
-
-import msgspec
 
 from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
@@ -19,9 +18,7 @@ from agent.serving.metrics import Facts, exposition
 from agent.serving.model_config import model_config
 from agent.serving.oip_feedback import take_feedback, take_metric
 from agent.serving.oip_messages import (
-    BYTES_TYPE,
     InferRequest,
-    OutputParameters,
     Refused,
     Request,
     Response,
@@ -29,12 +26,13 @@ from agent.serving.oip_messages import (
     read_infer,
     refusal,
 )
+from agent.serving.oip_outputs import Chosen, chosen_of, respond
 from agent.serving.oip_streams import begin_stream, end_stream, named_key
 from agent.serving.rows import count_rows, refuse_unequal_rows
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
-from agent.serving.tensors import as_binary, as_json, read_tensor
+from agent.serving.tensors import read_tensor
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest, Tensor
 
@@ -43,9 +41,6 @@ EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository", "model_con
 PLATFORM = "onnx_onnxv1"
 NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 """Triton's other extensions below /v2. A request for one gets the answer that it is not served."""
-_encode = msgspec.json.encode
-_Chosen = list[tuple[int, Tensor, bool]]
-"""The place and tensor of each requested output, and whether it is sent as bytes."""
 
 
 class Endpoint:
@@ -61,12 +56,14 @@ class Endpoint:
         version: str,
         facts: Callable[[], Facts] = Facts,
         ready_when_empty: bool = True,
+        dropped: Counter[str] | None = None,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
         self._facts = facts
         self._ready_when_empty = ready_when_empty
+        self._dropped: Counter[str] = Counter() if dropped is None else dropped
 
     def answer(self, request: Request) -> Response:
         """Returns the response to any request; never raises."""
@@ -117,9 +114,9 @@ class Endpoint:
     def _post(self, parts: tuple[str, ...], request: Request) -> Response:
         match parts[1:]:
             case ["models", name, "infer"]:
-                return self._infer(self._ready(name), request)
+                return self._infer(self._found(name), request)
             case ["models", name, "versions", version, "infer"]:
-                return self._infer(self._ready(name, version), request, chosen=True)
+                return self._infer(self._found(name, version), request, chosen=True)
             case ["models", name, "feedback"]:
                 return take_feedback(self._slot(name), request)
             case ["models", name, "metrics"]:
@@ -208,8 +205,8 @@ class Endpoint:
             end_stream(answered, asked, key)
             clock.ran()
             if answered is not serving:
-                serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
-            response = _respond(slot.model, serving, asked, outputs, arrays)
+                serving, outputs = answered, chosen_of(answered.assignment.manifest.outputs, asked)
+            response = respond(slot.model, serving, asked, outputs, arrays)
             response.answer_id = slot.answers.name(number)
         except BaseException as error:
             self._statistics.failed(slot.model, serving.version, clock)
@@ -225,6 +222,16 @@ class Endpoint:
         if slot is None:
             raise Refused(404, f"unknown model {name[:64]!r}; GET /v2/models lists them")
         return slot
+
+    def _found(self, name: str, version: str | None = None) -> tuple[ModelSlot, Serving]:
+        """Returns who is asked for an inference. A request for a model or version that is not there is counted: as
+        one number, because callers choose the names.
+        """
+        try:
+            return self._ready(name, version)
+        except Refused:
+            self._dropped["requests_unserved"] += 1
+            raise
 
     def _ready(self, name: str, version: str | None = None) -> tuple[ModelSlot, Serving]:
         slot = self._slot(name)
@@ -287,10 +294,10 @@ def _parsed(serving: Serving, request: Request) -> tuple[InferRequest, memoryvie
         raise
 
 
-def _wanted(serving: Serving, asked: InferRequest) -> _Chosen:
+def _wanted(serving: Serving, asked: InferRequest) -> Chosen:
     """Returns the requested outputs. A request for an output that the version does not give counts as refused."""
     try:
-        return _chosen(serving.assignment.manifest.outputs, asked)
+        return chosen_of(serving.assignment.manifest.outputs, asked)
     except Refused as refused:
         serving.observed.refuse(Code.REQUEST_INVALID, str(refused))
         raise
@@ -341,45 +348,6 @@ def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
         words = f"input {name[:64]!r}: binary_data_size says {size}, {left} bytes are left in the body"
         raise BadInput(Code.TENSORS_INVALID, words)
     return tail[at : at + size]
-
-
-def _respond(model: str, serving: Serving, asked: InferRequest, chosen: _Chosen, arrays: list[Array]) -> Response:
-    told: dict[str, Any] = {"model_name": model, "model_version": serving.version}
-    if asked.id is not None:
-        told["id"] = asked.id
-    parts, raws = [], []
-    for place, tensor, binary in chosen:
-        if binary:
-            part, raw = as_binary(tensor, arrays[place])
-            raws.append(raw)
-        else:
-            part = as_json(tensor, arrays[place])
-        parts.append(part)
-    told["outputs"] = parts
-    head = _encode(told)
-    if not raws:
-        return Response(200, head)
-    return Response(200, b"".join((head, *raws)), BYTES_TYPE, len(head))
-
-
-def _chosen(tensors: tuple[Tensor, ...], asked: InferRequest) -> _Chosen:
-    """Returns the requested outputs, in that order; all of them if none was named. `Refused` before the run."""
-    all_binary = asked.parameters is not None and asked.parameters.binary_data_output
-    if not asked.outputs:
-        return [(place, tensor, all_binary) for place, tensor in enumerate(tensors)]
-    known = {tensor.name: (place, tensor) for place, tensor in enumerate(tensors)}
-    chosen = []
-    for wanted in asked.outputs:
-        if wanted.name not in known:
-            raise Refused(400, f"output {wanted.name[:64]!r} is unknown; the model gives {', '.join(known)}"[:500])
-        parameters = wanted.parameters or OutputParameters()
-        if parameters.classification is not None:
-            raise Refused(501, f"output {wanted.name}: the classification extension is not served")
-        if parameters.shared_memory_region is not None:
-            raise Refused(501, f"output {wanted.name}: shared memory is not served: it comes in the response")
-        binary = all_binary if parameters.binary_data is None else parameters.binary_data
-        chosen.append((*known[wanted.name], binary))
-    return chosen
 
 
 def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from agent.ports import Stop
+from agent.serving.long_lists import LONG_BYTES, cut, filled
 from agent.serving.tensors import GivenTensor
 
 JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
@@ -127,11 +128,26 @@ def read_infer(request: Request) -> tuple[InferRequest, memoryview]:
 def _decoded(raw: bytes | memoryview) -> InferRequest:
     """Decodes JSON; `NaN`, which Python's json writes, is read as null."""
     try:
+        if len(raw) >= LONG_BYTES and (asked := _with_long_lists(bytes(raw))) is not None:
+            return asked
         return _decode_infer(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         if b"NaN" in bytes(raw):
             return _strictly_decoded(_NOT_JSON.sub(_null_for_nan, raw))
         raise Refused(400, f"request: {error}"[:500]) from None
+
+
+def _with_long_lists(raw: bytes) -> InferRequest | None:
+    """Returns a request whose long lists of numbers are read already; None for one that is read as a whole."""
+    parts = cut(raw)
+    if parts is None:
+        return None
+    try:
+        asked = _decode_infer(parts[0])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    inputs = filled(asked.inputs, raw, parts[1])
+    return None if inputs is None else msgspec.structs.replace(asked, inputs=inputs)
 
 
 def _strictly_decoded(raw: bytes) -> InferRequest:

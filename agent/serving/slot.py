@@ -100,8 +100,8 @@ class ModelSlot:
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
     lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its answers, which
-    `kept_answers` keeps beyond the end of the process. `new_lock` makes a lock for each version that keeps state: its
-    streams run one request at a time.
+    `kept_answers` keeps beyond the end of the process. `new_lock` makes the locks of a version that keeps state: each
+    of its streams runs one request at a time.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ModelSlot:
         """Returns a loaded version, ready to be swapped in; `streams` continue where it was loaded before."""
         rules = assignment.manifest.state
         if streams is None and rules is not None:
-            streams = Streams(rules, perf_s=self.perf_s, lock=self._new_lock(), dropped=self.dropped)
+            streams = Streams(rules, perf_s=self.perf_s, new_lock=self._new_lock, dropped=self.dropped)
         return Serving(
             assignment,
             session,

@@ -5,7 +5,8 @@ without a key stands alone. Refuses to know which version answers, and what stat
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,28 @@ from contract.recurrent import initial_of
 Run = Callable[[Inputs], list[Array]]
 
 
+class _Turn:
+    """The lock of one stream, and how many requests hold it or wait for it."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+        self.takers = 0
+
+
 class Streams:
-    """The streams of one loaded version. `perf_s` is a monotonic clock in seconds; `lock`, a context manager, lets one
-    request with a key run at a time.
+    """The streams of one loaded version. `perf_s` is a monotonic clock in seconds; `new_lock` makes context managers
+    that let one request of a stream run at a time. Requests of other streams do not wait for it.
     """
 
-    def __init__(self, rules: StateRules, *, perf_s: Callable[[], float], lock: Any, dropped: Counter[str]) -> None:
+    def __init__(
+        self, rules: StateRules, *, perf_s: Callable[[], float], new_lock: Callable[[], Any], dropped: Counter[str]
+    ) -> None:
         self._rules = rules
         self._perf_s = perf_s
-        self._lock = lock
+        self._new_lock = new_lock
+        self._lock = new_lock()
+        self._turns: dict[str, _Turn] = {}
+        """By key, of the streams for which a request runs or waits."""
         self._dropped = dropped
         self._initial = {each.input: initial_of(each) for each in rules.tensors}
         self._reset_after_s = float(rules.reset_after_s) or float("inf")
@@ -41,15 +55,33 @@ class Streams:
         """
         if not key:
             return self._answered(run({**inputs, **self._initial}))
-        with self._lock:
-            outputs = run({**inputs, **self._next(key)})
-            self._keep(key, outputs[-len(self._initial) :])
+        with self._turn(key):
+            with self._lock:
+                state = self._next(key)
+            outputs = run({**inputs, **state})
+            with self._lock:
+                self._keep(key, outputs[-len(self._initial) :])
         return self._answered(outputs)
 
     def forget(self, key: str) -> None:
-        """Ends a stream: its next request starts again."""
-        with self._lock:
+        """Ends a stream once what runs for it has ended: its next request begins anew."""
+        with self._turn(key), self._lock:
             self._kept.pop(key, None)
+
+    @contextmanager
+    def _turn(self, key: str) -> Iterator[None]:
+        """Waits until no request of this stream runs, and keeps others of it waiting."""
+        with self._lock:
+            turn = self._turns.setdefault(key, _Turn(self._new_lock()))
+            turn.takers += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._lock:
+                turn.takers -= 1
+                if not turn.takers:
+                    del self._turns[key]
 
     def _answered(self, outputs: list[Array]) -> list[Array]:
         return outputs[: -len(self._initial)]

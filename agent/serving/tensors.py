@@ -20,11 +20,11 @@ from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Tensor
 
-_NARROW: dict[str, tuple[str, Any, float]] = {
-    "FP16": ("e", np.dtype(np.float16), float(np.finfo(np.float16).max)),
-    "FP32": ("f", np.dtype(np.float32), float(np.finfo(np.float32).max)),
+_NARROW: dict[str, tuple[str, Any]] = {
+    "FP16": ("e", np.dtype(np.float16)),
+    "FP32": ("f", np.dtype(np.float32)),
 }
-"""The name in `struct`, numpy's dtype and the largest number of each datatype."""
+"""By datatype: its name in `struct`, and numpy's dtype."""
 MAX_PACKED = 64 * 1024
 """Cells that are packed at once, which takes a third of numpy's time or less: as many as `SLICE_BYTES` can hold."""
 MAX_ELEMENTS = 16 * 1024 * 1024
@@ -48,6 +48,13 @@ class GivenTensor(msgspec.Struct):
     datatype: str
     parameters: TensorParameters | None = None
     data: msgspec.Raw = msgspec.Raw()
+
+
+class ReadTensor(GivenTensor):
+    """An input whose data `long_lists` has read already."""
+
+    numbers: Array = np.empty(0)
+    """Flat, of the input's datatype."""
 
 
 def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, acceptance: Acceptance) -> Array:
@@ -94,25 +101,29 @@ def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
 
 
 def _from_json(given: GivenTensor, count: int, acceptance: Acceptance) -> Array:
+    array, strange = (given.numbers, False) if isinstance(given, ReadTensor) else _parsed(given, count, acceptance)
+    if array.size != count:
+        raise _wrong(given, "data", f"{array.size} elements for shape {given.shape[:8]}")
+    if strange:
+        acceptance.check_values(given.name, array.reshape(given.shape))
+    return array
+
+
+def _parsed(given: GivenTensor, count: int, acceptance: Acceptance) -> tuple[Array, bool]:
+    """Returns the data as an array, and whether it held more than plain values. BadInput."""
     if not given.data:
         raise _wrong(given, "data", "is missing")
     depth = _depth(bytes(memoryview(given.data)[:64]), len(given.shape))
     dtype: Any = object if given.datatype == "BYTES" else DATATYPES[given.datatype]
     try:
         if depth == 1 and dtype is not object and len(memoryview(given.data)) > SLICE_BYTES:
-            array, strange = _in_slices(given, bytes(given.data), dtype)
-        else:
-            array, strange = _held(given, _decoder(given.datatype, depth)(given.data), dtype, count), False
+            return _in_slices(given, bytes(given.data), dtype)
+        return _held(given, decoder_of(given.datatype, depth)(given.data), dtype, count), False
     except msgspec.ValidationError as error:
         stand_ins = acceptance.stand_ins(given.name)
-        array, strange = _read_cells(given, given.data, dtype, stand_ins, str(error)[:200]), True
+        return _read_cells(given, given.data, dtype, stand_ins, str(error)[:200]), True
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
-    if array.size != count:
-        raise _wrong(given, "data", f"{array.size} elements for shape {given.shape[:8]}")
-    if strange:
-        acceptance.check_values(given.name, array.reshape(given.shape))
-    return array
 
 
 def _in_slices(given: GivenTensor, data: bytes, dtype: Any) -> tuple[Array, bool]:
@@ -121,7 +132,7 @@ def _in_slices(given: GivenTensor, data: bytes, dtype: Any) -> tuple[Array, bool
     Returns also whether a piece held more than plain values.
     """
     inner, at, arrays, strange = data.strip()[1:-1], 0, list[Array](), False
-    decode = _decoder(given.datatype, 1)
+    decode = decoder_of(given.datatype, 1)
     while at <= len(inner):
         cut = inner.find(b",", at + SLICE_BYTES)
         end = len(inner) if cut < 0 else cut
@@ -151,13 +162,15 @@ def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
     Packing refuses such numbers by itself, and takes a few cells faster than numpy does.
     """
     row = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
-    code, dtype, largest = _NARROW[given.datatype]
+    code, dtype = _NARROW[given.datatype]
     try:
         if count == len(row) <= MAX_PACKED:
-            return np.frombuffer(_packer(count, code)(*row), dtype)
+            return np.frombuffer(packer_of(count, code)(*row), dtype)
         wide = np.array(cells, dtype=np.float64)
-        if not wide.size or -largest <= wide.min() <= wide.max() <= largest:
-            return wide.astype(dtype)
+        with np.errstate(over="ignore"):
+            narrow = wide.astype(dtype)
+        if np.isfinite(narrow).all():
+            return narrow
     except struct.error:  # nested more deeply than it looked
         return _narrowed(given, [np.array(cells, dtype=np.float64).ravel().tolist()], count)
     except OverflowError:
@@ -166,7 +179,10 @@ def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _packer(count: int, code: str) -> Callable[..., bytes]:
+def packer_of(count: int, code: str) -> Callable[..., bytes]:
+    """Returns a function that packs so many numbers, by the name of their type in `struct`; it raises struct.error or
+    OverflowError for a number that does not fit.
+    """
     return struct.Struct(f"={count}{code}").pack
 
 
@@ -207,7 +223,7 @@ def _stand_in(given: GivenTensor, text: str | None) -> float | str:
 
 
 @lru_cache(maxsize=64)
-def _decoder(datatype: str, depth: int) -> Callable[[msgspec.Raw | bytes], Any]:
+def decoder_of(datatype: str, depth: int) -> Callable[[msgspec.Raw | bytes], Any]:
     """Returns a function that parses JSON lists of a datatype's values, nested `depth` levels deep."""
     kind: Any = _CELL.get(datatype, int)
     for _ in range(depth):

@@ -4,10 +4,12 @@ Decides what "passed" means: every gate has passed, or somebody has waived it. R
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from contract.errors import BadInput, Code
-from contract.manifest import Manifest
+from contract.manifest import Manifest, Stage
 from contract.wire import Message
 from controller.gates.verdict import GateVerdict
 
@@ -61,6 +63,8 @@ class Told(Message, frozen=True):
     """The id of the run that made it, on the machine where it ran."""
     data_sets: tuple[str, ...] = ()
     """`NAME@VERSION` of the data sets from which its rows came."""
+    stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=2)] = ()
+    """The two models of which a graph was made, where it comes back from an exported folder."""
 
 
 def check_told(told: Told) -> None:

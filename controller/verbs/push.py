@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
-from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
+from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Stage, Variant
 from contract.recurrent import StateAsked, state_of
 from contract.tolerance import RESOLUTION
 from controller.clock import stamp
@@ -102,7 +102,7 @@ async def push(
                     push=mine,
                 )  # fmt: skip
                 converted_s = time.monotonic()
-                manifest = manifest_of(state, model, converted, recurrent)
+                manifest = manifest_of(state, model, converted, recurrent, told.stages)
                 mine.enter("gates")
                 verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
                 took_s = {"conversion": converted_s - began_s, "gates": time.monotonic() - converted_s}
@@ -269,8 +269,15 @@ def _register(
     return Pushed(version, new=True)
 
 
-def manifest_of(state: State, model: str, converted: Converted, recurrent: StateAsked | None = None) -> Manifest:
-    """The manifest of the next release of `model`, as a release signer would vouch for it.
+def manifest_of(
+    state: State,
+    model: str,
+    converted: Converted,
+    recurrent: StateAsked | None = None,
+    stages: tuple[Stage, ...] = (),
+) -> Manifest:
+    """The manifest of the next release of `model`, as a release signer would vouch for it. `stages`: what is said of
+    two models in a row that were joined before.
 
     BadInput `request_invalid` where the model cannot keep the state that is asked for.
     """
@@ -298,7 +305,7 @@ def manifest_of(state: State, model: str, converted: Converted, recurrent: State
         groups=watched,
         positive=fairness.positive if watched else "",
         classes=answer.classes,
-        stages=answer.stages,
+        stages=answer.stages or stages,
     )
 
 

@@ -103,6 +103,7 @@ def model() -> None:
 @click.option(
     "--max-keys", type=int, default=64, show_default=True, help="The number of streams whose state devices keep."
 )
+@click.option("--initial", default="0", metavar="NUMBER|FILE.npz", help="How state begins; arrays are named by input.")
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="A figure measured on the model; may be repeated."
 )
@@ -124,6 +125,7 @@ def push(
     then: Path | None,
     feeds: tuple[str, ...],
     states: tuple[str, ...],
+    initial: str,
     reset_after: float,
     max_keys: int,
     waive_rows: str,
@@ -137,7 +139,7 @@ def push(
     """
     check_name(name, "model")
     given, measured, fed = pairs(tags), _numbers(metrics), pairs(feeds, "INPUT=OUTPUT")
-    state = _state(states, reset_after, max_keys)
+    state = _state(states, initial, reset_after, max_keys)
     client = Client()
     _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path, texts)
@@ -330,10 +332,27 @@ def _evidence(version: Version) -> str:
     return "; ".join([*why, *(gate.detail if gate.passed else f"{gate.gate}: {gate.detail}" for gate in ordered)])
 
 
-def _state(states: tuple[str, ...], reset_after_s: float, max_keys: int) -> RecurrentState | None:
+def _state(states: tuple[str, ...], initial: str, reset_after_s: float, max_keys: int) -> RecurrentState | None:
     if not states:
         return None
-    return RecurrentState(pairs(states, "INPUT=OUTPUT"), reset_after_s=reset_after_s, max_keys=max_keys)
+    begins = _initial(initial)
+    return RecurrentState(pairs(states, "INPUT=OUTPUT"), begins, reset_after_s=reset_after_s, max_keys=max_keys)
+
+
+def _initial(text: str) -> float | dict[str, Any]:
+    """Returns a number, or the arrays of a file. BadInput `request_invalid`, `tensors_invalid`."""
+    from contract.tensors import decode_tensors  # numpy takes longer to import than most commands take
+
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        raw = Path(text).read_bytes()
+    except OSError as error:
+        words = f"--initial {text[:200]}: no number, and as a file: {error.strerror}"
+        raise BadInput(Code.REQUEST_INVALID, words) from None
+    return dict(decode_tensors(raw))
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:

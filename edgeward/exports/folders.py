@@ -13,8 +13,9 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.golden import split_golden
-from contract.manifest import Manifest
-from contract.tensors import Array, decode_tensors
+from contract.manifest import Manifest, StateRules
+from contract.recurrent import StateAsked, initial_of
+from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import decode_plain
 from edgeward.exports import bom, huggingface, mlflow, mlmodel, oci
 from edgeward.exports.exported import DESCRIBED, GOLDEN, MODEL, Exported
@@ -91,7 +92,8 @@ def read_folder(directory: Path) -> Found:
 
 
 def told_in(directory: Path) -> dict[str, Any]:
-    """Returns what an exported folder says about its version, as a push sends it: origin, metrics, licence, tags.
+    """Returns what an exported folder says about its version, as a push sends it: origin, metrics, licence, tags, the
+    two models that it was made of, and under `recurrent` the state that devices keep.
 
     Empty for a folder that no export wrote. BadInput `request_invalid` if its description cannot be read.
     """
@@ -108,6 +110,11 @@ def told_in(directory: Path) -> dict[str, Any]:
     lineage = plain.get("lineage") or {}
     told = {name: lineage[name] for name in ("data", "code", "params", "metrics", "licence") if lineage.get(name)}
     told |= {"environment": plain["environment"]} if plain.get("environment") else {}
+    manifest = _manifest(plain["manifest"]) if plain.get("manifest") else None
+    if manifest is not None and manifest.stages:
+        told["stages"] = msgspec.to_builtins(manifest.stages)
+    if manifest is not None and manifest.state is not None:
+        told["recurrent"] = _recurrent(manifest.state)
     return told | {"tags": (plain.get("notes") or {}).get("tags") or plain.get("tags") or {}}
 
 
@@ -128,7 +135,24 @@ def _golden_rows(golden: bytes | None, described: bytes | None) -> Array | dict[
     inputs = split_golden(decode_tensors(golden), manifest)[0]
     if len(inputs) == 1 and next(iter(inputs)) not in manifest.columns:
         return next(iter(inputs.values()))
+    if not inputs.keys() <= set(manifest.columns):
+        return inputs
     return {name: array.reshape(len(array), -1)[:, 0] for name, array in inputs.items()}
+
+
+def _recurrent(rules: StateRules) -> dict[str, Any]:
+    """Returns the state of a version as a push asks for it."""
+    asked = StateAsked(
+        feeds={each.input: each.output for each in rules.tensors},
+        initial=rules.tensors[0].initial,
+        arrays=encode_tensors(begins)
+        if (begins := {e.input: initial_of(e) for e in rules.tensors if e.begins})
+        else b"",
+        reset_after_s=rules.reset_after_s,
+        max_keys=rules.max_keys,
+    )
+    found: dict[str, Any] = msgspec.to_builtins(asked)
+    return found
 
 
 def _manifest(plain: Any) -> Manifest:

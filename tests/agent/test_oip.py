@@ -5,6 +5,7 @@ import json
 import struct
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -350,3 +351,18 @@ def test_a_column_that_was_trained_as_0_and_1_accepts_true_and_false() -> None:
     assert (Keeps.seen.dtype, Keeps.seen.tolist()) == (np.int64, [[1], [0]])
     status, said = post(endpoint, {"inputs": [{**truths, "datatype": "FP32"}]})
     assert (status, "takes INT64" in said["error"]) == (400, True)
+
+
+def test_requests_to_a_model_or_version_that_is_not_there_are_counted_as_one_number() -> None:
+    dropped: Counter[str] = Counter()
+    slots = {"plant": slot_of(), "empty": ModelSlot("empty", perf_s=time.perf_counter, lock=threading.Lock())}
+    endpoint = Endpoint(
+        lambda: slots, Statistics(lambda: 0, lambda: 5.0, threading.Lock()), version="9", dropped=dropped
+    )
+    body = {"inputs": [tensor()]}
+    for path, status in (
+        ("/v2/models/plnt/infer", 404), ("/v2/models/plant/versions/8/infer", 404), ("/v2/models/empty/infer", 503),
+    ):  # fmt: skip
+        assert post(endpoint, body, path)[0] == status
+    assert get(endpoint, "/v2/models/plnt")[0] == 404, "looking is no request for an answer"
+    assert (post(endpoint, body)[0], dropped) == (200, {"requests_unserved": 3})

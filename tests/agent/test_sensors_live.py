@@ -5,11 +5,13 @@ import http.server
 import json
 import os
 import pty
+import re
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,15 @@ from agent.adapters.sensors.supervisor import tend
 from agent.config import (
     ReplaySensor,
     SerialSensor,
+    TopicSensor,
     WebhookSink,
     load_config,
 )
 from agent.ports import Sample
-from agent.serving.lives import SensorLife
+from agent.serving.lives import SensorLife, SinkLife
+from agent.serving.metrics import Facts, exposition
 from agent.serving.slot import Prediction
+from agent.serving.statistics import Statistics
 from contract.errors import BadInput
 from tests.agent.live_sensors import Hook, NoLink, Sensors, shorten_pauses, taken, until
 
@@ -292,3 +297,29 @@ def test_a_closed_port_is_reported_in_words(tmp_path: Path) -> None:
     until(lambda: sink.life.undelivered == 1)
     assert "refused" in sink.life.error
     assert sink.life.state == "failing"
+
+
+def test_two_sensors_of_one_topic_each_get_every_row(tmp_path: Path) -> None:
+    device = Sensors(tmp_path, TopicSensor(model="m", topic="t"), TopicSensor(model="m", topic="t"))
+    for number in range(3):
+        assert device.pipelines.take("t", b'{"x": %d}' % number)
+    until(lambda: len(device.answered) == 6)
+    assert [each.answered for each in device.pipelines.lives()[0]] == [3, 3]
+    device.pipelines.close()
+    until(lambda: all(each.state == "ended" for each in device.pipelines.lives()[0]))
+
+
+def test_what_was_not_opened_yet_is_neither_up_nor_down() -> None:
+    sensor, sink = SensorLife("topic-1", "topic", "m"), SinkLife("webhook-1", "webhook")
+
+    def ups() -> list[bytes]:
+        facts = Facts(lives=((sensor.told(0.0),), (sink.told(0.0),)))
+        page = exposition(Statistics(lambda: 0, lambda: 0.0, nullcontext()), {}, facts)
+        return [
+            line.rpartition(b" ")[2] for line in page.split(b"\n") if re.match(rb"edgeward_(sensor|sink)_up\{", line)
+        ]
+
+    assert ups() == []
+    sensor.failed("gone")
+    sink.took(1, 0.0)
+    assert ups() == [b"0", b"1"]

@@ -119,7 +119,7 @@ def test_a_failed_request_does_not_change_the_stream_and_two_rows_in_one_request
 
 def test_a_state_that_is_not_finite_is_not_kept() -> None:
     dropped: Counter[str] = Counter()
-    streams = Streams(RULES, perf_s=lambda: 0.0, lock=threading.Lock(), dropped=dropped)
+    streams = Streams(RULES, perf_s=lambda: 0.0, new_lock=threading.Lock, dropped=dropped)
     spoilt = np.array([[np.nan]], np.float32)
     streams.run(lambda _: [spoilt, spoilt], {}, "a")
     assert dropped["streams_broken"] == 1
@@ -242,3 +242,23 @@ def test_an_output_that_does_not_fit_the_next_input_is_refused_with_both_lists()
             (INPUTS[0], Tensor(name="h", datatype="FP32", shape=(2, 64, 128))),
             (OUTPUTS[0], Tensor(name="h_out", datatype="FP32", shape=(2, 64, 128))),
         )
+
+
+def test_requests_of_two_streams_run_at_the_same_time() -> None:
+    device, meet = Device(), threading.Barrier(2)
+
+    def run(inputs: dict[str, Any], stop: Any = None) -> list[Any]:
+        meet.wait(timeout=20)  # until both streams run
+        return [inputs["x"] + inputs["h_in"]] * 2
+
+    device.session.run = run  # type: ignore[method-assign]
+    told: list[float] = []
+    threads = [threading.Thread(target=lambda key=key: told.append(device.ask(1, key))) for key in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [11, 11]
+    assert device.slot.serving is not None
+    assert device.slot.serving.streams is not None
+    assert not device.slot.serving.streams._turns, "nothing is kept of streams that nobody asks"

@@ -10,16 +10,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
+from contract.answers.recorded import decode_recorded
 from contract.errors import BadInput, Code
 from contract.manifest import Tensor
 from contract.samples import decode_sample
 from contract.stages import decode_stages, match_matrix, match_stages
 from contract.tensors import decode_tensors, encode_tensors
+from controller.convert.estimator import load_estimator
 from controller.convert.joined import join
 from controller.convert.runs import open_session
 from controller.convert.staged import Staged, convert_stages
 from controller.gates.parity import judge_parity
+from edgeward.pushed_parts import parts_of
 from edgeward.staged import encode_two
 
 RNG = np.random.default_rng(3)
@@ -126,7 +130,7 @@ def test_models_that_do_not_fit_are_refused_with_both_lists_before_anything_is_s
         assert caught.value.code == Code.REQUEST_INVALID
         assert words in caught.value.detail
         assert "the first model gives embedding FP32 (n x 5), unused FP32 (n x 5); the sec" in caught.value.detail
-    for models, words in (([CLASSIFIER, head()], "one Pipeline"), ([features()] * 3, "3 models in a row")):
+    for models, words in (([CLASSIFIER, head()], "pass the first as ONNX"), ([features()] * 3, "3 models in a row")):
         with pytest.raises(BadInput, match=words):
             encode_two(models, ROWS, {}, waived=False)
 
@@ -143,3 +147,34 @@ def test_a_first_model_for_one_row_at_a_time_answers_many() -> None:
     made = converted(*pushed([features(rows=1), head()], {}))
     assert not isinstance(made.session.get_inputs()[0].shape[0], int)
     assert judge_parity(made.parity).passed
+
+
+def test_the_last_batch_of_a_first_model_of_a_fixed_size_is_filled_up() -> None:
+    raw, rows = pushed([features(rows=3), head()], {})  # 80 rows are 26 batches and two rows
+    want = np.exp(2 * FEATURES) / np.exp(2 * FEATURES).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(decode_stages(raw).answers["y"], want, rtol=1e-4)
+    assert judge_parity(converted(raw, rows).parity).passed
+
+
+def test_two_estimators_are_pushed_as_the_pipeline_that_they_are() -> None:
+    scaler = StandardScaler().fit(ROWS)
+    second = LogisticRegression().fit(scaler.transform(ROWS), LABELS)
+    kind, raw, rows = parts_of([scaler, second], ROWS, {}, waived=False)
+    assert kind == "skops"
+    assert (load_estimator(raw, ()).predict(ROWS) == second.predict(scaler.transform(ROWS))).all()
+    assert decode_recorded(rows)[1] is not None, "the answers of the whole are recorded where it was pushed"
+
+
+@pytest.mark.parametrize(
+    ("models", "feeds", "words"),
+    [
+        ([CLASSIFIER, CLASSIFIER], {}, "a LogisticRegression, has no transform"),
+        ([StandardScaler().fit(ROWS), CLASSIFIER], {"X": "variable"}, "feeds: two estimators need none"),
+        ([StandardScaler().fit(ROWS), head()], {}, "pass the first as ONNX, or both as fitted estimators"),
+    ],
+)
+def test_a_first_estimator_that_feeds_nothing_is_refused_in_words(
+    models: list[Any], feeds: dict[str, str], words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        parts_of(models, ROWS, feeds, waived=False)

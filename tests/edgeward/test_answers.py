@@ -171,9 +171,9 @@ ANSWERED: dict[str, type[Answer]] = {
 NUMBERS = {"DataPage", "Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
-    "AttestationPage", "AuditCheck", "Certificate", "Change", "Curve", "Error", "FleetCells", "GettableAlert", "Lineage",
-    "LiveMessage", "Me", "Quality", "RolloutPage", "Row", "RunDetail", "RunPage", "ScopeRefusal", "SignedLineage",
-    "TrainedOn", "Ways", "WhyView",
+    "AttestationPage", "AuditCheck", "Certificate", "Change", "Curve", "Error", "FleetCells", "GettableAlert",
+    "Lineage", "LiveMessage", "Me", "Quality", "RolloutPage", "Row", "RunDetail", "RunPage", "ScopeRefusal",
+    "SignedLineage", "TrainedOn", "Ways", "WhyView",
 }  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 

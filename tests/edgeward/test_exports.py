@@ -7,6 +7,7 @@ are skipped. Skopeo is a package of the system.
 import json
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.errors import BadInput, Code, WorldError
+from contract.manifest import Stage, StateRules, StateTensor, Tensor
+from contract.recurrent import StateAsked, state_of
 from contract.samples import decode_sample
+from contract.tensors import decode_tensors, encode_tensors
 from controller.config import Config, StorageConfig
+from controller.registry.version import Told
 from controller.state import open_state
 from edgeward.answers.models import VersionDetail
 from edgeward.cli.main import cli
@@ -31,6 +36,7 @@ from edgeward.exports.card import metadata
 from edgeward.exports.exported import Exported, collect
 from edgeward.exports.folders import WRITERS, read_folder, told_in, write_folder
 from edgeward.exports.signing import read_key
+from edgeward.recurrent import RecurrentState
 from tests.controller.registry_worlds import plant, pushed, threshold_model
 from tests.controller.test_api import call
 
@@ -45,7 +51,6 @@ needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo
 
 @pytest.fixture
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
-    from controller.registry.version import Told
     from controller.verbs import push as push_verb
 
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "data"))))
@@ -193,6 +198,36 @@ def test_an_imported_folder_has_licence_metrics_parameters_and_tags(
     assert (sent["told"]["licence"], sent["told"]["metrics"]) == ("MIT", {"accuracy": 0.93})
     assert sent["tags"] == {"site": "oslo", "room": "7"}
     assert told_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_folder_that_comes_back_keeps_the_state_of_streams_and_the_two_models_it_was_made_of(
+    exported: Exported, tmp_path: Path, form: Any
+) -> None:
+    begins = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    state = StateTensor(input="h_in", output="h_out", datatype="FP32", shape=(1, 2, 3), begins=begins.tobytes())
+    rules = StateRules(tensors=(state,), reset_after_s=Decimal(30), max_keys=7)
+    stages = (Stage(name="a.onnx", sha256="1" * 64), Stage(name="b.onnx", sha256="2" * 64, feeds=(("X", "y"),)))
+    manifest = msgspec.structs.replace(exported.manifest, state=rules, stages=stages, columns=())
+    arrays = decode_tensors(exported.files["golden.npz"])
+    rows = len(arrays["in/X"])
+    arrays |= {"in/h_in": np.ones((rows, 2, 3), np.float32), "out/h_out": np.ones((rows, 2, 3), np.float32)}
+    version = VersionDetail.read({**exported.version.plain, "manifest": msgspec.to_builtins(manifest)})
+    files = {**exported.files, "golden.npz": encode_tensors(arrays)}
+    write_folder(Exported(version, manifest, files), tmp_path / "out", form)
+
+    sent: dict[str, Any] = {}
+    client = Client("http://127.0.0.1:1", "t")
+    client._transport.push = lambda path, request, parts, _: sent.update(request | parts) or _pushed(exported)  # type: ignore[method-assign]
+    client.push(tmp_path / "out", name="m", waive_rows="golden rows")
+    asked = msgspec.convert(sent["recurrent"], StateAsked)
+    hidden = [Tensor(name=name, datatype="FP32", shape=(1, 2, 3)) for name in ("h_in", "h_out")]
+    kept, _, _ = state_of(asked, (*manifest.inputs, hidden[0]), (*manifest.outputs, hidden[1]))
+    assert kept == rules
+    assert msgspec.convert(sent["told"], Told).stages == stages
+    assert decode_sample(sent["sample"])["h_in"].shape == (rows, 2, 3)
+    client.push(tmp_path / "out", name="m", waive_rows="x", state=RecurrentState({"h_in": "h_out"}, max_keys=1))
+    assert (sent["recurrent"]["max_keys"], sent["recurrent"]["arrays"]) == (1, "")
 
 
 def _pushed(exported: Exported) -> dict[str, Any]:

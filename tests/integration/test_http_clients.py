@@ -276,6 +276,21 @@ def test_requests_of_a_disconnected_client_are_not_computed(slow: tuple[HttpServ
     assert (told.inferences, told.refused) == (0, {"request_cancelled": 2})
 
 
+def test_a_client_that_has_sent_further_requests_and_left_is_not_computed_for(
+    slow: tuple[HttpServer, Slow, ModelSlot],
+) -> None:
+    server, session, _ = slow
+    connection = connect(server)
+    connection.sendall(request())
+    assert session.began.acquire(timeout=5)
+    connection.sendall(request() + request())
+    time.sleep(0.1)
+    connection.close()
+    assert wait_until(lambda: session.ended == 1)
+    assert wait_until(lambda: not server._serving.connections)
+    assert session.runs == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "code"),
     [

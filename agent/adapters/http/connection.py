@@ -5,6 +5,7 @@ httptools' (llhttp). Refuses to know what a path means.
 """
 
 import asyncio
+import select
 import socket
 import time
 from collections import deque
@@ -47,6 +48,8 @@ time of the inference itself is estimated from the size of the request."""
 INLINE_PACKED_BYTES = 64 * 1024
 """A larger response is compressed in a thread."""
 GONE = "the client has gone"
+_LEFT = getattr(select, "POLLRDHUP", 0)
+"""The kernel tells by it that a client has closed its side, though bytes of it were not read; Linux alone has it."""
 _OFFER = (b"upgrade", b"connection", b"http2-settings")
 _CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
 
@@ -109,6 +112,14 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> None:
         """Treats a client that has closed its side as gone: its requests are not computed any more."""
         self._stop_computing()
+
+    def notice_leaving(self) -> None:
+        """Notices a client that left while nothing was read from it: its next requests wait before the end."""
+        if self._answering and not self._transport.is_reading():
+            watch = select.poll()
+            watch.register(self._transport.get_extra_info("socket").fileno(), _LEFT)
+            if watch.poll(0):
+                self._stop_computing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Returns the buffer for the next bytes."""

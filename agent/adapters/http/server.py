@@ -101,9 +101,10 @@ class HttpServer:
             loop.close()
 
     def _sweep(self) -> None:
-        """Closes connections that are too slow or idle."""
+        """Closes connections that are too slow or idle, and ends what is computed for those that have left."""
         now = time.monotonic()
         for connection in list(self._serving.connections):
+            connection.notice_leaving()
             if now >= connection.close_at:
                 connection.abort()
         self._serving.loop.call_later(SWEEP_S, self._sweep)

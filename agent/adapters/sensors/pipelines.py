@@ -3,6 +3,7 @@
 Decides nothing about rows. Refuses to know updates: the version that a slot serves answers.
 """
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -30,7 +31,8 @@ class Pipelines:
         self._link = link
         self._dropped = dropped
         self._stop = threading.Event()
-        self._topics: dict[str, TopicQueue] = {}
+        self._topics: dict[str, list[TopicQueue]] = {}
+        """Two sensors of one topic each get every message of it."""
         self._sinks: list[SinkThread] = []
         self._removed = {capture.model: capture.remove for capture in config.capture}
         self._lives: list[SensorLife] = []
@@ -54,18 +56,18 @@ class Pipelines:
             self._link.subscribe(sorted(self._topics))
 
     def take(self, topic: str, payload: bytes) -> bool:
-        """Gives a message on a sensor's topic to that sensor. Returns whether the topic belongs to a sensor."""
-        queue = self._topics.get(topic)
-        if queue is not None:
+        """Gives a message on a topic to each of its sensors. Returns whether the topic belongs to a sensor."""
+        queues = self._topics.get(topic, ())
+        for queue in queues:
             queue.put(payload)
-        return queue is not None
+        return bool(queues)
 
     def close(self) -> None:
         """Ends the sensors. Predictions that wait for a sink are sent once more."""
         self._stop.set()
         for sink in self._sinks:
             sink.close()
-        for waiting in self._topics.values():
+        for waiting in itertools.chain.from_iterable(self._topics.values()):
             waiting.put(None)
 
     def _source(self, sensor: Sensor) -> Callable[[], Iterable[Sample | BadInput]]:
@@ -91,7 +93,8 @@ class Pipelines:
                 heard = Heard()
                 return lambda: from_sound(sensor, beside, wait, heard)
             case TopicSensor():
-                queue = self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
+                queue = TopicQueue(sensor, self._dropped)
+                self._topics.setdefault(sensor.topic, []).append(queue)
                 return lambda: queue
 
     def _rows_of_file(self, sensor: ReplaySensor) -> Callable[[], Iterable[Sample | BadInput]]:
