@@ -19,7 +19,15 @@ CONTROLLER = "controller"
 def note(state: State, *deeds: Deed) -> None:
     """Appends what the controller did by itself; WorldError `disk_full`: then nothing was added."""
     if deeds:
-        state.journal.audit_all(stamp(), CONTROLLER, [(each.action, each.subject, each.detail) for each in deeds])
+        told = [(each.action, each.subject, with_trace(state, each.subject, each.detail)) for each in deeds]
+        state.journal.audit_all(stamp(), CONTROLLER, told)
+
+
+def with_trace(state: State, subject: str, words: str) -> str:
+    """Returns the words of an entry; about a rollout that is traced they end in the id of its trace."""
+    rollout = state.world.durable.rollouts.get(subject)
+    trace_id = state.events.trace_of(rollout) if rollout is not None else ""
+    return "; ".join(part for part in (words, f"trace {trace_id}" if trace_id else "") if part)
 
 
 def begin(state: State) -> None:

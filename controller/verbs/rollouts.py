@@ -142,7 +142,7 @@ def start(
     detail += f", a retry of {retried.rollout}" if retried is not None else ""
     detail += f", from {source}" if source else ""
     detail += f"; {words}" if (words := schedule_words(schedule, now)) else ""
-    state.journal.audit(stamp(), actor, "rollout start", name, detail)
+    state.journal.audit(stamp(), actor, "rollout start", name, audit.with_trace(state, name, detail))
     state.poke()
     return rollout
 
@@ -197,7 +197,9 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
     now = time.time()
     started = replace(rollout, status="running", began_at=now, wave_began_at=now, approved_by=subject.name)
     state.save_rollouts(started)
-    state.journal.audit(stamp(), subject.name, "rollout approve", name, rollout.plan_digest)
+    state.journal.audit(
+        stamp(), subject.name, "rollout approve", name, audit.with_trace(state, name, rollout.plan_digest)
+    )
     state.discussions.looked("rollout", name, subject.name, stamp())
     state.poke()
     return started

@@ -20,6 +20,7 @@ from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.promote import promoted, why_not_promoted, why_not_unseen
 from controller.rollout.verdict import RuleVerdict
 from controller.state import State
+from controller.verbs.audit import with_trace
 from controller.verbs.labels import known_classes
 from controller.verbs.rollouts import find, refuse_overlap
 
@@ -83,7 +84,7 @@ def steer(state: State, name: str, verb: Verb, *, seen: Seen = NOTHING_SEEN, act
     changed = steered(state, rollout, verb, reason_of(state, rollout, verb, actor, seen.reason))
     state.save_rollouts(changed)
     words = _done(rollout, changed) + (f"; {seen.reason}" if seen.reason else "")
-    state.journal.audit(stamp(), actor, f"rollout {verb}", name, words)
+    state.journal.audit(stamp(), actor, f"rollout {verb}", name, with_trace(state, name, words))
     state.poke()
     return changed
 

@@ -21,9 +21,11 @@ from controller.reconcile.one_pass import Passes
 from controller.reconcile.world import Durable, World
 from controller.rollout.endings import Ending
 from controller.rollout.model import Member, Rollout
+from controller.rollout.strategies import ALL_AT_ONCE
 from controller.state import State, open_state
 from controller.trust.refusals import Refusal
 from controller.verbs import audit, refusals, rollouts
+from controller.verbs.steering import steer
 from tests.controller.rollout_worlds import CANARY, DEVICES, broken, rollout, targets
 from tests.controller.test_api import call, fail_on, meet, push
 from tests.controller.test_one_pass import Outside, run
@@ -54,6 +56,19 @@ def test_a_roll_back_and_a_quarantine_are_in_the_audit_with_their_cause(state: S
     assert detail.endswith("; failed: a (health_accuracy)")
     assert found["device quarantine"] == ("a", f"m v1 failed there in {view['id']}: health_accuracy accuracy 0.5")
     assert found["trust sign"] == ("m", "v1 passed and the release key is here")
+
+
+def test_entries_about_a_traced_rollout_name_its_trace(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    state.events.trace_of = lambda rollout: f"trace-of-{rollout.id}"
+    started = rollouts.start(state, "m", None, ALL_AT_ONCE, {}, actor="ann")
+    steer(state, started.id, "pause", actor="ann")
+    audit.note(state, Deed("rollout completed", started.id, "m v1"), Deed("device quarantine", "a", "m v1 failed"))
+    entries = {each["action"]: each["detail"] for each in state.journal.audit_entries()}
+    for action in ("rollout start", "rollout pause", "rollout completed"):
+        assert entries[action].endswith(f"; trace trace-of-{started.id}")
+    assert entries["device quarantine"] == "m v1 failed"
 
 
 @pytest.mark.parametrize(
