@@ -14,7 +14,16 @@ import click
 from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.answers.operators import AuditEntry
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, zone
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    zone,
+)
 from edgeward.client import Client
 from edgeward.files import write_whole
 
@@ -93,7 +102,7 @@ def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
     faults = dict.fromkeys([*chain.faults(found["entries"], known), *found.get("faults", [])])
     if faults:
         raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
-    console.print(f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses", highlight=False)
+    say(("unbroken", "green"), f": {len(found['entries'])} entries, {len(known)} witnesses")
 
 
 @audit.command()

@@ -19,7 +19,19 @@ from edgeward.cli.named import HOW, split_name
 from edgeward.cli.push_progress import PushProgress
 from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, size, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    size,
+    tell,
+    waiting,
+    when,
+)
 from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
@@ -138,17 +150,15 @@ def push(
 def _show_pushed(client: Client, name: str, version: Pushed) -> None:
     """Says what became of a push, with its gates and smaller forms, and what comes next."""
     if not version.new:
-        console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
+        say(f"same bytes as v{version.release}: no version was made")
         return
-    console.print(
-        f"[green]{name} v{version.release}[/] ({version.semver}) passed its gates, {size(version.size_bytes)}, "
-        f"{version.estimator}"
-    )
+    about = f" ({version.semver}) passed its gates, {size(version.size_bytes)}, {version.estimator}"
+    say((f"{name} v{version.release}", "green"), about)
     for gate in version.gates:
-        console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
+        say(f"  {gate.gate}: {gate.detail}")
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
-        console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
+        say(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}")
     signed = version.release not in client.trust().unsigned.get(name, ())
     standing = standing_of(version, signed=signed)
     tell(f"{standing.words}\nnext: {standing.command}")
@@ -163,13 +173,12 @@ def _say_to_pipe(words: str) -> None:
 @contextmanager
 def _converting(file: str) -> Iterator[PushProgress]:
     """Shows that a push runs; Ctrl-C ends it here, and the controller drops what it has begun."""
-    status = console.status("", spinner="dots")
-    show = status.update if console.is_terminal else None
-    progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
-    status.update(progress.converting)
     _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
     try:
-        with status:
+        with waiting("") as show:
+            on_screen = show if console.is_terminal else None
+            progress = PushProgress(file, time.monotonic, show=on_screen, line=partial(click.echo, err=True))
+            show(progress.converting)
             yield progress
     except KeyboardInterrupt as error:
         raise click.Abort("cancelled, on the controller too: no version was made") from error

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import click
 
-from edgeward.cli.render import console, size
+from edgeward.cli.render import (
+    console,
+    say,
+    size,
+)
 from edgeward.client import Client
 
 
@@ -23,9 +27,9 @@ def export(devices: tuple[str, ...], out: Path) -> None:
     """
     found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
-    console.print(f"{size(found.size_bytes)} in {out} for {named}", highlight=False)
+    say(f"{size(found.size_bytes)} in {out} for {named}")
     for what, why in sorted(found.missing.items()):
-        console.print(f"[red]missing[/] {what}: {why}", highlight=False)
+        say(("missing", "red"), f" {what}: {why}")
     if found.missing:
         raise click.exceptions.Exit(1)
 

@@ -10,7 +10,17 @@ from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.wire import encode
 from edgeward import ceremony
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    tell,
+    when,
+)
 from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -33,8 +43,7 @@ def init(directory: Path, root_keys: int, threshold: int) -> None:
     console.print(
         f"offline/     root, targets and release keys: move them to people and media; {threshold} of {root_keys} roots "
         f"sign\ncontroller/  copy to the controller's <data_dir>/keys\nmetadata/    name it in controller.toml: "
-        f"\\[trust] metadata_dir",
-        highlight=False,
+        f"[trust] metadata_dir"
     )
 
 
@@ -115,7 +124,7 @@ def verify(root: Path) -> None:
             trusted = chain.take_role(trusted, model, files[name].encode(), _now())
             releases = ", ".join(f"v{release}" for release in sorted(repository.signed_releases(files, model)[0]))
             console.print(f"{model}: {releases}", highlight=False)
-    console.print(f"[green]verified[/], good until {chain.expires(trusted):%Y-%m-%d %H:%M}", highlight=False)
+    say(("verified", "green"), f", good until {chain.expires(trusted):%Y-%m-%d %H:%M}")
 
 
 def _now() -> datetime:
