@@ -26,6 +26,9 @@ STRETCH_S = 60.0
 same intervals."""
 MAX_STRETCHES = 1440
 """The most intervals of one model that wait to be sent: a day. Beyond it, the oldest is dropped and counted."""
+METRIC_IDLE_S = 3600.0
+"""Seconds after which a metric without a value gives its place to a new name: whoever has used all names up blocks the
+application no longer than this. It is far above the interval of what an application measures again and again."""
 METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}\Z")
 
 
@@ -63,6 +66,8 @@ class Truth:
         """Labels since the agent started: `counted`, `unusable`, `unknown_class`, or the code of a refusal."""
         self.metrics: dict[str, MetricSums] = {}
         """The numbers that the application measured since the agent started, over all versions."""
+        self._measured_s: dict[str, float] = {}
+        """When each of them had its newest value, longest ago first."""
 
     def tell(self, name: str, label: Any, observed: Iterable[Observed]) -> Labelled:
         """Counts the label of an answer, or a list with one for each of its rows; None if a label is missing.
@@ -154,11 +159,21 @@ class Truth:
             raise BadInput(Code.METRIC_INVALID, f"metric {name}: {value!r:.40} is no finite number")
         with self._lock:
             if name not in self.metrics and len(self.metrics) >= MAX_METRICS:
-                known = ", ".join(sorted(self.metrics))
-                raise BadInput(Code.METRIC_INVALID, f"metric {name}: there are {MAX_METRICS} already: {known}"[:500])
+                self._make_room(name)
+            self._measured_s.pop(name, None)
+            self._measured_s[name] = self._perf_s()
             found = self._metrics.setdefault(version, {})
             for sums in (found, self.metrics):
                 sums[name] = sums.get(name, MetricSums()).plus_value(float(value))
+
+    def _make_room(self, name: str) -> None:
+        """Forgets the metric that was unused for longest, if that is long enough and nothing of it waits to be sent."""
+        oldest, at_s = next(iter(self._measured_s.items()))
+        waits = any(oldest in each for each in self._metrics.values())
+        if waits or self._perf_s() - at_s < METRIC_IDLE_S:
+            known = ", ".join(sorted(self.metrics))
+            raise BadInput(Code.METRIC_INVALID, f"metric {name}: there are {MAX_METRICS} already: {known}"[:500])
+        del self.metrics[oldest], self._measured_s[oldest]
 
     def version_of(self, name: str) -> int:
         """Returns the number of the version that gave an answer. BadInput `answer_unknown`."""

@@ -48,6 +48,11 @@ MAX_EXPIRIES = 32
 """Certificates and roles in a heartbeat: those of as many models as a device can have, and a few more."""
 
 
+LOGGED_CHANGES = 8
+"""Changes between codes and signatures that are each logged; of later ones those whose number doubles: whoever forges
+acknowledgements can ask for a change with each of them."""
+
+
 class Reporter:
     """Sends for one device. `boot` is a random number for this start of the agent; messages are numbered within it."""
 
@@ -68,6 +73,7 @@ class Reporter:
         self._agreement = ""
         """The public key of the controller for codes in place of signatures; empty until the controller has sent
         one."""
+        self._changes = 0
         self._device = device
         self.boot = boot
         self._link = link
@@ -179,8 +185,13 @@ class Reporter:
 
     def agree(self, agreement: str) -> None:
         """Authenticates telemetry by codes for the controller with this public key (PEM); empty: by signatures."""
-        _log.info("telemetry carries %s from here on", "codes" if agreement else "signatures")
+        if agreement == self._agreement:
+            return
         self._agreement = agreement
+        self._changes += 1
+        if self._changes <= LOGGED_CHANGES or self._changes.bit_count() == 1:
+            how = "codes" if agreement else "signatures"
+            _log.info("telemetry carries %s from here on (change %d since the start)", how, self._changes)
 
     def tick(self, now: float) -> None:
         """Sends unacknowledged reports again when due."""

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from contract.errors import Code, WorldError
+from controller.broker.memory import memory_limit_bytes
 from controller.config import BrokerConfig
 from controller.registry.atomic_file import replace_file
 from controller.trust.keys import load_or_make_secret, write_secret
@@ -32,6 +33,7 @@ set_tcp_nodelay true
 max_packet_size 1048576
 max_inflight_messages 100
 max_queued_messages 100000
+memory_limit {memory_bytes}
 max_keepalive 600
 persistence true
 persistence_location {directory}/
@@ -93,7 +95,9 @@ def mosquitto_command(path: str, config: BrokerConfig, port: int, directory: Pat
     passwords = directory / "mosquitto.passwords"
     passwords.unlink(missing_ok=True)
     write_secret(passwords, _hashed(USER, password, secrets.token_bytes(12)))
-    text = _MOSQUITTO.format(host=config.host, port=port, directory=directory.resolve())
+    text = _MOSQUITTO.format(
+        host=config.host, port=port, directory=directory.resolve(), memory_bytes=memory_limit_bytes()
+    )
     file = directory / "mosquitto.conf"
     replace_file(file, (text + ("user root\n" if getpass.getuser() == "root" else "")).encode())
     return [path, "-c", str(file)]

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contract.errors import EdgewardError
+from controller.broker.memory import memory_limit_bytes
 from controller.config import BrokerConfig
 from controller.registry.atomic_file import replace_file
 from controller.trust.certificates import CertificateAuthority, is_young, names_hosts, new_key, pem
@@ -169,6 +170,7 @@ class BrokerFiles:
         text = text.replace("listener 8883 0.0.0.0", f"listener {port} {config.host}")
         text = text.replace("/etc/mosquitto/edge", str(self.directory.resolve()))
         text = text.replace("/var/lib/mosquitto/", f"{(self.directory / 'data').resolve()}/")
+        text = text.replace("memory_limit 2147483648", f"memory_limit {memory_limit_bytes()}")
         return text + (f"user {run_as}\n" if run_as == "root" else "")
 
     def _write(self, name: str, data: bytes) -> Path:

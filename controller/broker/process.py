@@ -79,8 +79,9 @@ NOT_ENROLLED = (
 )
 EMBEDDED_LIMITS = (
     "embedded broker: for one machine and small fleets; one password for everybody, so any device can read and write "
-    "every topic (signed documents still hold, reports of enrolled devices too); no TLS; nothing survives its restart "
-    "(the controller publishes again), at most 100 retained messages to one QoS 1 subscription"
+    "every topic and fill the broker's memory (signed documents still hold, reports of enrolled devices too); no TLS; "
+    "nothing survives its restart (the controller publishes again), at most 100 retained messages to one QoS 1 "
+    "subscription"
 )
 
 

@@ -12,13 +12,15 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.kept import convert_kept
 from contract.wire import Message
-from controller.registry.notes import MAX_COMMENTS, MAX_TEXT_CHARS
+from controller.registry.notes import MAX_TEXT_CHARS
 from controller.registry.store import Store
-from controller.written import Written
+from controller.written import Written, check_room
 
 MAX_TICKET_CHARS = 500
 MAX_REVIEWERS = 20
 """The most people who may be asked to look at one rollout or model; it bounds the stored document."""
+MAX_ASKED_BY_ONE = 5
+"""The most people whom one author waits for beside one rollout or model: others can still ask somebody."""
 MAX_MENTIONS = 10
 """The most people that one text can notify."""
 _TABLE = "discussions"
@@ -84,18 +86,26 @@ class Discussions:
         found = self.of(about, name)
         if not comment.text.strip():
             raise BadInput(Code.REQUEST_INVALID, "a comment needs a text")
-        if len(found.comments) >= MAX_COMMENTS:
-            raise BadInput(Code.REQUEST_INVALID, f"{name} has {MAX_COMMENTS} comments, which is the limit")
+        check_room(name, found.comments, comment.by)
         written = msgspec.structs.replace(found, comments=(*found.comments, comment))
         return self._keep(about, name, _looked(written, comment.by, comment.at))
 
     def ask(self, about: About, name: str, review: Review) -> Discussion:
-        """Asks a person to look, also again after they have looked. BadInput `request_invalid`."""
+        """Asks a person to look, also again after they have looked. BadInput `request_invalid`.
+
+        A person who has not looked yet is not asked again: they would be told each time, and the first author be lost.
+        """
         _check_length(review.text, MAX_TEXT_CHARS)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", review.who):
             raise BadInput(Code.REQUEST_INVALID, f"{review.who[:64]!r}: expected the name of a person, as in a token")
         found = self.of(about, name)
         others = tuple(each for each in found.reviews if each.who != review.who)
+        waiting = {each.who: each for each in found.reviews if not each.done_at}
+        if (first := waiting.get(review.who)) is not None:
+            raise BadInput(Code.REQUEST_INVALID, f"{first.by} has asked {review.who} already, who has not looked yet")
+        if sum(each.by == review.by for each in waiting.values()) >= MAX_ASKED_BY_ONE:
+            words = f"{review.by} waits for {MAX_ASKED_BY_ONE} people beside {name}, which is the limit for one author"
+            raise BadInput(Code.REQUEST_INVALID, words)
         if len(others) >= MAX_REVIEWERS:
             raise BadInput(Code.REQUEST_INVALID, f"{name} waits for {MAX_REVIEWERS} people, which is the limit")
         return self._keep(about, name, msgspec.structs.replace(found, reviews=(*others, review)))

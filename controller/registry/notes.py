@@ -12,16 +12,13 @@ from contract.kept import convert_kept
 from contract.wire import Message
 from controller.registry.registry import Registry, key_of
 from controller.registry.store import Store
-from controller.written import Written
+from controller.written import Written, check_room
 
 MAX_TAGS = 64
 """The most tags of one version: a page shows them in one table."""
 MAX_KEY_CHARS, MAX_VALUE_CHARS = 64, 512
 MAX_TEXT_CHARS = 8_000
 """The longest note or comment: three printed pages."""
-MAX_COMMENTS = 200
-"""The most comments of one version; a longer discussion belongs into an issue tracker, and its address into a
-comment."""
 _TABLE = "notes"
 
 
@@ -65,8 +62,7 @@ class NoteStore:
         """Appends a comment. BadInput `request_invalid`, `unknown_version`."""
         _check_text(comment.text, empty=False)
         notes = self.of(model, release)
-        if len(notes.comments) >= MAX_COMMENTS:
-            raise BadInput(Code.REQUEST_INVALID, f"{model} v{release} has {MAX_COMMENTS} comments, which is the limit")
+        check_room(f"{model} v{release}", notes.comments, comment.by)
         return self._keep(model, release, msgspec.structs.replace(notes, comments=(*notes.comments, comment)))
 
     def _keep(self, model: str, release: int, notes: Notes) -> Notes:

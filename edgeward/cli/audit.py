@@ -70,7 +70,7 @@ def list_(*, limit: int, before: int | None, as_json: bool, **wanted: str) -> No
     ]
     print_table(f"audit, times in {zone()}", ("number", "at", "actor", "action", "subject", "detail"), rows)
     if len(found) == limit and not csv_asked():
-        console.print(f"older entries are left out: --limit, or --before {found[-1].number}", highlight=False)
+        console.print(f"older entries are left out: --limit, or --before {found[-1].number}")
 
 
 @audit.command()
@@ -95,8 +95,12 @@ def verify(witnesses: tuple[str, ...], file: Path | None, *, as_json: bool) -> N
     if faults:
         raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
     facts = {"unbroken": True, "entries": len(found["entries"]), "witnesses": len(known)}
-    words = f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses"
-    say_done(words, facts, as_json=as_json)
+    say_done(
+        ("unbroken", "green"),
+        f": {len(found['entries'])} entries, {len(known)} witnesses",
+        facts=facts,
+        as_json=as_json,
+    )
 
 
 @audit.command()
@@ -120,7 +124,7 @@ def export(file: Path, *, as_json: bool, **wanted: str) -> None:
 
 
 def _say_written(file: Path, count: int, *, as_json: bool) -> None:
-    say_done(f"wrote {count} entries to {file}", {"file": str(file), "entries": count}, as_json=as_json)
+    say_done(f"wrote {count} entries to {file}", facts={"file": str(file), "entries": count}, as_json=as_json)
 
 
 def as_csv(entries: Iterable[AuditEntry]) -> str:

@@ -9,7 +9,14 @@ from contract.errors import BadInput, Code
 from contract.names import check_name
 from edgeward.automl.front import Limits
 from edgeward.automl.trial import Trial
-from edgeward.cli.render import console, json_option, print_json, table, tell
+from edgeward.cli.render import (
+    console,
+    json_option,
+    print_json,
+    table,
+    tell,
+    waiting,
+)
 from edgeward.csv_rows import read_csv
 
 
@@ -85,10 +92,10 @@ def automl(
     rows = _read(frame)
     on = _place(places)
     taught = read_teacher(teacher) if teacher is not None else None
-    with console.status("searching", spinner="dots") as status:
+    with waiting("searching") as show:
 
         def progress(trial: Trial) -> None:
-            status.update(f"trial {trial.number + 1}: {trial.family} {trial.score:.4f} {trial.state}")
+            show(f"trial {trial.number + 1}: {trial.family} {trial.score:.4f} {trial.state}")
 
         found = search(
             rows, target=target, task=task, time_column=time_column, minutes=minutes, trials=trials, seed=seed,
@@ -105,7 +112,7 @@ def automl(
         for line in shown.plot_lines(found):
             tell(line)
         for line in shown.sentences(found):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
     if found.best is None:
         raise SystemExit(1)
     _keep(found, found.best, model, push=push, out=out, quiet=as_json)

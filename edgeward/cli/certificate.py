@@ -57,7 +57,7 @@ def revoke(serial: str, *, as_json: bool) -> None:
     """Revoke one certificate. A service of the controller gets a new one at once."""
     ended = Client().revoke_certificate(serial)
     words = f"revoked {ended.serial} of {ended.subject}"
-    print_json(ended.plain) if as_json else console.print(words, highlight=False)
+    print_json(ended.plain) if as_json else console.print(words)
 
 
 @certificate.command()

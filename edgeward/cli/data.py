@@ -138,11 +138,11 @@ def export(reference: str, *, out: Path, as_json: bool) -> None:
         found = client.data_set(reference)
         out.write_bytes(client.data_file(found))
         facts: dict[str, object] = {"file": str(out), "rows": found.rows, "sha256": found.sha256}
-        say_done(f"{found.rows} rows of {found.reference} in {out}, {found.sha256}", facts, as_json=as_json)
+        say_done(f"{found.rows} rows of {found.reference} in {out}, {found.sha256}", facts=facts, as_json=as_json)
     elif out.suffix == ".csv":
         rows = client.data_rows(reference)
         rows.to_csv(out, index=False)
-        say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
+        say_done(f"{len(rows)} rows in {out}", facts={"file": str(out), "rows": len(rows)}, as_json=as_json)
     else:
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .parquet or .csv")
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
@@ -22,7 +21,19 @@ from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.device_vitals import vitals
 from edgeward.cli.key_values import pairs
 from edgeward.cli.moments import with_local_times
-from edgeward.cli.render import console, how_right, json_option, many, microseconds, print_json, size, table, tell, when
+from edgeward.cli.render import (
+    console,
+    how_right,
+    json_option,
+    many,
+    microseconds,
+    print_json,
+    say,
+    size,
+    table,
+    tell,
+    when,
+)
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -91,15 +102,13 @@ def show(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    console.print(
-        f"[bold]{name}[/] {found.presence}, {found.health}: {escape(found.why)}\n{_machine(found)}{_load(found)}"
-        f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
-        highlight=False,
-    )
+    say((name, "bold"), f" {found.presence}, {found.health}: {found.why}")
+    received = f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently"
+    say(f"{_machine(found)}{_load(found)}{received}")
     for words in pin_lines(found):
-        console.print(words, highlight=False, markup=False)
-    for words in _told(found):
-        console.print(words, highlight=False)
+        say(words)
+    for parts in _told(found):
+        say(*parts)
     measured = [
         (
             m.model,
@@ -116,13 +125,13 @@ def show(name: str, *, as_json: bool) -> None:
     for each in found.models:
         if each.state is not None and (progress := each.state.progress) is not None:
             words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} received"
-            console.print(f"{each.model}: {words}", highlight=False)
+            say(f"{each.model}: {words}")
     columns = ("model", "version", "inferences", "errors", "refused", "accuracy or error", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
     if found.sensors or found.sinks:
         console.print(table("sensors and sinks", _LIFE_COLUMNS, _lives(found)))
     for words in (*_metrics(found), *_faults(found)):
-        console.print(words, highlight=False, markup=False)
+        say(words)
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
 
 
@@ -135,7 +144,7 @@ def why(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(list(sentences.sentences))
         return
-    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
+    console.print(with_local_times(str(sentences)))
 
 
 @device.command()
@@ -177,26 +186,26 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
     tell(f"wrote {files}; next{used}: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
 
 
-def _told(found: Device) -> Iterator[str]:
-    """Yields what is wrong with it, its labels, configuration and note, and what expires; with markup."""
+def _told(found: Device) -> Iterator[tuple[str | tuple[str, str], ...]]:
+    """Yields what is wrong with it, its labels, configuration and note, and what expires, as parts of `say`."""
     for fault in found.faults:
-        yield f"[red]{fault.code}[/]: {escape(fault.detail)}"
+        yield (fault.code, "red"), f": {fault.detail}"
     if found.labels:
         given = found.given_labels
         shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
-        yield escape(f"labels: {', '.join(shown)}")
+        yield (f"labels: {', '.join(shown)}",)
     for model in found.models:
         if model.state is not None and (probe := model.state.golden) is not None:
-            how = "passed" if probe.passed else f"[red]failed: {probe.missed} rows beyond tolerance[/]"
+            how = "passed" if probe.passed else (f"failed: {probe.missed} rows beyond tolerance", "red")
             at = when(datetime.fromtimestamp(probe.at, UTC))
-            yield f"{escape(model.model)}: golden probe of {at}, {probe.rows} rows: {how}"
+            yield f"{model.model}: golden probe of {at}, {probe.rows} rows: ", how
     if words := config_words(found):
-        yield escape(f"remote configuration: {words}")
+        yield (f"remote configuration: {words}",)
     if found.note is not None:
-        yield escape(f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})")
+        yield (f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})",)
     if found.expiries:
         ends = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
-        yield f"expires: {ends}"
+        yield (f"expires: {ends}",)
 
 
 def _machine(found: Device) -> str:
@@ -324,4 +333,4 @@ def revoke(name: str, *, as_json: bool) -> None:
     """Revoke the certificates of the device NAME and end its session."""
     count = Client().revoke(name)
     words = f"revoked {many(count, 'certificate')} of {name}"
-    print_json({"certificates": count}) if as_json else console.print(words, highlight=False)
+    print_json({"certificates": count}) if as_json else console.print(words)

@@ -2,6 +2,7 @@
 
 import click
 
+from contract.visible import one_line
 from edgeward.cli.render import json_option, print_json
 from edgeward.client import Client
 
@@ -22,7 +23,7 @@ def logs(name: str, *, lines: int, as_json: bool) -> None:
         print_json(found.plain)
         return
     for line in found.lines:
-        click.echo(line)
+        click.echo(one_line(line))
     if found.left_out:
         click.echo(f"({found.left_out} older lines are on the device: --lines, or its journal)", err=True)
 
@@ -37,6 +38,6 @@ def doctor(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
     else:
         for line in found.lines:
-            click.echo(line)
+            click.echo(one_line(line))
     if any(line.startswith("FAIL") for line in found.lines):
         raise click.exceptions.Exit(1)

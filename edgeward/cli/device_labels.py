@@ -71,7 +71,7 @@ def note(name: str, text: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(None if found is None else {"text": found.text, "by": found.by, "at": found.at.isoformat()})
     else:
-        console.print("no note" if found is None else f"{found.text} ({found.by}, {when(found.at)})", highlight=False)
+        console.print("no note" if found is None else f"{found.text} ({found.by}, {when(found.at)})")
 
 
 @click.command()
@@ -83,7 +83,7 @@ def unquarantine(names: tuple[str, ...], file: Path | None, *, yes: bool, as_jso
     lifted = Client().unquarantine(*chosen)
     about = chosen[0] if len(chosen) == 1 else f"{len(chosen)} devices"
     words = f"{lifted} {'version' if lifted == 1 else 'versions'} may be offered to {about} again"
-    print_json({"versions": lifted}) if as_json else console.print(words, highlight=False)
+    print_json({"versions": lifted}) if as_json else console.print(words)
 
 
 @click.group()
@@ -98,7 +98,7 @@ def selector() -> None:
 def save(name: str, labels: tuple[str, ...], *, as_json: bool) -> None:
     """Save NAME for devices with all of these labels. Rollouts that have begun do not change."""
     made = Client().save_selector(name, pairs(labels))
-    print_json(made.plain) if as_json else console.print(f"{made.name}: {_words(dict(made.labels))}", highlight=False)
+    print_json(made.plain) if as_json else console.print(f"{made.name}: {_words(dict(made.labels))}")
 
 
 @selector.command(name="list")
@@ -125,7 +125,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     count = client.count_devices(labels=found.labels)
-    console.print(f"{found.name}: {_words(dict(found.labels))}; {many(count, 'device')} now", highlight=False)
+    console.print(f"{found.name}: {_words(dict(found.labels))}; {many(count, 'device')} now")
 
 
 @selector.command()
@@ -135,7 +135,7 @@ def delete(name: str, *, as_json: bool) -> None:
     """Delete a selector. Rollouts that began with it keep its labels."""
     found = Client().delete_selector(name)
     words = f"deleted {found.name}: {_words(dict(found.labels))}"
-    print_json(found.plain) if as_json else console.print(words, highlight=False)
+    print_json(found.plain) if as_json else console.print(words)
 
 
 def read_changes(words: Sequence[str]) -> Changes:

@@ -44,7 +44,7 @@ def fleet(*, as_json: bool) -> None:
     ]  # fmt: skip
     if not csv_asked():
         for line in fleet_lines(found):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
     print_table("versions that answer", _COLUMNS, rows)
 
 
@@ -85,7 +85,7 @@ def status(*, as_json: bool) -> None:
         print_json(health.plain)
     else:
         for line in status_lines(health, client.fleet()):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
     if health.status != "ok":
         raise click.exceptions.Exit(FAILING_EXIT)
 

@@ -34,7 +34,7 @@ def export(name: str, out: Path, prediction: str, root: Path | None, *, as_json:
     client = Client()
     written = client.export_lineage(model, release, out, prediction=prediction)
     facts = {"directory": str(out), "size_bytes": written, "root": None if root is None else str(root)}
-    say_done(f"{size(written)} of {name} in {out}", facts, as_json=as_json)
+    say_done(f"{size(written)} of {name} in {out}", facts=facts, as_json=as_json)
     if root is not None:
         write_whole(root, client.enrolment().root)
     if root is not None and not as_json:

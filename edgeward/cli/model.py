@@ -27,9 +27,11 @@ from edgeward.cli.render import (
     json_option,
     print_json,
     print_table,
+    say,
     say_done,
     size,
     tell,
+    waiting,
     when,
 )
 from edgeward.cli.version_view import standing_of, version_view
@@ -168,17 +170,15 @@ def push(
 def _show_pushed(client: Client, name: str, version: Pushed) -> None:
     """Prints the result of a push with its gates and smaller forms, and the next command."""
     if not version.new:
-        console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
+        say(f"same bytes as v{version.release}: no version was made")
         return
-    console.print(
-        f"[green]{name} v{version.release}[/] ({version.semver}) passed its gates, {size(version.size_bytes)}, "
-        f"{version.estimator}"
-    )
+    about = f" ({version.semver}) passed its gates, {size(version.size_bytes)}, {version.estimator}"
+    say((f"{name} v{version.release}", "green"), about)
     for gate in version.gates:
-        console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
+        say(f"  {gate.gate}: {gate.detail}")
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
-        console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
+        say(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}")
     signed = version.release not in client.trust().unsigned.get(name, ())
     standing = standing_of(version, signed=signed)
     tell(f"{standing.words}\nnext: {standing.command}")
@@ -193,15 +193,14 @@ def _say_to_pipe(words: str) -> None:
 @contextmanager
 def _converting(file: str, client: Client, model: str) -> Iterator[PushProgress]:
     """Shows how far a push is; Ctrl-C ends it here and on the controller."""
-    status = console.status("", spinner="dots")
-    show = status.update if console.is_terminal else None
-    progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
-    status.update(progress.converting)
     _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
     ended = threading.Event()
-    threading.Thread(target=follow, args=(progress, client, model, ended), daemon=True).start()
     try:
-        with status:
+        with waiting("") as show:
+            on_screen = show if console.is_terminal else None
+            progress = PushProgress(file, time.monotonic, show=on_screen, line=partial(click.echo, err=True))
+            show(progress.converting)
+            threading.Thread(target=follow, args=(progress, client, model, ended), daemon=True).start()
             yield progress
     except KeyboardInterrupt as error:
         raise click.Abort("cancelled, on the controller too: no version was made") from error
@@ -244,7 +243,7 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
             print_json(found.plain)
             return
         signed = found.release not in client.trust().unsigned.get(name, ())
-        console.print(version_view(found, signed=signed), highlight=False)
+        console.print(version_view(found, signed=signed))
         return
     versions = client.versions(name)
     if as_json:
@@ -271,7 +270,7 @@ def captured(name: str, out: Path, *, as_json: bool) -> None:
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
     rows = Client().captured(name).to_frame()
     rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
-    say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
+    say_done(f"{len(rows)} rows in {out}", facts={"file": str(out), "rows": len(rows)}, as_json=as_json)
 
 
 @model.command()
@@ -307,7 +306,7 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
     else:
         written = Client().export_folder(name, found.release, out, form, sign_with)
     facts = {"directory": str(out), "model": name, "release": found.release, "format": form, "size_bytes": written}
-    say_done(f"{size(written)} of {name} v{found.release} in {out}", facts, as_json=as_json)
+    say_done(f"{size(written)} of {name} v{found.release} in {out}", facts=facts, as_json=as_json)
 
 
 def _standing(version: Version) -> str:

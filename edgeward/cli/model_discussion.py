@@ -34,7 +34,7 @@ def comment(name: str, text: str, *, as_json: bool) -> None:
 def review(name: str, who: str, text: str, *, as_json: bool) -> None:
     """Ask WHO to look at the model NAME; their next comment ends that."""
     found = Client().ask_review_of_model(name, who, text)
-    print_json(found.plain) if as_json else console.print("\n".join(written_words(found)), markup=False)
+    print_json(found.plain) if as_json else console.print("\n".join(written_words(found)))
 
 
 @click.command()
@@ -48,7 +48,7 @@ def discussion(name: str, *, as_json: bool) -> None:
         return
     nothing = [] if found.comments else [f"Nobody has written anything yet: edgeward model comment {name} TEXT"]
     for words in written_words(found) or nothing:
-        console.print(words, markup=False, highlight=False)
+        console.print(words)
     if found.comments:
         rows = [(when(each.at), each.by, each.text) for each in found.comments]
         console.print(table("comments", ("at", "by", "text"), rows))

@@ -9,7 +9,18 @@ import click
 import msgspec
 
 from contract.errors import BadInput, Code, EdgewardError
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when, zone
+from edgeward.cli.render import (
+    console,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    table,
+    tell,
+    when,
+    zone,
+)
 from edgeward.cli.run import plain
 from edgeward.pipelines.pipeline import load_pipeline
 from edgeward.pipelines.retention import MAX_BYTES, prune
@@ -18,7 +29,9 @@ from edgeward.pipelines.schedule import read_schedule
 from edgeward.runs.sent import send_or_say
 from edgeward.runs.store import RunStore
 
-_WORDS = {"running": "[cyan]runs[/]", "done": "[green]done[/]", "known": "[dim]known[/]", "failed": "[red]failed[/]"}
+_WORDS = {"running": "runs"}
+"""The word for a status, where it is another one."""
+_STYLES = {"running": "cyan", "done": "green", "known": "dim", "failed": "red"}
 _DIR = click.option(
     "--dir", "directory", type=click.Path(file_okay=False, path_type=Path),
     help="Where runs are kept. Default: EDGEWARD_RUNS_DIR, then .edgeward/runs here.",
@@ -179,7 +192,7 @@ def _say(state: StepState) -> None:
     if state.status == "waiting":
         return
     about = f" {state.took_s:.1f} s, {state.peak_mb:.0f} MB, {state.kind} {state.digest[:8]}" if state.digest else ""
-    console.print(f"  {_WORDS[state.status]:<8} {state.step}{about}", highlight=False)
+    say("  ", (f"{_WORDS.get(state.status, state.status):<8}", _STYLES[state.status]), f" {state.step}{about}")
 
 
 def _silent(state: StepState) -> None:

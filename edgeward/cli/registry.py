@@ -61,7 +61,7 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
         return
     print_table("versions", _COLUMNS, [_row(each) for each in found.versions])
     if offset + len(found.versions) < found.total and not csv_asked():
-        console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}", highlight=False)
+        console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}")
 
 
 @click.command()
@@ -83,7 +83,7 @@ def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
         return
     breaks = found.interface_change or "callers need not change"
     same = ", the same bytes" if found.same_artifact else ""
-    console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}", highlight=False)
+    console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}")
     console.print(table("", columns, [(what, name, _short(old), _short(new)) for what, name, old, new in rows]))
 
 
@@ -196,7 +196,7 @@ def tag(name: str, tags: tuple[str, ...], *, as_json: bool) -> None:
         changes[key] = value or None
     found = Client().tag(*split_version(name), changes)
     words = ", ".join(f"{key}={value}" for key, value in found.tags.items()) or "no tags"
-    print_json(found.plain) if as_json else console.print(words, highlight=False)
+    print_json(found.plain) if as_json else console.print(words)
 
 
 @click.command()
@@ -221,7 +221,7 @@ def check(name: str, *, as_json: bool) -> None:
         return
     counted = [f"{count} devices run the form {form}" for form, count in found.forms.items()]
     counted += [f"{len(found.unknown)} have not reported their hardware yet"] if found.unknown else []
-    console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}", highlight=False)
+    console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}")
     if found.unfit:
         console.print(table("", ("why it cannot", "devices", "which"), _by_reason(found.unfit)))
 
@@ -265,7 +265,7 @@ def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
     rows += [(f"v{release}", "gone", "its blobs are removed" if apply else "with --apply") for release in found.removed]
     console.print(table(name, ("version", "blobs", "why"), rows))
     if found.removed_bytes:
-        console.print(f"{size(found.removed_bytes)} are free again", highlight=False)
+        console.print(f"{size(found.removed_bytes)} are free again")
 
 
 COMMANDS = (check, search, diff, lineage, gates, policy, waive, alias, tag, note, clean)

@@ -1,10 +1,15 @@
-"""The output for people: tables, bars, times. Refuses to know where the data comes from."""
+"""The output for people: lines, tables, bars, times.
+
+Decides that no text is markup: what a device, a person or the controller wrote appears letter by letter, and only
+constants of this program choose colours. Refuses to know where the data comes from.
+"""
 
 import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, TypeVar, cast
 
@@ -14,6 +19,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from contract.visible import one_line
 from edgeward.answers.devices import Measured
 from edgeward.answers.fleet import Served
 from edgeward.cli.trimmed import TrimmedOutput
@@ -23,6 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 WIDE = 1000
 """The width of output that is not a screen, such as a pipe: programs expect a row on one line."""
 _CSV = "edgeward.csv"
+CONTINUED = "    "
+"""Begins each further line of a table's last cell, so that none looks like another row on a narrow screen."""
 MIN_LAST_COLUMN = 24
 """The smallest width of a table's last column: sentences in fewer columns are hard to read."""
 
@@ -32,7 +40,9 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
 
 
-console = Console(width=_width(), file=cast("IO[str]", TrimmedOutput()))
+console = Console(width=_width(), file=cast("IO[str]", TrimmedOutput()), markup=False, emoji=False, highlight=False)
+"""Reads neither `[red]` nor `:smile:` in a line, a cell or a title. tests/test_plain_printing.py refuses in this
+package whatever would read them all the same."""
 COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
@@ -46,11 +56,6 @@ COLOURS = {
 def json_option(command: F) -> F:
     """Adds the --json flag, for commands that answer or change something."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def say_done(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
-    """Says what was done: in words for people, or the same facts as JSON."""
-    print_json(facts) if as_json else console.print(words, highlight=False)
 
 
 def csv_option(command: F) -> F:
@@ -91,7 +96,7 @@ def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[A
     head: list[Sequence[str]] = [columns]
     console.file.write(f"{title}\n")
     for page in pages:
-        cells = [tuple("-" if value is None else str(value) for value in row) for row in page]
+        cells = [tuple("-" if value is None else one_line(str(value)) for value in row) for row in page]
         lines = [*head, *cells]
         widths = [max(widths[i], *(cell_len(line[i]) for line in lines), 0) for i in range(len(columns))]
         for row in lines:
@@ -112,14 +117,35 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
+def say(*parts: str | tuple[str, str]) -> None:
+    """Prints one line of texts, or of pairs (text, style). No text begins another line."""
+    line = Text()
+    for part in parts:
+        words, style = (part, "") if isinstance(part, str) else part
+        line.append(one_line(words), style)
+    console.print(line)
+
+
+def say_done(*parts: str | tuple[str, str], facts: Mapping[str, object], as_json: bool) -> None:
+    """Says what was done: in a line for people, or the same facts as JSON."""
+    print_json(facts) if as_json else say(*parts)
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a screen that something runs; yields a function that replaces the words."""
+    with console.status(Text(words), spinner="dots") as status:
+        yield lambda words: status.update(Text(words))
+
+
 def tell(words: str) -> None:
-    """Prints lines from which people copy a command: they are not wrapped, cut or read as markup."""
-    console.print(words, markup=False, highlight=False, soft_wrap=True)
+    """Prints lines from which people copy a command: they are not wrapped or cut."""
+    console.print(words, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RenderableType:
     """Returns a table. None is shown as a dash, known words in their colour."""
-    return _Fitted(title, tuple(columns), [tuple(_cell(value) for value in row) for row in rows])
+    return _Fitted(title, tuple(columns), [_cells(row) for row in rows])
 
 
 class _Fitted:
@@ -215,6 +241,8 @@ def _is_csv() -> bool:
     return context is not None and bool(context.meta.get(_CSV))
 
 
-def _cell(value: Any) -> Text:
-    text = "-" if value is None else str(value)
-    return Text(text, style=COLOURS.get(text, ""))
+def _cells(row: Sequence[Any]) -> tuple[Text, ...]:
+    """Returns the cells of a row. Only the last one may have several lines: another could imitate the next row."""
+    *others, last = ("-" if value is None else str(value) for value in row)
+    texts = (*map(one_line, others), last.replace("\n", f"\n{CONTINUED}"))
+    return tuple(Text(text, style=COLOURS.get(text, "")) for text in texts)

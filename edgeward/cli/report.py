@@ -12,7 +12,7 @@ from rich.text import Text
 
 from contract.errors import BadInput, Code
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, say_done, tell
+from edgeward.cli.render import console, json_option, print_json, say, say_done, tell
 from edgeward.cli.telemetry import seconds_of
 from edgeward.client import Client
 from edgeward.files import write_whole
@@ -52,7 +52,7 @@ def report(context: click.Context, *, since: str, until: str, out: Path, as_json
     else:
         write_whole(out, page)
     facts = {"file": str(out), "since": begins.isoformat(), "until": ends.isoformat()}
-    say_done(f"wrote {out}: {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC", facts, as_json=as_json)
+    say_done(f"wrote {out}: {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC", facts=facts, as_json=as_json)
 
 
 @report.command()
@@ -71,8 +71,7 @@ def compliance(model: str, *, as_json: bool) -> None:
         return
     tell(f"{model}, {now:%Y-%m-%d %H:%M} UTC")
     for each in found:
-        word = "[green]evidence[/]" if each.found else "[yellow]missing[/]"
-        console.print(f"{word}  [bold]{each.source}[/]", highlight=False)
+        say(("evidence", "green") if each.found else ("missing", "yellow"), "  ", (each.source, "bold"))
         for line in (each.duty, each.evidence, f"kept by: {each.signed_by}", f"check: {each.check}"):
             console.print(Padding(Text(line), (0, 0, 0, INDENT)))
     tell(f"{sum(each.found for each in found)} of {len(found)} duties have evidence. {NO_ADVICE}")

@@ -78,7 +78,7 @@ def explain(named: str, *, as_json: bool) -> None:
     if as_json:
         print_json(list(sentences.sentences))
         return
-    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
+    console.print(with_local_times(str(sentences)))
 
 
 @retrain.command()

@@ -146,7 +146,7 @@ def explain_(rollout_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(list(sentences.sentences))
         return
-    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
+    console.print(with_local_times(str(sentences)))
 
 
 @rollout.command()
@@ -274,7 +274,7 @@ def _steering(verb: str, words: str) -> click.Command:
         if dry_run:
             found = handle.preview(verb)
             words = found.sentences or (found.refusal,)
-            print_json(found.plain) if as_json else console.print("\n".join(words), markup=False, highlight=False)
+            print_json(found.plain) if as_json else console.print("\n".join(words))
             sys.exit(Exit.DONE if found.allowed else Exit.REFUSED)
         seen = {} if wave is None else {"wave": wave - 1}
         view = getattr(handle, verb)(reason, **seen)

@@ -51,7 +51,7 @@ def show(rollout_id: str, *, as_json: bool) -> None:
     for line in picture(view, events, datetime.now(UTC), console.width):
         console.print(line)
     for words in written_words(written):
-        console.print(words, markup=False, highlight=False)
+        console.print(words)
 
 
 @click.command()
@@ -108,10 +108,10 @@ def compare(left: str, right: str, *, as_json: bool) -> None:
     if csv_asked() or console.width > 140:
         print_table("two rollouts", ("what", found.left, found.right), rows)
         return
-    console.print(f"{found.left} and {found.right}; = where both say the same", highlight=False)
+    console.print(f"{found.left} and {found.right}; = where both say the same")
     for what, one, other in rows:
         words = f"  = {one or '-'}" if one == other else f"  1 {one or '-'}\n  2 {other or '-'}"
-        console.print(f"{what}\n{words}", markup=False, highlight=False)
+        console.print(f"{what}\n{words}")
     if found.devices_more:
         tell(f"{found.devices_more} more devices failed in one of them: --json has the first 100 by name")
 
@@ -182,7 +182,7 @@ def discussion(rollout_id: str, *, as_json: bool) -> None:
         return
     lines = written_words(found)
     for words in lines or [f"Nobody has written anything yet: edgeward rollout comment {rollout_id} TEXT"]:
-        console.print(words, markup=False, highlight=False)
+        console.print(words)
     rows = [(when(each.at), each.by, each.text) for each in found.comments]
     if rows:
         console.print(table("comments", ("at", "by", "text"), rows))

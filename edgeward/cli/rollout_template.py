@@ -37,7 +37,7 @@ def save(
             name, strategy=read_strategy(strategy), selector=pairs(selectors), hours=hours, note=note
         )
     words = f"{made.name}, revision {made.revision}: {words_of(made)}"
-    print_json(made.plain) if as_json else console.print(words, highlight=False, markup=False)
+    print_json(made.plain) if as_json else console.print(words)
 
 
 @template.command(name="list")
@@ -77,7 +77,7 @@ def delete(name: str, *, as_json: bool) -> None:
     """Delete a template with its revisions. Rollouts that began with it keep what they took."""
     found = Client().delete_template(name)
     words = f"deleted {found.name}: {words_of(found)}"
-    print_json(found.plain) if as_json else console.print(words, highlight=False, markup=False)
+    print_json(found.plain) if as_json else console.print(words)
 
 
 def words_of(found: Template) -> str:

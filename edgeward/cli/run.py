@@ -14,7 +14,17 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.run_compare import compare as compare_runs
 from contract.run_record import Record
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    tell,
+    when,
+)
 from edgeward.client import Client
 from edgeward.runs.plot import picture, series_of, write_png
 from edgeward.runs.reproduce import reproduce as reproduce_run
@@ -66,9 +76,9 @@ def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(plain(record))
         return
-    console.print(f"[bold]{record.id}[/] {record.name}: [{_STYLES[record.status]}]{record.status}[/]", highlight=False)
+    say((record.id, "bold"), f" {record.name}: ", (record.status, _STYLES[record.status]))
     for what, text in facts(record):
-        console.print(f"  [dim]{what:>9}[/] {text}", highlight=False)
+        say((f"  {what:>9}", "dim"), f" {text}")
     tell(f"  files in {store.directory_of(record.id)}")
 
 

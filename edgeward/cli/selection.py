@@ -18,7 +18,7 @@ from edgeward.answers.claims import DeviceAnswer
 from edgeward.answers.pins import PinAnswer
 from edgeward.answers.table import Table
 from edgeward.cli.device_list import filter_options, filters_of, plain_filter_options
-from edgeward.cli.render import console, print_json
+from edgeward.cli.render import print_json, say
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
 
@@ -126,7 +126,7 @@ def show_answers(answers: Table[D], done: Callable[[D], str], *, as_json: bool) 
         print_json(answers.plain)
     else:
         for each in answers:
-            words = f"[red]{each.code}[/]: {each.detail}" if each.code else done(each)
-            console.print(f"{each.device}: {words}", highlight=False)
+            words = ((each.code, "red"), f": {each.detail}") if each.code else (done(each),)
+            say(f"{each.device}: ", *words)
     if any(each.code for each in answers):
         raise click.exceptions.Exit(1)

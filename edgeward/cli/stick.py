@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgeward.cli.render import console, json_option, say_done, size
+from edgeward.cli.render import json_option, say, say_done, size
 from edgeward.client import Client
 
 
@@ -24,9 +24,10 @@ def export(devices: tuple[str, ...], out: Path, *, as_json: bool) -> None:
     """
     found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
-    say_done(f"{size(found.size_bytes)} in {out} for {named}", {"directory": str(out), **found.plain}, as_json=as_json)
+    words = f"{size(found.size_bytes)} in {out} for {named}"
+    say_done(words, facts={"directory": str(out), **found.plain}, as_json=as_json)
     for what, why in sorted(found.missing.items()) if not as_json else ():
-        console.print(f"[red]missing[/] {what}: {why}", highlight=False)
+        say(("missing", "red"), f" {what}: {why}")
     if found.missing:
         raise click.exceptions.Exit(1)
 
@@ -37,6 +38,6 @@ def export(devices: tuple[str, ...], out: Path, *, as_json: bool) -> None:
 def import_(directory: Path, *, as_json: bool) -> None:
     """Bring what devices left in DIRECTORY to the controller. Repeating it does no harm."""
     found = Client().import_stick(directory)
-    say_done(f"{found.taken} messages taken, {found.refused} refused", found.plain, as_json=as_json)
+    say_done(f"{found.taken} messages taken, {found.refused} refused", facts=found.plain, as_json=as_json)
     if found.refused:
         raise click.exceptions.Exit(1)

@@ -73,7 +73,7 @@ def export(*, out: Path, as_json: bool, **wanted: str) -> None:
         rows.to_csv(out, index=False)
     else:
         _as_parquet(rows, out)
-    say_done(f"{len(rows)} rows in {out}", {"file": str(out), "rows": len(rows)}, as_json=as_json)
+    say_done(f"{len(rows)} rows in {out}", facts={"file": str(out), "rows": len(rows)}, as_json=as_json)
 
 
 def _as_parquet(rows: Any, out: Path) -> None:

@@ -69,4 +69,4 @@ def list_(*, as_json: bool) -> None:
 def revoke(identifier: str, *, as_json: bool) -> None:
     """Revoke the token with this id."""
     Client().revoke_token(identifier)
-    print_json({"id": identifier}) if as_json else console.print(f"revoked {identifier}", highlight=False)
+    print_json({"id": identifier}) if as_json else console.print(f"revoked {identifier}")

@@ -31,7 +31,7 @@ def top(*, every: float, once: bool) -> None:
     client, url = Client(), find_settings().url
     seen = look(client, url, datetime.now(UTC))
     if once or not (sys.stdout.isatty() and sys.stdin.isatty()):
-        console.print(frame(seen), highlight=False)
+        console.print(frame(seen))
         return
     with _keys() as waits, Live(frame(seen), console=console, screen=True, auto_refresh=False) as live:
         while not waits(every):

@@ -17,6 +17,7 @@ from edgeward.cli.render import (
     json_option,
     print_json,
     print_table,
+    say,
     say_done,
     tell,
     when,
@@ -42,12 +43,13 @@ def init(directory: Path, root_keys: int, threshold: int, *, as_json: bool) -> N
     """Make the keys and the first metadata of a new fleet in DIRECTORY."""
     ceremony.begin(directory, root_keys, threshold, _now())
     parts: dict[str, object] = {name: str(directory / name) for name in ("offline", "controller", "metadata")}
-    say_done(
+    if as_json:
+        print_json({**parts, "root_keys": root_keys, "threshold": threshold})
+        return
+    tell(
         f"offline/     root, targets and release keys: move them to people and media; {threshold} of {root_keys} roots "
         f"sign\ncontroller/  copy to the controller's <data_dir>/keys\nmetadata/    name it in controller.toml: "
-        f"\\[trust] metadata_dir",
-        {**parts, "root_keys": root_keys, "threshold": threshold},
-        as_json=as_json,
+        f"[trust] metadata_dir"
     )
 
 
@@ -73,9 +75,7 @@ def status(*, as_json: bool) -> None:
     print_table("trust", ("role", "version", "expires", "signs", "keys"), rows)
     for model, releases in {} if csv_asked() else found.unsigned.items():
         waiting = ", ".join(f"v{release}" for release in releases)
-        console.print(
-            f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE", highlight=False
-        )
+        console.print(f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE")
 
 
 @trust.command()
@@ -92,13 +92,13 @@ def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_relea
     for release, plain in proposal.manifests.items() if not as_json else ():
         mark = "signed already" if int(release) in proposal.signed else "NEW"
         digest = msgspec.convert(plain, Manifest).artifact.sha256
-        console.print(f"v{release}  {digest}  {mark}", highlight=False)
+        console.print(f"v{release}  {digest}  {mark}")
     targets = ceremony.open_key(targets_key) if targets_key else None
     signed = ceremony.vouch(
         Client(), model, [ceremony.open_key(key) for key in keys], targets=targets, floor=min_release, now=_now()
     )
     words = f"vouched for {', '.join(f'v{release}' for release in signed)}"
-    say_done(words, {"model": model, "signed": list(signed)}, as_json=as_json)
+    say_done(words, facts={"model": model, "signed": list(signed)}, as_json=as_json)
 
 
 @trust.command()
@@ -111,7 +111,7 @@ def rotate(role: str, keys: Path | None, *, as_json: bool) -> None:
     `root` and `release` are keys of a fleet that its controller made itself; people keep `root-1` and so on.
     """
     made = Client().rotate(role).keyid if keys is None else ceremony.rotate(Client(), role, keys, _now())
-    say_done(f"{role} signs with key {made[:12]} from now on", {"role": role, "keyid": made}, as_json=as_json)
+    say_done(f"{role} signs with key {made[:12]} from now on", facts={"role": role, "keyid": made}, as_json=as_json)
     if not as_json:
         tell("next, since older backups do not hold this key: edgeward backup after-rotation.tar")
 
@@ -134,9 +134,10 @@ def verify(root: Path, *, as_json: bool) -> None:
             trusted = chain.take_role(trusted, model, files[name].encode(), _now())
             verified[model] = sorted(repository.signed_releases(files, model)[0])
     until = chain.expires(trusted)
-    lines = [f"{model}: {', '.join(f'v{release}' for release in found)}" for model, found in verified.items()]
-    words = "\n".join([*lines, f"[green]verified[/], good until {until:%Y-%m-%d %H:%M}"])
-    say_done(words, {"verified": verified, "good_until": until.isoformat()}, as_json=as_json)
+    for model, found in verified.items() if not as_json else ():
+        say(f"{model}: {', '.join(f'v{release}' for release in found)}")
+    facts = {"verified": verified, "good_until": until.isoformat()}
+    say_done(("verified", "green"), f", good until {until:%Y-%m-%d %H:%M}", facts=facts, as_json=as_json)
 
 
 def _now() -> datetime:

@@ -27,8 +27,8 @@ def withdraw(model: str, release: str, reason: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    console.print(f"{model} v{found.release} is withdrawn: {reason}", highlight=False)
-    console.print(_with_it(found), highlight=False)
+    console.print(f"{model} v{found.release} is withdrawn: {reason}")
+    console.print(_with_it(found))
 
 
 @version.command()

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from edgeward.cli.render import console, json_option, print_json, ratio, size, table, tell
-from edgeward.demo.hanging import print_hanging
+from edgeward.demo.hanging import Tell, print_hanging
 from edgeward.demo.loop.command import loop
 from edgeward.demo.processes import Site
-from edgeward.demo.story import DEVICES, Story, Tell
+from edgeward.demo.story import DEVICES, Story
 
 
 @click.group(invoke_without_command=True)
@@ -32,9 +33,9 @@ def demo(context: click.Context, broker: str, *, keep: bool, as_json: bool) -> N
     began = time.monotonic()
     site = Site(Path(tempfile.mkdtemp(prefix="edgeward-demo-")), broker=broker)
 
-    def tell(words: str) -> None:
+    def tell(words: str, *, bold: bool = False) -> None:
         if not as_json:
-            print_hanging(f"{time.monotonic() - began:5.1f} s  ", words)
+            print_hanging(f"{time.monotonic() - began:5.1f} s  ", words, bold=bold)
 
     try:
         story = _tell_story(site, tell)
@@ -70,7 +71,7 @@ def _tell_story(site: Site, tell: Tell) -> Story:
         ("v2, a better one: canary, then the fleet", story.improve),
         ("v3, a bad one that parity cannot see: canary", story.refuse),
     ):
-        tell(f"[bold]{heading}[/]")
+        tell(heading, bold=True)
         chapter()
     time.sleep(1.5)  # the last telemetry must arrive first
     return story
@@ -106,14 +107,13 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
     columns = ("version", "what it is", "size", "rollout", "devices", "before", "accuracy")
     console.print()
     console.print(table("results", columns, rows))
-    console.print(
-        f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; "
-        f"longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
+    failed = (f"{summary['failed_inferences']} failed", "bold")
+    rest = (
+        f"; longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
         f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back\n"
-        f"{summary['killed_and_back']} was killed during its update and recovered; {summary['took_s']} s",
-        highlight=False,
-        soft_wrap=True,
+        f"{summary['killed_and_back']} was killed during its update and recovered; {summary['took_s']} s"
     )
+    console.print(Text.assemble(f"\n{summary['inferences']} inferences, ", failed, rest), soft_wrap=True)
 
 
 def _explain_keep(site: Site) -> None:

@@ -9,6 +9,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.devices import Device
 from edgeward.answers.rollouts import Rollout
 from edgeward.client import Client
+from edgeward.demo.hanging import Tell
 from edgeward.demo.models import train_better, train_first, train_on_other_scale
 from edgeward.demo.processes import Site, wait_for
 
@@ -36,8 +37,6 @@ ALL = {"name": "all_at_once", "waves": [{"percent": 100}], "rules": _RULES[:1], 
 CANARY = {
     "name": "canary", "waves": [{"percent": 20, "soak_s": 1.0}, {"percent": 100}], "rules": _RULES, "trial": _TRIAL,
 }  # fmt: skip
-
-Tell = Callable[[str], None]
 
 
 @dataclass

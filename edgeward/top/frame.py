@@ -38,9 +38,11 @@ def _head(seen: Seen) -> RenderableType:
         ("edgeward top", "bold"), f"  {seen.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  {seen.url}  controller ",
         (word, "red" if seen.fleet.findings else "green"),
     )  # fmt: skip
-    counts = [(f"{count} {word}", COLOURS.get(word, "")) for word, count in sorted(seen.fleet.presence.items())]
+    counts = [
+        Text(f"{count} {word}", style=COLOURS.get(word, "")) for word, count in sorted(seen.fleet.presence.items())
+    ]
     second = Text(f"{many(seen.fleet.devices, 'device')}: ")
-    second.append(Text(", ").join(Text(words, style=style) for words, style in counts) if counts else Text("none yet"))
+    second.append(Text(", ").join(counts) if counts else Text("none yet"))
     if seen.fleet.faults:
         second.append("   wrong: ")
         second.append(", ".join(f"{count} {code}" for code, count in seen.fleet.faults.items()), style="yellow")

@@ -1,6 +1,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
+
 from agent.ports import Usage
 from agent.uplink.reporter import MAX_RESEND_S, MAX_UNACKED, RESEND_S, Reporter
 from agent.uplink.telemetry_queue import MAX_QUEUED, TelemetryQueue
@@ -131,3 +133,16 @@ def test_telemetry_that_waited_for_the_link_has_the_code_or_signature_valid_when
     made.agree("")
     made.link_up(0.0)
     assert [decode(raw, Telemetry).signature for kind, raw in wire.sent if kind == "telemetry"] == ["signed"]
+
+
+def test_forged_acknowledgements_that_change_the_key_each_time_write_few_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made, _, _ = reporter()
+    with caplog.at_level("INFO", "edgeward.agent"):
+        for number in range(10_000):
+            made.agree(f"key-{number // 2}" if number % 2 else "")
+        for _ in range(100):
+            made.agree("the last")
+    assert 8 < len(caplog.messages) <= 8 + 10
+    assert "telemetry carries codes from here on" in caplog.messages[0]

@@ -20,7 +20,7 @@ from agent.serving.oip_messages import Request
 from agent.serving.outbox import line_of
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
-from agent.serving.truth import MAX_STRETCHES, STRETCH_S
+from agent.serving.truth import MAX_STRETCHES, METRIC_IDLE_S, STRETCH_S
 from contract.errors import BadInput, Code
 from contract.messages import ModelInterval
 from tests.agent.test_serving_slot import Says, assignment
@@ -335,3 +335,18 @@ def test_a_seventeenth_metric_is_refused() -> None:
         world.slot.metric(f"m{number}", 1.0)
     with pytest.raises(BadInput, match="there are 16 already"):
         world.slot.metric("m16", 1.0)
+
+
+def test_names_that_nobody_uses_for_an_hour_give_their_place_to_new_ones() -> None:
+    world = World()
+    for number in range(16):
+        world.slot.metric(f"junk_{number}", 1.0)
+    world.now += METRIC_IDLE_S
+    with pytest.raises(BadInput, match="there are 16 already"):
+        world.slot.metric("scrap_rate", 0.5)  # nothing was sent yet, and a message has room for 16
+    world.told()
+    world.slot.metric("junk_0", 2.0)
+    world.slot.metric("scrap_rate", 0.5)
+    assert set(world.slot.truth.metrics) == {"junk_0", "scrap_rate", *(f"junk_{number}" for number in range(2, 16))}
+    (told,) = world.told()
+    assert sorted(told.metrics) == ["junk_0", "scrap_rate"]

@@ -14,7 +14,7 @@ from controller.gates.verdict import GateVerdict, Waiver
 from controller.registry import registry as registry_room
 from controller.registry.aliases import Alias, Aliases
 from controller.registry.compare import compare_versions
-from controller.registry.notes import MAX_COMMENTS, MAX_TAGS, NoteStore
+from controller.registry.notes import MAX_TAGS, NoteStore
 from controller.registry.registry import Registry
 from controller.registry.retention import retained, unshared
 from controller.registry.semver import next_semver
@@ -23,7 +23,7 @@ from controller.registry.version import Environment, SourceCode, Told
 from controller.state import State, open_state
 from controller.verbs import versions as version_verbs
 from controller.verbs.push import finish_interrupted
-from controller.written import Written
+from controller.written import MAX_COMMENTS, Written
 from tests.controller.registry_worlds import INPUT, LABEL, converted, data_digest, plant, pushed, version
 from tests.controller.test_api import call
 
@@ -150,9 +150,9 @@ def test_notes_have_limits(registry: Registry, tmp_path: Path) -> None:
         lambda: notes.write_note("m", 1, replace(text, text="x" * 9000)),
     ):
         assert refused(act).code == Code.REQUEST_INVALID
-    for _ in range(MAX_COMMENTS):
-        notes.comment("m", 1, text)
-    assert refused(lambda: notes.comment("m", 1, text)).code == Code.REQUEST_INVALID
+    for number in range(MAX_COMMENTS):
+        notes.comment("m", 1, replace(text, by=f"author-{number % 4}"))
+    assert refused(lambda: notes.comment("m", 1, replace(text, by="jon"))).code == Code.REQUEST_INVALID
     assert refused(lambda: notes.comment("m", 9, text)).code == Code.UNKNOWN_VERSION
 
 

@@ -9,13 +9,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import click
+from rich.text import Text
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from edgeward.cli.render import console, json_option, print_json
-from edgeward.demo.hanging import MAX_COLUMNS, print_hanging
+from edgeward.demo.hanging import MAX_COLUMNS, Tell, print_hanging
 from edgeward.demo.loop.accuracy import SMOOTHED_S
 from edgeward.demo.loop.claims import Claim, claims_of, figures_of
 from edgeward.demo.loop.picture import write_picture
@@ -39,9 +39,9 @@ def loop(broker: str, png: Path, kept: Path | None, *, as_json: bool) -> None:
     """A real drift, and a fleet that recovers: cause, proposal, candidate, gates, shadow, canary, without commands."""
     began_s = time.monotonic()
 
-    def tell(words: str) -> None:
+    def tell(words: str, *, bold: bool = False) -> None:
         if not as_json:
-            print_hanging(f"{time.monotonic() - began_s:5.1f} s  ", words)
+            print_hanging(f"{time.monotonic() - began_s:5.1f} s  ", words, bold=bold)
 
     site = Site(_directory(kept), broker=broker)
     told: Loop | None = None
@@ -58,7 +58,7 @@ def loop(broker: str, png: Path, kept: Path | None, *, as_json: bool) -> None:
             shutil.rmtree(site.directory, ignore_errors=True)
     if kept is not None and not as_json:
         runs = kept / "runs"
-        console.print(f"the champion's run: edgeward run list --dir {runs}", highlight=False, soft_wrap=True)
+        console.print(f"the champion's run: edgeward run list --dir {runs}", soft_wrap=True)
     sys.exit(0 if all(claim.holds for claim in claims) else 1)
 
 
@@ -72,7 +72,7 @@ def _directory(kept: Path | None) -> Path:
     return kept.absolute()
 
 
-def _tell_story(site: Site, tell: Any, began_s: float) -> Loop:
+def _tell_story(site: Site, tell: Tell, began_s: float) -> Loop:
     ports = [free_port() for _ in range(DEVICES)]
     site.rows_of = lambda number: f'[serving]\nlisten = "127.0.0.1:{ports[number - 1]}"\n'
     tell("starting the controller, its broker and five agents")
@@ -99,7 +99,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _draw(story: Loop, png: Path, tell: Any) -> None:
+def _draw(story: Loop, png: Path, tell: Tell) -> None:
     """Draws the plot in the terminal, which is part of the summary; the PNG is omitted if nothing can draw it."""
     series = story.accuracy.series()
     attempt = story.attempt
@@ -128,16 +128,14 @@ def _conclude(story: Loop, claims: list[Claim], png: Path, *, as_json: bool) -> 
         return
     console.print()
     for line in picture(story.accuracy.series(), columns=MAX_COLUMNS):
-        console.print(line, markup=False, highlight=False, no_wrap=True)
-    console.print("             accuracy of the fleet, by seconds\n", highlight=False)
+        console.print(line, no_wrap=True)
+    console.print("             accuracy of the fleet, by seconds\n")
     for claim in claims:
         print_hanging("yes  " if claim.holds else "NO   ", claim.words)
     before, worst, after = (f"{figures[name]:.2f}" for name in ("before", "worst", "after"))
-    console.print(
-        f"\naccuracy before {before}, at its worst {worst}, after {after}; "
-        f"hands used: [bold]{figures['hands']}[/]; {figures['took_s']:.0f} s",
-        highlight=False, width=MAX_COLUMNS,
-    )  # fmt: skip
+    accuracy = f"\naccuracy before {before}, at its worst {worst}, after {after}; hands used: "
+    words = Text.assemble(accuracy, (f"{figures['hands']}", "bold"), f"; {figures['took_s']:.0f} s")
+    console.print(words, width=MAX_COLUMNS)
     if png.exists():
-        console.print(f"the plot: {png}", highlight=False)
-    console.print(f"data: Chen 2015, Beijing PM2.5, CC BY 4.0 ({MODEL})", highlight=False, style="dim")
+        console.print(f"the plot: {png}")
+    console.print(f"data: Chen 2015, Beijing PM2.5, CC BY 4.0 ({MODEL})", style="dim")

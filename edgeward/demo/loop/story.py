@@ -7,7 +7,6 @@ Decides what is printed and when the demo ends. After `begin` it only reads: no 
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from contract.errors import Code, WorldError
 from edgeward.answers.retraining import Retraining
 from edgeward.answers.rollouts import RolloutSummary
 from edgeward.client import Client
+from edgeward.demo.hanging import Tell
 from edgeward.demo.loop.accuracy import Accuracy
 from edgeward.demo.loop.air import TIME, TURNS, inputs_of, labels_of, load_air, train_on_one_winter
 from edgeward.demo.loop.policies import ALL, RETRAINING, SHADOW_THEN_CANARY
@@ -32,8 +32,6 @@ RECOVERED_S = 30.0
 WITHIN_S = 110.0
 """Seconds from the change of the season to the new version on every device."""
 LOOK_S = 0.5
-
-Tell = Callable[[str], None]
 
 
 @dataclass
@@ -145,7 +143,7 @@ class Loop:
 
     def _tell_season(self) -> None:
         if self.now_s >= self.turns_at:
-            self._once("spring", "[bold]spring comes; v1 has never seen one[/]")
+            self._once("spring", "spring comes; v1 has never seen one", bold=True)
         for point in self.accuracy.series(since_s=self.turns_at)[-1:]:
             before = self.accuracy.mean(self.serves_at, self.turns_at)
             if before is not None and point[1] < before - 0.15:
@@ -163,8 +161,9 @@ class Loop:
         if attempt.step:
             self._once(f"{attempt.id} {attempt.step}", f"  the worker: step {attempt.step}")
         if attempt.ended_at:
-            word = "[bold]the candidate passes its gates[/]" if attempt.status == "passed" else attempt.status
-            self._once(f"{attempt.id} ended", f"{word}: {attempt.detail}")
+            passed = attempt.status == "passed"
+            word = "the candidate passes its gates" if passed else attempt.status
+            self._once(f"{attempt.id} ended", f"{word}: {attempt.detail}", bold=passed)
 
     def _tell_rollout(self) -> None:
         release = self.attempt.release if self.attempt is not None else 0
@@ -179,14 +178,14 @@ class Loop:
             )
         elif not self.recovered_at and rollout.status == "completed":
             self.recovered_at = self.now_s
-            self._once("completed", f"[bold]v{release} serves on {sum(rollout.counts.values())} devices[/]")
+            self._once("completed", f"v{release} serves on {sum(rollout.counts.values())} devices", bold=True)
         elif rollout.status not in ("completed", "running"):
             self._once(rollout.status, f"the rollout is {rollout.status}: {rollout.reason}")
 
-    def _once(self, what: str, words: str) -> None:
+    def _once(self, what: str, words: str, *, bold: bool = False) -> None:
         if what not in self._told:
             self._told[what] = self.now_s
-            self.tell(words)
+            self.tell(words, bold=bold)
 
     @property
     def _labels_file(self) -> Path:
