@@ -6,7 +6,7 @@ import shlex
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -23,6 +23,7 @@ from edgeward.cli.main import cli
 from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import table
 from edgeward.cli.rollout_panels import cause
+from edgeward.client import Client
 from tests.edgeward.test_answers import device_json
 
 NOW = datetime.now(UTC)
@@ -188,7 +189,7 @@ def test_a_table_in_a_pipe_has_no_trailing_spaces(capsys: pytest.CaptureFixture[
 
 
 def test_a_push_without_a_terminal_prints_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    with model._converting("v2.py"):
+    with model._converting("v2.py", cast("Client", None), "rain"):  # asked after the body has been sent
         said = capsys.readouterr()
     assert (said.out, said.err) == (
         "", "v2.py goes to the controller, which converts and judges it: parity, golden set, limits\n"
