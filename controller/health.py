@@ -80,7 +80,7 @@ class PassRecord:
 
 @dataclass
 class StepRecord:
-    """How the steps after a pass ended: what one of them cannot do, the others still do. Times are monotonic seconds."""
+    """How the steps after a pass ended: what one of them cannot do, the others still do. Times are in monotonic s."""
 
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
     """By step whose newest try failed, since when it fails, and the newest fault in words."""

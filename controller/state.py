@@ -156,6 +156,8 @@ class State:
     """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
     steps: StepRecord = field(default_factory=StepRecord)
     """How the steps after each pass end."""
+    data_turns: Turns = field(default_factory=Turns)
+    """Data sets are made and compared one after the other."""
     erasing_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_look_at: float = 0.0
     """When the controller's own certificates are checked next, in monotonic seconds."""

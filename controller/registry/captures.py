@@ -50,6 +50,11 @@ DELETE FROM received WHERE device = ? AND rowid NOT IN (
     SELECT rowid FROM received WHERE device = ? ORDER BY rowid DESC LIMIT ?)
 """
 
+_NEWEST_DEVICES = """
+SELECT device, count(*) FROM captured WHERE model = ? GROUP BY device ORDER BY 2, max(id) DESC LIMIT ?
+"""
+"""Devices with the fewest rows first: each then leaves the rest of its share to those that have more."""
+_NEWEST_OF_DEVICE = "SELECT id, device, body FROM captured WHERE model = ? AND device = ? ORDER BY id DESC LIMIT ?"
 _MOST = "SELECT device, COUNT(*) FROM captured WHERE model = ? GROUP BY device ORDER BY 2 DESC LIMIT 1"
 _PRUNE = """
 DELETE FROM captured WHERE id IN (SELECT id FROM captured WHERE model = ? AND device = ? ORDER BY id LIMIT ?)
@@ -113,6 +118,17 @@ class Captures:
         ).fetchall()
         return list(_readable(found))
 
+    def every_row(self, model: str) -> list[tuple[int, str, CapturedRow]]:
+        """Returns (id, device, row) of all of a model's rows, oldest first, by a connection of its own: any thread may
+        call, and a million rows take seconds.
+        """
+        wanted = "SELECT id, device, body FROM captured WHERE model = ? ORDER BY id"
+        database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            return list(_readable(database.execute(wanted, (model,))))
+        finally:
+            database.close()
+
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
         """Returns (id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the
         newest that has it). None if there is none.
@@ -175,11 +191,17 @@ class Captures:
         return [(device, row) for _, device, row in self.newest_rows(model, limit) if row.at >= since]
 
     def newest_rows(self, model: str, limit: int) -> list[tuple[int, str, CapturedRow]]:
-        """Returns (id, device, row) of a model's newest rows, newest first."""
-        found = self._db.execute(
-            "SELECT id, device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
-        ).fetchall()
-        return list(_readable(found))
+        """Returns (id, device, row) of a model's newest rows, newest first: at most `limit`, and of no device more than
+        its share while others have as many.
+
+        A device that sends without end thereby hides no row of another one.
+        """
+        devices = self._db.execute(_NEWEST_DEVICES, (model, limit)).fetchall()
+        found: list[tuple[int, str, bytes]] = []
+        for place, (device, _) in enumerate(devices):
+            share = -(-(limit - len(found)) // (len(devices) - place))  # what earlier ones left is shared by the rest
+            found += self._db.execute(_NEWEST_OF_DEVICE, (model, device, share)).fetchall()
+        return list(_readable(sorted(found, reverse=True)))
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
         """Returns the newest rows of a model that have a label, newest first, by a connection of its own: any thread

@@ -242,6 +242,10 @@ def rows_file(rows: Sequence[Mapping[str, Any]]) -> RowsFile:
     """
     if not 0 < len(rows) <= MAX_ROWS:
         raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows: a data set has 1 to {MAX_ROWS}")
+    width = len({name for row in rows for name in row})
+    if width > MAX_COLUMNS or width * len(rows) > MAX_CELLS:
+        words = f"{len(rows)} rows of {width} columns: the limits are {MAX_COLUMNS} columns and {MAX_CELLS} cells"
+        raise BadInput(Code.REQUEST_INVALID, f"{words}; choose fewer with --since, or leave columns out with --remove")
     content, columns = _parquet(rows)
     times = [float(row["_at"]) for row in rows]
     figures = {
@@ -295,9 +299,6 @@ def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
         words = "data sets need pyarrow where the controller runs: pip install 'edgeward[parquet]'"
         raise BadInput(Code.CONFIG_INVALID, words) from None
     names = list(dict.fromkeys([*ABOUT, *sorted({name for row in rows for name in row})]))
-    if len(names) > MAX_COLUMNS or len(names) * len(rows) > MAX_CELLS:
-        words = f"{len(rows)} rows of {len(names)} columns: the limits are {MAX_COLUMNS} columns and {MAX_CELLS} cells"
-        raise BadInput(Code.REQUEST_INVALID, f"{words}; choose fewer with --since, or leave columns out with --remove")
     arrays = []
     for name in names:
         cells = [row.get(name) for row in rows]

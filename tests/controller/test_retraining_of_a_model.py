@@ -255,7 +255,7 @@ def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_sto
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
+    asyncio.run(data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada"))
     asyncio.run(erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada"))
     name = claimed(fleet)
     wanted = ErasureWanted("a person asked", keys=("ada",))
@@ -273,7 +273,7 @@ def test_a_deletion_before_the_rows_were_read_stops_nobody_and_a_data_set_withou
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
+    asyncio.run(data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada"))
     asyncio.run(erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada"))
     name = claimed(fleet)
     plant(threshold_model(TRUE))
