@@ -179,6 +179,8 @@ class Reporter:
 
     def agree(self, agreement: str) -> None:
         """Authenticates telemetry by codes for the controller with this public key (PEM); empty: by signatures."""
+        if agreement == self._agreement:
+            return
         _log.info("telemetry carries %s from here on", "codes" if agreement else "signatures")
         self._agreement = agreement
 

@@ -13,7 +13,7 @@ import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.erasure import Erasure
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.registry.database import open_database, transaction
 from controller.registry.late_labels import SCHEMA as LABELS_SCHEMA
@@ -50,6 +50,11 @@ DELETE FROM received WHERE device = ? AND rowid NOT IN (
     SELECT rowid FROM received WHERE device = ? ORDER BY rowid DESC LIMIT ?)
 """
 
+_ROW = "SELECT id, device, body FROM captured WHERE model = ? AND id = ?"
+_ANSWERED = """
+SELECT max(id), device FROM captured WHERE model = ? AND json_extract(CAST(body AS TEXT), '$.id') = ?
+GROUP BY device ORDER BY 1 DESC LIMIT 2
+"""
 _NEWEST_DEVICES = """
 SELECT device, count(*) FROM captured WHERE model = ? GROUP BY device ORDER BY 2, max(id) DESC LIMIT ?
 """
@@ -131,15 +136,17 @@ class Captures:
 
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
         """Returns (id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the
-        newest that has it). None if there is none.
+        newest that has it). None if there is none. BadInput `request_invalid` if several devices have that answer: any
+        device can give its own one that name.
         """
         number = int(named) if named.isascii() and named.isdigit() and len(named) < 16 else -1
-        found = self._db.execute(
-            "SELECT id, device, body FROM captured WHERE model = ? AND (id = ? OR json_extract(CAST(body AS TEXT), "
-            "'$.id') = ?) ORDER BY id = ? DESC, id DESC LIMIT 1",
-            (model, number, named, number),
-        ).fetchone()
-        return next(_readable([] if found is None else [found]), None)
+        if (row := self._db.execute(_ROW, (model, number)).fetchone()) is not None:
+            return next(_readable([row]), None)
+        found = self._db.execute(_ANSWERED, (model, named)).fetchall()
+        if len(found) > 1:
+            words = f"{found[0][1]} and {found[1][1]} both have an answer {named[:64]!r}: name the row by its id"
+            raise BadInput(Code.REQUEST_INVALID, f"{words}, {found[0][0]} or {found[1][0]}")
+        return next(_readable([self._db.execute(_ROW, (model, found[0][0])).fetchone()]), None) if found else None
 
     def label(self, model: str, labels: Mapping[int, str | float], given_at: float) -> int:
         """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist.

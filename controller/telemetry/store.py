@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from controller.drift.shape import Shape, shape_of
-from controller.fleet.heard import Heard
+from controller.fleet.heard import MAX_BOOTS, MAX_OVER, Heard
 from controller.registry.database import open_database, transaction
 from controller.rollout.facts import Sums
 from controller.rollout.rows import HOUR_S, RECENT_S
@@ -54,6 +54,11 @@ CREATE TABLE IF NOT EXISTS verdicts (rollout TEXT NOT NULL, at REAL NOT NULL, ru
 CREATE INDEX IF NOT EXISTS verdicts_of ON verdicts (rollout, at);
 """
 _HEARD = "INSERT INTO heard VALUES (?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET seq = max(seq, excluded.seq)"
+
+_FORGET = """
+DELETE FROM heard WHERE device = ? AND rowid NOT IN (
+    SELECT rowid FROM heard WHERE device = ? ORDER BY rowid DESC LIMIT ?)
+"""
 
 Key = tuple[str, int, int, str, int]
 """(model, span, start, device, release)"""
@@ -224,6 +229,7 @@ class TelemetryStore:
                 (device, before),
             ).fetchall()
             self._db.executemany(_HEARD, heard)
+            self._db.execute(_FORGET, (device, device, MAX_BOOTS + MAX_OVER))
             for kind in _KINDS:
                 self._merge_minutes(kind, device, before, marks)
         return devices[-1] if len(devices) == DEVICES_AT_ONCE else ""
