@@ -12,9 +12,8 @@ import msgspec
 from contract.labels import LARGEST
 from contract.versions import MAX_VERSION
 
-LAST_MOMENT = 253_402_300_799
-"""The last second of the year 9999, in seconds since 1970: no calendar here goes further, and certificates without an
-end name it."""
+LAST_MOMENT = 253_402_214_399
+"""The end of 30 December 9999, in seconds since 1970: no calendar here goes further than the next day, in any zone."""
 LONGEST_S = 1e9
 """Thirty years: no agent runs for so long, and nothing that it remembers is older."""
 MAX_INTERVAL_S = 2 * 86_400.0

@@ -2,8 +2,8 @@
 
 Decides by the message's start of the agent (`boot`) and its number (`seq`). Numbers may come in any order within a
 span: the anti-replay check of IPsec (RFC 6479). A start that many others have followed is over: whatever comes of it
-counts as repeated. Telemetry waits in an agent's memory, so that an honest agent sends none of an earlier start. Refuses
-to know what messages say.
+counts as repeated. Telemetry waits in an agent's memory, so that an honest agent sends none of an earlier start.
+Refuses to know what messages say.
 """
 
 import msgspec
