@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import lru_cache
 from typing import Any
 
 from msgspec import inspect
@@ -35,7 +36,7 @@ class Drawn:
 
     def _struct(self, kind: Any) -> dict[str, Any]:
         found = {}
-        for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined]
+        for field in _fields(kind):
             if field.required or self._random.random() < 0.8:
                 found[field.encode_name] = self._value(field.encode_name, field.type)
         return found
@@ -69,6 +70,13 @@ class Drawn:
         end = self._random.choice(ends)
         number = self._random.choice((end, end, end / 2, -end, 0, 1, 7, self._random.randint(0, 1000)))
         return int(number) if isinstance(kind, inspect.IntType) else float(number)
+
+
+@lru_cache
+def _fields(kind: Any) -> tuple[inspect.Field, ...]:
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return found.fields
 
 
 def _plain(kind: Any) -> tuple[Any, ...]:
