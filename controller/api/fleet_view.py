@@ -13,7 +13,6 @@ from contract.messages import ModelState
 from contract.wire import Message
 from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_version
 from controller.fleet.faults import faults_of
-from controller.fleet.label_weight import most_labels, with_most_labels
 from controller.fleet.steps import Steps, at_once, strides
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
@@ -21,6 +20,7 @@ from controller.health import Finding
 from controller.reconcile.roster import fresh_roster, moment
 from controller.reconcile.world import World, holds
 from controller.rollout.facts import Sums, total
+from controller.rollout.label_weight import most_labels, with_most_labels
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50

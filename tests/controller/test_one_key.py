@@ -24,11 +24,11 @@ from controller.api.fleet_view import fleet_view
 from controller.config import Config, StorageConfig
 from controller.fleet.believable import MAX_PER_S
 from controller.fleet.heard import MAX_BOOTS, MAX_OVER, Heard
-from controller.fleet.label_weight import most_labels, with_most_labels
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import World
 from controller.registry import data_sets as stored_data_sets
 from controller.rollout.facts import Sums
+from controller.rollout.label_weight import most_labels, with_most_labels
 from controller.service import Service
 from controller.state import State, open_state
 from controller.telemetry.counts import MAX_STORED, Counted, decoded, encoded
