@@ -206,8 +206,10 @@ class Captures:
         devices = self._db.execute(_NEWEST_DEVICES, (model, limit)).fetchall()
         found: list[tuple[int, str, bytes]] = []
         for place, (device, _) in enumerate(devices):
-            share = -(-(limit - len(found)) // (len(devices) - place))  # what earlier ones left is shared by the rest
-            found += self._db.execute(_NEWEST_OF_DEVICE, (model, device, share)).fetchall()
+            most = -(
+                -(limit - len(found)) // (len(devices) - place)
+            )  # what earlier ones left is divided among the rest
+            found += self._db.execute(_NEWEST_OF_DEVICE, (model, device, most)).fetchall()
         return list(_readable(sorted(found, reverse=True)))
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
