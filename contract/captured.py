@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.bounds import Count, Moment, Ratio, Whole64
 from contract.dsse import covered
-from contract.messages import Count, Short, Signature
+from contract.messages import Short, Signature
 from contract.signatures import Sign
 from contract.wire import Said, encode
 
@@ -21,13 +22,13 @@ SIGNATURE_CHARS = 96
 """The characters of a row's signature by a key on P-256, from which a batch's size is computed."""
 _ROW_KIND = b"application/vnd.edgeward.captured-row+json"
 
-Cell = float | int | bool | str | None
+Cell = float | Whole64 | bool | str | None
 
 
 class CapturedRow(Said, frozen=True):
     """One captured inference."""
 
-    at: float
+    at: Moment
     """Seconds since 1970, by the device's clock."""
     model: Short
     release: Count
@@ -37,7 +38,7 @@ class CapturedRow(Said, frozen=True):
     """Input cells by column, without the columns that the device's configuration removes."""
     value: str | float | None
     """The answer. None if the inference failed or the answer was not a number."""
-    confidence: float | None = None
+    confidence: Ratio | None = None
     """The largest probability, in [0, 1]. None if the model gives no probabilities."""
     label: str | float | None = None
     id: Short = ""

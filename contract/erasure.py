@@ -8,8 +8,9 @@ from typing import Annotated
 
 import msgspec
 
+from contract.bounds import WholeMoment
 from contract.captured import CapturedRow, LateLabel
-from contract.messages import Count, Short
+from contract.messages import Short
 from contract.wire import Message
 
 MAX_NAMED = 64
@@ -26,9 +27,9 @@ class Erasure(Message, frozen=True):
     """Only rows of this model; empty: of every model."""
     keys: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
     answers: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
-    since: Count = 0
+    since: WholeMoment = 0
     """Seconds since 1970 by the device's clock: rows from then on."""
-    before: Count = 0
+    before: WholeMoment = 0
     """Rows captured earlier than that; 0: no end."""
 
     def matches(self, row: CapturedRow) -> bool:

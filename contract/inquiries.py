@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.bounds import Count, Megabytes, Microseconds, Milliseconds, WholeMoment
 from contract.manifest import Manifest
-from contract.messages import Count, Short, Signature, Sum, Text
+from contract.messages import Short, Signature, Text
 from contract.wire import Message, Said
 
 What = Literal["logs", "doctor", "probe"]
@@ -35,7 +36,7 @@ class Inquiry(Message, frozen=True):
     what: What
     lines: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
     """The most lines that the answer may have."""
-    issued: Count
+    issued: WholeMoment
     """Seconds since 1970."""
     keyid: Short
     """The id of the director's key."""
@@ -50,10 +51,10 @@ class Probed(Said, frozen=True):
     code: Short = ""
     """Empty if it went well; `busy` where the device has refused to begin."""
     detail: Text = ""
-    load_ms: Sum = 0.0
-    latency_us_p50: Sum = 0.0
+    load_ms: Milliseconds = 0.0
+    latency_us_p50: Microseconds = 0.0
     """The median latency of one row."""
-    memory_mb: Sum = 0.0
+    memory_mb: Megabytes = 0.0
     """Resident memory that loading and running took."""
     sandbox: Short = ""
     """How far the probe was confined."""

@@ -9,6 +9,22 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.bounds import (
+    Celsius,
+    Cores,
+    Count,
+    Elapsed,
+    IntervalS,
+    Megabytes,
+    MegabytesMore,
+    Milliseconds,
+    Release,
+    SignedSum,
+    SquaredSum,
+    Sum,
+    WholeElapsed,
+    WholeMoment,
+)
 from contract.histogram import LATENCY_BUCKETS
 from contract.protocol import (
     MAX_BINS,
@@ -19,13 +35,11 @@ from contract.protocol import (
     MAX_LABELS,
     MAX_MODELS_PER_DEVICE,
 )
-from contract.versions import MAX_VERSION
 from contract.wire import Said
 
 Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
 Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
 """shadowed: the trial has run beside stable for its soak and passed; it waits for a document that lets it serve."""
-Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_VERSION)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 Digest = Annotated[str, msgspec.Meta(max_length=64)]
@@ -42,9 +56,6 @@ MAX_METRICS = 16
 """Numbers that an application may measure for one model, by name."""
 MAX_INTERVALS = 2 * MAX_MODELS_PER_DEVICE + 32
 """Entries of one telemetry message: two versions of each model, and late labels."""
-MAX_SUM = 1e300
-"""Sums beyond it are not measurements; they would soon become infinite."""
-Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 MAX_PUBLIC_KEY_CHARS = 1024
 
@@ -52,14 +63,14 @@ MAX_PUBLIC_KEY_CHARS = 1024
 class VersionRef(Said, frozen=True):
     """A version by its release number and its artifact's digest."""
 
-    release: int
+    release: Release
     digest: Digest
 
 
 class UpdateOutcome(Said, frozen=True):
     """The end of the newest finished update. It is kept on flash, so that it survives a lost report."""
 
-    generation: int
+    generation: Count
     version: VersionRef
     result: Result
     code: Short = ""
@@ -80,7 +91,7 @@ class GoldenProbe(Said, frozen=True):
     """The digest of the version's artifact."""
     golden: Digest
     """The digest of the golden set."""
-    at: Count
+    at: WholeMoment
     """When the probe ended, in seconds since 1970 in UTC by the device's own clock."""
     rows: Count
     """Questions of the golden set."""
@@ -182,7 +193,7 @@ class SensorState(Said, frozen=True):
     """How often the source itself failed."""
     error: Text = ""
     """The newest fault of a row or of the source, in words."""
-    row_age_s: float | None = None
+    row_age_s: Elapsed | None = None
     """Seconds since the newest row; None before the first."""
 
 
@@ -200,7 +211,7 @@ class SinkState(Said, frozen=True):
     failures: Count = 0
     """Attempts that failed."""
     error: Text = ""
-    delivered_age_s: float | None = None
+    delivered_age_s: Elapsed | None = None
     """Seconds since the newest delivery; None before the first."""
 
 
@@ -225,7 +236,7 @@ class Heartbeat(Said, frozen=True):
     device: Short
     boot: Count
     seq: Count
-    uptime_s: Count
+    uptime_s: WholeElapsed
     hardware: Hardware
     labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=MAX_LABELS)] = {}
     models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
@@ -235,13 +246,13 @@ class Heartbeat(Said, frozen=True):
     """Counts of what limits dropped, by name."""
     serve_at: NeighbourAddress = ""
     """The address at which neighbours may fetch confirmed blobs. Empty: nowhere."""
-    at: Count = 0
+    at: WholeMoment = 0
     """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not send it."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
     """The present faults of the device by code, such as a disk that accepts no writes, or a refused document."""
     sensors: Annotated[tuple[SensorState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
-    expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
+    expiries: Annotated[dict[Short, WholeMoment], msgspec.Meta(max_length=32)] = {}
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     config: ConfigState | None = None
     """The device's versions of remote configurations; None: it has never had one."""
@@ -257,8 +268,8 @@ class MetricSums(Said, frozen=True):
     """One number that an application has measured many times; sums are added across devices and intervals."""
 
     count: Count = 0
-    sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
-    squared_sum: Sum = 0.0
+    sum: SignedSum = 0.0
+    squared_sum: SquaredSum = 0.0
 
     def plus_value(self, value: float) -> "MetricSums":
         """These sums with one more value."""
@@ -302,9 +313,9 @@ class ModelInterval(Said, frozen=True):
     """Labels of no known class: no version of the model on the device can answer them. They count neither as right nor
     wrong."""
     absolute_error_sum: Sum = 0.0
-    squared_error_sum: Sum = 0.0
-    label_sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
-    squared_label_sum: Sum = 0.0
+    squared_error_sum: SquaredSum = 0.0
+    label_sum: SignedSum = 0.0
+    squared_label_sum: SquaredSum = 0.0
     latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
     """Inferences per bucket of contract.histogram."""
     row_latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
@@ -327,7 +338,7 @@ class ModelInterval(Said, frozen=True):
     """The rows to which stable gave the same answer."""
     divergence: Bins = ()
     """The rows by the distance between both answers: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
-    age_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
+    age_s: Elapsed = 0.0
     """The mean age of the answers of late labels. Above 0 the entry contains labels only."""
     metrics: Annotated[dict[Short, MetricSums], msgspec.Meta(max_length=MAX_METRICS)] = {}
     """Numbers that the application measures, by name."""
@@ -340,16 +351,17 @@ class Telemetry(Said, frozen=True):
     device: Short
     boot: Count
     seq: Count
-    interval_s: float
+    interval_s: IntervalS = 0.0
+    """The time that was measured; 0 from an agent whose own number for it cannot be."""
     intervals: Annotated[tuple[ModelInterval, ...], msgspec.Meta(max_length=MAX_INTERVALS)] = ()
-    rss_mb: float = 0.0
-    cpu_ratio: float = 0.0
+    rss_mb: Megabytes = 0.0
+    cpu_ratio: Cores = 0.0
     """The CPU time of the agent during the interval, as a fraction of one core."""
-    temperature_c: float | None = None
+    temperature_c: Celsius | None = None
     """The temperature of the hottest zone. None if the device has none."""
-    swap_stall_ms_max: float = 0.0
+    swap_stall_ms_max: Milliseconds = 0.0
     """The longest inference in ms that overlapped a swap, since boot."""
-    swap_rss_mb: float = 0.0
+    swap_rss_mb: MegabytesMore = 0.0
     """The change of resident memory in MB by the newest swap."""
     bytes_received: Count = 0
     bytes_sent: Count = 0

@@ -3,6 +3,7 @@
 Decides what is a finding, and by which figures. Refuses to know where facts come from, clocks and HTTP.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,11 +27,16 @@ MAX_NAMED = 3
 
 
 CODES = (
-    "passes_fail", "passes_late", "broker_lost", "audit_broken", "not_published", "retained_by_others",
+    "passes_fail", "passes_late", "steps_fail", "broker_lost", "audit_broken", "not_published", "retained_by_others",
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
     "messages_refused", "config_refused",
 )  # fmt: skip
 """All codes of findings."""
+STEPS = (
+    "roster", "answers", "roll_up", "vitals", "policies", "deletions", "retention", "retraining", "revocations",
+    "certificates",
+)  # fmt: skip
+"""What follows a pass, in order. Each step has a try of its own."""
 OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused", "config_refused"})
 """Codes that one device can cause: they are reported, but the controller still counts as healthy. Somebody with the key
 of one device must not be able to make a monitor restart the controller again and again."""
@@ -72,6 +78,31 @@ class PassRecord:
             self.failing_since = now
 
 
+@dataclass
+class StepRecord:
+    """How the steps after a pass ended: what one of them cannot do, the others still do. Times are in monotonic s."""
+
+    failing: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """By step whose newest try failed, since when it fails, and the newest fault in words."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed tries by step."""
+
+    def went_well(self, step: str) -> None:
+        """Notes a good try."""
+        self.failing.pop(step, None)
+
+    def failed(self, step: str, now: float, words: str) -> bool:
+        """Notes a failed try; returns whether these words are new: a step that fails in each pass is told once."""
+        since, known = self.failing.get(step, (now, ""))
+        self.failing[step] = since, words
+        self.failures[step] += 1
+        return words != known
+
+    def told(self, now: float) -> dict[str, str]:
+        """Returns by step the fault, of those that have failed for `PASS_FAILING_S`."""
+        return {step: words for step, (since, words) in self.failing.items() if now - since >= PASS_FAILING_S}
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The facts by which health is judged."""
@@ -98,6 +129,8 @@ class Facts:
     """The number of repairs of each topic with recent foreign retained messages."""
     unreadable: Mapping[str, str]
     """The fault of each row of the store that was set aside at the start."""
+    failing_steps: Mapping[str, str] = field(default_factory=dict)
+    """The fault of each step after a pass that fails."""
     taken: Sequence[str] = ()
     """Devices whose name two devices use."""
     strangers: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +149,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
         Finding(code=code, detail=detail)
         for code, detail in (
             _passes(facts),
+            _left_out("steps_fail", "fails after every pass, and is tried again", facts.failing_steps),
             _broker(facts),
             ("audit_broken", facts.audit_fault),
             _left_out("not_published", "could not be published", facts.skipped),

@@ -4,6 +4,7 @@ Decides when passes run and what is published after a reconnect. The order withi
 """
 
 import asyncio
+import inspect
 import logging
 import platform
 import time
@@ -26,7 +27,7 @@ from controller.clock import today
 from controller.events.notifier import Notifier
 from controller.events.traces import Traces, trace_of
 from controller.events.webhooks import Webhooks
-from controller.health import Finding
+from controller.health import STEPS, Finding
 from controller.reconcile.deeds import Deed
 from controller.reconcile.measured import open_marks
 from controller.reconcile.one_pass import Passes
@@ -65,6 +66,9 @@ HEALTH_S = 5.0
 DATA_LOOK_S = 3600.0
 """Seconds between two looks at the data of models on devices: shapes are kept by the hour, and a look takes seconds per
 model."""
+
+Step = Callable[[], object]
+"""One step after a pass; what it returns is awaited if it can be."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -158,16 +162,38 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
-        fresh_roster(state.world, time.time())
-        self._answer()
-        state.telemetry.tend(time.time(), open_marks(state.world))
-        state.vitals.tend(time.time())
-        policies.start_due(state)
-        erasures.follow(state)
-        data_sets.keep_retention(state)
-        retraining.look(state, time.time())
-        await devices.keep_revocations_young(state)
-        if await certificates.keep_young(state):
+        for step, work in zip(STEPS, self._steps(), strict=True):
+            await self._try(step, work)
+
+    def _steps(self) -> tuple[Step, ...]:
+        """What follows a pass, in the order of `STEPS`."""
+        state = self._state
+        return (
+            lambda: fresh_roster(state.world, time.time()),
+            self._answer,
+            lambda: state.telemetry.tend(time.time(), open_marks(state.world)),
+            lambda: state.vitals.tend(time.time()),
+            lambda: policies.start_due(state),
+            lambda: erasures.follow(state),
+            lambda: data_sets.keep_retention(state),
+            lambda: retraining.look(state, time.time()),
+            lambda: devices.keep_revocations_young(state),
+            self._keep_certificates_young,
+        )
+
+    async def _try(self, step: str, work: Step) -> None:
+        """Does one step. One that fails is counted and told in health; the others and the next pass go on."""
+        try:
+            if inspect.isawaitable(ending := work()):
+                await ending
+            self._state.steps.went_well(step)
+        except Exception as error:  # one bad row or message must not stop what keeps the fleet
+            words = str(error) if isinstance(error, EdgewardError) else f"{type(error).__name__}: {error}"
+            if self._state.steps.failed(step, time.monotonic(), words[:MAX_ERROR_CHARS]):
+                _log.exception("the step %s failed and is tried again after each pass", step)
+
+    async def _keep_certificates_young(self) -> None:
+        if await certificates.keep_young(self._state):
             await self._connect_anew()
 
     def _answer(self) -> None:

@@ -38,7 +38,7 @@ from controller.events.cloudevents import Events
 from controller.events.notifier import Notifier
 from controller.fleet.absences import Absence
 from controller.fleet.invented import Names, names_of
-from controller.health import PassRecord
+from controller.health import PassRecord, StepRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
 from controller.registry.aliases import Aliases
@@ -160,6 +160,10 @@ class State:
     """Whether a deletion waits for devices."""
     erasing: set[str] = field(default_factory=set)
     """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
+    steps: StepRecord = field(default_factory=StepRecord)
+    """How the steps after each pass end."""
+    data_turns: Turns = field(default_factory=Turns)
+    """Data sets are made and compared one after the other."""
     erasing_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_look_at: float = 0.0
     """When the controller's own certificates are checked next, in monotonic seconds."""

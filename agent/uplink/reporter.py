@@ -16,6 +16,7 @@ from agent.ports import Link, Lives, Usage
 from agent.stimuli import Identity
 from agent.uplink.telemetry_queue import TelemetryQueue
 from contract import topics
+from contract.bounds import LAST_MOMENT
 from contract.errors import EdgewardError
 from contract.messages import (
     MAX_SENSORS,
@@ -141,7 +142,7 @@ class Reporter:
             sinks=sinks[:MAX_SENSORS],
             at=at,
             faults=dict(sorted(faults.items())[:MAX_FAULTS]),
-            expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),
+            expiries={name: min(at, LAST_MOMENT) for name, at in list(expiries.items())[:MAX_EXPIRIES]},
             config=config,
             erased=dict(erased),
             nonce=identity.nonce,

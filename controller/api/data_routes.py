@@ -1,5 +1,7 @@
 """The routes of data sets, and of deletion requests."""
 
+import asyncio
+
 import msgspec
 from aiohttp import web
 
@@ -81,7 +83,8 @@ async def list_trained(request: web.Request) -> list[TrainedOn]:
 async def make_data_set(request: web.Request) -> DataSetMade:
     """Makes the next version of a data set from captured rows and their labels."""
     wanted = decode(await request.read(), data_sets.RowsWanted)
-    made, is_new = data_sets.make(request.app[STATE], request.match_info["name"], wanted, actor=actor_of(request))
+    state, name = request.app[STATE], request.match_info["name"]
+    made, is_new = await data_sets.make(state, name, wanted, actor=actor_of(request))
     return DataSetMade(is_new, made)
 
 
@@ -93,12 +96,13 @@ async def show_data_set(request: web.Request) -> DataSet:
 async def data_set_file(request: web.Request) -> web.StreamResponse:
     """Returns the rows of a version as a Parquet file."""
     store = request.app[STATE].data_sets
-    return web.Response(body=store.content(store.find(_reference(request, "version"))))
+    found = store.find(_reference(request, "version"))
+    return web.Response(body=await asyncio.to_thread(store.content, found))
 
 
 async def compare_data_sets(request: web.Request) -> data_sets.DataComparison:
     """Returns what differs between two versions of a data set."""
-    return data_sets.compare(request.app[STATE], _reference(request, "before"), _reference(request, "after"))
+    return await data_sets.compare(request.app[STATE], _reference(request, "before"), _reference(request, "after"))
 
 
 async def delete_data_set(request: web.Request) -> DataSet:

@@ -20,6 +20,7 @@ from controller.health import Finding
 from controller.reconcile.roster import fresh_roster, moment
 from controller.reconcile.world import World, holds
 from controller.rollout.facts import Sums, total
+from controller.rollout.label_weight import most_labels, with_most_labels
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50
@@ -42,7 +43,8 @@ class ServedView(Message, frozen=True):
     errors: int
     refused: int
     accuracy: float | None
-    """The accuracy of a classifier over all devices since the controller started."""
+    """The accuracy of a classifier over all devices since the controller started; a device counts at most like 100
+    medians."""
     mean_absolute_error: float | None
     """The error of a regression over all devices since the controller started."""
     r2: float | None
@@ -123,6 +125,9 @@ def fleet_view_steps(world: World, now: float, findings: tuple[Finding, ...] = (
             tally.count(twin)
         yield
     for measured in strides(world.measured.totals.items()):
+        tally.weigh(measured)
+        yield
+    for measured in strides(world.measured.totals.items()):
         tally.add(measured)
         yield
     traffic = world.measured.traffic
@@ -162,6 +167,8 @@ class _Tally:
         self._serving: Counter[tuple[str, int]] = Counter()
         self._lost: Counter[tuple[str, int]] = Counter()
         self._sums: dict[tuple[str, int], Sums] = {}
+        self._labelled: dict[tuple[str, int], list[int]] = {}
+        self._most: dict[tuple[str, int], float] = {}
 
     def count(self, twin: Twin) -> None:
         """Counts one device."""
@@ -189,13 +196,24 @@ class _Tally:
         self._serving[of] += 1
         self._lost[of] += served is not None and not holds(self._world, model, served)
 
+    def weigh(self, measured: Iterable[tuple[tuple[str, str, int], Sums]]) -> None:
+        """Notes how many labels each device has."""
+        for (_, model, release), sums in measured:
+            if sums.labelled:
+                self._labelled.setdefault((model, release), []).append(sums.labelled)
+
     def add(self, measured: Iterable[tuple[tuple[str, str, int], Sums]]) -> None:
-        """Adds what devices have measured about releases."""
+        """Adds what devices have measured about releases, once all are weighed."""
         found: dict[tuple[str, int], list[Sums]] = {}
         for (_, model, release), sums in measured:
-            found.setdefault((model, release), []).append(sums)
+            found.setdefault((model, release), []).append(with_most_labels(sums, self._most_of((model, release))))
         for of, each in found.items():
             self._sums[of] = total([*([self._sums[of]] if of in self._sums else []), *each])
+
+    def _most_of(self, of: tuple[str, int]) -> float:
+        if of not in self._most:
+            self._most[of] = most_labels(self._labelled.get(of, ()))
+        return self._most[of]
 
     def served(self) -> tuple[ServedView, ...]:
         """Returns devices and inferences by version."""

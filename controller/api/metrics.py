@@ -17,7 +17,7 @@ from controller.alerts.muting import NOTHING
 from controller.api.state_key import STATE
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import PresenceWord
-from controller.health import CODES, Facts, findings_of, nearest_expiry
+from controller.health import CODES, STEPS, Facts, findings_of, nearest_expiry
 from controller.reconcile.world import World
 from controller.rollout.model import Status
 from controller.state import State
@@ -34,6 +34,7 @@ FAMILIES = {
     "edgeward_controller_nearest_expiry_seconds": ("gauge", "Until the first certificate or role expires."),
     "edgeward_controller_pass_seconds": ("summary", "Time that good passes took."),
     "edgeward_controller_pass_failures_total": ("counter", "Passes that failed."),
+    "edgeward_controller_step_failures_total": ("counter", "Steps after a pass that failed, by step."),
     "edgeward_controller_devices": ("gauge", "Devices that have reported, by presence."),
     "edgeward_controller_device_models": ("gauge", "Models on devices, by the phase that each is in."),
     "edgeward_controller_device_faults": ("gauge", "Devices with something wrong, by code; `other` for unknown codes."),
@@ -91,6 +92,8 @@ def _samples(state: State, facts: Facts) -> Iterator[tuple[str, str, float]]:
     yield "edgeward_controller_pass_seconds_sum", "", state.passes.good_s
     yield "edgeward_controller_pass_seconds_count", "", state.passes.good
     yield "edgeward_controller_pass_failures_total", "", state.passes.failures
+    for step in STEPS:
+        yield "edgeward_controller_step_failures_total", f'{{step="{step}"}}', state.steps.failures[step]
     yield from _of_fleet(state.world, time.time())
     yield from _of_alerts(state, time.time())
     for reason in REASONS:

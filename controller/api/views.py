@@ -291,7 +291,9 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     of = twin.device, name
     releases = sorted(release for model, release in world.measured.versions.get(twin.device, ()) if model == name)
     measured = [
-        _measured(release, world.measured.totals[*of, release], world.measured.faults.get((*of, release), {}))
+        _measured(
+            release, world.measured.totals.get((*of, release), Sums()), world.measured.faults.get((*of, release), {})
+        )
         for release in releases
     ]
     return DeviceModelView(

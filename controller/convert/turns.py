@@ -37,4 +37,4 @@ class Turns:
             async with asyncio.timeout(self._wait_s):
                 await self._free.acquire()
         except TimeoutError:
-            raise WorldError(Code.BUSY, f"no turn came in {self._wait_s:g} s: push again later") from None
+            raise WorldError(Code.BUSY, f"no turn came in {self._wait_s:g} s: try again later") from None

@@ -25,6 +25,8 @@ from controller.rollout.model import FINAL, JUDGED, Rollout
 from controller.rollout.rows import Rows
 from controller.telemetry.counts import Counted
 
+MAX_WORDS = 200
+"""Characters about a message that could not be used."""
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
 
@@ -137,20 +139,27 @@ class _Heard:
 def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> _Heard:
     heard = _Heard()
     for device, message in inbox:
-        if isinstance(message, Telemetry):
-            fold(world, device, message, now)
-            continue
-        before = world.durable.twins.get(device) or Twin(device)
-        if fold(world, device, message, now):
-            heard.restarted.add(device)
-        if isinstance(message, Report | Heartbeat):
-            heard.failures += news_of_failures(before, world.durable.twins[device])
-        if isinstance(message, Report):
-            heard.acks[device, Ack(boot=message.boot, seq=message.seq)] = None
-            heard.reports.append((device, message))
-        elif isinstance(message, Heartbeat) and _is_newest(world, device, message):
-            heard.heartbeats.append((device, message))
+        try:
+            _fold_one(world, device, message, now, heard)
+        except Exception as error:  # a message that cannot be folded costs itself, whatever is wrong with it
+            world.measured.unfolded[device] = f"a {type(message).__name__} could not be used: {error!r}"[:MAX_WORDS]
     return heard
+
+
+def _fold_one(world: World, device: str, message: FromDevice, now: float, heard: _Heard) -> None:
+    if isinstance(message, Telemetry):
+        fold(world, device, message, now)
+        return
+    before = world.durable.twins.get(device) or Twin(device)
+    if fold(world, device, message, now):
+        heard.restarted.add(device)
+    if isinstance(message, Report | Heartbeat):
+        heard.failures += news_of_failures(before, world.durable.twins[device])
+    if isinstance(message, Report):
+        heard.acks[device, Ack(boot=message.boot, seq=message.seq)] = None
+        heard.reports.append((device, message))
+    elif isinstance(message, Heartbeat) and _is_newest(world, device, message):
+        heard.heartbeats.append((device, message))
 
 
 def _keep_failed(world: World, heard: _Heard) -> tuple[set[str], set[tuple[str, str]], list[Deed]]:

@@ -3,12 +3,15 @@
 Decides what a message changes. Refuses to know the decisions of rollouts.
 """
 
+from msgspec.structs import replace
+
+from contract.captured import Captured, CapturedRow
 from contract.histogram import merge
 from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
 from contract.protocol import MAX_FEATURES
 from controller.fleet.believable import why_impossible
 from controller.fleet.heard import Heard
-from controller.fleet.invented import without_invented
+from controller.fleet.invented import without_invented, without_invented_cells
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.fleet.vitals import SPAN_S, OpenSpan, span_of
@@ -58,12 +61,15 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
     known = world.measured.traffic.get(device)
     world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic.begin(message, now)
     _add_vitals(world, device, message, now)
+    inferences = 0
     for interval in message.intervals:
         if not holds(world, interval.model, interval.version):
             continue  # a device may send any number of invented ones, and sums are kept for each
-        if words := why_impossible(interval, message.interval_s):
-            _note(world, device, interval, IMPOSSIBLE, f"counts that cannot be were left out: {words}")
+        if words := why_impossible(interval, message.interval_s, inferences):
+            of = (device, interval.model, interval.version.release)
+            _note(world, of, IMPOSSIBLE, f"counts that cannot be were left out: {words}")
             continue
+        inferences += interval.inferences
         believed = _named(world, device, interval)
         _add(world, device, believed, now)
         at = now - interval.age_s
@@ -74,19 +80,41 @@ def _named(world: World, device: str, interval: ModelInterval) -> ModelInterval:
     """The interval without counts under names that its version does not have: those are counted and told."""
     names = world.names(interval.model, interval.version.release)
     kept, invented = (interval, ()) if names is None else without_invented(interval, names)
-    if invented:
-        key = (device, interval.model, interval.version.release)
-        count = world.measured.invented[key] = world.measured.invented.get(key, 0) + len(invented)
-        words = f"{count} counts were left out: v{interval.version.release} has no {invented[0]}"
-        _note(world, device, interval, INVENTED, words)
+    _note_invented(world, (device, interval.model, interval.version.release), invented)
     return kept
 
 
-def _note(world: World, device: str, interval: ModelInterval, code: str, words: str) -> None:
-    known = world.measured.faults.setdefault((device, interval.model, interval.version.release), {})
+def fold_captured(world: World, device: str, batch: Captured) -> Captured:
+    """Returns the batch without what the registry and the signed manifests do not know: each model's rows have a limit,
+    names have none. Notes in `world` what was left out of rows of known versions.
+    """
+    if world.registered is None:
+        return batch
+    rows = tuple(
+        _named_row(world, device, row) for row in batch.rows if row.release in world.registered.get(row.model, ())
+    )
+    labels = tuple(label for label in batch.labels if label.model in world.registered)
+    return replace(batch, rows=rows, labels=labels)
+
+
+def _named_row(world: World, device: str, row: CapturedRow) -> CapturedRow:
+    names = world.names(row.model, row.release)
+    kept, invented = (row, ()) if names is None else without_invented_cells(row, names)
+    _note_invented(world, (device, row.model, row.release), invented)
+    return kept
+
+
+def _note_invented(world: World, of: tuple[str, str, int], invented: tuple[str, ...]) -> None:
+    if invented:
+        count = world.measured.invented[of] = world.measured.invented.get(of, 0) + len(invented)
+        _note(world, of, INVENTED, f"{count} counts or cells were left out: v{of[2]} has no {invented[0]}")
+
+
+def _note(world: World, of: tuple[str, str, int], code: str, words: str) -> None:
+    known = world.measured.faults.setdefault(of, {})
     if code in known or len(known) < MAX_CODES:
         known[code] = words
-    world.measured.versions.setdefault(device, set()).add((interval.model, interval.version.release))
+    world.measured.versions.setdefault(of[0], set()).add(of[1:])
 
 
 def _add_vitals(world: World, device: str, message: Telemetry, now: float) -> None:

@@ -17,9 +17,10 @@ from controller.fleet.vitals import Vitals
 from controller.reconcile.decisions import Changes, reconcile
 from controller.reconcile.deeds import Deed
 from controller.reconcile.durable import FleetRecords
+from controller.reconcile.fold import fold_captured
 from controller.reconcile.ports import Broker, History, Inbox, Listener
 from controller.reconcile.series import VerdictPoint
-from controller.reconcile.world import World, known_rows
+from controller.reconcile.world import World
 from controller.telemetry.counts import Counted
 
 
@@ -92,7 +93,7 @@ class Passes:
         """
         self._save(now)
         messages, captured = inbox.take()
-        known = [(device, known_rows(self._world, batch)) for device, batch in captured]
+        known = [(device, fold_captured(self._world, device, batch)) for device, batch in captured]
         self._unsaved.take(reconcile(self._world, messages, now), known)
         self._save(now)
         await self._publish()

@@ -6,9 +6,6 @@ Decides where a fact is kept. Refuses to know how it changes: `fold`, `offers` a
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
-from contract.captured import Captured
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
@@ -92,6 +89,8 @@ class Measured:
     """What this pass has counted and is not durable yet."""
     told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
     """The time and the content of the newest stored verdict, by rollout, rule and stratum."""
+    unfolded: dict[str, str] = field(default_factory=dict)
+    """The newest message of a device that was readable and could not be used, in words, by device."""
     repeated: int = 0
     """Repeated telemetry messages, which were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
@@ -186,23 +185,13 @@ def holds(world: World, model: str, version: VersionRef) -> bool:
     return version.digest in world.registered.get(model, {}).get(version.release, ())
 
 
-def known_rows(world: World, batch: Captured) -> Captured:
-    """Returns the batch without rows and labels of models that the registry lacks: each model's rows have a limit,
-    names have none.
-    """
-    if world.registered is None:
-        return batch
-    rows = tuple(row for row in batch.rows if row.model in world.registered)
-    labels = tuple(label for label in batch.labels if label.model in world.registered)
-    return replace(batch, rows=rows, labels=labels)
-
-
 def drop_twin(world: World, device: str) -> None:
     """Removes a device from everything but rollouts of which it was a member."""
     world.durable.twins.pop(device, None)
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)
     world.measured.heard.pop(device, None)
+    world.measured.unfolded.pop(device, None)
     world.measured.vitals.pop(device, None)
     world.measured.closed_vitals = [each for each in world.measured.closed_vitals if each[0] != device]
     for model, release in world.measured.versions.pop(device, ()):

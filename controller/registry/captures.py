@@ -14,7 +14,7 @@ import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.erasure import Erasure
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.registry.database import open_database, transaction
 from controller.registry.late_labels import SCHEMA as LABELS_SCHEMA
@@ -51,6 +51,16 @@ DELETE FROM received WHERE device = ? AND rowid NOT IN (
     SELECT rowid FROM received WHERE device = ? ORDER BY rowid DESC LIMIT ?)
 """
 
+_ROW = "SELECT id, device, body FROM captured WHERE model = ? AND id = ?"
+_ANSWERED = """
+SELECT max(id), device FROM captured WHERE model = ? AND json_extract(CAST(body AS TEXT), '$.id') = ?
+GROUP BY device ORDER BY 1 DESC LIMIT 2
+"""
+_NEWEST_DEVICES = """
+SELECT device, count(*) FROM captured WHERE model = ? GROUP BY device ORDER BY 2, max(id) DESC LIMIT ?
+"""
+"""Devices with the fewest rows first: each then leaves the rest of its share to those that have more."""
+_NEWEST_OF_DEVICE = "SELECT id, device, body FROM captured WHERE model = ? AND device = ? ORDER BY id DESC LIMIT ?"
 _MOST = "SELECT device, COUNT(*) FROM captured WHERE model = ? GROUP BY device ORDER BY 2 DESC LIMIT 1"
 _PRUNE = """
 DELETE FROM captured WHERE id IN (SELECT id FROM captured WHERE model = ? AND device = ? ORDER BY id LIMIT ?)
@@ -115,17 +125,30 @@ class Captures:
         )
         return list(islice(_readable(found), min(limit, MAX_ROWS_PER_QUERY)))
 
+    def every_row(self, model: str) -> list[tuple[int, str, CapturedRow]]:
+        """Returns (id, device, row) of all of a model's rows, oldest first, by a connection of its own: any thread may
+        call, and a million rows take seconds.
+        """
+        wanted = "SELECT id, device, body FROM captured WHERE model = ? ORDER BY id"
+        database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            return list(_readable(database.execute(wanted, (model,))))
+        finally:
+            database.close()
+
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
         """Returns (id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the
-        newest that has it). None if there is none.
+        newest that has it). None if there is none. BadInput `request_invalid` if several devices have that answer: any
+        device can give its own one that name.
         """
         number = int(named) if named.isascii() and named.isdigit() and len(named) < 16 else -1
-        found = self._db.execute(
-            "SELECT id, device, body FROM captured WHERE model = ? AND (id = ? OR json_extract(CAST(body AS TEXT), "
-            "'$.id') = ?) ORDER BY id = ? DESC, id DESC LIMIT 1",
-            (model, number, named, number),
-        ).fetchone()
-        return next(_readable([] if found is None else [found]), None)
+        if (row := self._db.execute(_ROW, (model, number)).fetchone()) is not None:
+            return next(_readable([row]), None)
+        found = self._db.execute(_ANSWERED, (model, named)).fetchall()
+        if len(found) > 1:
+            words = f"{found[0][1]} and {found[1][1]} both have an answer {named[:64]!r}: name the row by its id"
+            raise BadInput(Code.REQUEST_INVALID, f"{words}, {found[0][0]} or {found[1][0]}")
+        return next(_readable([self._db.execute(_ROW, (model, found[0][0])).fetchone()]), None) if found else None
 
     def label(self, model: str, labels: Mapping[int, str | float], given_at: float) -> int:
         """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist.
@@ -177,11 +200,19 @@ class Captures:
         return [(device, row) for _, device, row in self.newest_rows(model, limit) if row.at >= since]
 
     def newest_rows(self, model: str, limit: int) -> list[tuple[int, str, CapturedRow]]:
-        """Returns (id, device, row) of a model's newest rows, newest first."""
-        found = self._db.execute(
-            "SELECT id, device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
-        ).fetchall()
-        return list(_readable(found))
+        """Returns (id, device, row) of a model's newest rows, newest first: at most `limit`, and of no device more than
+        its share while others have as many.
+
+        A device that sends without end thereby hides no row of another one.
+        """
+        devices = self._db.execute(_NEWEST_DEVICES, (model, limit)).fetchall()
+        found: list[tuple[int, str, bytes]] = []
+        for place, (device, _) in enumerate(devices):
+            most = -(
+                -(limit - len(found)) // (len(devices) - place)
+            )  # what earlier ones left is divided among the rest
+            found += self._db.execute(_NEWEST_OF_DEVICE, (model, device, most)).fetchall()
+        return list(_readable(sorted(found, reverse=True)))
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
         """Returns the newest rows of a model that have a label, newest first, by its own connection: any thread may

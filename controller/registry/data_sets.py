@@ -27,6 +27,10 @@ MAX_VERSIONS = 1_000
 """The most versions of one data set, including deleted ones: one a day for three years."""
 MAX_ROWS = 1_000_000
 """The most rows of one version: as many captured rows as a model may have."""
+MAX_COLUMNS = 1_024
+"""The most columns of one version: twice those that a device sends of a row, for versions with other columns."""
+MAX_CELLS = 200_000_000
+"""The most rows times columns: the file is made column by column, in 20 s at this size."""
 ABOUT = ("_id", "_at", "_device", "_release", "_answer", "_key", "_why", "_value", "_confidence", "_label")
 """Columns about the inference; inputs have their own names."""
 _SCHEMA = """
@@ -98,35 +102,23 @@ class DataSets:
             raise BadInput(Code.UNKNOWN_DATA_SET, _what_there_is(reference, named, [each.version for each in versions]))
         return wanted[0]
 
-    def make(self, about: DataSet, rows: Sequence[Mapping[str, Any]]) -> tuple[DataSet, bool]:
-        """Stores rows as the next version; returns (the version, whether it is new). The same file makes no second one.
+    def put(self, about: DataSet, file: "RowsFile") -> tuple[DataSet, bool]:
+        """Stores a file as the next version; returns (the version, whether it is new). The same file makes no second
+        one.
 
-        `about` has all fields that do not follow from the rows. BadInput `request_invalid` for no rows or too many.
+        `about` has all fields that do not follow from the rows. BadInput `request_invalid` for too many versions.
         """
         check_name(about.name, "data set")
-        if not 0 < len(rows) <= MAX_ROWS:
-            raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows: a data set has 1 to {MAX_ROWS}")
         known = self.all(about.name)
         if len(known) >= MAX_VERSIONS:
             raise BadInput(Code.REQUEST_INVALID, f"{about.name} has {len(known)} versions, limit {MAX_VERSIONS}")
-        content, columns = _parquet(rows)
-        digest = hashlib.sha256(content).hexdigest()
-        if known and known[-1].sha256 == digest:
+        if known and known[-1].sha256 == file.sha256:
             return known[-1], False
-        times = [float(row["_at"]) for row in rows]
         made = msgspec.structs.replace(
-            about,
-            version=len(known) + 1,
-            sha256=digest,
-            rows=len(rows),
-            labelled=sum(row["_label"] is not None for row in rows),
-            size_bytes=len(content),
-            columns=columns,
-            since=min(times),
-            until=max(times),
-            devices=len({row["_device"] for row in rows}),
-        )
-        replace_file(self._path(made), content)
+            about, version=len(known) + 1, sha256=file.sha256, size_bytes=len(file.content), columns=file.columns,
+            **file.figures,
+        )  # fmt: skip
+        replace_file(self._path(made), file.content)
         self._save(made)
         return made, True
 
@@ -136,6 +128,14 @@ class DataSets:
             words = f"the rows of {data_set.reference} were deleted at {data_set.deleted_at}: {data_set.deleted_why}"
             raise BadInput(Code.UNKNOWN_DATA_SET, words)
         return self._path(data_set).read_bytes()
+
+    def column(self, data_set: DataSet, name: str) -> Any:
+        """Returns one column of a version as a pyarrow array. BadInput `unknown_data_set` if its rows are deleted."""
+        from pyarrow import parquet
+
+        if not data_set.sha256:
+            self.content(data_set)  # refuses, and says since when
+        return parquet.read_table(self._path(data_set), columns=[name]).column(name)
 
     def rows_of(self, data_set: DataSet) -> list[dict[str, Any]]:
         """The rows of a version by column."""
@@ -202,7 +202,10 @@ class DataSets:
 
 
 def columns_of(number: int, device: str, row: CapturedRow, removed: Iterable[str]) -> dict[str, Any]:
-    """Returns a captured row as columns: first those about the inference, then its inputs without the removed ones."""
+    """Returns a captured row as columns: first those about the inference, then its inputs without the removed ones.
+
+    An input with the name of a column about the inference is left out: a device must not be able to replace that one.
+    """
     left_out = frozenset(removed)
     about = {
         "_id": number,
@@ -218,8 +221,41 @@ def columns_of(number: int, device: str, row: CapturedRow, removed: Iterable[str
     }
     return {
         **{name: None if name in left_out else cell for name, cell in about.items()},
-        **{name: cell for name, cell in row.inputs.items() if name not in left_out},
+        **{name: cell for name, cell in row.inputs.items() if name not in left_out and name not in about},
     }
+
+
+class RowsFile(msgspec.Struct, frozen=True):
+    """The rows of a version as a Parquet file, and what is recorded of them."""
+
+    content: bytes
+    sha256: str
+    columns: dict[str, str]
+    """Type by column."""
+    figures: dict[str, Any]
+    """Fields of `DataSet` that follow from the rows."""
+
+
+def rows_file(rows: Sequence[Mapping[str, Any]]) -> RowsFile:
+    """Makes the file of rows; any thread may, and for a million rows one should. BadInput `request_invalid` for no
+    rows, too many, or too many columns.
+    """
+    if not 0 < len(rows) <= MAX_ROWS:
+        raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows: a data set has 1 to {MAX_ROWS}")
+    width = len({name for row in rows for name in row})
+    if width > MAX_COLUMNS or width * len(rows) > MAX_CELLS:
+        words = f"{len(rows)} rows of {width} columns: the limits are {MAX_COLUMNS} columns and {MAX_CELLS} cells"
+        raise BadInput(Code.REQUEST_INVALID, f"{words}; choose fewer with --since, or leave columns out with --remove")
+    content, columns = _parquet(rows)
+    times = [float(row["_at"]) for row in rows]
+    figures = {
+        "rows": len(rows),
+        "labelled": sum(row["_label"] is not None for row in rows),
+        "since": min(times),
+        "until": max(times),
+        "devices": len({row["_device"] for row in rows}),
+    }
+    return RowsFile(content, hashlib.sha256(content).hexdigest(), columns, figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +304,7 @@ def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
         cells = [row.get(name) for row in rows]
         try:
             arrays.append(pyarrow.array(cells))
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):
             arrays.append(pyarrow.array([None if cell is None else str(cell) for cell in cells]))
     table = pyarrow.table(dict(zip(names, arrays, strict=True)))
     file = io.BytesIO()

@@ -87,7 +87,7 @@ class Sums(msgspec.Struct, frozen=True):
         """Returns the fraction of the labels' variance that a regression explains; None if the labels do not vary."""
         if self.measured < 2:
             return None
-        spread = self.squared_label_sum - self.label_sum**2 / self.measured
+        spread = self.squared_label_sum - self.label_sum * self.label_sum / self.measured
         enough = spread > 1e-12 * self.squared_label_sum
         return 1.0 - self.squared_error_sum / spread if enough else None
 

@@ -1,15 +1,19 @@
 """One row of the store: what one device measured of one version in one interval, in few bytes.
 
-Decides the bytes. Refuses to know files.
+Decides the bytes, and that a count which no store can hold is stored as the largest one. Refuses to know files.
 """
 
 from collections.abc import Iterable
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from contract.messages import ModelInterval
 from controller.rollout.facts import BUCKET_S, Sums
+
+MAX_STORED = 2**63 - 1
+"""The largest count in a row: sums of counts that are larger stay there. Doubled, it is still a number of 64 bits."""
 
 _fields = attrgetter(*Sums.__struct_fields__)
 
@@ -33,7 +37,23 @@ class Counted(msgspec.Struct, frozen=True):
 
 def encoded(sums: Sums | ModelInterval) -> bytes:
     """Returns the counts as bytes, for `decoded`."""
-    return msgspec.msgpack.encode(_fields(sums))
+    return packed(_fields(sums))
+
+
+def packed(counts: Any) -> bytes:
+    """Returns the same as MessagePack, in which a number has 64 bits: a larger count becomes `MAX_STORED`."""
+    try:
+        return msgspec.msgpack.encode(counts)
+    except OverflowError:
+        return msgspec.msgpack.encode(_bounded(msgspec.to_builtins(counts)))
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _bounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bounded(each) for each in value]
+    return min(value, MAX_STORED) if isinstance(value, int) else value
 
 
 def decoded(counts: bytes) -> Sums:

@@ -12,6 +12,7 @@ import msgspec
 from contract.names import unit_number
 from controller.drift.blocks import Row
 from controller.drift.shape import Shape
+from controller.telemetry.counts import packed
 
 RECENT, MERGED = TABLES = ("recent_shapes", "merged_shapes")
 
@@ -20,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(Shape).decode
 
 def encoded_shape(shape: Shape) -> bytes:
     """Returns the counts as bytes, for `decoded_shape`."""
-    return msgspec.msgpack.encode(shape)
+    return packed(shape)
 
 
 def decoded_shape(counts: bytes) -> Shape:

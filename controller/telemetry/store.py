@@ -6,13 +6,16 @@ never had it. Refuses to know what rows say about a release.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from controller.drift.shape import Shape, shape_of
-from controller.fleet.heard import Heard
+from controller.fleet.heard import MAX_BOOTS, MAX_OVER, Heard
 from controller.registry.database import open_database, transaction
 from controller.rollout.facts import Sums
 from controller.rollout.rows import HOUR_S, RECENT_S
@@ -26,6 +29,8 @@ DEVICES_AT_ONCE = 50
 """Devices whose minutes become hours in one pass: about 6,000 rows, 30 ms."""
 ROWS_AT_ONCE = 2_000
 """Hours that become days, and days that are deleted, in one pass."""
+
+_log = logging.getLogger("edgeward.controller")
 
 CACHE_KB = 65_536
 """Pages of the newest two hours of 5,000 devices: rows arrive in the order of time and are stored in the order of
@@ -49,6 +54,11 @@ CREATE TABLE IF NOT EXISTS verdicts (rollout TEXT NOT NULL, at REAL NOT NULL, ru
 CREATE INDEX IF NOT EXISTS verdicts_of ON verdicts (rollout, at);
 """
 _HEARD = "INSERT INTO heard VALUES (?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET seq = max(seq, excluded.seq)"
+
+_FORGET = """
+DELETE FROM heard WHERE device = ? AND rowid NOT IN (
+    SELECT rowid FROM heard WHERE device = ? ORDER BY rowid DESC LIMIT ?)
+"""
 
 Key = tuple[str, int, int, str, int]
 """(model, span, start, device, release)"""
@@ -219,6 +229,7 @@ class TelemetryStore:
                 (device, before),
             ).fetchall()
             self._db.executemany(_HEARD, heard)
+            self._db.execute(_FORGET, (device, device, MAX_BOOTS + MAX_OVER))
             for kind in _KINDS:
                 self._merge_minutes(kind, device, before, marks)
         return devices[-1] if len(devices) == DEVICES_AT_ONCE else ""
@@ -242,7 +253,11 @@ class TelemetryStore:
                 "WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?",
                 key,
             ).fetchone()
-            counts = kind.added([*(known or ()), *(counts for _, counts in group)])
+            try:
+                counts = kind.added([*(known or ()), *(counts for _, counts in group)])
+            except (ArithmeticError, ValueError, msgspec.MsgspecError) as error:  # such rows cost themselves alone
+                _log.warning("rows of %s, %s v%d, cannot be merged and are left out: %s", key[3], key[0], key[4], error)
+                continue
             self._db.execute(f"INSERT OR REPLACE INTO {kind.merged} VALUES (?, ?, ?, ?, ?, ?)", (*key, counts))
 
     def _age(self, now: float) -> None:

@@ -3,18 +3,20 @@
 Decides which captured rows go into a version and what is audited. Refuses to know HTTP, and how rows are stored.
 """
 
+import asyncio
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from contract.captured import CapturedRow
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, WorldError
 from controller.clock import stamp, stamp_of
-from controller.registry.captures import MAX_ROWS_PER_QUERY
-from controller.registry.data_sets import DataSet, columns_of
+from controller.registry.captures import Captures, Refusing
+from controller.registry.data_sets import DataSet, DataSets, RowsFile, columns_of, rows_file
 from controller.state import State
 from controller.verbs.audit import CONTROLLER
 from controller.verbs.versions import devices_by_release
@@ -24,6 +26,10 @@ LOOK_S = 60.0
 """Seconds between two checks of what has been kept long enough."""
 MAX_LABELS = 20
 """Labels that a comparison counts by name."""
+MAX_READINGS = 5
+"""How often rows are read for one version, because people ask for deletions meanwhile."""
+MAX_MEANS = 512
+"""Columns whose means a comparison looks at: as many as a captured row may have."""
 
 
 class RowsWanted(msgspec.Struct, frozen=True):
@@ -74,34 +80,46 @@ class TrainedOn(msgspec.Struct, frozen=True):
     """How many devices run it now."""
 
 
-def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[DataSet, bool]:
-    """Makes the next version of a data set; returns (the version, whether it is new). BadInput for no rows."""
+async def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[DataSet, bool]:
+    """Makes the next version of a data set; returns (the version, whether it is new). BadInput for no rows.
+
+    Rows are read and the file is made in a thread, one call after the other; WorldError `busy` after a long wait.
+    """
     state.registry.versions(wanted.model)
-    rows = [
-        columns_of(number, device, row, wanted.remove)
-        for number, device, row in _captured(state, wanted.model)
-        if _is_wanted(row, wanted) and not any(each.refuses(device, row) for each in state.captures.refused)
-    ]  # rows of a deletion that is under way are still there, and belong in no version any more
-    if not rows:
-        words = f"devices kept no rows of {wanted.model} that fit: see [[capture]] in agent.toml, --since, --labelled"
-        raise BadInput(Code.REQUEST_INVALID, words)
-    now = time.time()
-    about = DataSet(
-        name=name, version=0, model=wanted.model, created_at=stamp(), created_by=actor, sha256="", rows=0, labelled=0,
-        size_bytes=0, columns={}, removed=wanted.remove,
-        keep_until=now + wanted.keep_days * DAY_S if wanted.keep_days else 0.0,
-    )  # fmt: skip
-    made, is_new = state.data_sets.make(about, rows)
+    async with state.data_turns.turn():
+        file = await _file_without_refused(state, wanted)
+        now = time.time()
+        about = DataSet(
+            name=name, version=0, model=wanted.model, created_at=stamp(), created_by=actor, sha256="", rows=0,
+            labelled=0, size_bytes=0, columns={}, removed=wanted.remove,
+            keep_until=now + wanted.keep_days * DAY_S if wanted.keep_days else 0.0,
+        )  # fmt: skip
+        made, is_new = state.data_sets.put(about, file)
     if is_new:
         state.journal.audit(stamp(), actor, "data make", made.reference, f"{made.rows} rows, {made.sha256}")
     return made, is_new
 
 
-def _captured(state: State, model: str) -> list[tuple[int, str, CapturedRow]]:
-    found: list[tuple[int, str, CapturedRow]] = []
-    while page := state.captures.rows_of(model, found[-1][0] if found else 0, MAX_ROWS_PER_QUERY):
-        found += page
-    return found
+async def _file_without_refused(state: State, wanted: RowsWanted) -> RowsFile:
+    """Rows of a deletion that is under way are still there; of one that is asked for meanwhile they are read anew."""
+    for _ in range(MAX_READINGS):
+        refused = state.captures.refused
+        file = await asyncio.to_thread(_file, state.captures, wanted, refused)
+        if state.captures.refused is refused:
+            return file
+    raise WorldError(Code.BUSY, "rows are being deleted: try again later")
+
+
+def _file(captures: Captures, wanted: RowsWanted, refused: Sequence[Refusing]) -> RowsFile:
+    rows = [
+        columns_of(number, device, row, wanted.remove)
+        for number, device, row in captures.every_row(wanted.model)
+        if _is_wanted(row, wanted) and not any(each.refuses(device, row) for each in refused)
+    ]
+    if not rows:
+        words = f"devices kept no rows of {wanted.model} that fit: see [[capture]] in agent.toml, --since, --labelled"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    return rows_file(rows)
 
 
 def _is_wanted(row: CapturedRow, wanted: RowsWanted) -> bool:
@@ -164,10 +182,19 @@ def lost_rows(state: State, references: Iterable[str], since: float | None) -> d
     return found
 
 
-def compare(state: State, before: str, after: str) -> DataComparison:
-    """Returns what differs between two versions. BadInput `unknown_data_set` if rows are deleted."""
+async def compare(state: State, before: str, after: str) -> DataComparison:
+    """Returns what differs between two versions. BadInput `unknown_data_set` if rows are deleted.
+
+    It reads in a thread, one call after the other; WorldError `busy` after a long wait.
+    """
     first, second = (state.data_sets.find(each) for each in (before, after))
-    old, new = ({row["_id"]: row for row in state.data_sets.rows_of(each)} for each in (first, second))
+    async with state.data_turns.turn():
+        return await asyncio.to_thread(_compared, state.data_sets, first, second)
+
+
+def _compared(store: DataSets, first: DataSet, second: DataSet) -> DataComparison:
+    """Compares column by column: two versions of a million rows each are never in memory as a whole."""
+    old, new = (_labels_by_id(store, each) for each in (first, second))
     types = {
         name: f"{first.columns[name]} -> {second.columns[name]}"
         for name in first.columns
@@ -178,32 +205,41 @@ def compare(state: State, before: str, after: str) -> DataComparison:
         second.reference,
         added=len(new.keys() - old.keys()),
         gone=len(old.keys() - new.keys()),
-        relabelled=sum(old[each]["_label"] != new[each]["_label"] for each in old.keys() & new.keys()),
+        relabelled=sum(old[each] != new[each] for each in old.keys() & new.keys()),
         columns_added=tuple(sorted(second.columns.keys() - first.columns.keys())),
         columns_gone=tuple(sorted(first.columns.keys() - second.columns.keys())),
         types_changed=types,
         labels=_labels(old, new),
-        means=_means(old, new, first.columns.keys() & second.columns.keys()),
+        means=_means(store, first, second),
     )
 
 
-def _labels(old: Mapping[int, Any], new: Mapping[int, Any]) -> dict[str, tuple[int, int]]:
-    before, after = (
-        Counter(row["_label"] for row in rows.values() if row["_label"] is not None) for rows in (old, new)
-    )
+def _labels_by_id(store: DataSets, data_set: DataSet) -> dict[Any, Any]:
+    ids, labels = (store.column(data_set, name).to_pylist() for name in ("_id", "_label"))
+    return dict(zip(ids, labels, strict=True))
+
+
+def _labels(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[str, tuple[int, int]]:
+    before, after = (Counter(label for label in rows.values() if label is not None) for rows in (old, new))
     most = (before + after).most_common(MAX_LABELS)
     return {label: (before[label], after[label]) for label, _ in most}
 
 
-def _means(old: Mapping[int, Any], new: Mapping[int, Any], columns: Any) -> dict[str, tuple[float, float]]:
+def _means(store: DataSets, first: DataSet, second: DataSet) -> dict[str, tuple[float, float]]:
+    """Means of columns of numbers, of at most `MAX_MEANS` columns by name."""
     found = {}
-    for name in sorted(columns):
-        pair = (_mean(old, name), _mean(new, name))
-        if not name.startswith("_") and pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
+    shared = sorted(name for name in first.columns.keys() & second.columns.keys() if not name.startswith("_"))
+    for name in shared[:MAX_MEANS]:
+        pair = (_mean(store, first, name), _mean(store, second, name))
+        if pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
             found[name] = (pair[0], pair[1])
     return found
 
 
-def _mean(rows: Mapping[int, Any], name: str) -> float | None:
-    cells = [row[name] for row in rows.values() if isinstance(row[name], int | float)]
-    return sum(cells) / len(cells) if cells else None
+def _mean(store: DataSets, data_set: DataSet, name: str) -> float | None:
+    """The mean of a column of numbers; None for other columns, and without a finite mean."""
+    if not data_set.columns[name].startswith(("double", "float", "int", "uint", "bool")):
+        return None
+    cells = [cell for cell in store.column(data_set, name).to_pylist() if cell is not None]
+    mean = math.fsum(cell / len(cells) for cell in cells) if cells else None  # divided first: a sum could be infinite
+    return mean if mean is not None and math.isfinite(mean) else None

@@ -39,6 +39,7 @@ def facts_of(state: State) -> Facts:
         broker_fault=broker.fault if broker else "not started",
         free_bytes=_free_bytes(state),
         expiry_days=_expiry_days(state, today()),
+        failing_steps=state.steps.told(now),
         skipped=state.skipped.why,
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
@@ -49,7 +50,7 @@ def facts_of(state: State) -> Facts:
             if (words := refused_config(twin)) is not None
         },
         strangers=state.inbox.strangers(),
-        loudest=state.inbox.loudest(),
+        loudest=state.world.measured.unfolded | state.inbox.loudest(),
         audit_fault=_audit_fault(state),
     )
 

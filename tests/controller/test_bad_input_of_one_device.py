@@ -19,7 +19,8 @@ from controller.fleet.invented import names_of
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.durable import FleetRecords
-from controller.reconcile.world import Durable, World, known_rows
+from controller.reconcile.fold import fold_captured
+from controller.reconcile.world import Durable, World
 from controller.registry import journal as journals
 from controller.registry.journal import Journal
 from controller.state import open_state
@@ -162,7 +163,7 @@ def test_names_unknown_to_a_version_are_left_out_of_its_figures_counted_and_repo
     assert set(stored["b"].breaches) == {"b"}
     told = world.measured.faults
     assert ("a", "m", 1) not in told
-    assert told["b", "m", 1]["names_invented"] == "4 counts were left out: v1 has no class 'free beer'"
+    assert told["b", "m", 1]["names_invented"] == "4 counts or cells were left out: v1 has no class 'free beer'"
 
 
 def test_a_controller_knows_the_names_of_its_versions(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_captured_rows_of_a_model_missing_in_the_registry_are_not_kept() -> None
         CapturedRow(at=1.0, model=model, release=1, why="hard", inputs={}, value=None) for model in ("m", "made-up")
     )
     batch = Captured(protocol=1, device="a", boot=1, seq=1, rows=rows)
-    kept = known_rows(World(silent_s=90.0, registered=KNOWN), batch)
+    kept = fold_captured(World(silent_s=90.0, registered=KNOWN), "a", batch)
     assert [row.model for row in kept.rows] == ["m"]
 
 

@@ -50,7 +50,7 @@ def keep(state: State, device: str, seq: int, *rows: CapturedRow) -> None:
 
 
 def make(state: State, **wanted: Any) -> Any:
-    return data_sets.make(state, "rows", RowsWanted("m", **wanted), actor="ada")
+    return asyncio.run(data_sets.make(state, "rows", RowsWanted("m", **wanted), actor="ada"))
 
 
 def ask(state: State, **wanted: Any) -> Any:
@@ -69,7 +69,7 @@ def test_the_same_rows_make_no_new_version_and_a_label_does(state: State) -> Non
     assert (second.version, second.labelled) == (2, 2)
     assert make(state, labelled=True)[0].rows == 2
     assert make(state, since=2.0, until=5.0)[0].rows == 3
-    found = data_sets.compare(state, "rows@1", "rows@2")
+    found = asyncio.run(data_sets.compare(state, "rows@1", "rows@2"))
     assert (found.added, found.gone, found.relabelled) == (0, 0, 2)
     assert found.labels == {"rain": (0, 1), "0.5": (0, 1)}
 
@@ -170,7 +170,7 @@ def test_the_controller_answers_while_rows_are_deleted_and_no_deletion_is_comple
             answer(state, "a", state.erasures.all()[0].order.id, 1)
             erasures.follow(state)
             assert not state.erasures.all()[0].done_at
-            rows, _ = data_sets.make(state, "more", RowsWanted("m"), actor="bob")
+            rows, _ = await data_sets.make(state, "more", RowsWanted("m"), actor="bob")
             assert rows.rows == 4, "rows that are to go come into no new version"
             may_end.set()
             return await asked
@@ -265,7 +265,7 @@ def test_a_missing_version_and_an_invalid_reference_have_different_errors(state:
         ("rows", "'rows' names no data set: expected NAME@NUMBER or NAME@newest"),
     ):
         with pytest.raises(BadInput) as caught:
-            data_sets.compare(state, "rows@1", reference)
+            asyncio.run(data_sets.compare(state, "rows@1", reference))
         assert caught.value.detail == words
 
 

@@ -32,7 +32,7 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "labels_unknown": (VIEWS, "sums.labels_unknown"),
         "absolute_error_sum": (EVIDENCE, '"absolute_error_sum"'),
         "squared_error_sum": (EVIDENCE, '"squared_error_sum"'),
-        "label_sum": (FACTS, "self.label_sum**2"),
+        "label_sum": (FACTS, "self.label_sum * self.label_sum"),
         "squared_label_sum": (FACTS, "self.squared_label_sum -"),
         "latency_counts": (VIEWS, "sums.latency_counts"),
         "row_latency_counts": (FACTS, "return self.row_latency_counts or"),

@@ -255,7 +255,7 @@ def test_a_candidate_trained_on_rows_that_were_deleted_since_is_stopped_by_name(
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
+    asyncio.run(data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada"))
     asyncio.run(erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada"))
     name = claimed(fleet)
     wanted = ErasureWanted("a person asked", keys=("ada",))
@@ -273,7 +273,7 @@ def test_a_deletion_before_the_training_stops_no_candidate_and_a_data_set_withou
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
+    asyncio.run(data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada"))
     asyncio.run(erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada"))
     name = claimed(fleet)
     plant(threshold_model(TRUE))

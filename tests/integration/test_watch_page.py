@@ -1,5 +1,6 @@
 """The page of a model with drift, labels, retraining and data sets; and a plan that is approved by keyboard."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def _kept(directory: Path) -> None:
     plant(state)
     rows = tuple(_unlabelled(number) for number in range(30))
     state.captures.keep([("d1", Captured(protocol=1, device="d1", boot=1, seq=1, rows=rows))])
-    data_sets.make(state, "weather", data_sets.RowsWanted("m", labelled=True), actor="ada")
+    asyncio.run(data_sets.make(state, "weather", data_sets.RowsWanted("m", labelled=True), actor="ada"))
     proposal = Proposal(trigger="alert", detail=WHY)
     refused = Decision(
         at=time.time() - 600, model="m", champion=1, word="no", reason="gain_not_shown", proposals=(proposal,),
