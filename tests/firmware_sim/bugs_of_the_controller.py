@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from contract.errors import WorldError
+from contract.messages import Heartbeat
 from contract.trust import repository
 from controller import health as controller_health
 from controller.broker.retained import RetainedState
@@ -16,6 +17,7 @@ from controller.fleet.twin import Twin
 from controller.reconcile import decisions, durable, membership, preview, restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
+from controller.reconcile.world import FromDevice, World
 from controller.rollout import analysis, decide
 from controller.rollout.rows import Rows
 from firmware_sim import controller as sim_controller
@@ -23,6 +25,18 @@ from tests.firmware_sim.planted_bug import Bugs
 
 BUGS_OF_THE_CONTROLLER = Bugs()
 bug = BUGS_OF_THE_CONTROLLER.bug
+
+
+@bug("reconcile", "calm", "never_falls_over")
+def heartbeats_cannot_be_folded(patch: pytest.MonkeyPatch) -> None:
+    original = decisions.fold
+
+    def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
+        if isinstance(message, Heartbeat):
+            raise KeyError(device)
+        return original(world, device, message, now)
+
+    patch.setattr(decisions, "fold", fold)
 
 
 @bug("rollout", "bad_model", "no_wave_before_its_turn")
