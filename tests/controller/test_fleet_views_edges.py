@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from contract.messages import GoldenProbe, ModelInterval, ModelState, Telemetry, VersionRef
 from controller.fleet import cells
 from controller.fleet.cells import FleetCells, fleet_cells
+from controller.fleet.device_clock import DeviceClock
 from controller.fleet.device_health import HealthWord, reason_of
 from controller.fleet.faults import faults_of, golden_words
 from controller.fleet.glance import Glance
@@ -88,7 +89,8 @@ def test_a_golden_probe_is_told_with_the_release_that_was_tested() -> None:
     [(7199.0, "120 minutes ahead of"), (7200.0, "2 hours ahead of"), (-2 * 86_400.0, "2 days behind")],
 )
 def test_a_wrong_clock_is_told_in_the_largest_unit_of_which_there_are_two(off_s: float, words: str) -> None:
-    assert faults_of(Twin("a", clock_off_s=off_s), {}, 0.0) == {"clock_wrong": f"its clock is {words} the controller's"}
+    clock = DeviceClock(boot=1, came=0.0, said=off_s, off_s=off_s, best_s=off_s, best_before_s=off_s, since=0.0)
+    assert faults_of(Twin("a", clock=clock), {}, 0.0) == {"clock_wrong": f"its clock is {words} the controller's"}
 
 
 # Names that a version does not know.
