@@ -1,5 +1,7 @@
 """Edges of the figures of a rollout: sums, exposure, time left, and labels that have another type than the answer."""
 
+import math
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -7,7 +9,7 @@ from msgspec.structs import replace
 from contract.captured import CapturedRow
 from controller.rollout.analysis import compared
 from controller.rollout.by_device import Assumed, Group, combined, level
-from controller.rollout.evidence import p95_us
+from controller.rollout.evidence import latency_ratio
 from controller.rollout.exposure import exposure_of
 from controller.rollout.facts import MAX_CODES, Sums, total
 from controller.rollout.late import judge_late
@@ -95,9 +97,11 @@ def test_power_is_told_from_the_first_moment_at_which_there_are_enough_samples()
     assert "120 needed" in power_of(rule, 1, 4, 3599.0, shown=shown)
 
 
-def test_a_single_measured_time_is_a_percentile() -> None:
-    once = compared(cells(sums(1, bucket=20)).table(), {CANARY: ""}, ("",), 0.0)
-    assert 2**9 < p95_us(once, treated=True) <= 2**10
+def test_one_time_of_each_version_on_a_device_is_compared() -> None:
+    once = cells(sums(1, bucket=20), sums(1, bucket=10)).table()
+    found = latency_ratio(compared(once, {CANARY: ""}, ("",), 0.0))
+    assert found is not None
+    assert found.value == pytest.approx(10 * math.log(2) / 2), "two buckets are twice as long"
 
 
 def group(*moved: float) -> Group:
