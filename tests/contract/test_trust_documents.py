@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from securesystemslib.signer import Signer
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -17,9 +18,11 @@ from tuf.api.serialization import DeserializationError
 
 from contract.desired import DesiredTarget, TrialPolicy
 from contract.errors import BadInput, Code
+from contract.inquiries import Inquiry
 from contract.protocol import MAX_MODELS_PER_DEVICE, PROTOCOL
 from contract.trust import chain, repository
 from contract.trust.documents import load, model_role, read_desired, read_model_role, refusal, sign, sign_desired, when
+from contract.trust.inquiries import check_inquiry, sign_inquiry
 from contract.trust.verified import Trusted, Wanted
 from contract.wire import encode
 from firmware_sim.fleet_keys import FIRST, KEYS, TRUSTED, WORLD_BEGAN, vouched
@@ -217,3 +220,11 @@ def test_trust_is_complete_once_it_has_targets() -> None:
 def test_a_target_file_names_its_path() -> None:
     target: TargetFile = role().targets["models/m/v3.onnx"]
     assert target.path == "models/m/v3.onnx"
+
+
+def test_a_signed_inquiry_names_the_key_of_the_director_that_signed_it() -> None:
+    asked = Inquiry(protocol=PROTOCOL, device="cam-1", id="q-1", what="logs", lines=10, issued=1, keyid="of another")
+    signed = sign_inquiry(asked, KEYS.director)
+    assert signed.keyid == KEYS.director.public_key.keyid
+    check_inquiry(signed, TOP)
+    assert code_of(lambda: check_inquiry(replace(signed, lines=11), TOP)) == Code.SIGNATURE_INVALID

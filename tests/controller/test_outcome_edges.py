@@ -8,9 +8,11 @@ from msgspec.structs import replace
 from contract.errors import Code
 from contract.messages import VersionRef
 from controller.fleet.fit import Form
+from controller.rollout.endings import Ending, ending_of
 from controller.rollout.model import FINAL, Wave
 from controller.rollout.outcome import FAILURES, RETRYABLE, mode_of, retry_at
 from controller.rollout.plan import unit_hash
+from controller.rollout.promote import why_not_unseen
 from tests.controller.rollout_words import RETRYING, STALLED, outcome, told
 from tests.controller.rollout_worlds import (
     CANARY,
@@ -19,6 +21,7 @@ from tests.controller.rollout_worlds import (
     broken,
     done,
     fact,
+    facts,
     rollout,
 )
 
@@ -148,3 +151,18 @@ def test_a_device_that_has_not_failed_is_not_offered_again() -> None:
     assert retry_at(made, told()) is None
     assert retry_at(made, fact(CANARY, assigned=None, result="rejected", code=STALLED)) is None
     assert retry_at(made, fact(CANARY, assigned=1, result="rejected", code=STALLED)) is None
+
+
+def test_a_device_that_has_never_reported_ends_with_words_and_without_a_code() -> None:
+    mute = replace(told(), state=None)
+    made = rollout()
+    found = ending_of(made, made.members[0], mute, "failed", None)
+    assert found == Ending(outcome="failed", detail="undecided after 200 s, in phase unknown")
+    found = ending_of(made, made.members[0], mute, "silent", None)
+    assert found == Ending(outcome="silent", detail="it was told, and nothing was heard of it in time")
+
+
+def test_a_wave_is_seen_once_the_deadline_of_one_of_its_devices_has_passed() -> None:
+    world = facts(**{CANARY: told(offered_at=0.0)})
+    assert why_not_unseen(rollout(), world, 1.0) != ""
+    assert why_not_unseen(rollout(), world, 200.0 + 1.0) == ""

@@ -17,7 +17,7 @@ from controller.reconcile.fold import MAX_PREDICTIONS, fold
 from controller.reconcile.measured import HISTORY_S, belongs, fleet_rows, marks_of, open_marks, rows_of
 from controller.reconcile.one_pass import Unsaved
 from controller.reconcile.series import VerdictPoint, points_of
-from controller.reconcile.world import World, drop_twin
+from controller.reconcile.world import Retired, World, drop_twin
 from controller.rollout.endings import Ending
 from controller.rollout.facts import MAX_CODES, DeviceFact, Sums
 from controller.rollout.model import Member, Rollout, Rule
@@ -354,3 +354,11 @@ def test_a_rule_that_fails_in_a_pass_is_a_point_of_its_series() -> None:
     assert [(each.rollout, each.verdict.word, each.is_news) for each in found.verdicts] == [("r", "fail", True)]
     assert found.deeds[-1].action == "rollout rollback"
     assert [(each.device, each.seq, each.interval.inferences) for each in found.measured] == [("a", 1, 500)]
+
+
+def test_a_restarted_controller_still_ignores_retired_devices() -> None:
+    tables = DurableTables()
+    tables.write({"retired": {"a": msgspec.json.encode(Retired(at="2026-11-27T10:00:00+00:00", by="ada"))}})
+    found, _ = restarted(tables, beat("a"), beat("b"))
+    assert sorted(found.durable.twins) == ["b"]
+    assert found.durable.retired["a"].by == "ada"

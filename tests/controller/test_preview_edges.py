@@ -7,16 +7,20 @@ import pytest
 from msgspec.structs import replace
 
 from contract.desired import TrialPolicy
-from contract.messages import ModelInterval, ModelState, SensorState, Telemetry, VersionRef
+from contract.errors import BadInput, Code
+from contract.messages import MetricSums, ModelInterval, ModelState, SensorState, Telemetry, VersionRef
 from controller.fleet.fit import Form
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
 from controller.reconcile.membership import quiet_of
 from controller.reconcile.old_words import in_words_of_now
-from controller.reconcile.preview import preview
+from controller.reconcile.preview import plan_rollout, preview, refuse_powerless
 from controller.reconcile.world import Durable, World
+from controller.rollout.facts import Sums
 from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
 from controller.rollout.power import assumed, power_of
+from controller.rollout.schedule import Schedule
+from firmware_sim.models import make_model
 
 V1 = VersionRef(release=1, digest="1" * 64)
 FORM = Form(
@@ -122,3 +126,33 @@ def test_old_field_names_are_replaced_in_trial_policies_and_rules_only() -> None
     }
     assert in_words_of_now([{"policy": old}, 7, "window"]) == [{"policy": new}, 7, "window"]
     assert in_words_of_now({"policy": None}) == {"policy": None}
+
+
+def planned(world: World, strategy: Strategy, **changes: Any) -> Rollout:
+    running = {1: make_model(1, "good").manifest}
+    inputs = replace(running[1].inputs[0], datatype="FP64")
+    manifest = replace(make_model(2, "good").manifest, inputs=(inputs,))
+    return plan_rollout(
+        world, manifest, strategy, name="r", model="m", selector={}, now=0.0, running=running, **changes
+    )  # fmt: skip
+
+
+def test_a_plan_keeps_its_schedule_and_refuses_another_interface_unless_it_may_change() -> None:
+    stable = ModelState(model="m", phase="steady", generation=1, stable=V1)
+    made = World(silent_s=90.0, durable=Durable(twins={"a": Twin("a", reported={"m": stable})}))
+    strategy = Strategy(name="s", waves=(Wave(percent=100),))
+    with pytest.raises(BadInput) as refused:
+        planned(made, strategy)
+    assert refused.value.code == Code.SIGNATURE_CHANGED
+    at_night = Schedule(hours=("22:00-04:00",))
+    may = replace(strategy, trial=TrialPolicy(signature="may_change"))
+    assert planned(made, may, schedule=at_night).schedule == at_night
+
+
+def test_a_rule_about_a_relative_change_needs_a_mean_above_zero() -> None:
+    rule = Rule(metric="metric_increase", name="kg", threshold=0.1, min_samples=1)
+    made, shown = World(silent_s=90.0), rollout(*members(2, 3), rules=(rule,))
+    below = Sums(60, metrics={"kg": MetricSums(count=60, sum=-120.0, squared_sum=250.0)})
+    made.past = lambda _model, _since: [(each.device, 1, 0.0, below) for each in shown.members]
+    with pytest.raises(BadInput, match=r"the mean of kg is not above 0 here: set change = \"absolute\""):
+        refuse_powerless(made, shown, 120.0)

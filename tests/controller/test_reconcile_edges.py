@@ -16,6 +16,7 @@ from controller.reconcile.decisions import SWEEP_S, Changes, reconcile
 from controller.reconcile.documents import UNHEARD_S, answer_nonces
 from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.offers import keep_from
+from controller.reconcile.world import drop_twin
 from controller.rollout.facts import BUCKET_S, Sums
 from controller.rollout.model import Member, Rule
 from controller.rollout.rows import Rows
@@ -288,3 +289,10 @@ def test_telemetry_gives_the_transfer_rate_of_a_device_and_creates_its_twin() ->
     made.durable.twins["a"] = known
     reconcile(made, [telemetry(seq=3)], 120.0)
     assert made.durable.twins["a"] is known
+
+
+def test_a_device_that_has_sent_nothing_can_be_dropped() -> None:
+    made = world()
+    made.durable.twins["a"] = Twin("a")
+    drop_twin(made, "a")
+    assert "a" not in made.durable.twins

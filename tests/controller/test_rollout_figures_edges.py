@@ -1,18 +1,24 @@
 """Edges of the figures of a rollout: sums, exposure, time left, and labels that have another type than the answer."""
 
+import math
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
+from controller.rollout.analysis import compared
+from controller.rollout.by_device import Assumed, Group, combined, level
+from controller.rollout.evidence import latency_ratio
 from controller.rollout.exposure import exposure_of
 from controller.rollout.facts import MAX_CODES, Sums, total
 from controller.rollout.late import judge_late
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.noise import number_noise
-from controller.rollout.power import Shown, smallest_found
+from controller.rollout.power import Shown, power_of, smallest_found
 from controller.rollout.progress import offering_s, wave_left_s, waves_of
-from tests.controller.rollout_worlds import CANARY, STRATEGY, measured, rollout, sums
+from tests.controller.rollout_worlds import CANARY, STRATEGY, cells, measured, rollout, sums
+from tests.controller.rule_verdicts import verdict
 
 
 def test_two_labels_are_enough_for_r2_and_one_is_not() -> None:
@@ -83,3 +89,40 @@ def test_a_late_text_label_of_a_number_is_a_wrong_answer_and_no_distance() -> No
 def test_the_noise_of_a_device_without_numbers_is_finite() -> None:
     found = number_noise(np.array([0.0, 1.0, 4.0]), np.array([0.0, 2.0, 8.0]), np.array([0.0, 4.0, 20.0]), 1.0)
     assert np.allclose(found, [1.0, 1.0, 14.0 / 13.0 / 4.0])
+
+
+def test_power_is_told_from_the_first_moment_at_which_there_are_enough_samples() -> None:
+    rule, shown = Rule(metric="error_ratio", threshold=0.1, min_samples=120), Shown(spread=0.02, per_hour=120.0)
+    assert power_of(rule, 1, 4, 3600.0, shown=shown).startswith("1 device against 4 in 60 min")
+    assert "120 needed" in power_of(rule, 1, 4, 3599.0, shown=shown)
+
+
+def test_one_time_of_each_version_on_a_device_is_compared() -> None:
+    once = cells(sums(1, bucket=20), sums(1, bucket=10)).table()
+    found = latency_ratio(compared(once, {CANARY: ""}, ("",), 0.0))
+    assert found is not None
+    assert found.value == pytest.approx(10 * math.log(2) / 2), "two buckets are twice as long"
+
+
+def group(*moved: float) -> Group:
+    after = np.array(moved)
+    none = np.zeros(len(moved))
+    return Group(after, none + 1e-6, none, none + np.inf, none + 100.0, np.arange(len(moved)) + 50)
+
+
+def test_without_a_device_beside_the_effect_is_how_much_the_devices_have_moved() -> None:
+    assert combined(group(0.2, 0.2, 0.2), group(), Assumed(levels=0.1, differences=0.01)).value == pytest.approx(0.2)
+
+
+def test_a_device_far_from_all_others_is_set_aside_by_its_number_in_the_table() -> None:
+    moved = [0.1] * 9
+    moved[4] = 900.0
+    found = level(group(*moved), Assumed(levels=0.1, differences=0.01))
+    assert (found.set_aside, found.devices) == (54, 8)
+    assert found.value == pytest.approx(0.1)
+
+
+def test_a_rule_that_counts_devices_has_no_samples() -> None:
+    found = verdict(Rule(metric="failed_ratio", threshold=0.25), succeeded=3, failed=1)
+    assert found.figures is not None
+    assert (found.figures.devices, found.figures.samples) == (4, 0)

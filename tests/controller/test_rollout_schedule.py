@@ -6,14 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from contract.errors import BadInput
-from controller.rollout.decide import decide
+from controller.rollout.decide import Offer, decide
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.power import judged_for_s
 from controller.rollout.progress import NOBODY_AWAY, away_of, left_of, waves_of
 from controller.rollout.rows import Rows
 from controller.rollout.schedule import Schedule, check_schedule, opens_in_s, schedule_words
 from controller.rollout.words import devices_have, devices_of, span
-from tests.controller.rollout_worlds import facts, rollout
+from tests.controller.rollout_words import RETRYING, STALLED, told
+from tests.controller.rollout_worlds import CANARY, fact, facts, rollout
 
 MONDAY = datetime(2026, 11, 30, 7, 0, tzinfo=UTC).timestamp()
 HOUR_S = 3600.0
@@ -99,3 +100,13 @@ def test_times_and_counts_are_written_in_words() -> None:
     assert said == ["0 s", "0.5 s", "30 s", "89 s", "1.5 min", "12 min", "1.5 h", "24 h", "20 d"]
     assert (devices_of(1), devices_of(2), devices_have(1)) == ("1 device", "2 devices", "1 device has")
     assert schedule_words(OFFICE, MONDAY) == ("It offers the release in mon-fri 08:00-16:00 (UTC): next in 60 min.")
+
+
+def test_outside_its_schedule_a_device_gets_another_mode_and_no_new_attempt() -> None:
+    retrying = replace(RETRYING, max_concurrent=0)
+    office, always = (replace(rollout(retrying), schedule=each) for each in (OFFICE, Schedule()))
+    stuck = facts(**{CANARY: told(result="rejected", code=STALLED, offered_at=MONDAY - HOUR_S)})
+    assert [each.attempt for each in decide(always, stuck, Rows(), MONDAY).offers] == [2]
+    assert decide(office, stuck, Rows(), MONDAY).offers == ()
+    shadowing = facts(**{CANARY: fact(CANARY, assigned=2, mode="shadow", offered_at=MONDAY - 1.0)})
+    assert decide(office, shadowing, Rows(), MONDAY).offers == (Offer(CANARY, "m", 2, "serve", 1),)

@@ -176,3 +176,20 @@ def test_an_address_without_the_packages_is_refused_with_the_command_that_instal
     with pytest.raises(BadInput, match=r"pip install 'edgeward\[otel\]'"):
         Traces(TracesConfig(url="http://127.0.0.1:9/v1/traces"))
     Traces(TracesConfig())
+
+
+def test_a_completed_rollout_and_a_shadow_that_passed_have_no_fault() -> None:
+    ended = Rollout(**{**_fields(ROLLOUT), "status": "completed"})
+    spans = spans_of(ended, PUSHED, DEEDS, {"a": update(141.0, "shadowed", "shadow_passed")}, 300.0)
+    assert spans[0].attributes["edgeward.status"] == "completed"
+    assert [(span.name, span.fault) for span in spans if span.fault] == []
+
+
+def test_reports_of_a_device_about_another_version_are_no_part_of_its_span() -> None:
+    before = [Told(145.0, state("steady")), *(Told(each.at, each.state) for each in update(150.0, "confirmed"))]
+    spans = spans_of(ROLLOUT, PUSHED, DEEDS, {"a": before}, 300.0)
+    device = next(span for span in spans if span.name == "a")
+    assert (device.begins, device.ends) == (150.0, 210.0)
+    assert device.attributes["edgeward.device"] == "a"
+    earlier = spans_of(ROLLOUT, PUSHED, DEEDS, {"a": update(60.0, "rolled_back", "health_accuracy")}, 300.0)
+    assert "a" not in {span.name for span in earlier}, "before its wave began: another attempt"
