@@ -13,9 +13,9 @@ from contract.messages import Count, Short
 from contract.wire import Message
 
 MAX_NAMED = 64
-"""Keys, or answers, of one order: more are ordered in parts, so that a signed document stays small."""
+"""Keys, or answers, of one order: a larger order is split, so that a signed document stays small."""
 MAX_ERASURES = 16
-"""Orders in one document. Further ones follow when the device has said that the first are done."""
+"""Orders in one document. Further ones follow when the device has reported that the first are done."""
 
 
 class Erasure(Message, frozen=True):
@@ -27,7 +27,7 @@ class Erasure(Message, frozen=True):
     keys: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
     answers: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
     since: Count = 0
-    """Seconds since 1970 by the device's clock: rows from then on."""
+    """Seconds since 1970 by the device's clock: rows from that time on."""
     before: Count = 0
     """Rows captured earlier than that; 0: no end."""
 

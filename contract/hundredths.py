@@ -1,4 +1,4 @@
-"""Fractions as people read changes: in hundredths, with their sign. Refuses to know their unit."""
+"""Writes fractions as people read changes: in hundredths, with their sign. Refuses to know their unit."""
 
 
 def signed_hundredths(ratio: float) -> str:

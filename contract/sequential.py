@@ -27,7 +27,7 @@ VARIATION = math.pi / 2 - 1
 certain."""
 
 LONGEST_DISTANCE = 1e6
-"""Standard deviations beyond which an interval counts as infinite."""
+"""Standard deviations above which an interval counts as infinite."""
 _LARGEST_POWER = 27.0
 _HALVINGS = 16
 """Halvings of the interval that contains the radius: less than 1e-5 of it is left."""
@@ -123,7 +123,7 @@ def variance_of_ratio(hits: int, total: int) -> float:
 def variance_of_mean(total: float, squares: float, count: int) -> float:
     """Returns the variance of the mean of `count` absolute errors, from their sum and the sum of their squares.
 
-    At least that of normal errors of this mean: a few equal errors prove nothing.
+    At least that of normal errors of this mean: a few equal errors do not show a small variance.
     """
     if count < 2:
         return math.inf

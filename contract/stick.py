@@ -37,5 +37,5 @@ class StickMessages(Message, frozen=True):
 
 
 def messages_file(device: str) -> str:
-    """The name of the file in which a device leaves its messages."""
+    """The name of the file in which a device writes its messages."""
     return f"from-{in_file_name(device)}.json"

@@ -1,4 +1,4 @@
-"""Strict decoding of bytes into structs, and encoding. All input from a wire or a file comes in here.
+"""Strict decoding of bytes into structs, and encoding. All input from a wire or a file is decoded here.
 
 Decides which input is malformed: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN, a number or a
 text that could not be written again. Refuses to know what a message means.

@@ -1,4 +1,4 @@
-"""A text that somebody wrote about a version or a device. Refuses to know where it is stored and how long it may be."""
+"""A text that a person wrote about a version or a device. Refuses to know where it is stored and how long it may be."""
 
 from contract.wire import Message
 

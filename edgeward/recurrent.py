@@ -1,6 +1,6 @@
-"""State between requests, as a push asks for it.
+"""The description of state between requests in a push.
 
-Decides how misuse is said before anything is sent. Refuses to know how devices keep it.
+Decides the errors for misuse, before anything is sent. Refuses to know how devices keep it.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from edgeward import arguments
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """What devices keep of each stream of requests: outputs that are the next inputs.
+    """The state that devices keep of each stream of requests: outputs that are the next inputs.
 
     `feeds` names by input the output that is its next value: `{"h_in": "h_out"}`. A stream begins with `initial` in
-    every place. It begins anew with a new version, after `reset_after_s` seconds without a request (0: never for that),
-    and when more than `max_keys` streams are alive and it was asked longest ago.
+    every place. It starts again with a new version, after `reset_after_s` seconds without a request (0: never for
+    this reason), and if there are more than `max_keys` streams and it is the least recently used one.
     """
 
     feeds: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What is measured about inferences: a note for each, which takes 0.1 us, and counts made later from many notes.
+"""The measurements of inferences: one note for each, which takes 0.1 us, and later counts of many notes.
 
 Decides what is counted, and when. A note that cannot be counted affects no other note. Refuses to know how an inference
 is made.
@@ -25,18 +25,19 @@ from contract.labels import LARGEST, Answer, same_label
 from contract.messages import ModelInterval
 
 MAX_NOTES = 32
-"""Inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
+"""The most inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
 
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
 WORDS_EVERY_S = 3600.0
-"""Seconds until the words of a code are sent again: the first words say what is wrong, and a thousand more would add
-nothing."""
+"""Seconds until the words of a code are sent again: the first words name the fault, and a thousand more would add
+nothing.
+"""
 
 Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
-"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows; the
-number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
+"""One note: seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is
+one; rows; the number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
 
 
 class Observed:
@@ -238,7 +239,7 @@ class Observed:
 
 
 def _name(value: Any, named: list[str], *, classifies: bool) -> None:
-    """Adds the class names in an answer, which is one value or nested lists."""
+    """Adds the class names of an answer, which is one value or nested lists."""
     if isinstance(value, str):
         named.append(value)
         return

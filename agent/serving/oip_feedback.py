@@ -12,8 +12,9 @@ from agent.serving.slot import ModelSlot
 from contract.errors import BadInput, Code
 
 _STATUSES = {Code.ANSWER_UNKNOWN: 404, Code.LABEL_REPEATED: 409}
-"""Statuses other than 400. A label for an answer that is not known any more is too late, and sending it again does not
-help."""
+"""Statuses other than 400. A label for an answer that is not known any more is too late, and it is useless to send
+it again.
+"""
 
 
 class Feedback(msgspec.Struct):

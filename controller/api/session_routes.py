@@ -1,4 +1,4 @@
-"""The routes of the page's sessions: a token is exchanged for a cookie once, and the page asks who holds it.
+"""The routes of the page's sessions: a token is exchanged for a cookie once, and the page asks for its holder.
 
 Decides the cookie's attributes. Refuses to know what a session says: that is in `trust.sessions`.
 """

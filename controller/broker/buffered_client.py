@@ -1,6 +1,6 @@
 """paho's client with a faster path: it reads all bytes of a socket at once, and parses messages itself.
 
-paho asks the kernel four times for each message, and answers each with its own packet: more than half of what a
+paho asks the kernel four times for each message, and answers each with a separate packet: more than half of what a
 device's message costs the controller (docs/adr/0004). Decides which packets are messages, and acknowledges those of one
 read together; paho handles all other packets. Refuses to know what messages mean.
 """

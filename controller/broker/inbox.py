@@ -159,7 +159,9 @@ class Inbox:
         return True
 
     def _answer_unheard(self, device: str, message: FromDevice | Captured | Answered) -> None:
-        """Notes that a device must be told that its key is not known: it then shows its certificate, by renewing."""
+        """Notes that a device must get the message that its key is not known: it then renews, and so shows its
+        certificate.
+        """
         if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
             self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 

@@ -1,6 +1,6 @@
 """Questions to devices that wait for their answers: at most one for each device, each for a bounded time.
 
-Decides which answer belongs to which question. Refuses to know who may ask and how long anybody waits.
+Decides which answer belongs to which question. Refuses to know who may ask, and the waiting times.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ def real_dtype(precision: Precision) -> str:
 def precisions_for(estimator: Any) -> tuple[Precision, ...]:
     """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps.
 
-    Of neighbours that lie nearly as far away as each other, float32 picks others: float64 comes first there.
+    If neighbours have nearly equal distances, float32 chooses others: float64 is tried first there.
     """
     parts = [type(part).__name__ for _, part in walk(estimator)]
     if any(name.startswith("GaussianProcess") for name in parts):

@@ -1,7 +1,7 @@
 """Shapes in blocks of time with the same phase: each begins at the same hour of the week, weeks apart.
 
-Decides which rows form a block. Only devices count that are in the newest block and in an older one, because a fleet
-that grows has not moved. Refuses to know what a difference means.
+Decides which rows form a block. Only devices count that are in the newest block and in an older one, because the
+growth of a fleet is no drift. Refuses to know what a difference means.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Runs the evaluation child and reads what it measured.
 
-Decides that a candidate which cannot answer is refused, and that a champion which cannot is left out. Refuses to know
-what the gates decide from it.
+Decides that a candidate which cannot answer is refused, and that a champion that cannot answer is left out. Refuses
+to know the decisions of the gates.
 """
 
 import math

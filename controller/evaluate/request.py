@@ -1,4 +1,4 @@
-"""The files in one scratch directory that go into the evaluation child and come out of it; held-out rows as arrays.
+"""The input and output files of the evaluation child in one scratch directory; held-out rows as arrays.
 
 Decides how held-out rows are written. Refuses to know what is judged with them.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a device, by stable codes: what it reports itself, and what only the controller can see.
+"""What is wrong with a device, by stable codes: the faults that it reports, and those that only the controller can see.
 
 Decides which codes a device is shown with. Refuses to know how they are shown.
 """
@@ -39,7 +39,7 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
 
 
 def refused_config(twin: Twin) -> str | None:
-    """Why the configuration that the device is to have does not count there, in words; None if none was refused."""
+    """Why the configuration for the device is not in force there, in words; None if none was refused."""
     said, wanted = twin.config_said, twin.config
     if said is None or wanted is None or said.refused < wanted.version:
         return None

@@ -1,8 +1,8 @@
 """Counts of a device under names that its version does not have: classes, columns and groups that it invents.
 
-Decides which names a version has: those of its signed manifest. What stands under any other is left out and counted, so
-that one device, or whoever holds its key, adds no class and no column to the figures of a version. Where a manifest
-does not name a version's classes, any class is taken. Refuses to know what is done with counts.
+Decides which names a version has: those of its signed manifest. Counts under other names are left out and counted,
+so that one device, or a thief of its key, cannot add a class or column to the figures of a version. If a manifest
+does not name a version's classes, every class is accepted. Refuses to know how counts are used.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Verdicts as a series: which of those that passes give are kept.
+"""Chooses the verdicts that are kept as a series.
 
 Decides that a changed verdict is kept at once, and an unchanged one more rarely the longer the rollout lasts. Refuses
 to know where series are kept.
@@ -26,7 +26,7 @@ class VerdictPoint(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
     verdict: RuleVerdict
     is_news: bool = False
-    """Whether the word has changed since the point before."""
+    """Whether the word differs from that of the point before."""
 
 
 def points_of(world: World, rollout: Rollout, verdicts: Iterable[RuleVerdict], now: float) -> Iterable[VerdictPoint]:

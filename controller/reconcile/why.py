@@ -19,13 +19,14 @@ from controller.rollout.model import Rollout
 
 
 class WhyItem(Message, frozen=True):
-    """One thing that happened to a device, or that holds now."""
+    """One thing that happened to a device, or that is true now."""
 
     at: str
-    """Empty for what holds now."""
+    """Empty for facts that are true now."""
     kind: str
-    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: what happened;
-    steady, failed, pinned, quarantined: what holds."""
+    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: events; steady,
+    failed, pinned, quarantined: present facts.
+    """
     text: str
     """The sentence, without the time."""
     rollout: str = ""
@@ -47,7 +48,7 @@ def why_items(
     *,
     faults: Iterable[tuple[str, int, str, str]] = (),
 ) -> list[WhyItem]:
-    """What happened, oldest first; the last ones say what it runs now and what it is asked to run.
+    """The history, oldest first; the last entries say what it runs now and what it must run.
 
     `faults` are (model, release, code, words) of rows that failed or were refused.
     """

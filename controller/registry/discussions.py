@@ -1,4 +1,5 @@
-"""What people write beside a rollout or a model: a note, a ticket's address, comments, and who was asked to look at it.
+"""The texts that people write about a rollout or a model: a note, a ticket's address, comments, and who was asked
+to look at it.
 
 Decides how much people may write, which names a text mentions, and who has not looked yet. Refuses to know what the
 texts mean, and which people exist.
@@ -18,7 +19,7 @@ from controller.written import Written
 
 MAX_TICKET_CHARS = 500
 MAX_REVIEWERS = 20
-"""The most people who may be asked to look at one rollout or model; it bounds the stored document."""
+"""The most people who may be asked to look at one rollout or model; it limits the size of the stored document."""
 MAX_MENTIONS = 10
 """The most people that one text can notify."""
 _TABLE = "discussions"
@@ -39,7 +40,7 @@ class Review(Message, frozen=True):
 
 
 class Discussion(Message, frozen=True):
-    """Everything that people wrote beside one rollout or model."""
+    """All texts that people wrote about one rollout or model."""
 
     note: Written | None = None
     ticket: str = ""
@@ -61,7 +62,7 @@ class Discussions:
         self._store = store
 
     def of(self, about: About, name: str) -> Discussion:
-        """What was written beside a rollout or a model; an empty discussion if nothing was written."""
+        """The texts about a rollout or a model; an empty discussion if nothing was written."""
         doc = self._store.get(_TABLE, f"{about} {name}")
         return Discussion() if doc is None else convert_kept(doc, Discussion)
 

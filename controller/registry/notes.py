@@ -1,4 +1,4 @@
-"""What people write about a version after the push: tags, one note, and comments, each with who and when.
+"""The texts that people write about a version after the push: tags, one note, and comments, each with who and when.
 
 Decides how much people may write. Refuses to know what it means.
 """

@@ -1,7 +1,7 @@
 """Attempts to retrain and every decision about them, in an embedded SQL file.
 
-Decides that a decision which repeats the one before is counted and not added, and how many are kept: a flood of
-proposals leaves one row. Refuses to know how a decision is made.
+Decides that a decision which repeats the one before is counted and not added, and how many are kept: many equal
+proposals make one row. Refuses to know how a decision is made.
 """
 
 from pathlib import Path

@@ -15,7 +15,7 @@ from contract.run_sent import Curve, SentRun
 from controller.registry.database import open_database, transaction
 
 MAX_RUNS = 20_000
-"""The most runs that are kept, 55 a day for a year; the oldest ones go first. Their own machines keep them."""
+"""The most runs that are kept, 55 a day for a year; the oldest ones are deleted first. Their own machines keep them."""
 MAX_WORDS = 8
 """The most words of one search."""
 _SCHEMA = """
@@ -46,7 +46,7 @@ class RunQuery(msgspec.Struct, frozen=True):
     data_set: str = ""
     """`NAME@VERSION`."""
     order: str = "-started"
-    """`started`, `name`, `status` or `metric.NAME`; a minus before it turns it round."""
+    """`started`, `name`, `status` or `metric.NAME`; a minus before it reverses the order."""
 
 
 class Runs:
@@ -97,7 +97,7 @@ class Runs:
         return [curve for curve in every if not metrics or curve.metric in metrics]
 
     def page(self, query: RunQuery, limit: int, offset: int) -> tuple[int, list[KeptRun]]:
-        """Returns (how many runs fit, a page of them). BadInput `request_invalid` for an order that there is not."""
+        """Returns (how many runs fit, a page of them). BadInput `request_invalid` for an unknown order."""
         wanted, values = _wanted(query)
         order, given = _order(query.order)
         (total,) = self._db.execute(f"SELECT count(*) FROM runs WHERE {wanted}", values).fetchone()  # noqa: S608
@@ -130,7 +130,7 @@ def _order(asked: str) -> tuple[str, list[str]]:
 
 
 def _words(kept: KeptRun) -> str:
-    """Everything by which a search finds a run, in small letters."""
+    """The text that is searched for words, in small letters."""
     record = kept.record
     pairs = [f"{name}={value}" for found in (record.params, record.tags) for name, value in found.items()]
     pushed = [f"{each.model} v{each.release}" for each in record.pushed]

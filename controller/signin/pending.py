@@ -1,7 +1,7 @@
-"""Sign-ins in progress: what this controller has asked a provider, and which browser asked.
+"""Sign-ins in progress: the requests to a provider, and the browser of each.
 
-Decides that a state counts once, for ten minutes, and only in the browser that began. Time and randomness are handed
-in. Refuses to know HTTP and providers.
+Decides that a state is valid once, for ten minutes, and only in the browser that began. Time and randomness are
+handed in. Refuses to know HTTP and providers.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Certificates: the issued ones, revocation, a second authority beside the first, and the controller's own
 certificates.
 
-Decides when the controller renews its own certificates, who is warned of what expires, and what a change of authorities
-requires. Refuses to know HTTP, and how certificates are made.
+Decides when the controller renews its own certificates, when people are warned of expiries, and what a change of
+authorities requires. Refuses to know HTTP, and how certificates are made.
 """
 
 import asyncio

@@ -21,7 +21,7 @@ from controller.verbs.versions import devices_by_release
 
 DAY_S = 86_400.0
 LOOK_S = 60.0
-"""Seconds between two checks of what has been kept long enough."""
+"""Seconds between two checks for versions that have been kept long enough."""
 MAX_LABELS = 20
 """Labels that a comparison counts by name."""
 
@@ -69,7 +69,7 @@ class TrainedOn(msgspec.Struct, frozen=True):
     created_at: str
     created_by: str
     run: str
-    """The id of the run that made it; empty: not told."""
+    """The id of the run that made it; empty: unknown."""
     devices: int
     """How many devices run it now."""
 
@@ -81,7 +81,7 @@ def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[Da
         columns_of(number, device, row, wanted.remove)
         for number, device, row in _captured(state, wanted.model)
         if _is_wanted(row, wanted) and not any(each.refuses(device, row) for each in state.captures.refused)
-    ]  # rows of a deletion that is under way are still there, and belong in no version any more
+    ]  # rows of a deletion that is under way are still there, and must not be in a version any more
     if not rows:
         words = f"devices kept no rows of {wanted.model} that fit: see [[capture]] in agent.toml, --since, --labelled"
         raise BadInput(Code.REQUEST_INVALID, words)

@@ -178,7 +178,7 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
 
 
 def _told(found: Device) -> Iterator[str]:
-    """Yields what is wrong with it, its labels, configuration and note, and what expires; with markup."""
+    """Yields its faults, labels, configuration and note, and what expires; with markup."""
     for fault in found.faults:
         yield f"[red]{fault.code}[/]: {escape(fault.detail)}"
     if found.labels:
@@ -233,7 +233,7 @@ _LIFE_COLUMNS = ("name", "model", "state", "rows", "done", "refused", "newest", 
 
 
 def _lives(found: Device) -> list[tuple[object, ...]]:
-    """Yields a row for each sensor and each sink: rows that came, were answered or delivered, and were not."""
+    """Yields a row for each sensor and each sink: rows that arrived, were answered or delivered, and failed."""
     rows: list[tuple[object, ...]] = [
         (each.name, each.model, each.state, each.rows, each.answered, each.refused, _ago(each.row_age_s), each.error)
         for each in found.sensors

@@ -1,6 +1,6 @@
 """Opens the page in the browser if there is one, otherwise prints its address.
 
-Decides how the token gets into the browser: by a file that only its owner can read and that is soon deleted. In a
+Decides how the browser gets the token: by a file that only its owner can read and that is soon deleted. In a
 command line every user of the machine could read it. Refuses to know what the page shows.
 """
 

@@ -1,4 +1,4 @@
-"""Folders in and out: a version written in one of the formats, and a model with its rows found in such a folder.
+"""Writes a version to a folder in one of the formats, and finds a model with its rows in such a folder.
 
 Decides which file of a folder is the model, and where its sample rows are. A pickle is never read: it is code. Refuses
 to know what a format looks like inside.
@@ -91,7 +91,7 @@ def read_folder(directory: Path) -> Found:
 
 
 def told_in(directory: Path) -> dict[str, Any]:
-    """Returns what an exported folder says about its version, as a push sends it: origin, metrics, licence, tags.
+    """Returns the facts about a version in an exported folder, as a push sends them: origin, metrics, licence, tags.
 
     Empty for a folder that no export wrote. BadInput `request_invalid` if its description cannot be read.
     """

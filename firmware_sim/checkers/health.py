@@ -3,7 +3,7 @@ ends.
 
 After the faults nothing is reported any more.
 
-Decides from traces of the broker, of passes and of the store alone. Refuses to know which faults were planned.
+Decides only from traces of the broker, of passes and of the store. Refuses to know which faults were planned.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Keeps one sensor alive: a source that fails is opened again, after a pause that grows while it brings no row.
+"""Keeps one sensor alive: a source that fails is opened again, after a pause that grows while the source gives no row.
 
 Decides when a source is opened again and what is logged. Refuses to know what a source is. Any exception counts as a
 fault of the source, because a sensor whose thread has ended sends nothing until the agent restarts.
