@@ -1,5 +1,5 @@
-"""When the controller's own policy retrains on a stream: `controller.retraining.decide` and the champion gate, asked
-once a day.
+"""When the controller's own policy retrains on a stream: `controller.retraining.decide` and the champion gate,
+called once a day.
 
 Decides which facts the policy gets. Refuses to know the streams, and the other policies (`loop_yardsticks`).
 """
@@ -21,7 +21,7 @@ from controller.retraining.quality import mean_loss, newest_cells, oldest_cells,
 
 
 def ours(world: World, policy: RetrainingPolicy) -> Life:
-    """Asks the controller's policy and gate once a day."""
+    """Calls the controller's policy and gate once a day."""
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
     life, since, past = Life(None), world.begins, []

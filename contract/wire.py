@@ -24,7 +24,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable value that another program says about itself.
+    """An immutable value that another program sends about itself.
 
     When it is decoded, the keys of a newer version are ignored.
     """
@@ -51,7 +51,7 @@ def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
     """Decodes JSON to plain values. Refuses what `json` would accept: duplicate keys, NaN, numbers beyond a float's
     range, halves of surrogate pairs, deep nesting, bad UTF-8.
 
-    What is accepted can be written again: otherwise every later write would fail.
+    Every accepted value can be written again: otherwise every later write would fail.
     """
     if len(raw) > max_bytes:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")

@@ -31,8 +31,7 @@ MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
 WORDS_EVERY_S = 3600.0
-"""Seconds until the words of a code are sent again: the first words name the fault, and a thousand more would add
-nothing.
+"""Seconds until the words of a code are sent again: the first words name the fault, and further ones are not useful.
 """
 
 Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
@@ -62,7 +61,7 @@ class Observed:
         self.version = answers.version(assignment)
         """The number by which `answers` knows this version."""
         self.failed: Counter[tuple[str, str]] = Counter()
-        """Since it was loaded, by reason and code: inferences that failed, and requests that were refused."""
+        """Counts since it was loaded, by reason and code: inferences that failed, and requests that were refused."""
         self._assignment = assignment
         self._classifies = assignment.manifest.task == "classification"
         self._lock = lock
@@ -201,7 +200,7 @@ class Observed:
             for note in batch:
                 try:
                     self._count(note, named)
-                except Exception:  # a bad answer loses this note alone
+                except Exception:  # only the note of a bad answer is lost
                     self._dropped["notes_skipped"] += 1
             self._tally.predictions.update(named)
             self._answers.write()

@@ -96,9 +96,7 @@ class Endpoint:
         return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
     def turned_away(self, path: str, code: Code, words: str) -> None:
-        """Counts a request that was refused before it was read, or for which no caller waits, for the model that it
-        names.
-        """
+        """Counts a request that was refused unread, or for which no caller waits, for the model that it names."""
         parts, posts = _parts(path)
         slot = self._slots().get(parts[2]) if posts and parts[-1] == "infer" else None
         if slot is None or (serving := slot.serving) is None:

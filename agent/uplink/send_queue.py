@@ -78,7 +78,7 @@ class SendQueue:
         return _size_bytes(self._at_client)
 
     def put(self, message: Unsent) -> None:
-        """Adds a message, unless the same one waits or is at the client. Drops the least important beyond a limit."""
+        """Adds a message, if the same one is not there already. Drops the least important one above a limit."""
         kind = message.kind
         waiting = self._waiting[kind]
         if kind in SAID_AGAIN and any(_is_same(message, each) for each in chain(self._at_client, waiting)):

@@ -172,7 +172,7 @@ def _take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Found
         chain.update_snapshot(trusted.snapshot.encode(), trusted=True)
         chain.update_targets(trusted.targets.encode())
         if f"{role_name(model)}.json" not in chain.snapshot.meta:
-            raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no release signer speaks for {model}")
+            raise BadInput(Code.NOT_IN_IMAGE_REPO, f"{model} has no release signer")
         role = _role_update(chain, model)(raw)
     except (*_TUF_ERRORS, ValueError) as error:
         raise refusal(f"role of {model}", error) from None

@@ -13,8 +13,9 @@ from contract.errors import EdgewardError
 from controller.broker.messages import Retained
 
 MAX_WAITING_BYTES = 8 * 1024**2
-"""The bytes of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a connection
-at 10 ms carries at a time, and 10 ms of a disk."""
+"""The bytes of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a
+connection with a delay of 10 ms has in flight, and 10 ms of writes to a disk.
+"""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -28,7 +29,7 @@ class Sent(Protocol):
 
 
 class Feed:
-    """A queue of iterators. `publish` hands one message to the client; all is called by one thread."""
+    """A queue of iterators. `publish` hands one message to the client; one thread makes all calls."""
 
     def __init__(self, publish: Callable[[Retained], Sent], is_connected: Callable[[], bool]) -> None:
         self._publish = publish

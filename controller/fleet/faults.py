@@ -22,9 +22,7 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
         side = "ahead of" if twin.clock_off_s > 0 else "behind"
         found[str(Code.CLOCK_WRONG)] = f"its clock is {_duration(abs(twin.clock_off_s))} {side} the controller's"
     if twin.boots.is_taken(now):
-        found[str(Code.IDENTITY_TAKEN)] = (
-            "two devices speak under this name: stop the copy, or give it a name of its own"
-        )
+        found[str(Code.IDENTITY_TAKEN)] = "two devices use this name: stop the copy, or give it another name"
     for model, state in sorted(twin.reported.items()):
         if state.code in DISK_CODES:
             found[state.code] = f"{model}: {state.detail}"

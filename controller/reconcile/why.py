@@ -1,4 +1,4 @@
-"""The history of a device in sentences: its reports, what it runs now, and which rollout has asked for that.
+"""The history of a device in sentences: its reports, its present versions, and the rollouts that asked for them.
 
 Decides the words. Refuses to know where the history is kept.
 """
@@ -89,7 +89,7 @@ def why(
 
 
 def _named(digest: str, rollout: Rollout | None) -> str:
-    """A version at the begin of a sentence."""
+    """A version at the beginning of a sentence."""
     return re.sub("^version ", "Version ", version_named(digest, rollout))
 
 

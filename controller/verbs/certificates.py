@@ -58,7 +58,9 @@ async def _renew_own(state: State, broker: RunningBroker, files: BrokerFiles) ->
 
 
 def warn(state: State) -> None:
-    """Warns of everything that is past a mark: in the log and as an event, once for each mark, also over restarts."""
+    """Warns of everything that has passed a mark, in the log and as an event: once for each mark, also after
+    restarts.
+    """
     now = time.time()
     own = {what: end.timestamp() for what, end in own_expiries(state).items()}
     certificates = state.credentials.newest_expiries(now)

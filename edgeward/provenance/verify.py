@@ -64,7 +64,7 @@ def _behind(folder: Provenance, stated: Any, reason: BadInput) -> list[Edge]:
 def _signed_edges(folder: Provenance, trusted: Trusted, stated: Any, at: datetime) -> list[Edge]:
     model = str(folder.described.get("model", ""))
     role = _attempt(lambda: _role(trusted, folder, model, at))
-    edges = [_edge("metadata -> role", f"a release signer speaks for {model}", role)]
+    edges = [_edge("metadata -> role", f"{model} has a release signer", role)]
     manifest = _attempt(lambda: _manifest(role, folder))
     edges.append(_edge("role -> manifest", "signed as this release", manifest))
     if isinstance(manifest, Manifest):
@@ -105,8 +105,8 @@ def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
 
 
 def _summary(told: dict[str, Any], lineage: dict[str, Any]) -> Edge:
-    """Checks the unsigned summary at the top of the file. Notes, tags and aliases change after the push and prove
-    nothing.
+    """Checks the unsigned summary at the top of the file. Notes, tags and aliases may change after the push and
+    are no proof.
     """
     manifest = told.get("manifest")
     artifact = manifest.get("artifact", {}) if isinstance(manifest, dict) else {}
@@ -132,7 +132,7 @@ def _device(stated: LineageStatement) -> Edge:
     if found is None:
         return Edge(name, "no prediction was asked for: lineage export --prediction ID", "not stated")
     if not found.row.signature:
-        return Edge(name, f"{found.device} had no key when it answered: the director alone says so", "not stated")
+        return Edge(name, f"{found.device} had no key when it answered: only the director states it", "not stated")
     if not found.device_key:
         return Edge(name, f"no key of {found.device} that the controller knows has signed it", "broken")
     try:
@@ -149,7 +149,9 @@ def _told(name: str, stated: object, shown: object) -> Edge:
     if canonical(stated) != canonical(shown):
         return Edge(f"version -> {name}", f"the folder says {_short(shown)}, signed is {_short(stated)}", "broken")
     verdict: Verdict = "holds" if stated not in (None, "", {}, []) else "not stated"
-    return Edge(f"version -> {name}", _short(stated) if verdict == "holds" else "nobody has said it", verdict)
+    return Edge(
+        f"version -> {name}", _short(stated) if verdict == "holds" else "the statement does not name it", verdict
+    )
 
 
 def _followed(start: Trusted, folder: Provenance, at: datetime) -> Trusted:
@@ -172,7 +174,7 @@ def _manifest(role: Any, folder: Provenance) -> Manifest:
     release = folder.described.get("release")
     found = role.manifests.get(release)
     if found is None:
-        raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no signer vouches for release {release}")
+        raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no release signer has signed release {release}")
     signed: Manifest = found
     if canonical(msgspec.to_builtins(signed)) != canonical(folder.described.get("manifest")):
         raise BadInput(Code.IMAGE_MISMATCH, "the folder shows another manifest than the one that was signed")
