@@ -181,7 +181,7 @@ class Agent:
                 self._link_up(now)
             case ExpiriesRead(expiries):
                 self._read_expiries.update(expiries)
-                self._faults.over(UNHEARD)  # after a renewal with another key, until the controller says so again
+                self._faults.over(UNHEARD)  # after a renewal with another key, until the next such report
             case LinkDown():
                 self._reporter.online, self._linked_at = False, now
                 if self._captures is not None:

@@ -128,7 +128,7 @@ class Tuner:
         self._since, self._look_at, self._served, self._broken_before = now, now + LOOK_S, serving, excused
         try:
             self._apply(self._record.active)
-        except Exception as error:  # whatever the error is: a configuration from outside must not end the agent
+        except Exception as error:  # any error: a configuration from outside must not end the agent
             code = error.code if isinstance(error, EdgewardError) else Code.CONFIG_TAKEN_BACK
             words = error.detail if isinstance(error, EdgewardError) else f"{type(error).__name__}: {error}"
             if self._record.trial is not None:

@@ -28,7 +28,7 @@ class Case:
     must: str
     goal: float | None
     drifts: bool = True
-    """Whether sensors drift where the scenario says so."""
+    """Whether sensors drift as in the scenario."""
 
 
 CASES = (

@@ -29,7 +29,7 @@ class TrialPolicy(Message, frozen=True):
     shadow_share: Decimal = Decimal(1)
     """The fraction of stable's inferences that a shadow repeats, in [0, 1]."""
     max_shadow_cpu: Decimal = Decimal("0.1")
-    """The fraction of one core that a shadow may use. Inferences beyond it are counted and not repeated."""
+    """The fraction of one core that a shadow may use. Further inferences are counted and not repeated."""
     min_agreement: Decimal = Decimal(0)
     """The smallest fraction of a shadow's answers that must equal stable's. The default is 0, because a better model
     may give other answers."""

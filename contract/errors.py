@@ -105,7 +105,7 @@ class Code(StrEnum):
     NOTHING_FITS = "nothing_fits"  # every device that matches is excluded: `edgeward rollout plan` says why
     PLAN_CHANGED = "plan_changed"  # the fleet or the strategy is not that of the plan: preview it again
     NO_WAY_BACK = "no_way_back"  # no device had confirmed a version before: roll another release out
-    FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
+    FOUR_EYES = "four_eyes"  # another person with the role approver must approve the proposal
     VERSION_ROLLED_BACK = "version_rolled_back"  # the detail says by which rollout and why; start it again with --again
     VERSION_WITHDRAWN = "version_withdrawn"  # a person has withdrawn it, and the detail says why: take another version
     VERSION_REMOVED = "version_removed"  # its blobs were deleted by the retention rule: push the model again

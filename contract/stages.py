@@ -21,7 +21,7 @@ MAX_LIST_CHARS = 300
 """The most characters of each of the two lists that a refusal names."""
 MAX_NAME_CHARS = 64
 MATRIX = "X"
-"""The name of the one input of an estimator, which has no names of its own."""
+"""The name of the one input of an estimator, which has no names for inputs."""
 _HEAD, _FIRST, _SECOND, _RECORDED, _ANSWER = "stages", "model/1", "model/2", "recorded", "answer/"
 
 

@@ -156,7 +156,7 @@ class TelemetryConfig(Message, frozen=True):
     keep_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
     """A year, and one more month for questions about it."""
     max_mb: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 4096
-    """Beyond it the oldest rows are deleted first."""
+    """Above this limit, the oldest rows are deleted first."""
 
 
 class OidcGrant(Message, frozen=True):

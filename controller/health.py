@@ -104,7 +104,7 @@ class Facts:
     strangers: Mapping[str, str] = field(default_factory=dict)
     """The number of recent unsigned messages in the name of each device."""
     loudest: Mapping[str, str] = field(default_factory=dict)
-    """The malformed or excessive messages of each device lately, in words, the worst first."""
+    """The malformed or excessive recent messages of each device, in words, the worst first."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
     """The reason why a device does not use the configuration that was sent to it, by device."""
     audit_fault: str = ""

@@ -134,7 +134,7 @@ def _named(event: msgspec.Struct) -> str:
 
 
 def _sorted(edges: Iterable[Edge]) -> list[Edge]:
-    """Returns each edge once. A step that repeats a recorded outcome gets no row of its own."""
+    """Returns each edge once. A step that repeats a recorded outcome gets no separate row."""
     found = set(edges)
     told = {msgspec.structs.replace(edge, outcome="") for edge in found if edge.outcome}
     return sorted(found - told, key=_order)

@@ -255,10 +255,7 @@ class Device:
         self._take(Woke())
 
     def _answer_rows(self) -> None:
-        """Answers all rows that were due by now.
-
-        Nothing changes between stimuli, so rows need no event of their own.
-        """
+        """Answers all rows that are due. Nothing changes between stimuli, so rows need no separate events."""
         now = self._clock.now
         if self._row_at > now or self._agent is None:
             return

@@ -1,5 +1,5 @@
-"""False messages in the name of a device, in place of its own. Decides their content. Refuses to know when they are
-sent.
+"""False messages in the name of a device, in place of its real ones. Decides their content. Refuses to know when
+they are sent.
 """
 
 from msgspec.structs import replace

@@ -18,7 +18,7 @@ KEPT_LINES = 1_000
 
 
 class OneLine(logging.Formatter):
-    """Formats each record as one log line, whatever its message holds; a trace follows on separate lines."""
+    """Formats each record as one log line, with any message; a trace follows on separate lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

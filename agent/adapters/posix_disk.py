@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_MODE = 0o600
-"""Only the agent's own user may read, whatever the umask."""
+"""Only the agent's own user may read, with any umask."""
 SHARED_MODE = 0o666
 """Other users may read, if the umask allows that: for files on a stick."""
 PIECE_BYTES = 32 * 1024

@@ -16,7 +16,7 @@ from contract.manifest import DATATYPES, Tensor
 NEWEST = 0.05
 """The weight of the newest inference in an estimate."""
 _TEXT_BYTES = 5
-"""Bytes of the shortest text: four bytes of length and one of its own."""
+"""Bytes of the shortest text: four bytes of length and one of text."""
 
 
 class Cost:

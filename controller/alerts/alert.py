@@ -169,5 +169,5 @@ def _end(alert: Alert, now: float, keep_s: float, result: Look) -> None:
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Names a set of labels, whatever their order."""
+    """Names a set of labels, in any order."""
     return hashlib.sha256(encode(sorted(labels.items()))).hexdigest()[:16]

@@ -33,7 +33,7 @@ KEEP_ALIVE_S = 15.0
 WRITE_S = 30.0
 """Seconds after which a reader that reads nothing is disconnected."""
 MAX_WAITING = 4
-"""The most messages that wait for one reader. Beyond it the reader is disconnected, connects again and requests
+"""The most messages that wait for one reader. Above this limit, the reader is disconnected, connects again and requests
 everything."""
 MAX_NAMED = 50
 """The most devices that a message names. If more have changed, it gives their number."""

@@ -27,7 +27,7 @@ MAX_CAPTURED = 500
 is acknowledged, so a dropped batch arrives later."""
 MAX_INBOX = 50_000
 """The most messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries
-(docs/adr/0004). Beyond it, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
+(docs/adr/0004). Above this limit, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
 
 _DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, Report)
 """Kinds of messages in the order in which they are dropped. Telemetry goes first: the next telemetry follows soon. The
@@ -133,7 +133,7 @@ class Inbox:
         return self._strangers.told(self._now())
 
     def loudest(self) -> dict[str, str]:
-        """Returns by device, in words, what it sent lately that was refused or throttled, the worst first."""
+        """Returns by device, in words, its recent messages that were refused or throttled, the worst first."""
         return self._refusals.told(self._now())
 
     @property

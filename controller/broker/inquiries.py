@@ -19,7 +19,7 @@ class Inquiries:
         self._open: dict[str, tuple[str, asyncio.Future[Answered]]] = {}
 
     def open(self, device: str, identifier: str) -> asyncio.Future[Answered]:
-        """Returns a future for the answer. BadInput `busy` while somebody else asks this device, or too many ask."""
+        """Returns a future for the answer. BadInput `busy` while another person asks this device, or too many ask."""
         if device in self._open:
             raise BadInput(Code.BUSY, f"somebody is asking {device} now: ask again in some seconds")
         if len(self._open) >= MAX_OPEN:

@@ -26,7 +26,7 @@ KEEPALIVE_S = 30
 MAX_QUEUED = 20_000
 MAX_ARRIVED, MAX_ARRIVED_BYTES = 5_000, 8 * 1024**2
 """The most messages that wait for the event loop: half a second of messages of one connection, or eight of the
-largest. Beyond it the connection is not read, and the broker keeps or drops messages by its own limits.
+largest. Above this limit, the connection is not read, and the broker keeps or drops messages by its own limits.
 """
 PAUSE_S = 0.005
 TURN = 200
@@ -145,8 +145,8 @@ class ControllerLink:
             _log.error("the connection to the broker is lost (%s): trying again", reason)
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Passes a message on, in paho's thread. One wake-up of the loop handles all messages that have
-        come by then.
+        """Passes a message on, in paho's thread. One wake-up of the loop handles all messages that have arrived
+        before it.
         """
         while self._is_full() and not self._stopped:
             time.sleep(PAUSE_S)

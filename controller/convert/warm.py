@@ -139,7 +139,7 @@ def _keep_only(output: list[int]) -> None:
 
 
 def _surround(directory: str) -> None:
-    """Sets the parts that a new process gets: its home, its temporary directory, and random numbers of its own."""
+    """Sets the parts that a new process gets: its home, its temporary directory, and its own random numbers."""
     os.environ.update(HOME=directory, TMPDIR=directory)
     tempfile.tempdir = None
     random.seed()

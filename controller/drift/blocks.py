@@ -67,7 +67,7 @@ def blocks_of(
 ) -> Blocks:
     """Sums rows of a release, and the inputs of releases that count `alike`: with the same bins.
 
-    The answers of other releases say nothing about this one.
+    The answers of other releases are not used for this one.
     """
     placed = [
         (block, device, shape if found == release else Shape(features=shape.features, breaches=shape.breaches))

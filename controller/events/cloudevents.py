@@ -20,8 +20,8 @@ from controller.rollout.verdict import Figures
 MAX_KEPT = 1000
 """The newest events, which a reader that was disconnected can still get."""
 MAX_WAITING = 1000
-"""The most events that wait for one listener. Beyond it the listener is dropped; it may reconnect and request the
-missed ones.
+"""The most events that wait for one listener. Above this limit, the listener is dropped; it may reconnect and
+request the missed ones.
 """
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
@@ -194,7 +194,7 @@ class Events:
         self._send(f"{EXPIRY_TYPE}.{kind}", subject, ExpiryData(what=what, expires=expires, left_s=expires - now))
 
     def tell_sick(self, device: str, model: str, detail: str) -> None:
-        """Makes an event for a device that is itself to blame for failures on it."""
+        """Makes an event for a device that itself causes the failures on it."""
         self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
 
     def tell_golden(self, device: str, state: ModelState) -> None:

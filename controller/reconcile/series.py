@@ -14,8 +14,9 @@ from controller.rollout.verdict import RuleVerdict
 
 SHORTEST_S = 60.0
 LONGER_BY = 0.02
-"""The time between two points as a fraction of the time since the rollout began: 400 points in the first month, however
-often passes run."""
+"""The time between two points as a fraction of the time since the rollout began: 400 points in the first month,
+at any rate of passes.
+"""
 
 
 class VerdictPoint(msgspec.Struct, frozen=True):

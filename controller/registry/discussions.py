@@ -102,7 +102,7 @@ class Discussions:
         return self._keep(about, name, msgspec.structs.replace(found, reviews=(*others, review)))
 
     def looked(self, about: About, name: str, who: str, at: str) -> Discussion:
-        """Notes that a person has looked, for example by an approval. Changes nothing if nobody asked them."""
+        """Notes that a person has looked, for example by an approval. Changes nothing without a request to look."""
         found = self.of(about, name)
         after = _looked(found, who, at)
         return found if after == found else self._keep(about, name, after)

@@ -41,7 +41,7 @@ class NoteStore:
         self._store, self._registry = store, registry
 
     def of(self, model: str, release: int) -> Notes:
-        """Returns the notes of a version; if nobody has written any, those with the tags of its push."""
+        """Returns the notes of a version; if there are none, those with the tags of its push."""
         doc = self._store.get(_TABLE, key_of(model, release))
         if doc is not None:
             return convert_kept(doc, Notes)

@@ -15,7 +15,7 @@ from controller.retraining.model import Decision, Retraining
 from controller.retraining.quality import Mean
 
 MAX_DECISIONS_PER_MODEL = 10_000
-"""Beyond it the oldest are deleted: a year of hourly decisions that never repeat."""
+"""The most decisions; after that the oldest are deleted: a year of hourly decisions that never repeat."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (id TEXT PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL,

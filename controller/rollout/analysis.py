@@ -41,8 +41,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 LARGEST_SHOWN = 100.0
-"""Ends of intervals beyond it, in the unit of the effect, are shown as this: larger values make no difference to
-people."""
+"""Larger ends of intervals, in the unit of the effect, are shown as this: people do not need larger values."""
 
 
 MIN_FAILING = 2

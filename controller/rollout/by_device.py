@@ -21,8 +21,9 @@ from controller.rollout.noise import PRIOR_DEGREES, hit_noise, number_noise, rel
 from controller.rollout.rows import Flags, Numbers, Places, sums_by
 
 RANDOMISED_UP_TO = 30
-"""The number of devices with the release up to which their rank among random choices of devices is also tested; beyond
-it the mean of so many is normal."""
+"""The number of devices with the release up to which their rank among random choices of devices is also tested;
+with more, the mean of so many is normal.
+"""
 RANDOM_CHOICES = 1_999
 """Random choices of as many devices: the smallest probability that they can show is 1 in 2,000."""
 MAX_NOISE_TIMES = 4.0

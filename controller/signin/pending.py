@@ -16,7 +16,7 @@ from contract.errors import BadInput, Code
 PENDING_S = 600.0
 """Seconds of a sign-in: enough for a person who must find a second factor first."""
 MAX_PENDING = 1_000
-"""The most sign-ins in progress. Beyond it the oldest is dropped, and that person begins again."""
+"""The most sign-ins in progress. Above this limit, the oldest is dropped, and that person begins again."""
 
 
 @dataclass(frozen=True, slots=True)

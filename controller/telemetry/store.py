@@ -130,8 +130,7 @@ class TelemetryStore:
     ) -> list[tuple[str, int, float, Sums]]:
         """Returns (device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
 
-        `marks`: times within hours at which rows begin as well. It costs one lookup per hour, however large the fleet
-        is.
+        `marks`: times within hours at which rows begin as well. It takes one lookup per hour, for a fleet of any size.
         """
         first = int(since // HOUR_S * HOUR_S)
         starts = sorted({*range(first, int(until) + 1, int(HOUR_S)), *(int(mark) for mark in marks if mark >= since)})

@@ -77,7 +77,7 @@ class TrustMetadata:
         return encode(repository.trust_bundle(self.files))
 
     def role(self, model: str) -> bytes | None:
-        """Returns the role document of a model; None if nobody has signed one."""
+        """Returns the role document of a model; None if there is no signed one."""
         text = self.files.get(f"{role_name(model)}.json")
         return text.encode() if text is not None else None
 

@@ -13,7 +13,7 @@ from controller.registry.journal import AuditFilter
 from controller.state import STARTED, State
 
 CONTROLLER = "controller"
-"""The actor of actions that nobody requested at that moment: no token may have this name."""
+"""The actor of actions without a request of a person: no token may have this name."""
 
 
 def note(state: State, *deeds: Deed) -> None:

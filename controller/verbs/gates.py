@@ -67,7 +67,7 @@ def policy_of(state: State, model: str) -> GatePolicy:
 
 
 def shown_policy(state: State, model: str) -> GatePolicy:
-    """As `policy_of`; BadInput `unknown_model` for a model that has neither a version nor limits of its own."""
+    """As `policy_of`; BadInput `unknown_model` for a model that has neither a version nor limits."""
     if state.store.get(_TABLE, model) is None:
         state.registry.versions(model)
     return policy_of(state, model)

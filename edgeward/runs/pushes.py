@@ -28,7 +28,7 @@ def open_run(run: "Run | None") -> "Run | None":
 
 
 def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the controller is told about a version, with the run's id, metrics and data; the caller's values
+    """Returns the facts about a version for the controller, with the run's id, metrics and data; the caller's values
     come first.
     """
     record = run.record

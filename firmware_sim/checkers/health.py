@@ -1,5 +1,5 @@
-"""The law that health reports: every problem of the controller's side that lasts a minute is reported by then, until it
-ends.
+"""The law that health reports: every problem of the controller's side that lasts a minute is reported within that
+minute, until it ends.
 
 After the faults nothing is reported any more.
 

@@ -37,7 +37,7 @@ def tend(
         rows_before = life.rows
         try:
             answer(_opened(open_rows, life))
-        except Exception as error:  # whatever the fault is, the sensor's thread must continue
+        except Exception as error:  # the sensor's thread must continue after any fault
             _note(life, error, said)
         else:
             break
