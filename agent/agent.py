@@ -1,8 +1,8 @@
-"""The shell of the device: decodes what arrives and routes it. The daemon and the simulator both run this class.
+"""The shell of the device: decodes and routes all that arrives. The daemon and the simulator both run this class.
 
-Decides which model, document or queue a stimulus concerns, and when the device speaks. Decides nothing about updates:
-`core` does, and `models.stepper` performs what it orders. Refuses to know threads, sockets and clocks: `now` is
-monotonic seconds, handed in.
+Decides which model, document or queue a stimulus concerns, and when the device sends messages. Decides nothing
+about updates: `core` does, and `models.stepper` performs its commands. Refuses to know threads, sockets and clocks:
+`now` is monotonic seconds, handed in.
 """
 
 import logging
@@ -59,7 +59,7 @@ _log = logging.getLogger("edgeward.agent")
 
 class Agent:
     """One device. Call `boot` once: confirmed versions serve. Then `take_up_trust` once, before any message;
-    then `receive` for every stimulus and whenever `wake_at` has come.
+    then `receive` for every stimulus and whenever the time `wake_at` has come.
     """
 
     def __init__(
@@ -92,7 +92,9 @@ class Agent:
         self._boot = BootRecord(store)
         stepper.before_save = self._make_boot_durable
         self._pruned = False
-        """Whether remains of a power cut were deleted. A document comes first: it may need some of them."""
+        """Whether remains of a power cut were deleted. They are deleted only after a document, which may need some
+        of them.
+        """
         self._linked_at = self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -104,7 +106,7 @@ class Agent:
 
     @property
     def expiries(self) -> dict[str, int]:
-        """When certificates and roles of the device expire, in seconds since 1970; from any thread."""
+        """The times at which certificates and roles of the device expire, in seconds since 1970; from any thread."""
         roles = self._documents.expiries() if self._documents is not None else {}
         return {**self._read_expiries, **roles}
 
@@ -136,11 +138,11 @@ class Agent:
         return self._faults.by_code()
 
     def kept_trust(self) -> Trusted | None:
-        """Returns what was verified before and is on flash; None on a new disk."""
+        """Returns the metadata that was verified before and is on flash; None on a new disk."""
         return self._store.load_trusted()[0]
 
     def _make_boot_durable(self) -> None:
-        """Makes the record of this boot durable unless it is. WorldError `disk_full`, `disk_failed`."""
+        """Makes the record of this boot durable if it is not. WorldError `disk_full`, `disk_failed`."""
         if self._boot.save():
             self._faults.over(BOOT)
 
@@ -172,14 +174,14 @@ class Agent:
             self._reporter.refuse(set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
-        """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
+        """Handles one stimulus. Never raises for bad data from outside: faults are reported and counted."""
         match stimulus:
             case LinkUp(broker_expires):
                 self._read_expiries.update({"broker": broker_expires} if broker_expires else {})
                 self._link_up(now)
             case ExpiriesRead(expiries):
                 self._read_expiries.update(expiries)
-                self._faults.over(UNHEARD)  # after a renewal with another key, until the controller says so again
+                self._faults.over(UNHEARD)  # after a renewal with another key, until the next such report
             case LinkDown():
                 self._reporter.online, self._linked_at = False, now
                 if self._captures is not None:

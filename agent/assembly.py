@@ -1,6 +1,7 @@
 """Puts the parts of one device together, from ports that are handed in. The daemon and the simulator both call it.
 
-Decides which part is handed to which. Refuses to know which ports are real: it imports no adapter and reads no clock.
+Decides which part gets which other parts. Refuses to know which ports are real: it imports no adapter and reads no
+clock.
 """
 
 from collections import Counter
@@ -61,26 +62,26 @@ class Ports:
     boot: int
     """A random number for this start of the agent, from 1 to 2**53: messages are ordered by it, not by clocks."""
     holds: Callable[[], bool] = bool
-    """Whether an application asks that no version is swapped now."""
+    """Whether an application requests that no version is swapped now."""
     open_source: OpenSource | None = None
     """Opens a source of chunks by its address; None if only the broker brings chunks."""
     lives: Callable[[], Lives] = lambda: ((), ())
-    """What sensors and sinks have done so far, from any thread."""
+    """Returns the counts and states of sensors and sinks, from any thread."""
     look: Callable[[Inquiry], None] = lambda _: None
     """Begins to answer an inquiry; the result comes as `LookedInto`."""
     tune: Callable[[RemoteConfig | None], None] = lambda _: None
-    """Applies a remote configuration beyond the intervals; None means the device's own. BadInput if it is not allowed
-    here."""
+    """Applies all of a remote configuration except the intervals; None means the device's own. BadInput if it is
+    not allowed here."""
     tune_fault: Callable[[], str] = str
-    """What is broken now apart from models, in words; empty for nothing."""
+    """Returns in words what is broken now besides models; empty if nothing is broken."""
     answers_disk: Callable[[], Disk] | None = None
-    """Opens the directory of answers that wait for a label; None if none outlives the process."""
+    """Opens the directory of answers that wait for a label; None if no answers are kept after the process ends."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
 
 class Assembly:
-    """The parts of one device that others look at: its agent, its slots and its store. Nothing runs yet."""
+    """The parts of one device that other code reads: its agent, its slots and its store. Nothing runs yet."""
 
     def __init__(self, config: Config, identity: Identity, ports: Ports) -> None:
         self._config = config
@@ -102,7 +103,7 @@ class Assembly:
         self.agent = self._new_agent(identity)
 
     def slot(self, name: str) -> ModelSlot:
-        """Returns the slot of a model, whether or not the device knows the model yet; from any thread."""
+        """Returns the slot of a model, even before the device knows the model; from any thread."""
         with self._slots_lock:
             if name not in self.slots:
                 lock = self._ports.new_lock()
@@ -125,7 +126,7 @@ class Assembly:
     def slot_that_answered(self, answer: str) -> ModelSlot:
         """Returns the slot of the model that gave an answer, by the answer's id; from any thread.
 
-        BadInput `answer_unknown` for an id that no model of this device gave, or that is known no longer.
+        BadInput `answer_unknown` for an id that no model of this device gave, or that is no longer known.
         """
         for slot in self.slots.values():
             if slot.gave(answer):

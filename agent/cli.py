@@ -1,4 +1,4 @@
-"""`edgeward-agent enrol | adopt | run | renew | status | doctor`. Exit codes: 0 fine, 1 wrong, 2 wrong call."""
+"""`edgeward-agent enrol | adopt | run | renew | status | doctor`. Exit codes: 0 success, 1 fault, 2 wrong arguments."""
 
 import argparse
 import json
@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
 
 
 def _begin_logging(call: argparse.Namespace) -> None:
-    """Configures the log of this program on standard error as its options say."""
+    """Configures the log of this program on standard error by its options."""
     to = logging.StreamHandler()
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
@@ -124,7 +124,7 @@ def _adopt(config: Config, call: argparse.Namespace) -> int:
     from agent.adapters.directory_lock import lock_directory
     from agent.trust.adopt import adopt
 
-    lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it holds what changes here
+    lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it has these files in use
     try:
         home = adopt(call.claim, config, call.config, PosixDisk)
     finally:
@@ -175,7 +175,7 @@ def _status(config: Config, call: argparse.Namespace) -> int:
 
 
 def _say(words: str, to: TextIO | None = None, *, indent: int = 2) -> None:
-    """Prints lines, wrapped between words on a screen; a program gets them unwrapped."""
+    """Prints lines, wrapped between words on a screen, unwrapped in a pipe."""
     to = to or sys.stdout
     if to.isatty() or os.environ.get("COLUMNS"):
         words = wrapped(words, shutil.get_terminal_size().columns, indent)
@@ -183,7 +183,7 @@ def _say(words: str, to: TextIO | None = None, *, indent: int = 2) -> None:
 
 
 def _noted(lives: SavedLives | None) -> list[str]:
-    """Returns in words what the agent has noted to be wrong."""
+    """Returns in words the faults that the agent has noted."""
     return [] if lives is None else [f"{code} at {_moment(lives.at)}: {what}" for code, what in lives.faults.items()]
 
 

@@ -26,7 +26,7 @@ Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class Device(Message, frozen=True):
-    """The device's name, labels and directory."""
+    """The name, labels and directory of the device."""
 
     name: str
     state_dir: str = "/var/lib/edgeward-agent"
@@ -34,7 +34,7 @@ class Device(Message, frozen=True):
 
 
 class Broker(Message, frozen=True):
-    """The address of the MQTT 5 broker, and how to connect to it."""
+    """The address of the MQTT 5 broker, and the settings of the connection."""
 
     url: str = "mqtt://127.0.0.1:1883"
     ca_file: str = ""
@@ -54,7 +54,9 @@ class EnrolmentConfig(Message, frozen=True):
 
     url: str = ""
     claim_file: str = ""
-    """A claim, relative to the configuration: the first start exchanges it for the certificate and removes it."""
+    """A claim, relative to the configuration: the first start exchanges the claim for the certificate and deletes
+    the file.
+    """
 
 
 class IntervalsConfig(Message, frozen=True):
@@ -72,7 +74,7 @@ class ServingConfig(Message, frozen=True):
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
     names: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
-    """Names besides addresses and `localhost` that a request may have in its `Host` header."""
+    """Names that a request may have in its `Host` header, besides addresses and `localhost`."""
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
@@ -81,8 +83,9 @@ class ServingConfig(Message, frozen=True):
     """Execution providers of onnxruntime that versions may ask for, besides the CPU's."""
     ready_when_empty: bool = True
     probes_per_h: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 60
-    """Candidates of a search that the controller may have probed here within an hour, while nothing else goes on. They
-    never serve. 0: none."""
+    """Candidates of a search that this device probes for the controller within an hour, while it does nothing else.
+    They never serve. 0: none.
+    """
     worker_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 
@@ -209,7 +212,7 @@ Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor 
 
 
 class Capture(Message, frozen=True):
-    """Which inferences of a model are kept for the controller, and what of them never leaves the device."""
+    """Which inferences of a model are kept for the controller, and which columns never leave the device."""
 
     model: str
     rate: Fraction = 0.0
@@ -223,25 +226,25 @@ class FeedbackConfig(Message, frozen=True):
     labels_topic: str = ""
     metrics_topic: str = ""
     kept_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 1024 * 1024
-    """The bytes for each model on flash: answers that wait for a label after the agent was started again."""
+    """The bytes for each model on flash: answers that still wait for a label after a restart of the agent."""
 
 
 class Pin(Message, frozen=True):
-    """A model that stays at one release, whatever the controller asks for."""
+    """A model that stays at one release, even if the controller requests another."""
 
     model: str
     release: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class GoldenConfig(Message, frozen=True):
-    """How often the session that answers is probed by its golden set."""
+    """How often the session that answers is tested with its golden set."""
 
     interval_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 604_800.0
     hot_c: Annotated[float, msgspec.Meta(gt=0, le=150)] = 70.0
 
 
 class SpoolConfig(Message, frozen=True):
-    """The messages for the controller that wait on flash."""
+    """The limits of messages for the controller that wait on flash."""
 
     max_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 32)] = 16 * 1024 * 1024
     batch_s: Interval = 30.0
@@ -313,7 +316,7 @@ def check_allowed(wanted: RemoteConfig, own: Config) -> None:
 
 
 def check_follow(sensor: Sensor) -> None:
-    """Checks that a file that is followed can grow. BadInput `config_invalid`."""
+    """Checks that a followed file is of a kind that can grow. BadInput `config_invalid`."""
     if not isinstance(sensor, ReplaySensor) or not sensor.follow:
         return
     if sensor.loop or sensor.path.endswith((".gz", ".parquet")):

@@ -55,9 +55,9 @@ INBOX_SIZE = 256
 WATCHDOG_S = 5.0
 """Seconds between two checks that the network thread is alive."""
 CONNECT_MIN_S, CONNECT_MAX_S = 1.0, 60.0
-"""Seconds between attempts to load trust and connect, doubled each time: a person has to restore a missing file."""
+"""Seconds between attempts to load trust and connect, doubled each time: a person must restore a missing file."""
 COLLECT_AFTER = 10_000
-"""The number of objects, as the collector counts them, between two searches for cycles, of which there are few.
+"""The number of objects, as the collector counts them, between two searches for cycles. There are few cycles.
 Python's own 700 means a search every 1,000 requests, of 0.1 to 1 ms in which every request waits."""
 HOLD_FILE = "hold-updates"
 """While a file of this name is in the state directory, no new version is swapped in. Any program may create it."""
@@ -148,14 +148,14 @@ class Daemon:
         self.start()
         try:
             self._connect()
-            gc.freeze()  # modules are never freed: a full collection over them would delay every request by 13 ms
+            gc.freeze()  # modules are never freed: a full collection with them would delay every request by 13 ms
             gc.set_threshold(COLLECT_AFTER)
             self.work()
         finally:
             self.close()
 
     def stop(self) -> None:
-        """Makes `work` return."""
+        """Ends `work`."""
         self._stop.set()
 
     def start(self) -> None:
@@ -200,8 +200,8 @@ class Daemon:
             self._pipelines.paused = self._paused
 
     def _root(self) -> "Trusted":
-        """Returns the root of trust. An unreadable one is an error on a new disk only: otherwise flash holds what
-        followed it.
+        """Returns the root of trust. An unreadable one is an error on a new disk only: otherwise flash holds newer
+        metadata.
         """
         from agent.trust.credentials import load_root
 
@@ -230,7 +230,7 @@ class Daemon:
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
 
     def _take_up_pair(self) -> "Broker":
-        """Returns the broker with the key pair that counts, and renews that pair from here on, also without a
+        """Returns the broker with the key pair in use, and starts the renewal of that pair, also without a
         connection.
         """
         from agent.adapters.renewer import Renewer, broker_by, expiries_of, open_pairs
@@ -345,7 +345,7 @@ class Daemon:
         return self._pipelines.lives() if self._pipelines is not None else ((), ())
 
     def slot(self, name: str) -> ModelSlot:
-        """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
+        """Returns the slot of a model, even before the device knows the model; from any thread."""
         return self._device.slot(name)
 
     def slot_that_answered(self, answer: str) -> ModelSlot:

@@ -1,6 +1,7 @@
-"""The checks of `edgeward-agent doctor`: everything outside the agent that can prevent it from working.
+"""The checks of `edgeward-agent doctor`: everything outside the agent that can prevent its work.
 
-Decides what is in order. Each check returns a finding and changes nothing but a scratch file. Refuses to repair.
+Decides what counts as a fault. Each check returns a finding and changes nothing but a scratch file. Refuses to
+repair.
 """
 
 import importlib.metadata
@@ -37,7 +38,7 @@ WARN_S = 7 * DAY_S
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check."""
+    """The name and result of one check."""
 
     check: str
     ok: bool
@@ -110,7 +111,7 @@ def _state_dir(path: Path) -> tuple[bool, str]:
 
 
 def _sources(config: Config, only: frozenset[str] | None) -> Iterator[Finding]:
-    """Returns a finding for each sensor, whether it has run or not, and for each sink that has; one if none has."""
+    """Returns a finding for each sensor, and for each sink that has run; one finding if none has run."""
     from agent.adapters.kept_lives import load_lives, sensor_words, sink_words
 
     lives = load_lives(Path(config.device.state_dir))
@@ -201,9 +202,7 @@ def _is_not_enrolled(config: Config) -> bool:
 
 
 def _broker_now(config: Config) -> Broker:
-    """Returns the broker with the key pair that counts, which may have been renewed since the configuration was
-    written.
-    """
+    """Returns the broker with the key pair in use, which may have been renewed since the configuration was written."""
     from agent.adapters.renewer import broker_by, open_pairs
 
     return broker_by(config, open_pairs(config)) if config.broker.cert_file else config.broker

@@ -77,7 +77,7 @@ class Disk(Protocol):
 
 
 class Link(Protocol):
-    """The connection to the broker. Calls never block; what arrives reaches `Agent.receive` as `MessageArrived`."""
+    """The connection to the broker. Calls never block; each message reaches `Agent.receive` as `MessageArrived`."""
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
@@ -97,7 +97,7 @@ class Link(Protocol):
 
 
 class Stopped(Exception):
-    """An inference was cancelled, before or while it ran, because nobody waits for it. It is no fault."""
+    """An inference was cancelled, before or while it ran, because no caller waits for it. It is no fault."""
 
 
 class Stop:
@@ -133,7 +133,7 @@ class Session(Protocol):
         """Returns one array for each of the manifest's session outputs, in order. Raises what the runtime raises.
 
         `inputs` holds an array for each of its session inputs, by name; shapes (rows, ...) and dtypes are those that
-        the manifest names, text as dtype object. `stop` may end it early, by any exception.
+        the manifest names, text as dtype object. `stop` may end the run early, with any exception.
         """
         ...
 
@@ -150,7 +150,7 @@ class ProbeReport(msgspec.Struct, frozen=True):
     memory_mb: float = 0.0
     """Resident memory that loading and running took."""
     sandbox: str = ""
-    """How far the child was confined."""
+    """The degree to which the child was confined."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -164,14 +164,14 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Loads and examines models."""
+    """Loads and tests models."""
 
     def hardware(self) -> Hardware:
         """Returns the device's machine, memory and versions."""
         ...
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Examines an artifact in another process and calls `done` once, later, from any thread."""
+        """Tests an artifact in another process and calls `done` once, later, from any thread."""
         ...
 
     def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:

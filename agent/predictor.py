@@ -146,7 +146,7 @@ class Predictor:
         return self._daemon.fault
 
     def feedback(self, id: str, label: str | float | Sequence[str | float | None]) -> int:  # noqa: A002
-        """Counts the label of an answer of any model, by its id, as `Model.feedback` does."""
+        """Counts the label of an answer of any model, by the answer's id, as `Model.feedback` does."""
         return Model(self._daemon.slot_that_answered(id), lambda: self.fault).feedback(id, label)
 
     def model(self, name: str) -> Model:
@@ -156,7 +156,7 @@ class Predictor:
     def hold_updates(self) -> AbstractContextManager[None]:
         """Returns a context that prevents swaps while it lasts, up to each version's `max_hold_s`.
 
-        The agent continues to fetch and probe versions. A roll back does not wait for the end of the context.
+        The agent continues to fetch and probe versions. A roll back does not wait until the context ends.
         """
         return self._daemon.hold_updates()
 

@@ -1,4 +1,4 @@
-"""What reaches the shell from outside, and what the shell knows about its device. Values without behaviour."""
+"""The stimuli that reach the shell from outside, and the facts that the shell has about its device. Plain values."""
 
 from collections.abc import Callable
 
@@ -72,7 +72,7 @@ Stimulus = (
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The device's name, labels and directory."""
+    """The name, labels and directory of the device."""
 
     device: str
     machine: str
@@ -87,7 +87,7 @@ class Identity(msgspec.Struct, frozen=True):
     serve_at: str = ""
     """The address at which neighbours may fetch confirmed blobs of this device."""
     pinned: dict[str, int] = {}
-    """The releases at which this device's configuration pins models, whatever is desired."""
+    """The releases at which this device's configuration pins models, even if others are desired."""
 
 
 class Intervals(msgspec.Struct, frozen=True):

@@ -24,8 +24,9 @@ _log = logging.getLogger("edgeward.agent")
 class Tuner:
     """The remote configuration of one device. `now` is monotonic seconds.
 
-    `apply` applies a configuration, None the device's own; BadInput if the device's own file does not allow it. `fault`
-    says what is broken now apart from models, in words, empty for nothing. `serving` names the models that answer.
+    `apply` applies a configuration, None the device's own; BadInput if the device's own file does not allow it.
+    `fault` returns in words what is broken now besides models; empty if nothing is. `serving` names the models that
+    answer.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class Tuner:
         return self._record.state
 
     def interval(self, name: Cadence) -> float | None:
-        """Returns the interval that a remote configuration sets, in seconds; None: the device's own counts."""
+        """Returns the interval that a remote configuration sets, in seconds; None: the device's own is used."""
         active = self._record.active
         value: float | None = getattr(active, name) if active is not None else None
         return value
 
     def boot(self, now: float) -> None:
-        """Loads the durable record, and counts the boot of a trial. On a disk that takes no record there
-        is no trial.
+        """Loads the durable record, and counts the boot of a trial. If the disk refuses the record, there is no
+        trial.
         """
         kept = self._store.load_config()
         counted = core.booted(kept)
@@ -72,8 +73,8 @@ class Tuner:
         self._bring_to_bear(now, frozenset(), excused="")
 
     def desired(self, wanted: RemoteConfig, now: float) -> None:
-        """Begins to try a configuration, unless it is known. WorldError if the disk takes no record; then nothing has
-        changed.
+        """Begins to try a configuration, unless it is known already. WorldError if the disk refuses the record;
+        then nothing has changed.
         """
         begun = core.desired(self._record, wanted)
         if begun is self._record:
@@ -119,15 +120,15 @@ class Tuner:
             _log.info("remote configuration %d is confirmed", record.state.confirmed)
 
     def _bring_to_bear(self, now: float, serving: frozenset[str], *, excused: str) -> None:
-        """Applies the configuration that counts. A trial that cannot be applied is taken back; a confirmed one cannot
-        fail twice.
+        """Applies the configuration in force. A trial that cannot be applied is taken back.
 
-        `serving`: models that answered before; `excused`: what was broken before, for which the trial is not to blame.
+        `serving`: models that answered before; `excused`: faults from before the trial, which do not count against
+        it.
         """
         self._since, self._look_at, self._served, self._broken_before = now, now + LOOK_S, serving, excused
         try:
             self._apply(self._record.active)
-        except Exception as error:  # whatever the error is: a configuration from outside must not end the agent
+        except Exception as error:  # any error: a configuration from outside must not end the agent
             code = error.code if isinstance(error, EdgewardError) else Code.CONFIG_TAKEN_BACK
             words = error.detail if isinstance(error, EdgewardError) else f"{type(error).__name__}: {error}"
             if self._record.trial is not None:

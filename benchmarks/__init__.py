@@ -1,1 +1,3 @@
-"""Measurements. Each prints a table, and measures both sides in one run: `make bench [ONLY=agent] [CHECK=1]`."""
+"""Measurements. Each prints a table, and measures both compared programs in one run: `make bench [ONLY=agent]
+[CHECK=1]`.
+"""

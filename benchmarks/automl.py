@@ -20,7 +20,7 @@ MINUTES = float(os.environ.get("EDGEWARD_AUTOML_MINUTES", "2"))
 FLAML = os.environ.get("EDGEWARD_FLAML_PYTHON", "")
 SEED = 1
 GOAL_POINTS = 1.0
-"""Points of accuracy, or of R2, that the limits may cost."""
+"""Points of accuracy, or of R2, that may be lost by the limits."""
 _SCRIPT = """
 import json, sys, warnings
 warnings.filterwarnings("ignore")

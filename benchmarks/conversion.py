@@ -47,7 +47,7 @@ RUNS = 5
 """Runs whose median is shown."""
 
 _NEEDED: dict[str, dict[str, Any]] = {"MissingIndicator": {"features": "all"}}
-"""Parameters without which an estimator answers no column for these rows."""
+"""Parameters that an estimator needs, so that it returns a column for these rows."""
 _SKIPPED = {"DictVectorizer", "FeatureHasher", "HashingVectorizer", "CountVectorizer", "TfidfVectorizer"}
 """Estimators whose rows are no matrix of numbers."""
 
@@ -137,7 +137,7 @@ def _forest_and_rows() -> tuple[Any, Any]:
 def _bare() -> float:
     """The time of a bare conversion in a process that holds skl2onnx as it is installed, without our writer of trees.
 
-    The process converts twice, and the second time counts: the first one pays for imports.
+    The process converts twice, and the second time counts: the first one includes the imports.
     """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", _BARE], capture_output=True, text=True, check=True)
     return float(done.stdout)

@@ -31,7 +31,7 @@ BEATS_BETWEEN = 3_333
 
 
 def heartbeat(number: int, seq: int) -> Heartbeat:
-    """Returns the heartbeat of a device: every 20th has rolled a version back."""
+    """Returns the heartbeat of a device: every 20th device has rolled a version back."""
     old, new = VersionRef(release=1, digest="1" * 64), VersionRef(release=2, digest="2" * 64)
     bad = number % 20 == 0
     ended = UpdateOutcome(5, new, "rolled_back", "health_accuracy", "71 % against 82 %") if bad else None

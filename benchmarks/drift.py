@@ -76,7 +76,7 @@ def _of_stream(stream: Stream, others: Mapping[str, float]) -> list[Row]:
 
 
 def run(stream: Stream) -> list[Week]:
-    """Returns for every week the estimates by what was known then: labels of that week are not."""
+    """Returns for every week the estimates by the data known at that time, without labels of that week."""
     week = stream.day // 7
     asked = _asked(stream)
     bins = np.searchsorted(CONFIDENCE_EDGES, stream.confidence) + 1

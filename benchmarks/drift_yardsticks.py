@@ -19,12 +19,12 @@ MOST_ROWS = 10_000
 MOST_WEEKS = 120
 """The most weeks for Evidently: of a longer series it gets about half as many weeks, spread evenly."""
 MOST_WEEKLY = 1_000
-"""Rows of the reference and of a week: Evidently takes a second for each week, whatever its rows say."""
+"""Rows of the reference and of a week: Evidently takes a second for each week, for any rows."""
 
 
 def main() -> None:
     warnings.filterwarnings("ignore")
-    os.environ |= {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}  # both would send usage to their makers
+    os.environ |= {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}  # both would send usage data to their makers
     for path in sorted(Path(sys.argv[1]).glob("*.npz")):
         stream = np.load(path)
         found = {**_tried(_nannyml, stream), **_tried(_evidently, stream)}

@@ -1,4 +1,5 @@
-"""Bytes on the wire for a new version of a model, by what has changed: ours, raw, zstd, zstd's patch and bsdiff.
+"""Bytes on the wire for a new version of a model, by kind of change: Edgeward's encoding, raw, zstd, zstd's patch
+and bsdiff.
 
 Each row is a pair of real ONNX files as the controller converts them.
 """
@@ -15,7 +16,7 @@ from controller.encode.encode import encode_artifact
 
 
 def pairs() -> dict[str, tuple[bytes, bytes]]:
-    """Returns (the ONNX file that a device has, the new one) by what has changed."""
+    """Returns (the ONNX file that a device has, the new one) by kind of change."""
     found = {
         "forest, full retrain": (as_onnx(fitted("forest-100")), as_onnx(fitted("forest-100", seed=1))),
         "forest, 5 % more trees": _warm_forest(),

@@ -1,6 +1,6 @@
-"""How long `edgeward device list` takes until its first screen is there, as somebody waits for it at a terminal.
+"""How long `edgeward device list` takes until its first screen is shown to a person at a terminal.
 
-Decides the ways of asking and when a screen is full. Refuses to know what serves: it is given an address.
+Decides the commands and when a screen is full. Refuses to know the server: it gets an address.
 """
 
 import fcntl

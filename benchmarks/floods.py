@@ -1,5 +1,5 @@
-"""What a flood costs the controller: four connections with 900 MB bodies, with and without a token, and one device that
-never stops; real processes.
+"""The memory that a flood takes at the controller: four connections with 900 MB bodies, with and without a token,
+and one device that never stops; real processes.
 """
 
 import socket

@@ -70,7 +70,7 @@ def targets() -> list[Target]:
 
 
 def _any_of(raw: bytes, kinds: list[type]) -> None:
-    """Decodes `raw` as each of these kinds; raises the first refusal if none of them takes it."""
+    """Decodes `raw` as each of these kinds; raises the first refusal if none of them accepts it."""
     refusals = []
     for kind in kinds:
         try:
@@ -82,7 +82,7 @@ def _any_of(raw: bytes, kinds: list[type]) -> None:
 
 
 def _followed(given: chain.Trusted, honest: chain.Trusted, raw: bytes) -> list[object]:
-    """Returns what is trusted after a trust bundle; what stays of a refused one must have been signed as well."""
+    """Returns what is trusted after a trust bundle; the kept parts of a refused one must have been signed as well."""
     try:
         return _meaning(chain.follow(given, raw, WHEN))
     except chain.FollowedInPartError as fault:

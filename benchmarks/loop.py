@@ -1,4 +1,5 @@
-"""When to retrain: never, daily, on drift, ours, and an oracle that knows the future, on four real series.
+"""When to retrain: never, daily, on drift, by Edgeward's policy, and by an oracle that has the future data, on four
+real series.
 
 Prints the table and measures the regret to the oracle: the part of the oracle's gain over `never` that ours misses,
 with all costs counted, over the four series together. `ours` is the code of the controller: its pure policy, asked once
@@ -44,7 +45,7 @@ def measure() -> list[Row]:
 
 
 def _lived(name: str) -> tuple[str, dict[str, tuple[Life, float]]]:
-    """How one stream went, in its own process."""
+    """The result of one stream, computed in its own process."""
     return name, _lives(_world(next(each for each in streams() if each.name == name)))
 
 

@@ -1,7 +1,7 @@
-"""When the controller's own policy retrains on a stream: `controller.retraining.decide` and the champion gate, asked
-once a day.
+"""When the controller's own policy retrains on a stream: `controller.retraining.decide` and the champion gate,
+called once a day.
 
-Decides which facts the policy gets. Refuses to know the streams, and what others would do (`loop_yardsticks`).
+Decides which facts the policy gets. Refuses to know the streams, and the other policies (`loop_yardsticks`).
 """
 
 from itertools import pairwise
@@ -21,7 +21,7 @@ from controller.retraining.quality import mean_loss, newest_cells, oldest_cells,
 
 
 def ours(world: World, policy: RetrainingPolicy) -> Life:
-    """Asks the controller's policy and gate once a day."""
+    """Calls the controller's policy and gate once a day."""
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
     life, since, past = Life(None), world.begins, []
@@ -50,7 +50,7 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
 
 
 def _note(life: Life, world: World, candidate: Candidate, serving: Candidate, *, passed: bool, start: int) -> None:
-    """Counts what the gate did, and whether it was right by the following 28 days."""
+    """Counts the gate's decisions, and whether the following 28 days show them right."""
     after = slice(start, int(np.searchsorted(world.stream.at, world.stream.at[start] + 28 * DAY_S)))
     worse = bool(candidate.right[after].mean() < serving.right[after].mean())
     life.sent += passed

@@ -1,8 +1,8 @@
 """Yardsticks of the loop's benchmark that retrain by the calendar: daily, and at the best fixed interval.
 
-Decides when they retrain, and that the best interval is the one that hindsight chooses for a stream. It knows the
-future only by one number, so it shows how much of the oracle's gain is skill and how much is luck: the oracle picks
-among the models of each week the one that will be lucky in the next. Refuses to know the streams.
+Decides when they retrain, and that the best interval is the one that hindsight chooses for a stream. It uses only
+one number from the future. The comparison shows how much of the oracle's gain is chance: the oracle chooses for
+each week the model that by chance is best in the next. Refuses to know the streams.
 """
 
 import time
@@ -19,7 +19,7 @@ WEEKS = (1, 2, 3, 4, 6, 8, 10, 13, 17, 21, 26, 39, 52)
 
 
 def daily(world: World) -> Life:
-    """A new version each day, whatever it is like. Each answers the rows of one day."""
+    """A new version each day, of any quality. Each answers the rows of one day."""
     life, parts = Life(None), []
     stream, first = world.stream, world.candidate(world.begins, hold_out=False)
     for start, end in pairwise(world.days):
@@ -36,7 +36,7 @@ def daily(world: World) -> Life:
 
 
 def best_interval(world: World, costs: Costs) -> Life:
-    """A new version every so many weeks, whatever it is like; the number is the best one for the stream."""
+    """A new version every so many weeks, of any quality; the number is the best one for the stream."""
     return max(_at_intervals(world), key=lambda life: life.utility(world, costs))
 
 

@@ -1,4 +1,4 @@
-"""One series as a fleet sees it: models trained at any day, their answers, labels for the policy.
+"""One series as a fleet gets it: models trained at any day, their answers, labels for the policy.
 
 Decides how a candidate is trained: a forest on the two preceding tenths of the series. Refuses to know when. The first
 version is trained on the first fifth, as in the design of this loop.

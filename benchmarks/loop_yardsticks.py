@@ -1,7 +1,8 @@
-"""The yardsticks of the loop's benchmark: never, on drift, and the oracle that knows the future.
+"""The yardsticks of the loop's benchmark: never, on drift, and the oracle that has the future data.
 
-Decides when each of them retrains. They know nothing of our policy but its costs, so how they went is kept until this
-code, the streams or scikit-learn change: they take 20 minutes, and ours one. Refuses to know the streams.
+Decides when each of them retrains. They use only the costs of Edgeward's policy, so their results are kept until
+this code, the streams or scikit-learn change: they take 20 minutes, and Edgeward's policy one. Refuses to know the
+streams.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ _SOURCES = ("loop_streams.py", "loop_world.py", "loop_yardsticks.py")
 
 @dataclass
 class Life:
-    """How a stream went under one policy."""
+    """The result of a stream under one policy."""
 
     right: Any
     """Whether the fleet's answer was right, by row."""
@@ -50,13 +51,13 @@ class Life:
         return float(self.right.mean())
 
     def utility(self, world: World, costs: Costs) -> float:
-        """Right answers of the fleet, less what trainings, bytes and rollouts cost."""
+        """Right answers of the fleet, less the costs of trainings, bytes and rollouts."""
         a_rollout = costs.per_rollout + costs.per_mb * DEVICES * world.size_bytes / 1e6
         return DEVICES * float(self.right.sum()) - costs.per_training_s * self.training_s - a_rollout * self.sent
 
 
 def kept(world: World, name: str, costs: Costs, live: Callable[[], Life]) -> Life:
-    """How a stream went under a yardstick, computed once."""
+    """The result of a stream under a yardstick, computed once."""
     sources = b"".join((Path(__file__).parent / each).read_bytes() for each in _SOURCES)
     told = f"{world.stream.name} {name} {sklearn.__version__} {costs}".encode()
     path = CACHE / f"loop-{hashlib.sha256(sources + told).hexdigest()[:20]}.pickle"

@@ -1,7 +1,8 @@
-"""What one device that never stops costs the controller and the others: 10,000 messages/s for 60 s on a real Mosquitto.
+"""The effect of one device that never stops on the controller and the others: 10,000 messages/s for 60 s on a real
+Mosquitto.
 
 The flooder is its own process (`python -m benchmarks.message_flood PORT PASSWORD SECONDS`) on a bare socket: a
-client library could not send so fast beside the broker and the controller on two cores.
+client library could not send so fast next to the broker and the controller on two cores.
 """
 
 import itertools

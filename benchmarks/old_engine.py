@@ -66,7 +66,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def beyond(excess: float, variance: float, tests: int = 1) -> bool:
-    """Tells whether an excess over the allowed value is beyond chance, however often it is checked.
+    """Tells whether an excess over the allowed value is not chance, for any number of checks.
 
     `tests`: the number of tests between which the chance of a false alarm is divided, one for each stratum.
     """

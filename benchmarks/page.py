@@ -1,4 +1,5 @@
-"""The page with a large fleet: bytes and time to first paint, answers to filters, and what readers of the stream cost.
+"""The page with a large fleet: bytes and time to first paint, answers to filters, and the load of readers of the
+stream.
 
 A child process serves the real API over real sockets, with a heartbeat of every device each 30 s folded in meanwhile.
 EDGEWARD_PAGE_DEVICES is the number of devices; the default is 100,000. Results: benchmarks/results/page.md.

@@ -23,11 +23,11 @@ class Row:
     goal: float | None = None
     at_least: bool = False
     absolute: bool = False
-    """Whether the goal is for ours itself, whatever the yardstick is."""
+    """Whether the goal is for Edgeward's own value, without the yardstick."""
 
     @property
     def ratio(self) -> float:
-        """Returns ours divided by the yardstick; for a yardstick of zero, ours itself."""
+        """Returns Edgeward's value divided by the yardstick; for a yardstick of zero, the value itself."""
         return self.ours / self.yardstick if self.yardstick else self.ours
 
     @property

@@ -268,7 +268,7 @@ def _kills(count: int) -> Row:
 
 
 def _killed(path: Path, first: int, after_s: float) -> int:
-    """Kills a writer so long after its first row; returns the newest row that it said was kept.
+    """Kills a writer so long after its first row; returns the newest row that it reported as kept.
 
     The writer is a fork, which has imported everything: a new interpreter would take longer than it writes.
     """

@@ -1,4 +1,4 @@
-"""Trust: from publish to a verified signed report over mutual TLS, what evaluating a document costs, and its memory."""
+"""Trust: from publish to a verified signed report over mutual TLS, the time to check a document, and its memory."""
 
 import socket
 import statistics

@@ -20,7 +20,7 @@ by a fifth in a day."""
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the table: a scenario, what is changed in it, and what must come of it."""
+    """One row of the table: a scenario, its changes, and the required result."""
 
     scenario: str
     percent: int
@@ -28,7 +28,7 @@ class Case:
     must: str
     goal: float | None
     drifts: bool = True
-    """Whether sensors drift where the scenario says so."""
+    """Whether sensors drift as in the scenario."""
 
 
 CASES = (
@@ -39,7 +39,7 @@ CASES = (
     Case("drifting_world", 5, "not blamed", 0.95),
     Case("drifting_world", 20, "not blamed, without drift", 0.99, drifts=False),
 )
-"""The first has no goal: five devices that differ can't show five points in an hour and a half."""
+"""The first has no goal: five different devices cannot show five points in an hour and a half."""
 
 
 def measure() -> list[Row]:

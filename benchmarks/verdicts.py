@@ -43,7 +43,7 @@ GOOD = ("good", "good regression")
 
 
 class Ending(NamedTuple):
-    """How one rollout ended: which rule stopped it after how many hours (0: none did)."""
+    """The end of one rollout: the rule that stopped it, and after how many hours (0: no rule did)."""
 
     metric: str = ""
     after_h: int = 0

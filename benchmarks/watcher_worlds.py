@@ -1,7 +1,7 @@
 """Simulated fleets for the watcher: vitals by the hour, quiet or with one planted fault on some devices.
 
-Devices differ, hours are like the hour before (AR(1)), days and weeks have a rhythm, sites share heat waves, a release
-for all changes memory and latency of every device in one hour, and agents restart at times.
+Devices differ, each hour is similar to the hour before (AR(1)), days and weeks have patterns, sites share heat
+waves, a release for all changes memory and latency of every device in one hour, and agents restart at times.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 yesterday's value.
 
 Ours is trained on two weeks of a quiet fleet, with the threshold of `edgeward watcher train`, and judges other fleets.
-The others get the threshold by which they alarm as often as ours on quiet fleets, which nobody would know in advance.
+The others get the threshold with as many alarms as ours on quiet fleets, which is not known in advance in practice.
 Scores are scikit-learn's; parity of the converted form is a gate of each push.
 """
 
@@ -27,7 +27,7 @@ USUAL_Z = 3.0
 
 @dataclass(frozen=True)
 class Judged:
-    """A fleet and what is usual for it, from `QUIET_D` on. Arrays of shape (devices, hours, ...)."""
+    """A fleet and its usual values, from `QUIET_D` on. Arrays of shape (devices, hours, ...)."""
 
     world: World
     found: Departures
@@ -141,7 +141,7 @@ def _partly(ill: World, well: World) -> World:
 
 
 def judged(made: World) -> Judged:
-    """Returns what the controller would give a watcher, for every hour after the first two weeks."""
+    """Returns the rows that the controller would give a watcher, for every hour after the first two weeks."""
     return Judged(made, departures(made.fleet, made.fleet.means.shape[1] - QUIET_D * DAY_H))
 
 

@@ -12,12 +12,14 @@ from contract.dsse import covered
 from contract.wire import Said
 
 MAX_DEVICES_OF_A_PAGE = 2_000
-"""Devices of one page: 4 MB. A larger fleet is several pages, each signed by itself."""
+"""The most devices of one page: 4 MB. A larger fleet has several pages, each with its own signature."""
 MAX_AGE_S = 7 * 86_400
-"""A heartbeat that was said longer before the statement proves nothing: a device sends one every half minute."""
+"""Seconds. A heartbeat that was sent longer before the statement proves nothing: a device sends one every half
+minute.
+"""
 MAX_PROBE_AGE_S = 15 * 86_400
-"""A probe that ended longer before the statement proves nothing. A device probes itself every 5 to 9 days by default,
-and may have been too busy or too hot for a few."""
+"""Seconds. A probe that ended longer before the statement proves nothing. A device probes itself every 5 to 9 days
+by default, and may have skipped a few because it was too busy or too hot."""
 _KIND = b"application/vnd.edgeward.attestation+json"
 
 
@@ -49,15 +51,15 @@ class Statement(Said, frozen=True):
     made_at: float
     """Seconds since 1970."""
     after: str
-    """The device after whose name the page begins; empty for the first page."""
+    """The page begins after this device's name; empty for the first page."""
     next: str
-    """The device after whose name the next page begins; empty for the last page. So a missing page is noticed."""
+    """The next page begins after this device's name; empty for the last page. This shows a missing page."""
     versions: tuple[AttestedVersion, ...]
     devices: Annotated[tuple[AttestedDevice, ...], msgspec.Meta(max_length=MAX_DEVICES_OF_A_PAGE)]
 
 
 class AttestationPage(Said, frozen=True):
-    """A statement as the bytes that were signed, and by whom."""
+    """A statement as the bytes that were signed, with the authority's certificate."""
 
     statement: str
     """JSON of a `Statement`."""

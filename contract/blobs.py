@@ -112,7 +112,7 @@ class Followed:
     def __init__(self, blob: Blob, digests: tuple[bytes, ...]) -> None:
         self.blob = blob
         self.count = 0
-        """The number of verified chunks, which is the index of the next one."""
+        """The number of verified chunks, which is also the index of the next one."""
         self._digests = digests
         self._sha = hashlib.sha256()
 

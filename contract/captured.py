@@ -42,14 +42,14 @@ class CapturedRow(Said, frozen=True):
     """The largest probability, in [0, 1]. None if the model gives no probabilities."""
     label: str | float | None = None
     id: Short = ""
-    """The id of the answer on its device, as the application knows it; `.3` at its end is the fourth row of a
+    """The id of the answer on its device, as the application got it; `.3` at its end is the fourth row of a
     request."""
     key: Short = ""
     """The person or thing to which the row belongs; empty if the device's configuration lets no key leave."""
     file: Short = ""
-    """The name of the file from which the row came; of images only."""
+    """The name of the file from which the row came; only for images."""
     signature: Signature = ""
-    """The signature by the device's key over `answered_bytes`, by which the answer is proven apart from its batch.
+    """The signature by the device's key over `answered_bytes`, which proves the answer without its batch.
     Empty for a device without a key."""
 
 
@@ -76,7 +76,7 @@ class Captured(Said, frozen=True):
 
 
 def answered_bytes(row: CapturedRow) -> bytes:
-    """The bytes that a row's signature covers: all of it but the label, which may come days later."""
+    """The bytes that a row's signature covers: all fields except the label, which may come days later."""
     return covered(_ROW_KIND, encode(msgspec.structs.replace(row, label=None, signature="")))
 
 

@@ -29,13 +29,13 @@ class TrialPolicy(Message, frozen=True):
     shadow_share: Decimal = Decimal(1)
     """The fraction of stable's inferences that a shadow repeats, in [0, 1]."""
     max_shadow_cpu: Decimal = Decimal("0.1")
-    """The fraction of one core that a shadow may use. Inferences beyond it are counted and not repeated."""
+    """The fraction of one core that a shadow may use. Further inferences are counted and not repeated."""
     min_agreement: Decimal = Decimal(0)
     """The smallest fraction of a shadow's answers that must equal stable's. The default is 0, because a better model
     may give other answers."""
     reverse_share: Decimal = Decimal(0)
     """The fraction of the trial's inferences that stable repeats, within `max_shadow_cpu`. The comparison shows whether
-    the inputs have drifted or the model is worse. Stable stays loaded for it."""
+    the inputs have drifted or the model is worse. Stable stays loaded for this."""
     maintenance: tuple[str, ...] = ()
     """Hours in which a device may swap versions, by its own wall clock: `mon-fri 02:00-04:00`. If there are none, it
     may swap at any time. It fetches and probes the version before these hours."""
@@ -51,9 +51,9 @@ class TrialPolicy(Message, frozen=True):
     boot_budget: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     """The number of boots that a trial may take before it is rolled back."""
     min_samples: Annotated[int, msgspec.Meta(ge=0)] = 30
-    """The number of inferences that a pass needs: of requests, however many rows each has, since a request fails or is
-    slow as a whole. Of labels and of a shadow's compared rows as many are needed. With fewer the verdict is
-    inconclusive, or fail for too many errors."""
+    """The number of inferences that a pass needs: these are requests with any number of rows, because a request
+    fails or is slow as a whole. The same number of labels and of compared rows of a shadow is needed. With fewer
+    the verdict is inconclusive, or fail for too many errors."""
     judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
@@ -65,11 +65,11 @@ class TrialPolicy(Message, frozen=True):
     """The largest fraction of rows that the trial may refuse although stable's signature accepts them."""
     signature: Literal["same", "may_change"] = "same"
     """same: the version is refused if the names, types or shapes of its inputs and outputs are not those of the version
-    that runs, because it would refuse its callers from then on."""
+    that runs, because it would then refuse its callers."""
     require_sandbox: bool = False
     """Whether the version is refused if the probe cannot be fully confined."""
     isolated: bool = False
-    """Whether the version serves in a confined process of its own, so that the agent survives its crash or hang."""
+    """Whether the version serves in its own confined process, so that the agent survives its crash or hang."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Threads for one inference, at most `serving.model_threads` of the device."""
     providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=4)] = ()
@@ -126,10 +126,10 @@ class EdgeFields(Message, frozen=True):
     nonce: str = ""
     """The nonce of the device's newest heartbeat. It proves that the document is newer than that heartbeat."""
     withdrawn: Annotated[dict[str, Generation], msgspec.Meta(max_length=MAX_WITHDRAWN)] = {}
-    """Models that the device shall no longer run, with the generation of that order. A model that no document names
-    stays as it is: a controller that was restored, or that took a device over, does not know all models of the
+    """Models that the device must no longer run, with the generation of that order. A model that no document names
+    stays as it is: a controller that was restored, or that adopted a device, does not know all models of the
     device."""
     config: RemoteConfig | None = None
     """The remote configuration, which replaces parts of the device's own. None: the document says nothing about it."""
     erasures: Annotated[tuple[Erasure, ...], msgspec.Meta(max_length=MAX_ERASURES)] = ()
-    """Captured rows that the device shall delete. It says in its heartbeat which of these orders are done."""
+    """Captured rows that the device must delete. Its heartbeat names the orders that are done."""

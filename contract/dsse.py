@@ -1,7 +1,8 @@
-"""The bytes that a signature covers, by DSSE: the kind of a statement is signed too, so that no kind passes as another.
+"""The bytes that a signature covers, by DSSE: the kind of a statement is signed too, so that no kind can be used as
+another.
 
-Decides their form (pre-authentication encoding, github.com/secure-systems-lab/dsse, protocol.md, version 1). Refuses to
-know who signs and what is said.
+Decides their form (pre-authentication encoding, github.com/secure-systems-lab/dsse, protocol.md, version 1).
+Refuses to know whose key signs, and the content of a statement.
 """
 
 

@@ -1,4 +1,5 @@
-"""The encoding of artifacts: an xz stream of segments. Each segment is a copy from a base, a change to it, or new.
+"""The encoding of artifacts: an xz stream of segments. Each segment is a copy from a base, a difference from it, or
+new bytes.
 
 A segment has at most 1 MiB and the stream's dictionary 8 MiB, so decoding needs little memory for any artifact. Bytes
 of numbers are reordered (all first bytes, then all second ones) where that compresses better. Decides the format and

@@ -1,6 +1,6 @@
 """The messages between an operator, a device and the controller when a device gets its certificate.
 
-Decides their fields. Refuses to know who may have a certificate, and how keys are kept.
+Decides their fields. Refuses to know which device may have a certificate, and how keys are kept.
 """
 
 from contract.wire import Message, Said
@@ -17,7 +17,7 @@ class Claim(Message, frozen=True):
     ca: str
     """The authority that has issued the certificates of broker and devices, in PEM."""
     root: str
-    """The fleet's newest root, as it was signed: where the device's trust starts."""
+    """The fleet's newest root, as it was signed: the start of the device's trust."""
     labels: dict[str, str] = {}
     """Labels that the device of this name has had: new hardware keeps them."""
 
@@ -38,7 +38,7 @@ class RenewRequest(Message, frozen=True):
 
 
 class Certificate(Said, frozen=True):
-    """A device's certificate, and the authorities that it shall trust, in PEM."""
+    """A device's certificate, and the authorities that it must trust, in PEM."""
 
     device: str
     certificate: str

@@ -14,9 +14,9 @@ from contract.messages import Short
 from contract.wire import Message
 
 MAX_NAMED = 64
-"""Keys, or answers, of one order: more are ordered in parts, so that a signed document stays small."""
+"""Keys, or answers, of one order: a larger order is split, so that a signed document stays small."""
 MAX_ERASURES = 16
-"""Orders in one document. Further ones follow when the device has said that the first are done."""
+"""Orders in one document. Further ones follow when the device has reported that the first are done."""
 
 
 class Erasure(Message, frozen=True):
@@ -28,7 +28,7 @@ class Erasure(Message, frozen=True):
     keys: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
     answers: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_NAMED)] = ()
     since: WholeMoment = 0
-    """Seconds since 1970 by the device's clock: rows from then on."""
+    """Seconds since 1970 by the device's clock: rows from that time on."""
     before: WholeMoment = 0
     """Rows captured earlier than that; 0: no end."""
 

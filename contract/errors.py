@@ -1,7 +1,7 @@
-"""Errors by whose fault they are, and the stable codes that are sent with them.
+"""Errors by their cause, and the stable codes that are sent with them.
 
 Misuse of our own functions stays ValueError or TypeError. Bad input has a `Code`. The world's faults may be retried.
-Refuses to know HTTP: `controller/api` alone maps these to a status.
+Refuses to know HTTP: only `controller/api` maps these to a status.
 """
 
 from enum import StrEnum
@@ -51,7 +51,7 @@ class Code(StrEnum):
     PROBE_FAILED = "probe_failed"  # the probe child died (memory or time limit, crash): look at detail
     PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
     PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion
-    GOLDEN_MISMATCH = "golden_mismatch"  # what serves answers its golden set otherwise: see docs/concepts/trust.md
+    GOLDEN_MISMATCH = "golden_mismatch"  # the session misses its golden set: see docs/concepts/trust.md
     BOOT_BUDGET_SPENT = "boot_budget_spent"  # the trial rebooted the device too often
     HEALTH_ERRORS = "health_errors"  # inferences of the trial raise too often
     HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows
@@ -66,16 +66,16 @@ class Code(StrEnum):
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
     HEALTH_ERROR_SIZE = "health_error_size"  # the trial's numbers are farther from the labels than stable's were
-    HEALTH_REFUSALS = "health_refusals"  # the trial refuses rows that stable takes: its signature is another one
+    HEALTH_REFUSALS = "health_refusals"  # the trial refuses rows that stable takes: its signature is different
     DEVICE_SICK = "device_sick"  # stable fails as much as the trial: check the device, not the version
     SIGNATURE_CHANGED = "signature_changed"  # it would refuse its callers: signature = "may_change" once they are ready
     SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type
     VALUE_MISSING = "value_missing"  # a row lacks a value that the model requires: correct the source of the rows
     VALUE_RANGE = "value_range"  # a number does not fit the input's type: infinite, too large, or not whole
     ANSWER_UNKNOWN = "answer_unknown"  # the id of a label names no answer that the device still knows: label sooner
-    LABEL_INVALID = "label_invalid"  # what was sent as a label is none, or does not fit the answer's rows
+    LABEL_INVALID = "label_invalid"  # the value is no label, or does not fit the answer's rows
     LABEL_UNKNOWN = "label_unknown"  # no version of the model has this class: correct it, or add the class to the model
-    LABEL_REPEATED = "label_repeated"  # the answer has its label already: the first one counts
+    LABEL_REPEATED = "label_repeated"  # the answer has a label already: the first one counts
     METRIC_INVALID = "metric_invalid"  # a number that an application measures has no usable name, value or version
     WORKER_FAILED = "worker_failed"  # the model's own process died or hung: stable answers; check the model
     NOT_SERVING = "not_serving"  # no version of the model serves yet: roll one out, look at `edgeward device show`
@@ -83,31 +83,31 @@ class Code(StrEnum):
     ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
     CONVERSION_FAILED = "conversion_failed"  # the converter raised
-    MODEL_UNSOUND = "model_unsound"  # its answers are of chance, depend on other rows, or are NaN: see the detail
+    MODEL_UNSOUND = "model_unsound"  # its answers are random, depend on other rows, or are NaN: see the detail
     CONVERSION_LIMIT = "conversion_limit"  # it reached its limit of time, memory or disk: the detail names the setting
     BUSY = "busy"  # other pushes run, or too many wait: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
-    SAMPLE_REFUSED = "sample_refused"  # the estimator itself refuses the sample: pass what you pass to predict
+    SAMPLE_REFUSED = "sample_refused"  # the estimator itself refuses the sample: pass rows as you pass them to predict
     SAMPLE_TOO_SMALL = "sample_too_small"  # few distinct rows prove nothing: pass more, or a reason in waive_rows
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`
     UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
     UNKNOWN_DEVICE = "unknown_device"  # the device has never reported: see `edgeward device list`
     UNKNOWN_BLOB = "unknown_blob"  # no device needs it now: check the digest, and `edgeward rollout list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
-    UNKNOWN_RUN = "unknown_run"  # runs stay where they ran until they are sent: `edgeward run send RUN`
+    UNKNOWN_RUN = "unknown_run"  # runs stay on their machine until they are sent: `edgeward run send RUN`
     UNKNOWN_DATA_SET = "unknown_data_set"  # see `edgeward data list`; the rows of a version may be deleted
     NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
     GATES_NOT_PASSED = "gates_not_passed"  # the version's gates have not passed
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
     SELECTOR_EMPTY = "selector_empty"  # no device matches
-    NOTHING_FITS = "nothing_fits"  # every device that matches is left out: `edgeward rollout plan` says why
+    NOTHING_FITS = "nothing_fits"  # every device that matches is excluded: `edgeward rollout plan` says why
     PLAN_CHANGED = "plan_changed"  # the fleet or the strategy is not that of the plan: preview it again
     NO_WAY_BACK = "no_way_back"  # no device had confirmed a version before: roll another release out
-    FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
+    FOUR_EYES = "four_eyes"  # another person with the role approver must approve the proposal
     VERSION_ROLLED_BACK = "version_rolled_back"  # the detail says by which rollout and why; start it again with --again
-    VERSION_WITHDRAWN = "version_withdrawn"  # somebody has withdrawn it, and the detail says why: take another version
+    VERSION_WITHDRAWN = "version_withdrawn"  # a person has withdrawn it, and the detail says why: take another version
     VERSION_REMOVED = "version_removed"  # its blobs were deleted by the retention rule: push the model again
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     UNKNOWN_RETRAINING = "unknown_retraining"  # no such attempt, or no policy: see `edgeward retrain list`
@@ -123,7 +123,7 @@ class Code(StrEnum):
     PROVIDER_UNREACHABLE = "provider_unreachable"  # the OpenID provider does not answer: sign in later, or use a token
     OUTSIDE_SCOPE = "outside_scope"  # the token is for a part of the fleet: choose less, or ask for another token
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
-    HOST_UNKNOWN = "host_unknown"  # the controller does not go by this name: add it to api.names
+    HOST_UNKNOWN = "host_unknown"  # the controller does not accept this host name: add it to api.names
     RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
     ALERT_RULE_INVALID = "alert_rule_invalid"  # line and cause are in the detail: edgeward alert test FILE
     UNKNOWN_ALERT = "unknown_alert"  # see `edgeward alert list --state all`
@@ -132,7 +132,7 @@ class Code(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"  # see `edgeward token list`
     AUDIT_BROKEN = "audit_broken"  # the audit was changed after it was written: compare with an export, find out who
     REQUEST_INVALID = "request_invalid"  # the call itself is wrong: the detail says how
-    REQUEST_CANCELLED = "request_cancelled"  # the caller has gone, or its timeout was over: nothing was computed for it
+    REQUEST_CANCELLED = "request_cancelled"  # the caller has left, or its timeout was over: nothing was computed for it
     REQUEST_SLOW = "request_slow"  # the request was not complete in time: send it on a faster link
     PORT_TAKEN = "port_taken"  # another program has the address: choose another serving.listen
     PIPELINE_INVALID = "pipeline_invalid"  # a step, a type or a parameter does not fit: the detail names it

@@ -80,7 +80,7 @@ def missed_in_steps(
     """Answers a golden set in its smallest runs, pauses after each, and returns the number of rows that differ.
 
     `inputs` are those of the golden set as the runtime takes them. More rows than the manifest allows count only if all
-    of them, answered in one run as at conversion, differ as well: so no verdict rests on how a set was divided.
+    of them, answered in one run as at conversion, differ as well: then no verdict depends on how a set was divided.
     """  # fmt: skip
     ranks, expected = ranks_of(manifest), split_golden(arrays, manifest)[1]
     missed = 0

@@ -1,8 +1,8 @@
-"""Checks of requests that a web page can make a browser send: the accepted host names and pages.
+"""Checks requests that a browser may have sent for a web page: the accepted host names and pages.
 
 Decides by `Host` and `Origin` alone. A page on the web can point its own name at this server (DNS rebinding), or
-post across sites, but it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. On a Unix
-socket only `Origin` is checked: no domain name leads there, but a proxy may forward the requests of pages. Refuses to
+post across sites, but it can choose neither header. Addresses and `localhost` cannot be redirected. On a Unix
+socket only `Origin` is checked: it has no domain name, but a proxy may forward the requests of pages. Refuses to
 know sockets.
 """
 

@@ -1,8 +1,8 @@
-"""Fractions as people read changes: in hundredths, with their sign. Refuses to know their unit."""
+"""Writes fractions as people read changes: in hundredths, with their sign. Refuses to know their unit."""
 
 
 def signed_hundredths(ratio: float) -> str:
-    """Returns `+4.1` for 0.041; a value that rounds to zero gives `+0.0`, whatever its sign."""
+    """Returns `+4.1` for 0.041; a value that rounds to zero gives `+0.0`, with either sign."""
     return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into +0.0
 
 

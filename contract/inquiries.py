@@ -1,7 +1,7 @@
-"""What an operator asks one device, and what the device answers: newest log lines, what its doctor finds, or how fast a
-model would be there.
+"""Questions of an operator to one device, and its answers: newest log lines, findings of its doctor, or the speed
+of a model there.
 
-Decides how much an answer may hold. Refuses to know who may ask: the controller does, and the device checks the
+Decides how much an answer may hold. Refuses to know who may ask: the controller knows it, and the device checks the
 director's signature.
 """
 
@@ -16,7 +16,7 @@ from contract.wire import Message, Said
 
 What = Literal["logs", "doctor", "probe"]
 MAX_LINES = 400
-"""Lines of one answer: with MAX_LINE_CHARS they fit into one message."""
+"""The most lines of one answer: with MAX_LINE_CHARS they fit into one message."""
 MAX_LINE_CHARS = 400
 """The most characters of a line; a longer line is cut."""
 MAX_ANSWER_BYTES = 200_000
@@ -41,15 +41,15 @@ class Inquiry(Message, frozen=True):
     keyid: Short
     """The id of the director's key."""
     candidate: Manifest | None = None
-    """The model to probe, for `probe` only. It never serves, and its release means nothing."""
+    """The model to probe, for `probe` only. It never serves, and its release has no meaning."""
     signature: Annotated[str, msgspec.Meta(max_length=512)] = ""
 
 
 class Probed(Said, frozen=True):
-    """What a probe has measured on a device, or why there was none."""
+    """The measurements of a probe on a device, or why there was none."""
 
     code: Short = ""
-    """Empty if it went well; `busy` where the device has refused to begin."""
+    """Empty if it succeeded; `busy` if the device has refused to begin."""
     detail: Text = ""
     load_ms: Milliseconds = 0.0
     latency_us_p50: Microseconds = 0.0
@@ -57,11 +57,11 @@ class Probed(Said, frozen=True):
     memory_mb: Megabytes = 0.0
     """Resident memory that loading and running took."""
     sandbox: Short = ""
-    """How far the probe was confined."""
+    """The degree to which the probe was confined."""
 
 
 class Answered(Said, frozen=True):
-    """What a device answers to an inquiry."""
+    """The answer of a device to an inquiry."""
 
     protocol: int
     device: Short
@@ -73,7 +73,7 @@ class Answered(Said, frozen=True):
     left_out: Count = 0
     """Older lines that the device still has and did not send."""
     probed: Probed | None = None
-    """What `probe` has measured; None for other questions."""
+    """The measurements of `probe`; None for other questions."""
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 

@@ -1,12 +1,13 @@
-"""What callers of a model rely on: the names, types and shapes of its inputs and outputs, and its columns.
+"""The parts of a model on which callers rely: the names, types and shapes of its inputs and outputs, and its columns.
 
-Decides whether callers of one version can call another one unchanged. Refuses to know what follows if they cannot.
+Decides whether callers of one version can call another one unchanged. Refuses to know the consequences if they
+cannot.
 """
 
 from contract.manifest import Manifest, Tensor
 
 MAX_NAMED = 3
-"""The most differences that a sentence names: the first ones say what has happened."""
+"""The most differences that a sentence names: the first ones show the change."""
 
 
 def interface_change(before: Manifest, after: Manifest) -> str:

@@ -1,7 +1,7 @@
-"""Reads what a program of ours wrote for itself in an older or a newer version: unknown keys are left out.
+"""Reads documents that an older or a newer version of the same program wrote: unknown keys are ignored.
 
 Decides by the wanted type which keys are unknown, at any depth. Unlike in messages of others (`said`), no faulty part
-is dropped: half a strategy would be another strategy. Refuses to know where the document was kept.
+is dropped: a strategy without one of its parts would be another strategy. Refuses to know where the document was kept.
 """
 
 from collections.abc import Callable

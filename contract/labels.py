@@ -18,7 +18,7 @@ MAX_LABEL_CHARS = 256
 
 
 class Unusable(Enum):
-    """A value is given as a label, but is none."""
+    """A value was given as a label but cannot be one."""
 
     LABEL = "label"
 

@@ -1,7 +1,7 @@
-"""The controller's signed statement about one version: where it comes from, how it was judged, and one prediction.
+"""The controller's signed statement about one version: its origin, how it was judged, and one prediction.
 
 Decides what is stated and which bytes the director's key signs: a DSSE envelope's, so that no other document can be
-mistaken for one. Who is director follows from the root of trust. Refuses to know keys and files.
+mistaken for one. The root of trust names the director. Refuses to know keys and files.
 """
 
 import json
@@ -14,7 +14,7 @@ from contract.errors import BadInput, Code
 from contract.wire import Said, decode_plain
 
 MAX_STATEMENT_BYTES = 4 << 20
-"""Evidence and parameters of a version take 100 kB; those of a pushed model at its limits 2 MB."""
+"""The most bytes. Evidence and parameters of a version take 100 kB; those of a pushed model at its limits 2 MB."""
 _KIND = b"application/vnd.edgeward.lineage+json"
 
 
@@ -26,7 +26,7 @@ class StatedPrediction(Said, frozen=True):
     device: str
     row: CapturedRow
     device_key: str = ""
-    """The public key (PEM) of the device that made the row's signature, for which the director vouches. Empty: no key
+    """The public key (PEM) of the device that made the row's signature, which the director confirms. Empty: no key
     that the controller knows has made it."""
 
 

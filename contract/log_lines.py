@@ -25,7 +25,7 @@ def json_line(created: float, level: str, logger: str, message: str, trace: str 
 
 
 def levels_of_libraries(level: str) -> dict[str, str]:
-    """By logger, from which level on libraries are heard that tell of every step: at `debug` all of it."""
+    """By logger, the lowest level that is logged of libraries that log every step; at `debug` all of it."""
     return dict.fromkeys(LIBRARIES, "WARNING" if level != "debug" else "NOTSET")
 
 

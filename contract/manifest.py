@@ -16,7 +16,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 MAX_CLASSES = 256
 MAX_CLASSES_CHARS = 4096
-"""Characters of all class names together: every device of a model receives them with each version."""
+"""Characters of all class names together: every device with the model receives them with each version."""
 MAX_STREAMS = 4096
 """Streams of which a device may keep state: it holds all of them in memory."""
 DATATYPES = {
@@ -62,7 +62,7 @@ class Golden(Message, frozen=True):
 
 
 class ModelLimits(Message, frozen=True):
-    """The most that loading and running the version may cost on a device."""
+    """The most time and memory that the version may take on a device."""
 
     memory_mb: Positive
     """The address space of the probe child beyond that of an idle runtime, in MB."""
@@ -89,7 +89,7 @@ class Variant(Message, frozen=True):
 
 
 class Stage(Message, frozen=True):
-    """One of two models in a row that are one artifact: what was pushed, and what feeds it."""
+    """One of two models in a row that are one artifact: the model that was pushed, and the source of its inputs."""
 
     name: Annotated[str, msgspec.Meta(max_length=64)]
     sha256: str
@@ -121,9 +121,9 @@ class StateRules(Message, frozen=True):
 
     tensors: Annotated[tuple[StateTensor, ...], msgspec.Meta(min_length=1, max_length=8)]
     reset_after_s: Decimal = Decimal(0)
-    """A stream whose last request is longer ago starts again; 0: never for that."""
+    """A stream whose last request is longer ago starts again; 0: never for this reason."""
     max_keys: Annotated[int, msgspec.Meta(ge=1, le=MAX_STREAMS)] = 64
-    """Streams that are kept at the same time; beyond it the one that was asked longest ago is forgotten."""
+    """Streams that are kept at the same time; after that the least recently used one is deleted."""
 
 
 class Manifest(Message, frozen=True):
@@ -134,7 +134,7 @@ class Manifest(Message, frozen=True):
     golden: Golden
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
-    """The inputs that a caller gives, without the state."""
+    """The inputs that a caller sends, without the state."""
     outputs: tuple[Tensor, ...]
     """The outputs that a caller gets."""
     columns: tuple[str, ...]
@@ -174,7 +174,7 @@ class Manifest(Message, frozen=True):
 
     @property
     def session_outputs(self) -> tuple[Tensor, ...]:
-        """What the runtime gives, in the order in which it is asked: what a caller gets, and then the state."""
+        """The outputs of the runtime, in order: those for the caller, then the state."""
         kept = self.state.tensors if self.state is not None else ()
         return (*self.outputs, *(Tensor(name=each.output, datatype=each.datatype, shape=each.shape) for each in kept))
 

@@ -47,7 +47,7 @@ Bins = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_BINS)]
 NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
 ]
-"""An IP address and a port, and nothing else that the sender of the address could choose."""
+"""An IP address and a port, and no other text that the sender could choose."""
 BreachCounts = Annotated[tuple[Count, ...], msgspec.Meta(min_length=4, max_length=4)]
 GroupCounts = Annotated[tuple[Count, ...], msgspec.Meta(min_length=6, max_length=6)]
 MAX_SENSORS = 32
@@ -94,11 +94,11 @@ class GoldenProbe(Said, frozen=True):
     at: WholeMoment
     """When the probe ended, in seconds since 1970 in UTC by the device's own clock."""
     rows: Count
-    """Questions of the golden set."""
+    """Rows of the golden set."""
     missed: Count
-    """The rows that were answered beyond tolerance."""
+    """The rows whose answers missed the tolerance."""
     passed: bool
-    """Whether that is no more than the manifest allows."""
+    """Whether the manifest allows so many missed rows."""
 
 
 class ModelState(Said, frozen=True):
@@ -120,7 +120,7 @@ class ModelState(Said, frozen=True):
     golden: GoldenProbe | None = None
     """The newest probe of the session of stable; None: none has ended since it was loaded."""
     serving: Digest = ""
-    """The digest of the version that answers now; empty if none does."""
+    """The digest of the version that answers now; empty if no version answers."""
     outcome: UpdateOutcome | None = None
     code: Short = ""
     """The code that says why the phase makes no progress. Empty while it does."""
@@ -207,7 +207,7 @@ class SinkState(Said, frozen=True):
     delivered: Count = 0
     """Predictions that were accepted."""
     undelivered: Count = 0
-    """Predictions that were given up: refused, or tried too often, or waiting for too long."""
+    """Predictions that were dropped: refused, or tried too often, or waiting for too long."""
     failures: Count = 0
     """Attempts that failed."""
     error: Text = ""
@@ -219,7 +219,7 @@ class ConfigState(Said, frozen=True):
     """The versions of remote configurations on a device; 0 for none."""
 
     confirmed: Count = 0
-    """The one that counts: it was tried, and the device served and kept its link."""
+    """The one in force: it was tried, and the device served and kept its link."""
     trial: Count = 0
     """The one that is being tried."""
     refused: Count = 0
@@ -230,7 +230,7 @@ class ConfigState(Said, frozen=True):
 
 
 class Heartbeat(Said, frozen=True):
-    """The full reported state; it alone is enough to rebuild the twin."""
+    """The full reported state; the twin can be rebuilt from it alone."""
 
     protocol: int
     device: Short
@@ -245,7 +245,7 @@ class Heartbeat(Said, frozen=True):
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counts of what limits dropped, by name."""
     serve_at: NeighbourAddress = ""
-    """The address at which neighbours may fetch confirmed blobs. Empty: nowhere."""
+    """The address at which neighbours may fetch confirmed blobs. Empty: it serves no neighbours."""
     at: WholeMoment = 0
     """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not send it."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
@@ -259,7 +259,7 @@ class Heartbeat(Said, frozen=True):
     erased: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
     """Orders to delete captured rows that are done, of those in the newest document: rows deleted by the order's id."""
     nonce: Short = ""
-    """Asks for a document that repeats it, which proves that the document is not an old one."""
+    """A random text that the next document must contain, which proves that the document is not an old one."""
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
@@ -307,11 +307,12 @@ class ModelInterval(Said, frozen=True):
     measured: Count = 0
     """The numbers of a regression that have a label; the sums below are over them."""
     labels_unusable: Count = 0
-    """Values that were given as labels and are none: infinity, text for a regression. Missing labels are not
+    """Values that were given as labels but cannot be labels: infinity, text for a regression. Missing labels are not
     counted."""
     labels_unknown: Count = 0
-    """Labels of no known class: no version of the model on the device can answer them. They count neither as right nor
-    wrong."""
+    """Labels of no known class: no version of the model on the device can answer them. They count as neither right
+    nor wrong.
+    """
     absolute_error_sum: Sum = 0.0
     squared_error_sum: SquaredSum = 0.0
     label_sum: SignedSum = 0.0
@@ -377,6 +378,6 @@ class Ack(Said, frozen=True):
     heard: bool = True
     """False: the message (boot, seq) was ignored, because no key that counts for the device has signed it."""
     agreement: Annotated[str, msgspec.Meta(max_length=MAX_PUBLIC_KEY_CHARS)] | None = None
-    """The controller's public key (PEM, P-256): from here on telemetry may carry a code made with it in place of a
+    """The controller's public key (PEM, P-256): after this telemetry may carry a code made with it in place of a
     signature. Empty: the controller does not know the key of the code, so telemetry must be signed again. None: no
     change."""

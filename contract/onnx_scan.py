@@ -128,7 +128,7 @@ def _note(noted: Noted, known: Field, value: int | bytes) -> None:
 
 
 def _enter(scan: Scan, name: str, depth: int) -> int:
-    """Counts the message. Returns the depth of its content."""
+    """Counts the message. Returns the depth of nesting of its content."""
     if name == "node":
         scan.nodes += 1
         if scan.nodes > MAX_NODES:

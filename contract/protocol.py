@@ -1,10 +1,12 @@
-"""The protocol's version and its named limits; every bound on the wire stands here.
+"""The protocol's version and its named limits; it holds every limit of messages.
 
 Refuses to know what happens when a limit is exceeded: the code that decodes reports it.
 """
 
 VERSION = "0.1.0"
-"""The version of the distribution, equal to pyproject.toml. Asking importlib.metadata costs a device 20 ms and 1 MB."""
+"""The version of the distribution, equal to pyproject.toml. To read it with importlib.metadata would take a device
+20 ms and 1 MB.
+"""
 
 PROTOCOL = 1
 """Version of topics and messages. A device that uses another one gets an error, and its messages are not read."""
@@ -19,7 +21,7 @@ MAX_METADATA_BYTES = 512 * 1024
 """Largest trust bundle or role document."""
 
 MAX_ROOTS_IN_TRUST_BUNDLE = 8
-"""Newest roots that a trust bundle carries; older ones are asked for one by one."""
+"""Newest roots that a trust bundle carries; older ones are requested one by one."""
 
 MAX_CHUNK_BYTES = 512 * 1024
 """The largest chunk of a blob: below the 1 MiB packet limit of a hardened broker."""

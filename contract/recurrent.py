@@ -17,7 +17,7 @@ from contract.tensors import Array, decode_tensors
 from contract.wire import Message
 
 MAX_STATE_BYTES = 16 * 1024 * 1024
-"""The limit of all streams of a model together: a small device has it beside the model."""
+"""The limit of all streams of a model together: a small device needs this memory in addition to the model."""
 MAX_LIST_CHARS = 300
 """The most characters of each of the two lists that a refusal names."""
 MAX_INITIAL = Decimal(1_000_000)
@@ -29,7 +29,7 @@ MAX_ARRAYS_BYTES = 96 * 1024
 
 
 class StateAsked(Message, frozen=True):
-    """What a push says of state. `feeds` names by input the output that is its next value."""
+    """The description of state in a push. `feeds` names by input the output that is its next value."""
 
     feeds: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=8)]
     initial: Decimal = Decimal(0)

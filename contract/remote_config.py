@@ -1,7 +1,7 @@
 """The part of a device's configuration that a controller may change, in its signed desired document, with a version.
 
-Decides the fields and their bounds. Refuses to know what the device's own file allows: the device refuses what goes
-beyond its file, so that a stolen director key widens nothing.
+Decides the fields and their bounds. Refuses to know what the device's own file allows: the device refuses more than
+its file allows, so that a stolen director key gives no further rights.
 """
 
 from decimal import Decimal
@@ -15,7 +15,9 @@ from contract.versions import MAX_VERSION
 from contract.wire import Message
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
-"""Less than a second would flood the broker of a fleet. Whole numbers, because signed documents hold no others."""
+"""Seconds. A shorter interval would overload the broker of a fleet. Whole numbers, because signed documents hold no
+others.
+"""
 
 
 class CaptureRates(Message, frozen=True):
@@ -34,7 +36,7 @@ class CaptureRates(Message, frozen=True):
 
 
 class RemoteConfig(Message, frozen=True):
-    """Replaces parts of the device's own file. None or empty: its own file counts."""
+    """Replaces parts of the device's own file. None or empty: its own file is used."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
     """Grows with every change; a device tries each version once."""

@@ -15,9 +15,9 @@ from contract.tensors import Array
 BREACHES = ("missing", "out_of_range", "unseen", "stuck")
 """The kinds, in the order in which a message counts them."""
 RANGE_MARGIN = 0.5
-"""How far beyond the sample's ends a number may lie, as a fraction of the distance between them: 1,000 rows do not hold
-the extremes of years. On three hourly series of five to nine years (`benchmarks/drift_streams.py`) at most one later
-cell in 7,000 lies outside; without a margin one in 400 does."""
+"""How far outside the sample's range a number may lie, as a fraction of the distance between them: 1,000 rows do
+not hold the extremes of years. On three hourly series of five to nine years (`benchmarks/drift_streams.py`) at most
+one later cell in 7,000 lies outside; without a margin one in 400 does."""
 STUCK_TIMES = 10
 """A sensor is stuck when it repeats a number ten times as often as the longest run of it in the sample."""
 MIN_STUCK_ROWS = 64
@@ -29,10 +29,10 @@ _ALLOWED = "allowed/"
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """What the cells of one column may be."""
+    """The allowed cells of one column."""
 
     may_miss: bool
-    """Whether the sample itself lacks cells of the column."""
+    """Whether cells of the column may be missing, because some are missing in the sample."""
     low: float
     high: float
     """The smallest and the largest number; of text and of a column without numbers -inf and inf."""
@@ -99,7 +99,7 @@ def _compiled(values: Array) -> Array:
     low, high = float(finite.min()), float(finite.max())
     margin = RANGE_MARGIN * (high - low)
     if margin == 0.0:
-        low, high = -np.inf, np.inf  # a sample whose numbers do not vary says nothing about a range
+        low, high = -np.inf, np.inf  # a sample whose numbers do not vary shows no range
     distinct = len(np.unique(finite))
     stuck = max(MIN_STUCK_ROWS, STUCK_TIMES * int(_runs(finite).max())) if distinct >= MIN_DISTINCT else 0
     return np.array([may_miss, low - margin, high + margin, float(stuck)])

@@ -1,6 +1,7 @@
 """What differs between two runs, in rows for a table.
 
-Decides what is compared and in which order: results first, then what may explain them. Refuses to know how it is shown.
+Decides what is compared and in which order: results first, then their possible reasons. Refuses to know how it is
+shown.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from contract.run_record import Record
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that differs."""
+    """One difference."""
 
     what: str
     before: str
@@ -19,9 +20,7 @@ class Row:
 
 
 def compare(before: Record, after: Record) -> list[Row]:
-    """Returns everything in which two runs differ: result, metrics, parameters, then code, data, libraries, threads,
-    seeds.
-    """
+    """Returns all differences of two runs: result, metrics, parameters, then code, data, libraries, threads, seeds."""
     rows = [Row("result", before.result[:16] or "-", after.result[:16] or "-")] if before.result != after.result else []
     for name in sorted(before.metrics.keys() | after.metrics.keys()):
         pair = [_number(each.metrics.get(name)) for each in (before, after)]

@@ -1,6 +1,6 @@
-"""What differs between the records of two runs and may change a result.
+"""The differences between the records of two runs that may change a result.
 
-Decides what may change a result, and the order in which it is told. Refuses to know whether a difference matters.
+Decides which differences may do so, and their order. Refuses to know whether a difference matters.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from contract.run_record import Record
 
 Kind = Literal["code", "data", "library", "threads", "kernel", "seed"]
 ORDER: tuple[Kind, ...] = ("code", "data", "library", "threads", "kernel", "seed")
-"""Code is set to its present value first: code that names another seed is then distinguished from the seed."""
+"""Code comes first: a seed that is written in the code is then shown as a change of code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs from the record."""
+    """One difference from the record."""
 
     kind: Kind
     name: str
@@ -55,7 +55,7 @@ def _data(recorded: Record, now: Record) -> list[Difference]:
 
 
 def _libraries(recorded: Record, now: Record) -> list[Difference]:
-    """Those that were used, and Python itself."""
+    """The distributions that were used, and Python itself."""
     before, after = recorded.environment, now.environment
     used = {name: before.packages.get(name, "") for name in before.used}
     found = _pairs("library", used, {name: after.packages.get(name, "") for name in used})

@@ -60,7 +60,7 @@ class Threads(msgspec.Struct, frozen=True):
 
     counts: dict[str, int] = {}
     kernels: dict[str, str] = {}
-    """The processor whose routines each BLAS library has chosen."""
+    """The processor whose routines each BLAS library uses."""
 
 
 class DataUse(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Reads the messages of a device about itself: unknown keys are ignored, and of a bad part only that part is dropped.
 
-Decides what a part is: an element of a list, an entry of a table, a field that may be missing. A signed document that
-must be obeyed is never read in this way: `wire.decode` refuses it as a whole. Refuses to know what a message means.
+Decides what a part is: an element of a list, an entry of a table, a field that may be missing. A signed order is
+never read in this way: `wire.decode` refuses it as a whole. Refuses to know what a message means.
 """
 
 from types import NoneType, UnionType

@@ -1,6 +1,6 @@
 """Lines for a person at a terminal, wrapped between words.
 
-Decides how a line is wrapped. Refuses to know what is said, and whether a screen shows it.
+Decides how a line is wrapped. Refuses to know the text's meaning, and whether a screen shows it.
 """
 
 import textwrap

@@ -1,13 +1,13 @@
 """Whether a difference is statistically significant, for tests that are repeated while data arrive.
 
-A trial and a rollout are judged at every pass, so their test must hold however often it is repeated. Two tests, each
-wrong with at most the given probability over its whole life: `beyond_chance`, a mixture sequential probability ratio
-test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015, https://arxiv.org/abs/1512.04922), and
-`ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits (Ville's inequality; Howard, Ramdas, McAuliffe,
-Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). `radius` turns the first one into an
-interval that may be read as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
-"Time-uniform central limit theory and asymptotic confidence sequences", 2024, https://arxiv.org/abs/2103.06476).
-Refuses to know what is compared.
+A trial and a rollout are judged at every pass, so their test must be valid for any number of repetitions. Two
+tests, each wrong with at most the given probability over its whole life: `beyond_chance`, a mixture sequential
+probability ratio test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015,
+https://arxiv.org/abs/1512.04922), and `ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits
+(Ville's inequality; Howard, Ramdas, McAuliffe, Sekhon, "Time-uniform Chernoff bounds", 2020,
+https://arxiv.org/abs/1808.03204). `radius` turns the first one into an interval that may be read as often: an
+asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory
+and asymptotic confidence sequences", 2024, https://arxiv.org/abs/2103.06476). Refuses to know what is compared.
 """
 
 import math
@@ -27,14 +27,14 @@ VARIATION = math.pi / 2 - 1
 certain."""
 
 LONGEST_DISTANCE = 1e6
-"""Standard deviations beyond which an interval counts as infinite."""
+"""Standard deviations above which an interval counts as infinite."""
 _LARGEST_POWER = 27.0
 _HALVINGS = 16
 """Halvings of the interval that contains the radius: less than 1e-5 of it is left."""
 
 
 def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
-    """Whether an excess over the allowed value is significant, however often it is tested. `variance` is above 0."""
+    """Whether an excess over the allowed value is significant, for any number of tests. `variance` is above 0."""
     if excess <= 0.0:
         return False
     return _mixed([_log_ratio(excess, variance, spread) for spread in SPREADS]) >= -math.log(false_alarm)
@@ -82,7 +82,7 @@ def _log_ratio(excess: float, variance: float, spread: float) -> float:
 
 
 def ratio_beyond(hits: int, total: int, allowed: float, false_alarm: float) -> bool:
-    """Whether significantly more than the fraction `allowed` of samples are hits, however often it is tested.
+    """Whether significantly more than the fraction `allowed` of samples are hits, for any number of tests.
 
     Exact for independent samples, few or many: each alternative's likelihood ratio shrinks, on average, while the true
     fraction is at most `allowed`. Fewer hits than `MIN_HITS` are never significant.
@@ -123,7 +123,7 @@ def variance_of_ratio(hits: int, total: int) -> float:
 def variance_of_mean(total: float, squares: float, count: int) -> float:
     """Returns the variance of the mean of `count` absolute errors, from their sum and the sum of their squares.
 
-    At least that of normal errors of this mean: a few equal errors prove nothing.
+    At least that of normal errors of this mean: a few equal errors do not show a small variance.
     """
     if count < 2:
         return math.inf

@@ -1,7 +1,7 @@
-"""Two models in a row, as one push brings them: which output of the first is which input of the second.
+"""Two models in a row, from one push: which output of the first is which input of the second.
 
-Decides whether the second takes what the first gives, and how both are written into one set of arrays. Refuses to know
-how they are run or joined.
+Decides whether the second accepts the outputs of the first, and how both are written into one set of arrays.
+Refuses to know how they are run or joined.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,25 @@ MAX_LIST_CHARS = 300
 """The most characters of each of the two lists that a refusal names."""
 MAX_NAME_CHARS = 64
 MATRIX = "X"
-"""The name of the one input of an estimator, which has no names of its own."""
+"""The name of the one input of an estimator, which has no names for inputs."""
 _HEAD, _FIRST, _SECOND, _RECORDED, _ANSWER = "stages", "model/1", "model/2", "recorded", "answer/"
 
 
 class StagesHead(Message, frozen=True):
-    """What is said of two models beside their bytes."""
+    """The description of two models, without their bytes."""
 
     names: tuple[str, str]
-    """What each of them is: a file's name, or an estimator's type."""
+    """The origin of each: a file's name, or an estimator's type."""
     second: Literal["skops", "onnx"]
     """The kind of the second; the first is ONNX."""
     feeds: dict[str, str] = {}
     """The output of the first for each input of the second, if their names differ."""
     answered_by: str = ""
-    """The libraries that answered where the models were pushed."""
+    """The versions of the libraries where the models were pushed."""
 
 
 class Stages(Message, frozen=True):
-    """Two models in a row, and what they answered where they were pushed."""
+    """Two models in a row, and their answers where they were pushed."""
 
     head: StagesHead
     first: bytes

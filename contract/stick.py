@@ -10,7 +10,7 @@ from contract.wire import Message
 DOCUMENTS = "documents.json"
 MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024
 MAX_MESSAGES_BYTES = 4 * 1024 * 1024
-"""The largest file of one device. Beyond it the oldest messages are dropped."""
+"""The largest file of one device. Above this limit, the oldest messages are dropped."""
 
 ALL_MESSAGES = "from-*.json"
 """The pattern that matches every device's file."""
@@ -37,5 +37,5 @@ class StickMessages(Message, frozen=True):
 
 
 def messages_file(device: str) -> str:
-    """The name of the file in which a device leaves its messages."""
+    """The name of the file in which a device writes its messages."""
     return f"from-{in_file_name(device)}.json"

@@ -1,7 +1,7 @@
 """Changes values of keys in TOML text and leaves everything else as a person wrote it: order, comments, other tables.
 
-Decides where a line goes. Supports plain tables (`[broker]`) and values in one line; the caller parses the result and
-compares it, because other ways of writing TOML are not supported. Refuses to know what keys mean.
+Decides the place of a new line. Supports plain tables (`[broker]`) and values in one line; the caller parses the
+result and compares it, because other ways of writing TOML are not supported. Refuses to know what keys mean.
 """
 
 import json

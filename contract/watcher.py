@@ -3,6 +3,6 @@
 WATCHER = "fleet-watcher"
 """The model in the registry whose newest passed version judges the vitals of devices."""
 THRESHOLD = "threshold"
-"""The metric of its versions beyond which a score is a departure: without it a version judges nothing."""
+"""The metric of its versions that holds the threshold of a departure: a version without it is not used."""
 QUIET_H = 12
-"""Hours over the threshold with fewer quiet hours between them are one alert, so that a person is notified once."""
+"""Hours above the threshold with fewer normal hours between them are one alert, so that a person is notified once."""

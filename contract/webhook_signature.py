@@ -1,4 +1,4 @@
-"""The three headers by which a receiver knows that a webhook is ours, and not a repeated one: Standard Webhooks 1.0.
+"""The three headers that prove to a receiver that a webhook is authentic and not repeated: Standard Webhooks 1.0.
 
 Decides what is signed. Refuses to know how a request travels. Source: https://www.standardwebhooks.com.
 """

@@ -1,4 +1,4 @@
-"""Strict decoding of bytes into structs, and encoding. All input from a wire or a file comes in here.
+"""Strict decoding of bytes into structs, and encoding. All input from a wire or a file is decoded here.
 
 Decides which input is malformed: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN, a number or a
 text that could not be written again. Refuses to know what a message means.
@@ -24,7 +24,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable value that another program says about itself.
+    """An immutable value that another program sends about itself.
 
     When it is decoded, the keys of a newer version are ignored.
     """
@@ -51,7 +51,7 @@ def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
     """Decodes JSON to plain values. Refuses what `json` would accept: duplicate keys, NaN, numbers beyond a float's
     range, halves of surrogate pairs, deep nesting, bad UTF-8.
 
-    What is accepted can be written again: otherwise every later write would fail.
+    Every accepted value can be written again: otherwise every later write would fail.
     """
     if len(raw) > max_bytes:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")

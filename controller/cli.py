@@ -1,4 +1,6 @@
-"""`edgeward-controller run | backup | restore`. Exit codes: 0 fine, 1 incomplete, 2 wrong call or configuration."""
+"""`edgeward-controller run | backup | restore`. Exit codes: 0 success, 1 incomplete, 2 wrong arguments or
+configuration.
+"""
 
 import argparse
 import asyncio
@@ -35,7 +37,7 @@ from controller.trust.keys import load_or_make_secret
 from controller.verbs import restored
 
 PRIVATE_UMASK = 0o077
-"""All files of the controller and its broker are for their own user alone: keys, claims, reports of devices."""
+"""Only their own user may read the files of the controller and its broker: keys, claims, reports of devices."""
 COLLECT_AFTER = 50_000
 """The number of objects, as the collector counts them, between two searches for cycles, of which there are few. A
 message is some ten objects, so Python's own 700 means a search every seventy messages: 20 of the 85 us of CPU that a
@@ -86,7 +88,7 @@ def _back_up(config: Config, call: argparse.Namespace) -> int:
 
 
 def backup_words(made: Backup, file: Path) -> str:
-    """Returns in sentences what a backup holds, first of all which keys."""
+    """Returns in sentences what a backup holds, the keys first."""
     size_bytes = sum(each.size_bytes for each in made.contents.files.values())
     lines = [
         f"wrote {file}: {len(made.contents.files)} files, {size_bytes / 1e6:.1f} MB, mode 0600",
@@ -116,7 +118,7 @@ def _restore(config: Config, call: argparse.Namespace) -> int:
 
 
 def run_words(call: argparse.Namespace) -> str:
-    """Returns the command, ready to be copied, that serves what this call was about."""
+    """Returns the command, ready to be copied, that serves the data directory of this call."""
     flags = (("--config", call.config), ("--data-dir", call.data_dir))
     given = [word for flag, value in flags if value is not None for word in (flag, str(value))]
     return shlex.join(["edgeward-controller", "run", *given])
@@ -149,7 +151,7 @@ async def serve(config: Config) -> None:
 
 
 def _announce(state: State, host: str, port: int) -> None:
-    """Writes the addresses of the API and the broker to the log and to a file that the client finds."""
+    """Writes the addresses of the API and the broker to the log and to a file that the client reads."""
     config = state.config
     state.api_port = port
     where = {"url": f"http://{host}:{port}", "broker": state.broker.shown if state.broker else ""}
@@ -184,7 +186,7 @@ def make_private(data_dir: Path) -> None:
 
 
 class OneLine(logging.Formatter):
-    """Formats each record as one log line, whatever its message holds; a trace follows on lines of its own."""
+    """Formats each record as one log line, with any message; a trace follows on separate lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -205,7 +207,7 @@ class JsonLines(logging.Formatter):
 
 
 def _begin_logging(call: argparse.Namespace) -> None:
-    """Configures the log of this program on standard error as its options say."""
+    """Configures the log of this program on standard error by its options."""
     to = logging.StreamHandler()
     plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)

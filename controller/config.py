@@ -46,10 +46,12 @@ class ApiConfig(Message, frozen=True):
     """The address of the API for devices and people, for example a TLS proxy's; empty: host and port."""
     names: tuple[str, ...] = ()
     """Names besides those of `host` and `public_url` by which callers may reach the API. Addresses and `localhost`
-    always may; other names are answered 421, because a web page can point its own name at this machine."""
+    are always allowed; other names are answered 421, because a web page can point its own name at this machine.
+    """
     metrics: Literal["token", "open"] = "token"
-    """Whether `/metrics` asks for a token with the role viewer, as Vault, MinIO and Kubernetes do: it tells a stranger
-    which faults and which refused attempts have been noticed. `open`: anybody who reaches the port may read it."""
+    """Whether `/metrics` asks for a token with the role viewer, as Vault, MinIO and Kubernetes do: it shows faults
+    and refused attempts, which a stranger must not see. `open`: every client that reaches the port may read it.
+    """
 
 
 class BrokerConfig(Message, frozen=True):
@@ -67,7 +69,7 @@ class BrokerConfig(Message, frozen=True):
     auto: it does, unless clients have had a password from an earlier start.
     """
     names: tuple[str, ...] = ()
-    """Names and addresses by which devices reach a started broker; devices are given the first one."""
+    """Names and addresses by which devices reach a started broker; devices get the first one."""
     topics: Annotated[tuple[OwnTopic, ...], msgspec.Meta(max_length=MAX_TOPICS)] = ()
     """Filters of topics besides Edgeward's own, which every client under mutual TLS may read and write: rows for
     sensors, predictions of sinks."""
@@ -100,7 +102,7 @@ class FleetConfig(Message, frozen=True):
 
 
 class TrustConfig(Message, frozen=True):
-    """The origin of a new fleet's metadata."""
+    """How the metadata of a new fleet is made."""
 
     metadata_dir: str = ""
 
@@ -110,7 +112,7 @@ class PublishConfig(Message, frozen=True):
 
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_SOURCES)] = ()
-    """Addresses that devices try before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's
+    """Addresses that devices use before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's
     own API, `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks is at the same address with the suffix
     `.list`."""
     bucket: Annotated[str, msgspec.Meta(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?\Z")] = ""
@@ -144,7 +146,7 @@ class AlertsConfig(Message, frozen=True):
     """The file with rules and receivers of alerts, and how often rules are judged."""
 
     file: str = ""
-    """A path; empty: the rules that ship, and no receiver."""
+    """A path; empty: the default rules, and no receiver."""
     every_s: Seconds = 5.0
 
 
@@ -154,11 +156,11 @@ class TelemetryConfig(Message, frozen=True):
     keep_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
     """A year, and one more month for questions about it."""
     max_mb: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 4096
-    """Beyond it the oldest rows are deleted first."""
+    """Above this limit, the oldest rows are deleted first."""
 
 
 class OidcGrant(Message, frozen=True):
-    """What people may do for whom the provider states one claim."""
+    """The roles of people for whom the provider states one claim."""
 
     claim: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """A claim of the ID token; with dots if it lies inside another one: `realm_access.roles`."""
@@ -175,16 +177,16 @@ class OidcConfig(Message, frozen=True):
     """The OpenID provider with which people sign in at the page."""
 
     name: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    """The text of the page's button; empty: the issuer."""
+    """The text of the page's button; empty: the issuer's address."""
     issuer: str = ""
-    """Its address, exactly as it names itself; empty: people sign in with tokens alone."""
+    """Its address, exactly as the provider writes it; empty: people sign in with tokens alone."""
     client_id: str = ""
     client_secret_file: str = ""
     """A file with the client's secret; empty: a public client, which PKCE alone protects."""
     name_claim: str = "preferred_username"
     """The claim that names a person. Choose one that people cannot change themselves: four eyes depend on it."""
     ask_for: tuple[str, ...] = ("profile",)
-    """Scopes that the provider is asked for besides `openid`, so that its answer has the claims for grants and
+    """Scopes that are requested from the provider besides `openid`, so that its answer has the claims for grants and
     names."""
     session_h: Annotated[float, msgspec.Meta(gt=0, le=12)] = 8.0
     """Hours after which a person signs in again."""

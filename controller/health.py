@@ -1,4 +1,4 @@
-"""Whether the controller works: facts in, findings out. Without a finding it is well.
+"""Decides from facts whether the controller works. Returns findings; without a finding it works.
 
 Decides what is a finding, and by which figures. Refuses to know where facts come from, clocks and HTTP.
 """
@@ -13,8 +13,9 @@ PASS_FAILING_S = 10.0
 """Seconds for which passes must fail to be a finding: a full disk or a reconnect may cost one or two, each a second
 apart."""
 PASS_LATE_S = 45.0
-"""Seconds without a good pass after which a controller is late, also if its pass hangs. With a check every 5 s, an
-operator is notified within a minute."""
+"""Seconds without a good pass after which a controller is late, also if its pass hangs. If a monitor checks every 5
+s, an operator is notified within a minute.
+"""
 PASS_LATE_INTERVALS = 3.0
 """The same limit in intervals between passes, if they are configured to be long."""
 FREE_BYTES_WANTED = 256 * 1024**2
@@ -136,11 +137,11 @@ class Facts:
     strangers: Mapping[str, str] = field(default_factory=dict)
     """The number of recent unsigned messages in the name of each device."""
     loudest: Mapping[str, str] = field(default_factory=dict)
-    """The malformed or excessive messages of each device lately, in words, the worst first."""
+    """The malformed or excessive recent messages of each device, in words, the worst first."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
     """The reason why a device does not use the configuration that was sent to it, by device."""
     audit_fault: str = ""
-    """The fault of the audit at any start; empty if there was none, or once a person has examined it."""
+    """The fault of the audit at an earlier start; empty if there was none, or once a person has examined it."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:

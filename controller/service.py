@@ -130,7 +130,7 @@ class Service:
             link.start()
 
     async def _connect_anew(self) -> None:
-        """Replaces the connections. Devices repeat what they send meanwhile, because it is not acknowledged."""
+        """Replaces the connections. Devices repeat messages from that time, because they are not acknowledged."""
         for link in self._state.links:
             await asyncio.to_thread(link.stop)
         self._connect()
@@ -158,7 +158,7 @@ class Service:
         state.close()
 
     async def one_pass(self) -> None:
-        """Renews trust metadata, runs a pass, and starts what policies say is due."""
+        """Renews trust metadata, runs a pass, and starts rollouts that policies require."""
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
@@ -197,7 +197,9 @@ class Service:
             await self._connect_anew()
 
     def _answer(self) -> None:
-        """Tells devices that they left the fleet, that their key does not count, or how telemetry may be signed."""
+        """Sends devices messages: that they left the fleet, that their key is not valid, or how telemetry may be
+        signed.
+        """
         inbox = self._state.inbox
         names, inbox.retired_heard = inbox.retired_heard, set()
         answers, inbox.unheard = [*inbox.unheard.items(), *inbox.agreements.items()], {}
@@ -210,7 +212,9 @@ class Service:
             self.acknowledge(device, answer)
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
-        """Publishes as in `reconcile.ports.Broker`; after a reconnect everything, because a broker may have lost it."""
+        """Publishes as in `reconcile.ports.Broker`; after a reconnect everything, because the broker may have lost
+        messages.
+        """
         state = self._state
         if not state.connected:
             self._retained.restore_needed = True
@@ -239,7 +243,9 @@ class Service:
             self._state.events.tell_verdict(point)
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """Tells of devices that are to blame themselves or answer wrongly, and mends what they cannot fetch."""
+        """Makes events for devices that have their own faults or answer wrongly, and repairs blobs that they cannot
+        fetch.
+        """
         for device, report in reports:
             state = report.state
             if state is not None and state.code in UNFETCHED:
@@ -312,7 +318,9 @@ class Service:
             _log.exception("alerts could not be judged, trying again")
 
     async def _watch(self) -> None:
-        """Restarts a started broker, repairs what others retain, and reports faults, also while a pass hangs."""
+        """Restarts a started broker, repairs retained messages of others, and reports faults, also while a pass
+        hangs.
+        """
         broker, judge_at, data_look_at = self._state.broker, 0.0, 0.0
         while True:
             await asyncio.sleep(min(TEND_S, HEALTH_S))
@@ -338,9 +346,7 @@ class Service:
 
 
 class _History:
-    """What devices have reported and the controller has done, in the journal and in the store of captured
-    inferences.
-    """
+    """The history of devices and controller, in the journal and in the store of captured inferences."""
 
     def __init__(self, state: State) -> None:
         self.record = state.journal.record

@@ -72,7 +72,7 @@ from controller.trust.tokens import Tokens
 from controller.watcher.departure import Watch
 
 STARTED = "controller start"
-"""The action of a controller's first entry in the audit: a controller that writes it seals the audit as well."""
+"""The action of a controller's first entry in the audit: a controller that writes it also seals the audit."""
 MAX_NAMED_VERSIONS = 256
 """Versions whose classes and columns are in memory, to be compared with what devices count: those that a fleet runs."""
 
@@ -121,7 +121,7 @@ class State:
     started_at: float
     """The start, in seconds since 1970."""
     audit_fault: str = ""
-    """What this start found wrong with the audit."""
+    """The fault of the audit that this start has found."""
     told_root: str = ""
     """The newest root that the audit is known to name."""
     notifier: Notifier | None = None
@@ -133,7 +133,9 @@ class State:
     watch: Watch = field(default_factory=Watch)
     """The findings of the watcher's newest looks at the vitals of the fleet."""
     absences: dict[str, tuple[float | None, tuple[Absence, ...], float | None]] = field(default_factory=dict)
-    """device -> (when it was seen, its absences, since when it is away), as read from `vitals`; see `verbs.returns`."""
+    """device -> (when it was seen, its absences, since when it is offline), as read from `vitals`; see
+    `verbs.returns`.
+    """
     broker: RunningBroker | None = None
     """The broker, once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
@@ -159,7 +161,9 @@ class State:
     open_erasures: bool = True
     """Whether a deletion waits for devices."""
     erasing: set[str] = field(default_factory=set)
-    """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
+    """Deletions whose rows are not all gone from this controller's files: they are not done, even if all devices
+    are.
+    """
     steps: StepRecord = field(default_factory=StepRecord)
     """How the steps after each pass end."""
     data_turns: Turns = field(default_factory=Turns)
@@ -175,7 +179,7 @@ class State:
     """Foreign retained messages on the broker, for health."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     pushing: Pushing = field(default_factory=Pushing)
-    """Pushes that are under way, for the page and whoever waits."""
+    """Pushes that are under way, for the page and for clients that wait."""
     starter: Starter = field(default_factory=Starter)
     """The starter of conversion children; its process starts with the first push."""
 
@@ -289,7 +293,9 @@ def open_state(config: Config) -> State:
 
 
 def _alerts(config: Config, tables: FleetTables) -> AlertState:
-    """Returns the rules of the configured file, or those that ship. BadInput `alert_rule_invalid`, `config_invalid`."""
+    """Returns the rules of the configured file, or the default rules. BadInput `alert_rule_invalid`,
+    `config_invalid`.
+    """
     records = AlertRecords(tables)
     if not config.alerts.file:
         return AlertState(DEFAULTS, "", "", records)

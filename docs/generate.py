@@ -1,7 +1,7 @@
 """Writes the pages that repeat the code: error codes, the Python client, the schema of a strategy, the update machine.
 
-Run as ``python docs/generate.py``. `tests/test_docs.py` compares each page with this output. Refuses to know anything
-that the code does not say: other sentences are written by hand.
+Run as ``python docs/generate.py``. `tests/test_docs.py` compares each page with this output. Refuses to know any
+fact that is not in the code: other sentences are written by hand.
 """
 
 import importlib.util
@@ -73,7 +73,7 @@ def _sentence(call: Callable[..., object]) -> str:
 
 
 class Edge(msgspec.Struct, frozen=True, order=True):
-    """One way in which an event moves the machine, whatever the version."""
+    """One way in which an event moves the machine, for any version."""
 
     before: str
     event: str
@@ -134,7 +134,7 @@ def _named(event: msgspec.Struct) -> str:
 
 
 def _sorted(edges: Iterable[Edge]) -> list[Edge]:
-    """Returns each edge once. A step that repeats a recorded outcome gets no row of its own."""
+    """Returns each edge once. A step that repeats a recorded outcome gets no separate row."""
     found = set(edges)
     told = {msgspec.structs.replace(edge, outcome="") for edge in found if edge.outcome}
     return sorted(found - told, key=_order)

@@ -1,7 +1,7 @@
 """The Python client and the `edgeward` command over it: ``from edgeward import Client``.
 
-Decides which names a user imports from here. Loads each of them when it is first used: `import edgeward` costs
-nothing, so that a part (`edgeward.settings`) never pays for another.
+Decides which names a user imports from here. Loads each of them when it is first used: `import edgeward` takes no
+time, and a part (`edgeward.settings`) does not load other parts.
 """
 
 import importlib

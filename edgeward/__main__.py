@@ -1,4 +1,4 @@
-"""`python -m edgeward`: the command line with this interpreter, which reproducing a run needs."""
+"""`python -m edgeward`: the command line with this interpreter, which is needed to reproduce a run."""
 
 from edgeward.cli.main import main
 

@@ -1,7 +1,7 @@
 """Checks the arguments of a caller before they are used or sent.
 
-Decides the words of an error: which argument, which of its entries, what it is, what to pass. Refuses to know what the
-arguments are for.
+Decides the words of an error: the argument, the entry, its present value, and what to pass. Refuses to know what
+the arguments are for.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Checks a fleet's attestation offline: which devices answered which golden set, and which did not, with the reason.
 
-Decides what counts as proven. Trusts nothing but the file and the authority's certificate. Refuses to know HTTP.
+Decides what counts as proven. Trusts only the file and the authority's certificate. Refuses to know HTTP.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ since it started, an old probe, another golden set, answers beyond tolerance, an
 
 @dataclass
 class Verified:
-    """What an attestation proves."""
+    """The facts that an attestation proves."""
 
     fingerprint: str
     """SHA-256 of the authority's certificate."""
@@ -151,5 +151,5 @@ def _certificate(pem: bytes) -> x509.Certificate:
 
 
 def digest_of(attestation: Attestation) -> str:
-    """Returns the digest of an attestation, by which two people can tell whether they have the same one."""
+    """Returns the digest of an attestation, by which two people can check that they have the same one."""
     return hashlib.sha256(msgspec.json.encode(attestation)).hexdigest()

@@ -1,7 +1,7 @@
 """Estimators of XGBoost and LightGBM as data, alone or inside pipelines, so that they can be pushed like others.
 
-Decides which of them can be sent, and says what to do for the others. Refuses to import either library: a caller with
-such an estimator has it.
+Decides which of them can be sent, and the remedy for the others. Never imports either library: a caller with such
+an estimator has done so.
 """
 
 import copy
@@ -40,13 +40,13 @@ def with_booster_files(model: Any, depth: int = 0) -> Any:
 
 
 def _file_of(model: Any, library: str) -> Any:
-    """Returns the file of a fitted booster; an unfitted one is a parameter, and is sent as an empty file."""
+    """Returns the file of a fitted booster; an unfitted one is only a parameter and is sent as an empty file."""
     try:
         if library == "xgboost":
             document = bytes(model.get_booster().save_raw("json")).decode()
         else:
             document = model.booster_.model_to_string()
-    except Exception:  # both libraries raise errors of their own for unfitted boosters
+    except Exception:  # both libraries raise their own errors for unfitted boosters
         document = ""
     try:
         classes = getattr(model, "classes_", None)
@@ -66,7 +66,7 @@ def onnx_of_catboost(model: Any) -> bytes:
         try:
             model.save_model(str(path), format="onnx")
             return path.read_bytes()
-        except Exception as error:  # CatBoost has errors of its own, for categorical columns among others
+        except Exception as error:  # CatBoost raises its own errors, for example for categorical columns
             words = f"CatBoost writes no ONNX of this model: {error}. Encode its categories as numbers, and fit again"
             raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 

@@ -81,8 +81,8 @@ class Client(
         return Health.read(self._transport.get("/v1/health", also=(503,)))
 
     def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
-        """Writes what devices (none named: all) without a broker need to a directory on a stick; `missing` names what
-        could not be written.
+        """Writes what devices (none named: all) without a broker need to a directory on a stick; `missing` names
+        documents that could not be written.
 
         The documents are written last, so that everything they name is there before them. BadInput `unknown_device`.
         """
@@ -136,8 +136,8 @@ class Client(
         again: bool = False,
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
-        """Returns what `rollout` would do: waves, excluded devices and why, bytes, earliest end, what its rules can
-        detect.
+        """Returns the effects of a `rollout`: waves, excluded devices and why, bytes, earliest end, what its rules
+        can detect.
         """
         body = wanted_body(model, release, (strategy, template), selector, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
@@ -176,12 +176,12 @@ class Client(
         again: bool = False,
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
-        """What `rollout` would do for whoever asks, refused where it would be: role, scope, another rollout."""
+        """Returns the effects of a `rollout` for this caller, or its refusal: by role, scope or another rollout."""
         body = wanted_body(model, release, (strategy, template), selector, plan_digest, again=again, schedule=schedule)
         return Preview.read(self._transport.post("/v1/rollouts/dry-run", body))
 
     def events(self, after: str = "") -> Iterator[Event]:
-        """Yields what happens to rollouts, as CloudEvents, until the controller ends; with `after`, an id, first the
+        """Yields the events of rollouts, as CloudEvents, until the controller ends; with `after`, an id, first the
         kept ones after it.
         """
         return map(Event.read, self._transport.events("/v1/events", after))
@@ -207,8 +207,8 @@ class Client(
     def telemetry(
         self, model: str, *, every: str = "hour", by: str = "fleet", since: float = 0.0, until: float = 0.0
     ) -> Table[TelemetryRow]:
-        """Returns what devices measured of a model, by time; `since` and `until` in seconds since 1970, 0: the newest
-        day.
+        """Returns the measurements of a model on devices, by time; `since` and `until` in seconds since 1970, 0:
+        the newest day.
         """
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
@@ -222,8 +222,8 @@ class Client(
         labels: Mapping[str, str] | None = None,
         models: Sequence[str] = (),
     ) -> NewToken:
-        """Makes a token for somebody, who may act only on devices with these labels and on these models; its secret is
-        returned only once.
+        """Makes a token for a person, who may act only on devices with these labels and on these models; its secret
+        is returned only once.
         """
         scope = {"labels": dict(labels or {}), "models": list(models)}
         body = {"name": name, "roles": list(roles), "days": days, "scope": scope}
@@ -251,7 +251,7 @@ class Client(
         """Returns the newest entries of the audit, newest first; `limit` None: all of them.
 
         Dates are datetimes with a zone, or texts in ISO 8601; entries at `until` are left out. `actor` is the whole
-        name (`controller` for what nobody requested), `action` the beginning of the action, `subject` a part of the
+        name (`controller` for its own actions), `action` the beginning of the action, `subject` a part of the
         subject. With `before` only entries of lower numbers: many may have the same time.
         """
         asked = {"since": _text_of(since), "until": _text_of(until), "actor": actor, "action": action}
@@ -311,11 +311,11 @@ class Client(
         return Table(map(Authority.read, self._transport.post(f"/v1/authorities/{name}/retire", {"force": force})))
 
     def trust(self) -> Trust:
-        """Returns roles, every signed document, and what waits for a signature."""
+        """Returns roles, every signed document, and documents that wait for a signature."""
         return Trust.read(self._transport.get("/v1/trust"))
 
     def proposal(self, model: str) -> RoleProposal:
-        """Returns what the release signer of a model is asked to sign."""
+        """Returns the versions that the release signer of a model must sign."""
         return RoleProposal.read(self._transport.get(f"/v1/models/{model}/proposal"))
 
     def offer_metadata(self, files: dict[str, str]) -> list[str]:

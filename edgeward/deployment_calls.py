@@ -1,4 +1,4 @@
-"""The calls of the client about what stands for later rollouts: policies that start them, and templates.
+"""The calls of the client about later rollouts: policies that start them, and templates.
 
 Decides what a plan or a start accepts. Refuses to know HTTP (`transport`).
 """
@@ -27,7 +27,7 @@ class DeploymentCalls:
         selector: dict[str, str] | None = None,
         approval: bool = False,
     ) -> DeploymentPolicy:
-        """Rolls out automatically every version of a model that passes its gates from now on."""
+        """Sets a policy that rolls out every later version of a model that passes its gates."""
         _check_rollout(model, None, strategy, selector)
         arguments.flag("approval", approval)
         body = {"strategy": strategy, "selector": selector or {}, "approval": approval}

@@ -168,8 +168,8 @@ class DeviceCalls(PinCalls):
     ) -> Table[DeviceAnswer]:
         """Sends devices a configuration to try, within what their own files allow; returns the result for each.
 
-        For what is not named, the device's own file counts again. `capture` is by model: `rate` and `below_confidence`,
-        as decimal texts. A device takes back what breaks it: see `config_said` of `device()`.
+        For omitted settings the device's own file is used again. `capture` is by model: `rate` and `below_confidence`,
+        as decimal texts. A device drops a configuration that breaks it: see `config_said` of `device()`.
         """
         config = {
             "version": 1,
@@ -200,7 +200,9 @@ class DeviceCalls(PinCalls):
         return int(self._transport.post("/v1/devices/unquarantine", {"devices": devices})["versions"])
 
     def label_devices(self, changes: Mapping[str, Mapping[str, str | None]]) -> Table[DeviceAnswer]:
-        """Gives labels to devices, which win over their own; None removes one. Returns the result for each device."""
+        """Gives labels to devices, which replace their own of the same key; None removes one. Returns the result for
+        each device.
+        """
         answers = self._transport.post("/v1/devices/label", {"devices": {name: dict(c) for name, c in changes.items()}})
         return Table(map(DeviceAnswer.read, answers))
 
@@ -229,7 +231,7 @@ class DeviceCalls(PinCalls):
         return Enrolment.read(self._transport.get("/v1/enrolment"))
 
     def claim(self, device: str) -> Claim:
-        """What a device needs to enrol, once, within an hour. Treat it as a password."""
+        """Returns the data with which a device can enrol once, within an hour. Treat it as a password."""
         return Claim.read(self._transport.post(f"/v1/devices/{device}/claim"))
 
     def revoke(self, device: str) -> int:
@@ -237,7 +239,7 @@ class DeviceCalls(PinCalls):
         return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
 
     def refuse_as(self, deed: str, devices: Sequence[str]) -> None:
-        """Ends as a deed would, before anybody is asked whether they want it: BadInput `forbidden`, `outside_scope`.
+        """Checks the permission for a `deed` before a person must confirm it: BadInput `forbidden`, `outside_scope`.
 
         `deed` is a call of the API, such as `POST /v1/devices/retire`.
         """
@@ -249,7 +251,7 @@ class DeviceCalls(PinCalls):
     def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
         """Takes devices, by name or labels, out of the fleet; returns the result for each.
 
-        Certificates and sessions end, rollouts count them neither way, their history stays.
+        Certificates and sessions end, rollouts do not count them, their history stays.
         """
         return self._devices("retire", devices, selector)
 

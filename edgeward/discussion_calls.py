@@ -1,4 +1,4 @@
-"""The calls of the client about what people write beside a model."""
+"""The calls of the client about texts that people write about a model."""
 
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ class DiscussionCalls:
         return Discussion.read(self._transport.get(_place(model)))
 
     def comment_on_model(self, model: str, text: str) -> Discussion:
-        """Writes a comment beside a model; people named after an @ are told by an event."""
+        """Writes a comment about a model; people named after an @ are notified by an event."""
         return Discussion.read(self._transport.post(f"{_place(model)}/comments", {"text": text}))
 
     def ask_review_of_model(self, model: str, who: str, text: str = "") -> Discussion:

@@ -16,7 +16,7 @@ class DriftCalls:
     _transport: Transport
 
     def drift(self, model: str, release: int | str = "", *, days: float = 7) -> Drift:
-        """Returns what has moved in the newest days compared with the weeks before; `Table(answer.moved).to_frame()`
+        """Returns the drift in the newest days compared with the weeks before; `Table(answer.moved).to_frame()`
         gives a frame.
         """
         return Drift.read(self._transport.get(f"/v1/models/{model}/drift?{_asked(release, days)}"))

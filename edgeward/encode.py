@@ -135,7 +135,7 @@ def _with_external_data(path: Path, raw: bytes) -> bytes:
         scan_onnx(raw)
     except BadInput as error:
         if "external data" not in error.detail:
-            return raw  # the controller says what is wrong with it
+            return raw  # the controller reports what is wrong with it
     else:
         return raw
     try:
@@ -151,7 +151,7 @@ def _with_external_data(path: Path, raw: bytes) -> bytes:
         return bytes(model.SerializeToString())
     except BadInput:
         raise
-    except Exception as error:  # onnx raises errors of its own for files that are missing or elsewhere
+    except Exception as error:  # onnx raises its own errors for files that are missing or elsewhere
         words = f"{path} keeps its weights in files beside it, which cannot be read: {type(error).__name__}: {error}"
         raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 

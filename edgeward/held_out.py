@@ -89,7 +89,7 @@ def run_gates(gates: Mapping[str, OwnGate], model: Any, held_out: HeldOut | None
 def _verdict(gate: OwnGate, model: Any, rows: Any) -> dict[str, Any]:
     try:
         said = gate(model, rows)
-    except Exception as error:  # a gate is the user's code: if it raises anything, the model has not passed it
+    except Exception as error:  # a gate is the user's code: if it raises any error, the model has not passed
         return {"passed": False, "detail": f"{type(error).__name__}: {error}"[:500]}
     passed, words, numbers = (*said, "", {})[:3] if isinstance(said, tuple) else (said, "", {})
     if not isinstance(passed, bool | np.bool_):

@@ -1,4 +1,4 @@
-"""What a push finds out by itself about the origin of a model: code, environment, parameters, training data.
+"""Facts that a push collects by itself about the origin of a model: code, environment, parameters, training data.
 
 Decides which facts are collected and how much is kept; unknown facts are left out, never guessed. Refuses to know how
 it is sent.
@@ -18,7 +18,7 @@ GIT_S = 5.0
 """Seconds for one call of git: a large working tree on a slow disk takes two."""
 MAX_PARAMS = 200
 MAX_VALUE_CHARS = 200
-"""Characters of a parameter: the rest of a long text says little, and a push has 64 kB for all of them."""
+"""Characters of a parameter: the rest of a long text is seldom useful, and a push has 64 kB for all of them."""
 MAX_PACKAGES = 1_000
 
 

@@ -1,4 +1,4 @@
-"""The calls of the client about pins: hold a model on devices at one release, and let go.
+"""The calls of the client about pins: hold a model on devices at one release, and end that.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -28,9 +28,9 @@ class PinCalls:
     ) -> Table[PinAnswer]:
         """Holds a model on devices at a release; returns the result for each.
 
-        No rollout, roll back or retry moves them. Without `release` each is held at what it has confirmed; a device on
-        another release is sent there, or refused. `until` has a zone; without it the pin stays until `unpin`. With
-        `dry_run` nothing happens.
+        No rollout, roll back or retry moves them. Without `release` each is held at the release that it has
+        confirmed; a device on another release is sent there, or refused. `until` has a zone; without it the pin
+        stays until `unpin`. With `dry_run` nothing happens.
         """
         body: dict[str, object] = {
             "devices": list(devices),
@@ -42,8 +42,8 @@ class PinCalls:
         return self._answers("pin", body, dry_run=dry_run)
 
     def unpin(self, devices: Sequence[str], model: str, *, dry_run: bool = False) -> Table[PinAnswer]:
-        """Ends the pins of a model on devices; returns the result for each. They keep what they run, and open rollouts
-        take them in again.
+        """Ends the pins of a model on devices; returns the result for each. They keep their versions, and open
+        rollouts include them again.
         """
         return self._answers("unpin", {"devices": list(devices), "model": model}, dry_run=dry_run)
 

@@ -1,7 +1,7 @@
-"""What a push sends of a model and its sample: the model in a form that holds no code, and rows with its own answers.
+"""The parts of a push of a model and its sample: the model in a form without code, and rows with its own answers.
 
-Decides which models are asked: a live estimator, a live network and two models in a row are. Refuses to know how any
-of them is asked.
+Decides which models are run for answers: a live estimator, a live network and two models in a row. Refuses to know
+how each is run.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ MAX_WORDS = 300
 def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -> bytes:
     """Returns an encoded sample together with the answers of the live estimator.
 
-    `sample` is what the user gave, `encoded` what devices get of it. BadInput `sample_refused`: the estimator does not
+    `sample` is the user's sample, `encoded` its form for devices. BadInput `sample_refused`: the estimator does not
     answer its sample; `sample_too_small` for few distinct rows, unless they are `waived`.
     """
     plain = decode_sample(encoded)
@@ -96,14 +96,14 @@ def _head(sample: Any) -> Any:
 
 
 def _as_given(given: Any, rows: Sample) -> Any:
-    """Returns plain rows in the form and the types of what the user gave, as far as possible."""
+    """Returns plain rows in the form and the types of the user's sample, as far as possible."""
     if isinstance(rows, np.ndarray):
         return rows
     if not hasattr(given, "columns") and not isinstance(given, Mapping):  # a list of texts, or a Series
         return next(iter(rows.values()))
     if not hasattr(given, "iloc"):
         return rows
-    import pandas as pd  # a user who gave a DataFrame has it
+    import pandas as pd  # pandas is installed if the user has a DataFrame
 
     frame = pd.DataFrame(rows)
     frame.columns = given.columns

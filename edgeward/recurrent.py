@@ -1,6 +1,6 @@
-"""State between requests, as a push asks for it.
+"""The description of state between requests in a push.
 
-Decides how misuse is said before anything is sent. Refuses to know how devices keep it.
+Decides the errors for misuse, before anything is sent. Refuses to know how devices keep it.
 """
 
 import base64
@@ -13,7 +13,7 @@ from edgeward import arguments
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """What devices keep of each stream of requests: outputs that are the next inputs.
+    """The state that devices keep of each stream of requests: outputs that are the next inputs.
 
     `feeds` names by input the output that is its next value: `{"h_in": "h_out"}`. A stream begins with `initial` in
     every place, or with arrays by input, as `{"h_in": numpy.ones((1, 64))}`: states that it does not name begin with 0.

@@ -1,4 +1,4 @@
-"""One rollout: show it, wait for its end, steer it."""
+"""One rollout: show it, wait for its end, control it."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ PAGE = 1000
 """Members per request."""
 AWAY_S = 600.0
 """Seconds for which a controller that has answered before may be unreachable while a person watches: the rollout
-continues when it is back."""
+continues when it returns.
+"""
 
 
 class RolloutHandle:
@@ -36,7 +37,7 @@ class RolloutHandle:
     def watch(self, *, poll_s: float = POLL_S) -> Iterator[Rollout]:
         """Yields the rollout with its present state, again every `poll_s` seconds, the last time when it has ended.
 
-        A controller that does not answer any more is asked again. WorldError after `AWAY_S` without an answer, and at
+        If the controller stops answering, it is called again. WorldError after `AWAY_S` without an answer, and at
         once if it has never answered.
         """
         heard_at: float | None = None
@@ -75,11 +76,11 @@ class RolloutHandle:
                 return Table(found)
 
     def preview(self, verb: str) -> VerbPreview:
-        """What approve, pause, resume, promote, abort or rollback would do now; nothing happens."""
+        """Returns the effects of approve, pause, resume, promote, abort or rollback now; changes nothing."""
         return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
 
     def story(self) -> Table[RolloutEvent]:
-        """Returns what has happened to it, oldest first: the newest 500 events."""
+        """Returns its events, oldest first: the newest 500 events."""
         return Table(map(RolloutEvent.read, self._transport.get(f"/v1/rollouts/{self.id}/events")))
 
     def compare(self, other: str) -> RolloutComparison:
@@ -91,7 +92,7 @@ class RolloutHandle:
         return RolloutHandle(self._transport, self._transport.post(f"/v1/rollouts/{self.id}/retry")["id"])
 
     def discussion(self) -> Discussion:
-        """Returns what people wrote beside it."""
+        """Returns the texts that people wrote about it."""
         return Discussion.read(self._transport.get(self._written))
 
     def write_note(self, text: str) -> Discussion:
@@ -103,7 +104,7 @@ class RolloutHandle:
         return Discussion.read(self._transport.put(f"{self._written}/ticket", {"ticket": address}))
 
     def comment(self, text: str) -> Discussion:
-        """Writes a comment; people named after an @ are told by an event."""
+        """Writes a comment; people named after an @ are notified by an event."""
         return Discussion.read(self._transport.post(f"{self._written}/comments", {"text": text}))
 
     def ask_review(self, who: str, text: str = "") -> Discussion:
@@ -129,7 +130,7 @@ class RolloutHandle:
         return Table(map(VerdictPoint.read, self._transport.get(f"/v1/rollouts/{self.id}/verdicts")))
 
     def approve(self, plan_digest: str) -> Rollout:
-        """Starts a proposed rollout: the second person's consent to the plan that they have seen."""
+        """Starts a proposed rollout: with it a second person approves the plan."""
         return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
 
     def pause(self, reason: str = "") -> Rollout:
@@ -137,11 +138,11 @@ class RolloutHandle:
         return self._steer("pause", reason)
 
     def resume(self, reason: str = "") -> Rollout:
-        """Continues; failures and measurements that are known by now no longer count."""
+        """Continues; present failures and earlier measurements no longer count."""
         return self._steer("resume", reason)
 
     def promote(self, reason: str = "", *, wave: int | None = None) -> Rollout:
-        """Ends the wave now, whatever its soak and undecided rules, or says why not (`rollout_conflict`).
+        """Ends the wave now, even before its soak and undecided rules end, or says why not (`rollout_conflict`).
 
         `wave`, from 0 on, names the wave: without it a wave without any decided device is not ended.
         """
@@ -152,7 +153,7 @@ class RolloutHandle:
         return self._steer("abort", reason)
 
     def rollback(self, reason: str = "") -> Rollout:
-        """Rolls every touched device back to its last confirmed release."""
+        """Rolls every changed device back to its last confirmed release."""
         return self._steer("rollback", reason)
 
     def _steer(self, verb: str, reason: str, **seen: int) -> Rollout:

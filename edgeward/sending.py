@@ -12,13 +12,13 @@ Sent = Callable[[int, int], None]
 
 
 class ToldBody:
-    """A multipart body that is read by whatever sends it."""
+    """A multipart body that reports each piece to `sent` when it is read."""
 
     def __init__(self, body: Multipart, sent: Sent) -> None:
         self._body, self._sent = body, sent
 
     def read(self, size_bytes: int) -> bytes:
-        """Returns the next piece, and tells what was sent with it."""
+        """Returns the next piece, and reports the bytes sent with it."""
         piece = self._body.read(size_bytes)
         self._sent(self._body.tell(), self._body.size_bytes)
         return piece

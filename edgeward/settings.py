@@ -25,8 +25,8 @@ def find_settings(
     """Returns the settings from arguments, then EDGEWARD_URL and EDGEWARD_TOKEN, then files in EDGEWARD_DATA_DIR
     (~/.edgeward).
 
-    WorldError `controller_unreachable` if no address is known; BadInput `config_invalid` for one that is none, and
-    `unauthenticated` if the token is missing or can be none.
+    WorldError `controller_unreachable` if no address is known; BadInput `config_invalid` for an invalid address,
+    and `unauthenticated` if the token is missing or malformed.
     """
     known = os.environ if environment is None else environment
     directory = Path(known.get("EDGEWARD_DATA_DIR", DEFAULT_DATA_DIR)).expanduser()

@@ -1,7 +1,7 @@
-"""Two models in a row as a push sends them: run here one after the other, so that their answers are the reference.
+"""Two models in a row for a push: they run here one after the other, and their answers are the reference.
 
-Decides what each may be, and that they match before anything is sent. Refuses to know how they become one model.
-Needs onnxruntime, which the client has only where somebody works with ONNX.
+Decides which kinds each may be, and checks that they match before anything is sent. Refuses to know how they become
+one model. Needs onnxruntime, which the client does not install by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,7 +88,9 @@ def encode_two(
 
 
 def _recorded(estimator: Any, features: Array, *, waived: bool) -> bytes:
-    """What the first model gives, with a live estimator's answers to it; of a file nothing, nobody can ask it here."""
+    """Returns the outputs of the first model with a live estimator's answers to them; nothing for a file, which
+    cannot be run here.
+    """
     if not hasattr(estimator, "get_params"):
         return b""
     from edgeward.recording import with_answers

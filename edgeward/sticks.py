@@ -1,7 +1,7 @@
-"""Directories for devices without a broker: blobs and signed documents out, messages of devices back in.
+"""Directories for devices without a broker: writes blobs and signed documents, and reads messages of devices.
 
-Decides the order on the stick: a blob after its list, documents after the blobs that they name, each file whole or not
-there. Refuses to know where the bytes come from.
+Decides the order on the stick: a blob after its list, documents after the blobs that they name, each file complete
+or absent. Refuses to know where the bytes come from.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,20 +18,20 @@ Fetch = Callable[[str], bytes]
 """The bytes of a blob, by its digest."""
 
 _OF_ONE_BLOB = (Code.UNKNOWN_BLOB, Code.DIGEST_MISMATCH, Code.STORE_CORRUPT)
-"""Faults that say nothing about the next blob."""
+"""Faults that affect only one blob."""
 
 
 def write_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> int:
-    """Writes those blobs that are not there yet, each under its digest, its list of chunks beside it; their bytes.
+    """Writes missing blobs, each under its digest with its list of chunks beside it; returns their bytes.
 
-    WorldError `digest_mismatch` if one came damaged.
+    WorldError `digest_mismatch` if one arrived damaged.
     """
     directory.mkdir(parents=True, exist_ok=True)
     return sum(_write_blob(blob, directory, fetch) for blob in blobs)
 
 
 def write_good_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> tuple[int, dict[str, str]]:
-    """As `write_blobs`, but a blob that the controller lacks or has damaged costs no other; (bytes, faults by blob)."""
+    """As `write_blobs`, but a missing or damaged blob does not affect the others; returns (bytes, faults by blob)."""
     directory.mkdir(parents=True, exist_ok=True)
     written, missing = 0, {}
     for blob in blobs:
@@ -50,7 +50,9 @@ def write_documents(documents: Mapping[str, str], directory: Path) -> None:
 
 
 def read_messages(path: Path) -> StickMessages:
-    """What a device said to a stick. BadInput `message_malformed`, `message_too_large` with the file's name."""
+    """Returns the messages of a device on a stick. BadInput `message_malformed`, `message_too_large` with the file's
+    name.
+    """
     try:
         return decode(path.read_bytes(), StickMessages, max_bytes=2 * MAX_MESSAGES_BYTES)
     except BadInput as error:

@@ -1,4 +1,6 @@
-"""HTTP calls to the controller: JSON in, JSON out, failures as coded errors. Refuses to know what a call means."""
+"""HTTP calls to the controller: they send and return JSON, and raise failures as coded errors. Refuses to know what
+a call means.
+"""
 
 import getpass
 import io
@@ -22,7 +24,7 @@ PUSH_S = 900.0
 
 
 class Transport:
-    """Calls one controller. Retries only what is safe to repeat: connection attempts."""
+    """Calls one controller. Repeats only connection attempts, which is safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -143,12 +145,12 @@ _TLS = {
 
 
 def _tls_words(said: str) -> str:
-    """What to do about a fault of TLS, after what the library said of it."""
+    """Returns the remedy for a fault of TLS, after the library's own message."""
     return next((words for mark, words in _TLS.items() if mark in said), said[:200])
 
 
 def _user() -> str:
-    """The name of this machine's user for the audit; its number where it has none, as in a container."""
+    """The name of this machine's user for the audit; its number if it has no name, as in a container."""
     try:
         return getpass.getuser().encode("ascii", "replace").decode()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""The calls of the client that are about versions of models: push, look, search, compare, name, write about, let go.
+"""The calls of the client that are about versions of models: push, show, search, compare, name, comment, withdraw.
 
 Decides nothing. Refuses to know HTTP (`transport`).
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class VersionCalls:
-    """Calls about versions. Wherever a version is named: its number, a semantic version, an alias, or `newest`."""
+    """Calls about versions. Each call takes as a version its number, a semantic version, an alias, or `newest`."""
 
     _transport: Transport
 
@@ -67,53 +67,54 @@ class VersionCalls:
         start: str = "",
         sent: Sent | None = None,
     ) -> Pushed:
-        """Converts, verifies and registers a version; what the controller knows about it.
+        """Converts, verifies and registers a version; returns the controller's facts about it.
 
         `model` is a fitted estimator or pipeline, a live network of PyTorch or Keras, which becomes ONNX here, ONNX
         bytes, a path to .onnx or .skops, the path of a folder (MLflow's, Hugging Face's or an OCI layout), or
-        `models:/name@alias` on the MLflow server that MLFLOW_TRACKING_URI names. `sample` holds rows as devices will
-        see them: a DataFrame, an array (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings
-        its own. `variants` are smaller forms to make as well, for devices on which the full one does not fit; those
-        that answer otherwise are left out.
+        `models:/name@alias` on the MLflow server that MLFLOW_TRACKING_URI names. `sample` holds rows as devices
+        will see them: a DataFrame, an array (rows, ...), or arrays by input name; a folder that `export_folder`
+        wrote brings its own. `variants` are smaller forms to make as well, for devices on which the full one does
+        not fit; those with other answers are left out.
 
         A list of two models is a version in which the second answers what the first gives: ONNX first, then ONNX or an
         estimator. An output of the first is the input of the same name of the second; `feeds` names the output by each
         input where names differ, and the only matrix is an estimator's without a word. Both are run here, one after
         the other: by these answers the one that devices get is judged. Two fitted estimators are pushed as a Pipeline.
 
-        `state` are outputs that devices feed to the next request of a stream: callers neither give nor get them.
+        `state` are outputs that devices feed to the next request of a stream: callers do not send or get them.
 
-        A live estimator or network is asked here for its answers to the sample and to rows that try it; by these the
-        controller judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is;
-        it is kept with the version.
+        A live estimator or network answers the sample and test rows here; by these answers the controller judges
+        the conversion. `waive_rows` is the reason why a sample of few distinct rows is enough; it is kept with the
+        version.
 
-        Where it comes from is kept with it: the commit of the current directory, the installed packages and the
-        estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
-        `parent` the version from which it follows (the newest, if none is named), `metrics` what was measured on it,
-        `licence` an SPDX identifier. `held_out` are rows for the gates before release, which the controller answers by
-        the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
-        run here and whose verdicts are recorded as yours.
+        Its origin is kept with it: the commit of the current directory, the installed packages and the estimator's
+        parameters are collected. `data` are the rows it was trained on, of which only a digest is sent; `parent`
+        the version from which it follows (the newest, if none is named), `metrics` what was measured on it,
+        `licence` an SPDX identifier. `held_out` are rows for the gates before release, which the controller answers
+        by the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows)
+        that run here and whose verdicts are recorded as yours.
 
-        A folder that `export_folder` wrote brings all of this with it; what is named here counts more.
+        A folder that `export_folder` wrote brings all of this; arguments here replace its values.
 
-        `run` is the run that made it (None: the one that is open here, if one is): the version carries its id, its last
-        metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
+        `run` is the run that made it (None: the one that is open here, if one is): the version gets its id, its
+        last metrics and the names of its data sets, and the run gets the version. While a run is reproduced nothing
+        is pushed.
 
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
         must beat the champion. `start` says in words whether the training continued from the champion's estimator.
 
         `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
 
-        The same bytes as a version that is there make no other one: `new` is False then. BadInput: `sample_refused` and
+        The same bytes as an existing version make no new one: `new` is False then. BadInput: `sample_refused` and
         `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
-        `estimator_untrusted`, `conversion_limit` and their like.
+        `estimator_untrusted`, `conversion_limit` and similar codes.
         """
         _check_push(
             name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
             variants=variants, waive_rows=waive_rows, feeds=feeds, state=state, run=run, retraining=retraining,
             training_s=training_s, start=start,
         )  # fmt: skip
-        from edgeward.held_out import run_gates  # what a push alone needs, numpy too, waits for one
+        from edgeward.held_out import run_gates  # imports that only a push needs, numpy too
         from edgeward.lineage import told_of
         from edgeward.networks.network import network_of
         from edgeward.pushed_parts import parts_of
@@ -149,7 +150,7 @@ class VersionCalls:
         """Sends a run of this machine, so that the page shows it: an id, the beginning of one, or `newest`. Arguments,
         directories and files stay here.
 
-        A run that pushed a version is sent by itself at its end. BadInput `forbidden` where somebody else sent it.
+        A run that pushed a version is sent by itself at its end. BadInput `forbidden` if another person sent it.
         """
         from edgeward.runs.sent import send_run
         from edgeward.runs.store import RunStore
@@ -167,11 +168,12 @@ class VersionCalls:
         on: str | Mapping[str, str] = "",
         max_bytes: int | None = None,
     ) -> Tried:
-        """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
+        """Returns the measurements of a model as if it were a version of `name`: parity, size, latency and memory;
+        registers nothing.
 
-        `model`, `sample` and `feeds` as for `push`; the audit names the try. `on` is a device, or the labels of a class
-        of devices, that probes the form as well and never serves it; one larger than `max_bytes` is sent to none. What
-        the device said is in `on` of the answer, also that it is busy. BadInput as of a push, `unknown_device`,
+        `model`, `sample` and `feeds` as for `push`; the audit names the try. `on` is a device, or the labels of a
+        class of devices, that probes the form as well and never serves it; a form larger than `max_bytes` is sent
+        to no device. The device's answer is in `on`, also that it is busy. BadInput as of a push, `unknown_device`,
         `selector_empty`; WorldError `busy`, `broker_unreachable`.
         """
         from edgeward.pushed_parts import parts_of
@@ -184,7 +186,7 @@ class VersionCalls:
         return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
     def pushes(self) -> Table[PushUnderWay]:
-        """The pushes that are under way, the one that began first at the top."""
+        """The running pushes, the one that began first at the top."""
         return Table(map(PushUnderWay.read, self._transport.get("/v1/pushes")))
 
     def models(self) -> Table[Model]:
@@ -203,10 +205,10 @@ class VersionCalls:
         """Versions of all models that meet every condition: `search("metric.accuracy > 0.9", "tag.site = oslo")`.
 
         Fields: model, release, semver, created_at, created_by, estimator, task, digest, licence, revision, data,
-        size_bytes, passed, withdrawn, and tag.NAME, metric.NAME, param.NAME, alias.NAME. Operators: = != < <= > >=, and
-        ~ for a part of a text. `text` stands anywhere in names, tags, note or comments; `sort` is a field, with `-`
-        before it descending, and versions without that tag, metric, parameter or alias are left out.
-        BadInput `request_invalid`.
+        size_bytes, passed, withdrawn, and tag.NAME, metric.NAME, param.NAME, alias.NAME. Operators: = != < <= > >=,
+        and ~ for a part of a text. `text` is anywhere in names, tags, note or comments; `sort` is a field, with `-`
+        before it descending, and versions without that tag, metric, parameter or alias are left out. BadInput
+        `request_invalid`.
         """
         query = [("where", each) for each in where] + [("text", text), ("sort", sort)]
         page = [("limit", str(limit)), ("offset", str(offset))]
@@ -221,16 +223,16 @@ class VersionCalls:
         return Fit.read(self._transport.get(f"{_path(model, release)}/fit"))
 
     def withdraw(self, model: str, release: int | str, reason: str) -> VersionDetail:
-        """Keeps a version from every rollout that starts from now on; its `devices` have it and continue."""
+        """Excludes a version from every later rollout; its `devices` have it and continue."""
         answer = self._transport.post(f"{_path(model, release)}/withdraw", {"reason": reason})
         return VersionDetail.read(answer)
 
     def reinstate(self, model: str, release: int | str) -> VersionDetail:
-        """Lets a withdrawn version be rolled out again."""
+        """Allows a withdrawn version in rollouts again."""
         return VersionDetail.read(self._transport.post(f"{_path(model, release)}/reinstate"))
 
     def waive(self, model: str, release: int | str, gate: str, reason: str) -> VersionDetail:
-        """Lets a version pass although a gate has failed; every later look shows the reason."""
+        """Makes a version pass although a gate has failed; the reason is shown with it."""
         return VersionDetail.read(
             self._transport.post(f"{_path(model, release)}/waive", {"gate": gate, "reason": reason})
         )
@@ -240,7 +242,7 @@ class VersionCalls:
         return GatePolicy.read(self._transport.get(f"/v1/models/{model}/gates"))
 
     def set_gate_policy(self, model: str, policy: Mapping[str, Any]) -> GatePolicy:
-        """Sets the limits for versions that are pushed from now on; `policy` as in configs/gates/example.toml."""
+        """Sets the limits for versions that are pushed later; `policy` as in configs/gates/example.toml."""
         return GatePolicy.read(self._transport.put(f"/v1/models/{model}/gates", dict(policy)))
 
     def aliases(self, model: str) -> Table[Alias]:
@@ -248,11 +250,11 @@ class VersionCalls:
         return Table(map(Alias.read, self._transport.get(f"/v1/models/{model}/aliases")))
 
     def set_alias(self, model: str, alias: str, release: int | str) -> Alias:
-        """Lets an alias, such as `champion`, name a version from now on."""
+        """Sets an alias, such as `champion`, to a version."""
         return Alias.read(self._transport.put(f"/v1/models/{model}/aliases/{alias}", {"version": str(release)}))
 
     def remove_alias(self, model: str, alias: str) -> Table[Alias]:
-        """Ends an alias; those that are left."""
+        """Removes an alias; returns the others."""
         return Table(map(Alias.read, self._transport.delete(f"/v1/models/{model}/aliases/{alias}")))
 
     def tag(self, model: str, release: int | str, tags: Mapping[str, str | None]) -> Notes:
@@ -268,17 +270,17 @@ class VersionCalls:
         return Notes.read(self._transport.post(f"{_path(model, release)}/comments", {"text": text}))
 
     def clean(self, model: str, *, keep: int, apply: bool = False) -> Cleaned:
-        """Says which versions keep their blobs, and why; with `apply` the others may not be started any more.
+        """Returns which versions keep their blobs, and why; with `apply` the others may not be started any more.
 
-        Their blobs go with a call that comes a day later. Versions themselves always stay.
+        A call a day later deletes their blobs. Versions themselves always stay.
         """
         return Cleaned.read(self._transport.post(f"/v1/models/{model}/clean", {"keep": keep, "apply": apply}))
 
     def export(self, model: str, release: int | str, directory: Path) -> int:
-        """Writes the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
+        """Writes the blobs of a version, all its forms and encodings, to a directory for devices; returns its bytes.
 
-        Each under its digest, with the list of its chunks beside it; what is there is not fetched again.
-        WorldError `digest_mismatch` if one came damaged.
+        Each is under its digest, with the list of its chunks beside it; existing ones are not fetched again.
+        WorldError `digest_mismatch` if one arrived damaged.
         """
         found = self.version(model, release)
         forms = msgspec.convert(found.manifest, Manifest).forms
@@ -294,7 +296,7 @@ class VersionCalls:
         form: Literal["mlflow", "huggingface", "oci", "bom"],
         sign_with: Path | None = None,
     ) -> int:
-        """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; its bytes.
+        """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; returns its bytes.
 
         `sign_with` is a private key in PEM, by which the folder gets an OpenSSF model signature, `model.sig`.
         BadInput `request_invalid` if the directory is not empty; WorldError `digest_mismatch`.
@@ -305,10 +307,11 @@ class VersionCalls:
         return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
 
     def export_lineage(self, model: str, release: int | str, directory: Path, *, prediction: str = "") -> int:
-        """Writes a version with its signed lineage to a new directory for `edgeward lineage verify`; its bytes.
+        """Writes a version with its signed lineage to a new directory for `edgeward lineage verify`; returns its bytes.
 
         `prediction` is the id of a captured row that the version made, or the name of the answer. BadInput
-        `signature_invalid` if no release signer vouches for the version, `request_invalid` for another's prediction.
+        `signature_invalid` if no release signer has signed the version, `request_invalid` for a prediction of
+        another version.
         """
         from contract.lineage import SignedLineage
         from contract.trust.documents import role_name
@@ -331,7 +334,7 @@ class VersionCalls:
 
 
 def _brought(model: Any) -> dict[str, Any]:
-    """What an exported folder says of its version; empty for any other model."""
+    """Returns the facts about a version in an exported folder; empty for any other model."""
     if not isinstance(model, str | Path) or not Path(model).is_dir():
         return {}
     from edgeward.exports.folders import told_in  # yaml takes 30 ms to import, and few models are folders
@@ -348,7 +351,7 @@ def _named(release: int | str) -> str:
 
 
 def _check_push(**given: Any) -> None:
-    """Refuses what `push` cannot take, by the name of the argument. BadInput `request_invalid`."""
+    """Refuses arguments that `push` cannot take, by name. BadInput `request_invalid`."""
     for argument in ("name", "licence", "waive_rows", "retraining", "start"):
         arguments.text(argument, given[argument])
     arguments.text_or_number("parent", given["parent"])

@@ -1,4 +1,4 @@
-"""The calls of the client that are about the watcher: what it has found, and a new version of it.
+"""The calls of the client that are about the watcher: its findings, and a new version of it.
 
 Decides nothing. Refuses to know HTTP (`transport`) and how it is fitted (`edgeward.watcher`).
 """
@@ -17,17 +17,17 @@ class WatcherCalls:
     _transport: Transport
 
     def watcher(self) -> Watcher:
-        """Which devices depart from what is usual for them, which figure drives that, and by how much."""
+        """Which devices depart from what is usual for them, in which figure, and by how much."""
         return Watcher.read(self._transport.get("/v1/watcher"))
 
     def watcher_history(self, days: float = 14) -> WatcherHistory:
-        """How far devices were from what was usual, hour by hour: the rows on which a watcher is trained."""
+        """The distance of devices from their usual values, hour by hour: the rows on which a watcher is trained."""
         return WatcherHistory.read(self._transport.get(f"/v1/watcher/history?days={days:g}"))
 
     def train_watcher(self, days: float = 14) -> Pushed:
-        """Fits a watcher here on the fleet's newest days and pushes it as a version; the controller judges by it.
+        """Fits a watcher here on the fleet's newest days and pushes it as a version; the controller then uses it.
 
-        BadInput `sample_too_small` for a fleet without enough of a past.
+        BadInput `sample_too_small` for a fleet with too short a history.
         """
         import numpy as np
 

@@ -1,6 +1,6 @@
 """The controller's blobs in a simulated world, in memory.
 
-Decides that damaged ones are found out when they are opened. Refuses to know who reads them.
+Decides that damaged ones are found when they are opened. Refuses to know which code reads them.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Blobs:
         self.by_digest: dict[str, bytes] = {}
         self.damaged: set[str] = set()
         self.reads: list[tuple[float, str, bool]] = []
-        """(time, digest, whether the bytes were whole)"""
+        """(time, digest, whether the bytes were intact)"""
         self._clock = clock
 
     @contextmanager

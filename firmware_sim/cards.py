@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from firmware_sim.world import FleetWorld
 
 HEARD_WITHIN_S = 60.0
-"""After its start a device with another card must be heard within so many seconds: it connects and sends a
-heartbeat."""
+"""The seconds within which the controller must accept a device with another card after its start: it connects and
+sends a heartbeat."""
 TOLD_WITHIN_S = 180.0
 """A second device with the same name must be reported within so many seconds: three heartbeats of a scenario, which are
 60 s apart."""
@@ -58,10 +58,10 @@ CardFault = RestoredCard | ReflashedCard | ClonedIdentity
 
 @dataclass
 class Seen:
-    """What the controller knew at times at which it had to know it."""
+    """The controller's facts at times at which it had to have them."""
 
     heard: list[tuple[float, str, bool]] = field(default_factory=list)
-    """(time, device, whether its newest start was heard)."""
+    """(time, device, whether its newest start was accepted)."""
     told: list[tuple[float, str, bool]] = field(default_factory=list)
     """(time, device, whether a second one was reported)."""
 

@@ -39,8 +39,8 @@ from firmware_sim.power import Power, PowerCut, at_random
 DAYS = 400
 DAY_S = 86_400.0
 SETTLES_S = 2 * DAY_S
-"""A device may be without a valid certificate for so long after an outage: retries are an hour apart, and answers are
-lost."""
+"""Seconds for which a device may be without a valid certificate after an outage: retries are an hour apart, and
+answers are lost."""
 REBOOT_S = 60.0
 SECOND_AUTHORITY_DAY = 110
 INSIDE, OUTSIDE = "d00", "d01"
@@ -67,7 +67,7 @@ class Life:
     pairs: KeyPairs
     renewal: Renewal
     enrolled: list[KeyPair]
-    """The pair that its configuration names; a new claim replaces it."""
+    """The key pair that its configuration names; a new claim replaces it."""
     off: list[tuple[float, float]]
     """The intervals in which the device is off: (begin, end) in virtual seconds."""
     draws: Random
@@ -147,7 +147,7 @@ class CertificateWorld:
     def _plan(self, name: str) -> list[tuple[float, float]]:
         draws = stream(self.seed, f"{name}/off")
         begins = 20 + 10 * draws.random()
-        if name == INSIDE:  # what is left of its certificate is at least a third of its life
+        if name == INSIDE:  # at least a third of its certificate's life is left
             return [_interval(draws, begins, RENEWAL_GRACE_DAYS + DEVICE_DAYS / 3 - 1, exact=True)]
         if name == OUTSIDE:
             return [_interval(draws, begins, RENEWAL_GRACE_DAYS + DEVICE_DAYS + 1, exact=True)]
@@ -162,7 +162,7 @@ class CertificateWorld:
         self._look_later(life, 0.0)
 
     def _was_away(self, at_s: float) -> bool:
-        """Whether the controller came back in the day before `at_s`: no device could renew while it was off."""
+        """Whether the controller returned in the day before `at_s`: no device could renew while it was off."""
         return any(ends <= at_s < ends + DAY_S for _, ends in self.controller_off)
 
     def _answered_from(self, at_s: float) -> float:
@@ -187,7 +187,7 @@ class CertificateWorld:
         self.clock.after(delay_s, self._look, life, life.booted)
 
     def _look(self, life: Life, booted: int) -> None:
-        """Does what `adapters.renewer` does; here the next look is at the next time at which something can be due."""
+        """Does what `adapters.renewer` does; here the next check is at the next time at which something can be due."""
         if booted != life.booted or self._is_off(life):
             return
         now = self.clock.now
@@ -266,7 +266,7 @@ class CertificateWorld:
         }
 
     def _check_let_in(self, life: Life) -> None:
-        """Holds that a device that is on has a certificate that the broker accepts, while a controller is there."""
+        """Checks that a device that is on has a certificate that the broker accepts, while a controller runs."""
         now = self.clock.now
         outages = [life.back_at, *(end for _, end in self.controller_off if end <= now)]
         if self._is_off(life) or any(now - end < SETTLES_S for end in outages) or self._is_outside(life):

@@ -1,6 +1,6 @@
 """`edgeward-sim run | sweep | replay | shrink | certificates | cuts`.
 
-Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call.
+Exit codes: 0 all laws kept, 1 a law broken, 2 wrong arguments.
 """
 
 import argparse

@@ -70,7 +70,7 @@ class Clock:
 
 
 def stream(seed: int, name: str) -> Random:
-    """Returns a random source of its own for each name, so that a new fault in one place changes no draw in another
+    """Returns a separate random source for each name, so that a new fault in one place changes no draw in another
     place.
     """
     return Random(f"{seed}/{name}")  # noqa: S311 - a simulation

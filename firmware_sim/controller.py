@@ -1,6 +1,6 @@
 """The real passes and the real publisher over a disk that survives kills, in virtual time: the service without sockets.
 
-Decides nothing about rollouts, nor in which order a pass does things. Refuses to know what devices are.
+Decides nothing about rollouts or the order of steps in a pass. Refuses to know devices.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -83,7 +83,7 @@ class SimController:
         self.published: list[tuple[float, str, int, int]] = []
         """(time, device, version of the document that was published, version that was durable then)"""
         self.acknowledged: list[tuple[float, str, Ack, bool]] = []
-        """(time, device, what was acknowledged, whether it was durable then)"""
+        """(time, device, acknowledged message, whether it was durable then)"""
         self.passes: list[tuple[float, bool]] = []
         """(time, whether the pass succeeded) for every pass, including one during which the controller was killed."""
         self.told: list[tuple[float, frozenset[str] | None]] = []
@@ -245,7 +245,7 @@ class SimController:
         self._note(rollouts)
 
     def _note(self, rollouts: Iterable[Rollout]) -> None:
-        """Writes to the trace, except for a rollout that had ended before a restore took that back."""
+        """Writes to the trace, except for a rollout that had ended before a restore removed that ending."""
         ended = {rollout.id for _, rollout in self.history if rollout.status in FINAL} if self.restores else set()
         self.history += [(self._clock.now, rollout) for rollout in rollouts if rollout.id not in ended]
 
@@ -301,7 +301,7 @@ class SimController:
         self.passes.append((self._clock.now, False))
         try:
             _to_the_end(self._passes.run(self, self._wall()))
-        except EdgewardError as error:  # the next pass begins with what this one could not write
+        except EdgewardError as error:  # the next pass begins with the write that failed
             self._pass_record.failed(self._clock.now, str(error))
         except ControllerKilled:
             self._die()

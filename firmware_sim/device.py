@@ -53,7 +53,7 @@ class Moment:
     missing: tuple[str, ...] = ()
     """Blobs that the record on flash names and flash does not hold; looked for when power returns."""
     card: int = 0
-    """The number of cards before this one: what one card remembers does not bind the next."""
+    """The number of cards before this one: data of one card do not count for the next."""
 
     @property
     def record(self) -> Record:
@@ -94,7 +94,7 @@ class Device:
         self.boots = 0
         self.history: list[Moment] = []
         self.nonce = ""
-        """The nonce that its documents must repeat; empty: none."""
+        """The nonce that its documents must contain; empty: none."""
         self.clock_ahead_s = 0.0
         """Seconds by which its date is ahead of the world's."""
         self.boot_id = 0
@@ -103,7 +103,7 @@ class Device:
         self.crashes_on = ""
         """While the device serves this digest, it loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
-        """Returns whether behaviours other than good still apply. A world heals before it is judged."""
+        """Returns whether behaviours other than good still apply. All faults end before a world is judged."""
         self._clock = clock
         self._models = models
         self._trusted = trusted
@@ -165,7 +165,7 @@ class Device:
             self._after()
 
     def link_up(self) -> None:
-        """The connection to the broker is there."""
+        """The connection to the broker begins."""
         self._take(LinkUp())
 
     def link_down(self) -> None:
@@ -255,10 +255,7 @@ class Device:
         self._take(Woke())
 
     def _answer_rows(self) -> None:
-        """Answers all rows that were due by now.
-
-        Nothing changes between stimuli, so rows need no event of their own.
-        """
+        """Answers all rows that are due. Nothing changes between stimuli, so rows need no separate events."""
         now = self._clock.now
         if self._row_at > now or self._agent is None:
             return

@@ -1,7 +1,7 @@
-"""What the simulated controller has made durable, and the faults of its disk and of its process.
+"""The durable data of the simulated controller, and the faults of its disk and of its process.
 
-Decides what survives a kill: everything for which `write`, `put` or `record` have returned. Refuses to know what it
-means.
+Decides which data remain after a kill: all for which `write`, `put` or `record` have returned. Refuses to know
+their meaning.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ class ControllerKilled(BaseException):
 
 
 class Faults:
-    """What may go wrong with the controller, asked at each of its operations, in order."""
+    """The faults of the controller, checked at each of its operations, in order."""
 
     def __init__(self) -> None:
         self.dies: Callable[[], bool] = lambda: False
@@ -128,10 +128,10 @@ class DurableHistory:
         self._shapes: dict[tuple[str, int, int, str, int], tuple[float, Shape]] = {}
         self._counted: set[tuple[str, int, int, str, int]] = set()
         self.deeds: list[Deed] = []
-        """What the controller did by itself, oldest first."""
+        """The controller's own actions, oldest first."""
 
     def audit(self, deeds: Sequence[Deed]) -> None:
-        """Appends what a pass did."""
+        """Appends the actions of a pass."""
         self._faults.write()
         self.deeds += deeds
 

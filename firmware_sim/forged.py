@@ -1,4 +1,6 @@
-"""False messages in the name of a device, in place of its own. Decides which; refuses to know when."""
+"""False messages in the name of a device, in place of its real ones. Decides their content. Refuses to know when
+they are sent.
+"""
 
 from msgspec.structs import replace
 

@@ -1,6 +1,6 @@
 """Models of a simulated world: bytes, a signed manifest, and how the model behaves on the device.
 
-Decides behaviour by digest. Refuses to know when a model is asked.
+Decides behaviour by digest. Refuses to know when a model is run.
 """
 
 from collections.abc import Callable, Generator
@@ -119,7 +119,7 @@ class SimSession:
 
 
 class _Worker:
-    """A model's own process: what it leaks is its own, and the kernel ends only it."""
+    """A model's own process: it leaks only its own memory, and the kernel ends only this process."""
 
     def __init__(self) -> None:
         self._mb = AGENT_MB

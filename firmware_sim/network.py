@@ -36,7 +36,7 @@ class Conditions(Message, frozen=True):
     """Probability that the broker drops a message to a device permanently, as one with a full queue does."""
     duplicate: Probability = 0.0
     keepalive_s: Seconds = 45.0
-    """The time after which the broker publishes the will of a device that is gone."""
+    """The time after which the broker publishes the will of a device that is disconnected."""
     reconnect_s: Seconds = 5.0
 
     def calm(self) -> "Conditions":
@@ -48,11 +48,11 @@ class Receiver(Protocol):
     """A device's side of a link."""
 
     def link_up(self) -> None:
-        """The connection is there."""
+        """The connection has begun."""
         ...
 
     def link_down(self) -> None:
-        """The connection is gone."""
+        """The connection has ended."""
         ...
 
     def message(self, topic: str, payload: bytes) -> None:
@@ -150,7 +150,7 @@ class SimLink:
         self._connect_later()
 
     def detach(self) -> None:
-        """Ends the link without a word: the device has lost power."""
+        """Ends the link without any message: the device has lost power."""
         self.break_off()
         self._receiver = None
 

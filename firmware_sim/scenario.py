@@ -1,4 +1,4 @@
-"""A scenario: a simulated world as strict TOML. Which devices, which releases, which faults, and when they end.
+"""A scenario: a simulated world as strict TOML. It names the devices, the releases, the faults, and when they end.
 
 After `heal_at_s` no fault acts any more, and the remaining time must be enough for everything to converge.
 """
@@ -31,7 +31,7 @@ class Release(Message, frozen=True):
     only_stratum: str = ""
     """The behaviour shows in this stratum only; elsewhere the version is good."""
     strategy: Strategy | None = None
-    """A value that replaces the scenario's."""
+    """A value that replaces that of the scenario."""
 
 
 class Stratum(Message, frozen=True):
@@ -50,7 +50,7 @@ class Stratum(Message, frozen=True):
     utc_offset_h: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 0.0
     """The time zone, which moves the seasons of its sensor."""
     sensor: Signal | None = None
-    """A value that replaces the scenario's."""
+    """A value that replaces that of the scenario."""
 
 
 class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
@@ -68,7 +68,7 @@ class Storm(Message, frozen=True, tag_field="kind", tag="storm"):
 
 
 class ControllerDies(Message, frozen=True, tag_field="kind", tag="controller_dies"):
-    """The controller is killed and starts again from what was durable."""
+    """The controller is killed and starts again from its durable data."""
 
     at_s: Seconds
     for_s: Positive
@@ -100,13 +100,13 @@ class ControllerRestored(Message, frozen=True, tag_field="kind", tag="controller
 
 
 class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
-    """The broker restarts and has lost everything that it had retained."""
+    """The broker restarts and has lost all retained messages."""
 
     at_s: Seconds
 
 
 class BrokerLost(Message, frozen=True, tag_field="kind", tag="broker_lost"):
-    """The broker ends and returns later, with what it had retained."""
+    """The broker ends and returns later, with its retained messages."""
 
     at_s: Seconds
     for_s: Positive

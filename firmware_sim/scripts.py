@@ -1,4 +1,4 @@
-"""Updates of a single device, each with its expected result, whatever power does in between."""
+"""Updates of a single device, each with its expected result, with any power cuts in between."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ _STEADY = Sample({"x": 1.0}, label=1)
 
 
 class Signal(Message, frozen=True):
-    """The measured signal and the sensor's faults. Faults end when the world heals; seasons do not."""
+    """The measured signal and the sensor's faults. Sensor faults end with all other faults; seasons do not."""
 
     level: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 1.0
     season: Magnitude = 0.0

@@ -1,5 +1,5 @@
-"""The effect of remote configurations on a simulated device: notes each one that is applied, and breaks if a test says
-so.
+"""The effect of remote configurations on a simulated device: notes each one that is applied, and breaks if a test
+requires it.
 
 Decides whether a configuration was durable when it was applied. Refuses to know which ones are sent.
 """

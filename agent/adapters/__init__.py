@@ -1,1 +1,1 @@
-"""The only rooms of the agent that may import paho, onnxruntime, os and threading."""
+"""The only folders of the agent that may import paho, onnxruntime, os and threading."""

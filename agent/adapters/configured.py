@@ -126,12 +126,14 @@ class LateSigner:
         return sign(data)
 
     def renewed(self) -> None:
-        """From here on signs with the key that counts now."""
+        """Signs all later messages with the key that is valid now."""
         self._sign = self._load()
         self._code = ("", None)
 
     def code(self, public: str, data: bytes) -> str:
-        """The code over `data` that a controller with this public key (PEM) can check; "" if the keys do not fit."""
+        """The code over `data` that a controller with this public key (PEM) can check; "" if the keys are of
+        different kinds.
+        """
         if self._code[0] != public:
             from contract.macs import agreed_code
 
@@ -147,7 +149,7 @@ class LateSigner:
         return load_signer(broker.key_file) if not broker.cert_file else signer_of(self._pem())
 
     def _pem(self) -> bytes:
-        """The device's private key as it counts now."""
+        """The device's private key that is valid now."""
         if not self._config.broker.cert_file:
             return Path(self._config.broker.key_file).read_bytes()
         from agent.adapters.renewer import open_pairs

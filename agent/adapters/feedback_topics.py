@@ -73,7 +73,7 @@ class FeedbackTopics:
             count(payload)
         except EdgewardError as error:
             self._refuse(topic, str(error.code), error.detail)
-        except Exception as error:  # whatever a message holds, the network thread continues
+        except Exception as error:  # the network thread continues after any message
             self._refuse(topic, type(error).__name__, str(error))
         return True
 

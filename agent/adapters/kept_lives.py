@@ -1,7 +1,7 @@
-"""What sensors and sinks have done and what is wrong with the device, in a file: for `status` and `doctor`.
+"""A file with the counts and states of sensors and sinks and the faults of the device: for `status` and `doctor`.
 
 Decides when the file is written: at each change of a state or a fault, otherwise rarely, to spare the flash. Refuses to
-know what a sensor is. The file is a note and no record: it is not synced, and a damaged one counts as missing.
+know what a sensor is. The file is not a durable record: it is not synced, and a damaged one counts as missing.
 """
 
 import logging
@@ -35,7 +35,7 @@ class SavedLives(Said, frozen=True):
 
 
 class KeptLives:
-    """Writes the file."""
+    """Writes the file now."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
@@ -57,7 +57,7 @@ class KeptLives:
         try:
             new.write_bytes(encode(SavedLives(at=at, sensors=sensors, sinks=sinks, faults=dict(faults))))
             new.replace(self._path)
-        except OSError as error:  # a full disk must stop no sensor
+        except OSError as error:  # a full disk must not stop a sensor
             _log.warning("%s: %s", self._path, error.strerror)
 
 

@@ -1,18 +1,18 @@
-"""What program answers at the address where this device serves local programs.
+"""Finds out which program answers at the address where this device serves local programs.
 
-Decides what an answer means. Refuses to know which other requests go there.
+Decides what an answer means. Refuses to know which other requests this address gets.
 """
 
 import socket
 
 ANSWER_S = 2.0
-"""Seconds to wait for an answer of this device's own agent. It takes a millisecond unless the device is overloaded."""
+"""Seconds to wait for an answer from this device's agent. It takes a millisecond unless the device is overloaded."""
 _ASKED = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def answers_at(host: str, port: int) -> tuple[bool, str]:
-    """Returns whether the address (host, port), or (path, 0) of a Unix socket, is in order, and what was
-    found there.
+    """Returns whether the address (host, port), or (path, 0) of a Unix socket, is free or answered by this agent,
+    and says what was found there.
     """
     if not host:
         return True, "none is asked for: serving.listen"

@@ -1,6 +1,7 @@
-"""The newest lines of the agent's log in memory, without secrets, for operators who ask.
+"""The newest lines of the agent's log in memory, without secrets, for operators who request them.
 
-Decides how many are kept: a small device has no room for more, and its journal holds more. Refuses to know who asks.
+Decides how many are kept: a small device has no room for more, and its journal holds more. Refuses to know who
+requests them.
 """
 
 import logging
@@ -17,7 +18,7 @@ KEPT_LINES = 1_000
 
 
 class OneLine(logging.Formatter):
-    """Formats each record as one log line, whatever its message holds; a trace follows on lines of its own."""
+    """Formats each record as one log line, with any message; a trace follows on separate lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

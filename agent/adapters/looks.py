@@ -25,7 +25,7 @@ OWN_CHECKS = frozenset(
         "faults",
     }
 )
-"""Not the broker, over which the inquiry came: a second connection under this name would end the first."""
+"""The checks without the check of the broker: a second connection under this name would end the first."""
 
 
 Doctor = Callable[[frozenset[str]], Iterable[str]]
@@ -33,12 +33,12 @@ Doctor = Callable[[frozenset[str]], Iterable[str]]
 
 
 def no_doctor(_: frozenset[str]) -> Iterable[str]:
-    """The doctor of a program that has none."""
+    """The checks of a program that makes none."""
     return ("FAIL doctor: this program checks nothing by itself: run edgeward-agent doctor on the device",)
 
 
 class Looks:
-    """Answers one inquiry after the other."""
+    """Answers inquiries in a thread, one after the other."""
 
     def __init__(
         self, lines: LogLines, doctor: Doctor, redact: Redactor, enqueue: Callable[[LookedInto], None]

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_MODE = 0o600
-"""Only the agent's own user may read, whatever the umask."""
+"""Only the agent's own user may read, with any umask."""
 SHARED_MODE = 0o666
-"""Other users may read, as far as the umask allows: for files on a stick."""
+"""Other users may read, if the umask allows that: for files on a stick."""
 PIECE_BYTES = 32 * 1024
 """Bytes written at a time. Linux allocates page cache in pieces as large as the write. Larger pieces come from memory
 that the host of a virtual machine may have reclaimed: a chunk of 256 KiB in one piece took up to half as long again."""
@@ -17,8 +17,8 @@ that the host of a virtual machine may have reclaimed: a chunk of 256 KiB in one
 class PosixDisk:
     """Files in one directory. They are created with `file_mode`, as far as the umask allows.
 
-    The directory is created with mode 0700 unless `create` is False: a stick that was pulled must not return as a
-    directory of the same name.
+    The directory is created with mode 0700 unless `create` is False: a directory must not take the place of a stick
+    that was removed.
     """
 
     def __init__(self, directory: Path, *, file_mode: int = PRIVATE_MODE, create: bool = True) -> None:

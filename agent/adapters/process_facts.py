@@ -1,4 +1,4 @@
-"""What Linux says about this process, for `/metrics`. Decides nothing; a figure that cannot be read is 0."""
+"""Facts from Linux about this process, for `/metrics`. Decides nothing; a figure that cannot be read is 0."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ def process_facts() -> Process:
 
 @cache
 def _started_at() -> float:
-    """Returns when the process started, in seconds since 1970; 0 if the kernel does not say."""
+    """Returns when the process started, in seconds since 1970; 0 if the kernel does not report it."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()

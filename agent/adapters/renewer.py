@@ -1,8 +1,8 @@
 """Runs the renewal of certificates: the key pairs of a configuration, the broker, and a thread that waits for the
 network.
 
-Decides how often a device checks, and what a new pair changes. Refuses to know when renewal is due, and its
-steps: that is `trust.renewal`.
+Decides how often a device checks, and what a new pair changes. Refuses to know when renewal is due, and its steps:
+`trust.renewal` decides both.
 """
 
 import logging
@@ -101,7 +101,7 @@ class Renewer:
         self._thread: threading.Thread | None = None
 
     def tick(self, now: float, *, unheard: bool = False) -> None:
-        """Checks whether renewal is due, and begins it. Returns at once.
+        """Checks whether renewal is due and starts it. Returns at once.
 
         `unheard`: the controller does not know the key. A restored controller accepts the certificate when it is shown.
         """

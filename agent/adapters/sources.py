@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 20.0
 """Seconds without a byte after which a source has failed."""
 MIN_BYTES_S = 500
-"""Bytes a second below which a source has failed after `TIMEOUT_S`, though it still sends some: a tenth of what a poor
-GPRS link carries. A source that sends a byte a minute would hold its thread for days."""
+"""Bytes a second below which a source has failed after `TIMEOUT_S`, although it still sends some: a tenth of the
+rate of a slow GPRS link. A source that sends a byte a minute would hold its thread for days.
+"""
 MAX_CONNECTIONS = 2
 MAX_ADDRESS_CHARS = 4096
 MAX_REFUSAL_BYTES = 64 * 1024
-"""The bytes of a response without chunks that are read, so that its connection can be used again."""
+"""The most bytes that are read of a response without chunks, so that its connection can be used again."""
 MAX_WAITING = 64
 """The number of requests that may wait for the thread; a transfer has one or two at a time."""
 
@@ -83,7 +84,7 @@ class Source:
                 else:
                     for run in _runs([index for index in indices if (blob.sha256, index) not in self._taken_back]):
                         self._bring(blob, run)
-            except Exception as error:  # a server may do anything; the broker has the blob, too
+            except Exception as error:  # a server may fail in any way; the broker has the blob, too
                 self._connections.clear()
                 self._moved.clear()
                 _log.warning("source %s: %s: %s", self.url, type(error).__name__, error)
@@ -141,7 +142,7 @@ class Source:
 
     def _ask_on(self, connection: "HTTPConnection", place: str, path: str, wanted: str, total: int) -> "HTTPResponse":
         if connection.sock is not None:
-            connection.sock.settimeout(TIMEOUT_S)  # the last answer left it with what remained of its time
+            connection.sock.settimeout(TIMEOUT_S)  # the connection still has the rest of the last answer's time limit
         within_s = TIMEOUT_S + total / MIN_BYTES_S
         connection.response_class = partial(TimelyResponse, within_s=within_s, silent_s=TIMEOUT_S)  # type: ignore[assignment]  # called like the class
         connection.request("GET", path, headers={"Range": wanted})

@@ -1,4 +1,5 @@
-"""HTTP answers that must be whole by a deadline: a server that sends one byte a minute holds no thread for ever.
+"""HTTP answers that must be complete by a deadline: a server that sends one byte a minute cannot block a thread for
+hours.
 
 Decides when an answer is late. A socket's own time-out starts again with each byte. Refuses to know what is requested.
 """
@@ -11,7 +12,7 @@ from typing import Any
 
 
 class Timely(io.RawIOBase):
-    """Reads a socket until `within_s` are over, and never longer than `silent_s` without a byte."""
+    """Reads a socket until `within_s` seconds are over, and never longer than `silent_s` without a byte."""
 
     def __init__(self, raw: socket.socket, within_s: float, silent_s: float) -> None:
         self._raw = raw
@@ -32,7 +33,7 @@ class Timely(io.RawIOBase):
 
 
 class TimelyResponse(http.client.HTTPResponse):
-    """An answer that is read by a deadline, which counts from the request."""
+    """An answer with a deadline, which is counted from the request."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, within_s: float, silent_s: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)

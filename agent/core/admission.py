@@ -16,8 +16,8 @@ from contract.wire import Message
 class HighWater(Message, frozen=True):
     """The values that a device keeps of its director. They are durable before the device acts on a document.
 
-    They are valid as long as the director's keys. A version or time that a stolen key has raised is dropped when keys
-    rotate.
+    They are valid while the director's keys are valid. A version or time that a stolen key has raised is dropped
+    when keys rotate.
     """
 
     keyids: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ def check_document(
     document: Desired, *, device: str, high_water: HighWater, keyids: tuple[str, ...], now: datetime, nonce: str = ""
 ) -> HighWater:
     """Returns the new high-water mark. BadInput: `wrong_device`, `desired_expired`, `desired_rollback`,
-    `desired_equivocation`, `desired_not_fresh` (with a `nonce`, only a document that repeats it is accepted).
+    `desired_equivocation`, `desired_not_fresh` (with a `nonce`, only a document that contains it is accepted).
     """
     if document.device != device:
         raise BadInput(Code.WRONG_DEVICE, f"document for {document.device[:64]!r}, this is {device!r}")
@@ -50,7 +50,7 @@ def check_document(
 
 
 def _older(version: int, known: int) -> str:
-    """What an older document means: mostly that a broker came back with an older store, seldom an attack."""
+    """The usual cause of an older document: a broker was restored with older data. Rarely it is an attack."""
     return (
         f"version {version}, {known} was accepted before: a broker that has restarted from an older store sends it, "
         f"until the controller has published again, within seconds; if it goes on, somebody replays it"
@@ -59,7 +59,7 @@ def _older(version: int, known: int) -> str:
 
 def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Assignment:
     """Joins director and release signer. BadInput: `not_in_image_repo`, `image_mismatch`, `below_min_release`,
-    `wrong_hardware`. `min_release`: the highest floor that this device has ever seen signed.
+    `wrong_hardware`. `min_release`: the highest minimum that was ever signed for this device.
     """
     manifest = role.manifests.get(want.release)
     if manifest is None:
@@ -86,7 +86,7 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
 def told(assignment: Assignment, pinned: Mapping[str, int]) -> DesiredChanged | DesiredRefused:
     """Returns the event of an admitted assignment.
 
-    The device's own configuration may pin a model to another release.
+    The device's own configuration may fix a model at another release.
     """
     release = pinned.get(assignment.model, assignment.manifest.release)
     if release == assignment.manifest.release:

@@ -18,13 +18,13 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Examine `assignment` in a confined child. Answer with ModelReady or ModelBroken."""
+    """Test `assignment` in a confined child process. Answer with ModelReady or ModelBroken."""
 
     assignment: Assignment
 
 
 class Activate(msgspec.Struct, frozen=True):
-    """Find out whether `assignment` may be tried now. Answer with ActivationAllowed or ActivationHeld."""
+    """Check whether `assignment` may be tried now. Answer with ActivationAllowed or ActivationHeld."""
 
     assignment: Assignment
     ready_since: float

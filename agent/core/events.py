@@ -1,4 +1,4 @@
-"""The events of a model's update machine, in the past tense. Each names the digest or generation that it is about."""
+"""The events of a model's update machine, in the past tense. Each names its digest or generation."""
 
 import msgspec
 
@@ -20,13 +20,13 @@ class DesiredRefused(msgspec.Struct, frozen=True):
 
 
 class DesiredWithdrawn(msgspec.Struct, frozen=True):
-    """A verified document says that the model shall no longer run."""
+    """A verified document says that the model must no longer run."""
 
     generation: int
 
 
 class DirectorChanged(msgspec.Struct, frozen=True):
-    """Another key than before now says what runs here. Generations that the former key has numbered no longer count."""
+    """Another key than before now decides which versions run here. Generations of the former key no longer count."""
 
 
 class FetchDone(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class ActivationAllowed(msgspec.Struct, frozen=True):
 
     digest: str
     baseline: Baseline | None = None
-    """What stable has measured until now, with which the trial is compared."""
+    """The measurements of stable until now, with which the trial is compared."""
 
 
 class ActivationHeld(msgspec.Struct, frozen=True):
@@ -85,8 +85,9 @@ class HealthJudged(msgspec.Struct, frozen=True):
     code: str = ""
     detail: str = ""
     measured: Baseline | None = None
-    """What the version has measured in the judged inferences; its successor is compared with it once this version is
-    stable."""
+    """The measurements of the version in the judged inferences; once it is stable, its successor is compared with
+    them.
+    """
 
 
 class TimerFired(msgspec.Struct, frozen=True):

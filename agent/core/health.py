@@ -1,8 +1,8 @@
 """The health of a version: its newest inferences, and the verdict on them.
 
-Decides pass, fail or inconclusive from counts alone, compared with what is allowed and with stable. A failure is never
-due to chance alone: each test is wrong with probability at most `FALSE_ALARM`, however often it is made
-(contract.sequential). Refuses to know what follows from a verdict.
+Decides pass, fail or inconclusive from counts alone, compared with the limits and with stable. A failure is not due
+to chance alone: each test is wrong with probability at most `FALSE_ALARM`, however often it is made
+(contract.sequential). Refuses to know the consequences of a verdict.
 """
 
 import math
@@ -18,8 +18,9 @@ from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, v
 SLOW_RATIO = 0.05
 """The fraction of inferences that may be slower than a limit of the 95th percentile."""
 ROUNDING = 1e-6
-"""A mean error below this fraction of the labels' size counts as this much: nothing can be compared with an error of
-0."""
+"""A mean error below this fraction of the labels' size counts as this fraction: no error can be compared with an
+error of 0.
+"""
 
 _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
 _PASS = Judgement(Verdict.PASS)
@@ -28,9 +29,9 @@ _PASS = Judgement(Verdict.PASS)
 def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement:
     """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
-    `stable` is what stable has measured over the same time, or before the trial began if it does not run beside it.
+    `stable` holds the measurements of stable over the same time, or before the trial if it does not run beside it.
     Errors and refusals can fail a trial before `min_samples`. A figure above its limit that may be due to chance is
-    inconclusive. So is a figure above its limit if stable has as much; then the code is `device_sick`.
+    inconclusive. A figure above its limit is inconclusive too if stable has the same; then the code is `device_sick`.
     """
     found = [_refusals(inferences, policy), _errors(inferences, policy, stable)]
     if len(inferences) < policy.min_samples:
@@ -42,14 +43,14 @@ def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | 
 
 
 def _worst(found: list[Judgement]) -> Judgement:
-    """Returns the first failure; without one an inconclusive judgement, preferably one that says why."""
+    """Returns the first failure; without a failure an inconclusive judgement, preferably one with a reason."""
     failed = [each for each in found if each.verdict is Verdict.FAIL]
     unsure = [each for each in found if each.verdict is Verdict.INCONCLUSIVE]
     return next(iter([*failed, *sorted(unsure, key=lambda each: not each.code)]), _PASS)
 
 
 def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
-    """Judges the rows that the trial refuses and stable's signature accepts: both sides get the same rows."""
+    """Judges the rows that the trial refuses and stable's signature accepts: both versions get the same rows."""
     alone, total = inferences.refused_alone, inferences.seen + inferences.refused
     if not ratio_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
         return None
@@ -77,8 +78,8 @@ def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline
 
 
 def _beside(charge: Judgement, trial: tuple[int, int], stable: tuple[int, int], allowed: float) -> Judgement | None:
-    """Returns the judgement of one figure; each side is (hits, inferences). None if no more than the allowed ratio are
-    hits.
+    """Returns the judgement of one figure; each version has (hits, inferences). None if the ratio of hits is
+    allowed.
     """
     hits, total = trial
     known = stable[1] >= MIN_STABLE_INFERENCES

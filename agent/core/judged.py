@@ -1,6 +1,6 @@
-"""The newest inferences of one version, by which it is judged, and the baseline that they give its successor.
+"""The newest inferences of one version, by which it is judged, and the baseline for its successor.
 
-Decides what is counted. Refuses to know what is allowed: `health` judges.
+Decides what is counted. Refuses to know the limits: `health` judges.
 """
 
 import itertools
@@ -42,7 +42,7 @@ class JudgedInferences:
         self.rows_seen = 0
         """Rows in them: an inference is one request, of one row or many."""
         self.seen_labels = 0
-        """Labels that came after their inference, counted since the beginning."""
+        """Labels that came after their inference, since the beginning."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
@@ -116,7 +116,7 @@ class JudgedInferences:
 
     @property
     def baseline(self) -> Baseline | None:
-        """The baseline that these inferences give a successor; None without inferences."""
+        """The baseline for a successor from these inferences; None without inferences."""
         if not self._newest:
             return None
         latency = [0] * LATENCY_BUCKETS

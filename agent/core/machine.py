@@ -1,7 +1,7 @@
 """The update machine of one model: ``step(state, event, now) -> (state, commands)``.
 
-Five laws, each a test: `step` is total; a changed record is saved first; there is one commit point; every stimulus
-carries its digest or generation; time is an argument. Refuses to know how anything is performed.
+Five laws, each a test: `step` is total; a changed record is saved first; there is one commit point; every event
+names its digest or generation; time is an argument. Refuses to know how anything is performed.
 """
 
 from typing import assert_never
@@ -98,7 +98,7 @@ Told = DesiredChanged | DesiredRefused | DesiredWithdrawn | DirectorChanged
 
 
 def _told(state: State, event: Told, now: float) -> Step:
-    """Handles what a document says, in any state."""
+    """Handles the event of a document, in any state."""
     match event:
         case DesiredChanged(assignment):
             return _desired(state, assignment, now)
@@ -113,7 +113,7 @@ def _told(state: State, event: Told, now: float) -> Step:
 
 
 def newest_generation(state: State) -> int:
-    """Returns the newest generation that the machine has decided or is deciding."""
+    """Returns the newest generation that the machine has decided or now handles."""
     match state:
         case Fetching(record, assignment) | Probing(record, assignment) | Ready(record, assignment):
             return max(record.generation, assignment.generation)
@@ -149,7 +149,7 @@ def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float
     if _lineup_of(trial) != _lineup_of(wanted):
         return _await_activation(state.record, wanted, now)
     record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
-    if not isinstance(state, Trial):  # it was to be promoted, and is not any more
+    if not isinstance(state, Trial):  # the former policy asked for its promotion, the new one does not
         return _enter_trial(record, wanted, now)
     return msgspec.structs.replace(state, record=record), (Save(record), Report())
 
@@ -160,8 +160,8 @@ def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
 
 
 def _refused(state: State, wanted: Assignment, why: tuple[str, str], now: float) -> Step:
-    """Records a generation without a trial. The versions that run continue; what an older document asked for is
-    abandoned.
+    """Records a generation without a trial. The running versions continue; the machine stops what an older document
+    asked for.
     """
     if wanted.generation <= newest_generation(state):
         return state, ()
@@ -201,7 +201,7 @@ def _withdrawn(state: State, generation: int) -> Step:
 
 
 def _begin_numbering(state: State) -> Step:
-    """Forgets all generations, because a stolen key may have raised them: everything that the new director asks for is
+    """Forgets all generations, because a stolen key may have raised them: every generation of the new director is
     newer.
     """
     begun = state

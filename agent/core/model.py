@@ -1,6 +1,7 @@
 """What the update machine knows: the durable record and the phases around it.
 
-A `Record` is all that survives power loss. Everything else is volatile: a power cut is just `resume(record, now)`.
+A `Record` is all that survives power loss. Everything else is volatile: after a power cut the machine starts with
+`resume(record, now)`.
 """
 
 from enum import StrEnum
@@ -15,7 +16,7 @@ from contract.wire import Message
 
 
 class Verdict(StrEnum):
-    """What the judged inferences say about a version."""
+    """The verdict on a version from its judged inferences."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -23,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """A verdict; for a failure, or a device that is to blame, also the code and the numbers behind it."""
+    """A verdict; for a failure, or a fault of the device, also the code and the numbers that show it."""
 
     verdict: Verdict
     code: str = ""
@@ -31,7 +32,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Baseline(Message, frozen=True):
-    """What stable measured in its newest inferences; the trial that follows is compared with it."""
+    """The measurements of stable in its newest inferences; the next trial is compared with them."""
 
     labelled: int = 0
     correct: int = 0
@@ -74,7 +75,7 @@ def yardstick(newer: Baseline | None, older: Baseline | None, min_truths: int) -
 
 
 class Assignment(Message, frozen=True):
-    """A version that this device was told to run: where it comes from, what it is, how to judge it."""
+    """A version that this device must run: its sources, its identity, and how to judge it."""
 
     model: str
     generation: int
@@ -97,7 +98,7 @@ class Assignment(Message, frozen=True):
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
-        """What must be on disk before a probe: the golden set, then the artifact."""
+        """The blobs that must be on disk before a probe: the golden set, then the artifact."""
         return (self.manifest.golden.blob, self.manifest.artifact)
 
 
@@ -105,12 +106,12 @@ class Record(Message, frozen=True):
     """The durable part of the state of one model."""
 
     generation: int = 0
-    """Newest generation that was decided; an older or equal one is never acted on again."""
+    """Newest generation that was decided; the machine ignores an older or equal one."""
     stable: Assignment | None = None
     trial: Assignment | None = None
     trial_boots: int = 0
     baseline: Baseline | None = None
-    """What stable measured. Durable, so that a trial that follows a reboot is judged by the same baseline."""
+    """The measurements of stable. Durable, so that a trial after a reboot is judged by the same baseline."""
     outcome: UpdateOutcome | None = None
 
     @property
@@ -121,7 +122,7 @@ class Record(Message, frozen=True):
 
 
 class Steady(msgspec.Struct, frozen=True):
-    """Stable serves; nothing else is under way."""
+    """Stable serves; no update runs."""
 
     record: Record
     repaired: bool = False
@@ -129,7 +130,7 @@ class Steady(msgspec.Struct, frozen=True):
 
 
 class Fetching(msgspec.Struct, frozen=True):
-    """Blobs of `assignment` are on their way; stable serves."""
+    """Blobs of `assignment` are being fetched; stable serves."""
 
     record: Record
     assignment: Assignment
@@ -138,7 +139,7 @@ class Fetching(msgspec.Struct, frozen=True):
 
 
 class Probing(msgspec.Struct, frozen=True):
-    """A child process examines `assignment`; stable serves."""
+    """A child process tests `assignment`; stable serves."""
 
     record: Record
     assignment: Assignment
@@ -146,8 +147,8 @@ class Probing(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """`assignment` is on disk and probed; it waits for its trial. What ran continues, also a shadow that
-    is promoted.
+    """`assignment` is on disk and probed; it waits for its trial. The versions that ran continue, also a shadow
+    that is promoted.
     """
 
     record: Record

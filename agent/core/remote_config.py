@@ -1,8 +1,8 @@
-"""The trial of a remote configuration: what must be durable, what counts now, and when it is confirmed or taken back.
-Pure.
+"""The trial of a remote configuration: what must be durable, which one is in force, and when it is confirmed or
+taken back. Pure.
 
-Decides by facts. A version is tried once. It is confirmed after `TRIAL_S` in which the device served and had its link.
-It is taken back if serving breaks, if the link does not return, or if the device did not survive it. Refuses to know
+Decides by facts. A version is tried once. It is confirmed after `TRIAL_S` in which the device served and had its
+link. It is taken back if serving breaks, if the link does not return, or if the device crashes. Refuses to know
 what a field does.
 """
 
@@ -14,11 +14,11 @@ from contract.remote_config import RemoteConfig
 from contract.wire import Message
 
 TRIAL_S = 60.0
-"""A longer trial finds little more: sensors open again within a minute, and sockets at once."""
+"""Seconds. A longer trial finds few more faults: sensors open again within a minute, and sockets at once."""
 LINK_S = 300.0
-"""Seconds. A configuration is taken back if the link is down for so long since it began: no other one could arrive."""
+"""Seconds. A configuration is taken back if the link has been down for so long: no other one could arrive."""
 MAX_BOOTS = 2
-"""Boots that a trial may take: for two of them a device is down whose configuration makes it crash."""
+"""The most boots in a trial: a configuration that crashes the agent causes two failed boots at most."""
 
 
 class ConfigRecord(Message, frozen=True):
@@ -35,7 +35,7 @@ class ConfigRecord(Message, frozen=True):
 
     @property
     def active(self) -> RemoteConfig | None:
-        """The configuration that counts now; None: the device's own file alone."""
+        """The configuration in force; None: the device's own file alone."""
         return self.trial or self.confirmed
 
     @property
@@ -75,7 +75,7 @@ def booted(record: ConfigRecord) -> ConfigRecord:
 
 
 def taken_back(record: ConfigRecord, code: Code, detail: str) -> ConfigRecord:
-    """Returns the record in which the trial has ended and the confirmed version counts."""
+    """Returns the record in which the trial has ended and the confirmed version is in force."""
     assert record.trial is not None
     return replace(record, trial=None, boots=0, refused=record.trial.version, code=str(code), detail=detail)
 

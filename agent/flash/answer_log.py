@@ -1,8 +1,8 @@
-"""An ordered log of what was answered, in segments on flash, which a killed agent reads again.
+"""An ordered log of answers, in segments on flash, which the agent reads after a restart.
 
-Decides how frames follow each other, when a segment is full, and that the oldest one goes first. A frame that is cut or
-damaged ends its segment. Nothing is synced: what the kernel has survives the end of the process, and a power cut may
-cost the newest half minute. Refuses to know what a frame holds.
+Decides the order of frames, when a segment is full, and that the oldest segment is deleted first. A frame that is
+cut or damaged ends its segment. Nothing is synced: data in the kernel is kept when the process ends, and a power
+cut may lose the newest half minute. Refuses to know what a frame holds.
 """
 
 import re
@@ -14,16 +14,16 @@ from agent.flash.atomic_file import medium
 from agent.ports import Disk
 
 SEGMENTS = 8
-"""Segments of a full log: the oldest eighth goes at once."""
+"""Segments of a full log: the oldest eighth is deleted at once."""
 MAX_SEGMENTS = 64
-"""Segments in all: each start of the agent that answers anything begins one."""
+"""The most segments: each start of the agent begins one with its first answer."""
 MAX_FRAME_BYTES = 1024 * 1024
 _HEAD = struct.Struct("<II")
 """Bytes of the content, and their CRC-32."""
 
 
 class AnswerLog:
-    """The log of one model, at most `max_bytes` on flash. Its first frame of a start begins a new segment."""
+    """The log of one model, at most `max_bytes` on flash. The first frame after a start begins a new segment."""
 
     def __init__(self, disk: Disk, model: str, max_bytes: int) -> None:
         self._disk = disk
@@ -42,11 +42,11 @@ class AnswerLog:
 
     @property
     def is_at_start(self) -> bool:
-        """Whether the next frame begins a segment: it must say everything that later ones rely on."""
+        """Whether the next frame begins a segment: it must hold all facts that later frames need."""
         return self._newest is None or self._sizes[self._newest] >= self._max_bytes // SEGMENTS
 
     def append(self, content: bytes) -> None:
-        """Adds a frame. WorldError `disk_full` or `disk_failed`: it is not kept, and a new segment begins."""
+        """Adds a frame. WorldError `disk_full` or `disk_failed`: the frame is lost, and a new segment begins."""
         if len(content) > MAX_FRAME_BYTES:
             return
         if self.is_at_start:
@@ -59,7 +59,7 @@ class AnswerLog:
             with medium():
                 self._disk.write_at(self._name(newest), self._sizes[newest], frame)
         except Exception:
-            self._newest = None  # what stands there may be half a frame
+            self._newest = None  # the file may end with half a frame
             raise
         self._sizes[newest] += len(frame)
 

@@ -1,6 +1,6 @@
 """Files that are complete or absent: written under a temporary name, synced, renamed; records begin with a checksum.
 
-Decides the order of operations that survives a power cut, and the error for a refusal of the medium. The agent writes
+Decides the order of operations that survives a power cut, and the error if the medium refuses. The agent writes
 every file that must be complete with this module. Refuses to know what a file holds.
 """
 

@@ -1,7 +1,7 @@
-"""The count of this boot: made durable before anything else is saved, and tried again on a disk that refused it.
+"""The count of this boot: it is made durable before anything else is saved, and tried again if the disk refused it.
 
-Decides what is written at a boot, and when it is tried again. Refuses to know who serves meanwhile and how a fault is
-told.
+Decides what is written at a boot, and when it is tried again. Refuses to know which versions serve in the meantime
+and how a fault is reported.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import msgspec
 from agent.flash.store import DeviceRecord, Store
 
 RETRY_S = 30.0
-"""Between attempts to make this boot's count durable on a disk that refused it."""
+"""Seconds between attempts to make this boot's count durable after the disk refused it."""
 
 
 class BootRecord:
-    """What is kept of the device itself, with one boot more than before."""
+    """The record of the device, with one boot more than before."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class BootRecord:
         self.newest: Callable[[], DeviceRecord] = lambda: self.loaded
         """The record as it is now; the code that accepts documents adds to it."""
         self.retry_at = float("inf")
-        """When the next attempt is due, in the seconds of `now`."""
+        """When the next attempt is due, on the clock of `now`."""
         self._durable = False
 
     def load(self) -> bool:
@@ -34,7 +34,7 @@ class BootRecord:
         return damaged
 
     def save(self) -> bool:
-        """Makes the count durable; False if it was already. WorldError `disk_full`, `disk_failed`."""
+        """Makes the count durable; False if it was durable already. WorldError `disk_full`, `disk_failed`."""
         if self._durable:
             return False
         self._store.save_device(self.newest())
@@ -42,5 +42,5 @@ class BootRecord:
         return True
 
     def failed(self, now: float) -> None:
-        """Takes note that the disk refused it."""
+        """Notes that the disk refused it."""
         self.retry_at = now + RETRY_S

@@ -13,7 +13,7 @@ from contract.errors import BadInput
 PREFIX = "captured-"
 MAX_FILES = 4096
 Name = tuple[int, int]
-"""(boot, seq) of a batch. The first says nothing about order: files are numbered by their place in the queue."""
+"""(boot, seq) of a batch. The boot does not give the order: files are numbered by their place in the queue."""
 _FILE = re.compile(rf"{PREFIX}([0-9]+)-([0-9]+)-([0-9]+)")
 
 
@@ -75,7 +75,7 @@ class Spool:
         self._files[name] = (file, write_atomic(self._disk, file, body))
 
     def drop(self, name: Name) -> None:
-        """Deletes a batch that has arrived or must make room. If a power cut brings a batch back, that does no harm."""
+        """Deletes a batch that has arrived, or to make room. If a power cut brings a batch back, that does no harm."""
         if (known := self._files.pop(name, None)) is not None:
             self._disk.delete(known[0])
 

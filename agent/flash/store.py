@@ -1,4 +1,4 @@
-"""What the device keeps on flash: records, blobs, and unfinished blobs. Real code over the Disk port.
+"""The data of the device on flash: records, blobs, and unfinished blobs. Uses the Disk port.
 
 Decides names, the order of write, sync and rename, and what may be deleted. Refuses to know when to do any of it.
 Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was durable before it got that name.
@@ -31,7 +31,7 @@ RESERVE_BYTES = 1024 * 1024
 
 
 class DeviceRecord(Message, frozen=True):
-    """What the device keeps beyond single models."""
+    """The record of the device, for all its models."""
 
     boots: int
     """How often the agent has started on this disk. Each start writes it, to find out whether the disk accepts
@@ -40,7 +40,7 @@ class DeviceRecord(Message, frozen=True):
     numbered_by: tuple[str, ...] = ()
     """Key ids of the director whose generations the records of models hold."""
     min_releases: dict[str, int] = {}
-    """The highest floor that each model's release signer has ever set."""
+    """The highest minimum release that each model's release signer has ever set."""
 
 
 class KeptRole(Message, frozen=True):
@@ -84,7 +84,9 @@ class Store:
         self._write("remote-config", record)
 
     def load_trusted(self) -> tuple[Trusted | None, bool]:
-        """Returns (what was verified before without roles, None on a new disk; whether it failed its checksum)."""
+        """Returns (the metadata verified before, without roles, or None on a new disk; whether it failed its
+        checksum).
+        """
         try:
             return self._load("trust", Trusted), False
         except BadInput:
@@ -147,7 +149,7 @@ class Store:
         return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
 
     def follow_part(self, blob: Blob, digests: tuple[bytes, ...]) -> Followed:
-        """Returns the chunks of an unfinished blob that survived, up to the first that did not.
+        """Returns the intact chunks of an unfinished blob, up to the first damaged one.
 
         They are found by hashing: a stored record of them could be wrong after a power cut.
         """
@@ -179,8 +181,8 @@ class Store:
             return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
 
     def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
-        """Writes bytes of an unfinished blob at `offset`. WorldError `digest_mismatch` if what comes before is missing:
-        another download of the same blob has sealed it, or pruning deleted it.
+        """Writes bytes of an unfinished blob at `offset`. WorldError `digest_mismatch` if the bytes before `offset`
+        are missing: another download of the same blob has sealed it, or pruning deleted it.
         """
         with medium(gone=f"what came of {blob.sha256[:12]} before is gone"):
             self._disk.write_at(_part(blob), offset, data)
@@ -191,7 +193,7 @@ class Store:
             self._disk.delete(f"blob-{blob.sha256}")
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
-        """Writes a verified chunk after those before it, as `write_piece`."""
+        """Writes a verified chunk at its place, as `write_piece` does."""
         self.write_piece(blob, blob.span(index)[0], data)
 
     def seal(self, blob: Blob, *, verified: bool = False) -> None:
@@ -277,7 +279,7 @@ class Store:
 
 
 def _part(blob: Blob) -> str:
-    """Returns the name of an unfinished blob. It contains the digest of its chunk list: a wrong list spoils only its
-    own part.
+    """Returns the name of an unfinished blob. It contains the digest of its chunk list: a wrong list damages only
+    its own part.
     """
     return f"part-{blob.sha256}-{blob.chunks_sha256}"

@@ -1,7 +1,8 @@
 """Activation: whether the trial of a probed version may begin now, by maintenance hours and applications that hold
 updates.
 
-Decides yes, or when to ask again. Pure. Refuses to know how an application holds updates, and how the time is read.
+Decides whether it may begin, or when to ask again. Pure. Refuses to know how an application holds updates, and how
+the time is read.
 """
 
 from datetime import datetime

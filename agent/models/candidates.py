@@ -1,8 +1,9 @@
-"""Candidates: models that the controller asks to have probed here and that never serve. One at a time, so many an hour.
+"""Candidates: models that this device probes for the controller and that never serve. One at a time, and a limited
+number per hour.
 
-Decides when this device refuses: while it fetches or tries a version, without the memory, beyond its owner's limit.
-A candidate is no version: nobody released it, so its probe must be fully confined, no record names it, and its bytes
-are deleted as soon as it is measured. Refuses to know what the numbers are for.
+Decides when this device refuses: while it fetches or tries a version, with too little memory, or after its owner's
+limit. A candidate is not a version: it was never released, so its probe must be fully confined, no record names it,
+and its bytes are deleted after the probe. Refuses to know what the numbers are for.
 """
 
 from collections import deque
@@ -23,9 +24,9 @@ from contract.manifest import Manifest
 
 HOUR_S = 3600.0
 FETCH_S = 60.0
-"""Seconds for the bytes of a candidate: a megabyte over a slow link. Then it is given up."""
+"""Seconds for the bytes of a candidate: a megabyte over a slow link. After that the candidate is dropped."""
 MAX_KEPT_IDS = 64
-"""Ids of inquiries that are not obeyed again; they expire long before 64 others are signed."""
+"""Ids of inquiries that are not answered again; they expire long before 64 others are signed."""
 CONFINED = TrialPolicy(require_sandbox=True)
 
 
@@ -40,7 +41,7 @@ class _Open:
 
 
 class Candidates:
-    """The candidates of one device. `is_busy` says whether versions are on their way; `kept` names blobs in use."""
+    """The candidates of one device. `is_busy` says whether an update is running; `kept` names blobs in use."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Candidates:
         self._open: _Open | None = None
 
     def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
-        """Begins to fetch a candidate, or says why not. BadInput as `check_asked`."""
+        """Begins to fetch a candidate, or reports why it does not. BadInput as `check_asked`."""
         check_asked(inquiry, self._replies.device, date_s)
         if inquiry.id in self._seen or inquiry.candidate is None:
             return
@@ -77,7 +78,7 @@ class Candidates:
         self._fetched(self._open.download.start(now))
 
     def _refusal(self, candidate: Manifest, now: float) -> str:
-        """Why a candidate is not probed now; empty: it is."""
+        """Returns why a candidate is not probed now; empty if it is probed."""
         if not self._per_h:
             return "its owner allows no probes of candidates: serving.probes_per_h"
         if self._open is not None:
@@ -95,17 +96,17 @@ class Candidates:
         return self._open is not None and not self._open.probing and self._open.download.wants(digest)
 
     def receive(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
-        """Takes a chunk of what is fetched."""
+        """Handles a chunk of the candidate."""
         assert self._open is not None
         self._fetched(self._open.download.receive(digest, index, payload, now))
 
     def link_up(self, now: float) -> None:
-        """Asks again for what is missing."""
+        """Requests missing chunks again."""
         if self._open is not None and not self._open.probing:
             self._fetched(self._open.download.link_up(now))
 
     def tick(self, now: float) -> None:
-        """Goes on with a fetch. A version that comes meanwhile has the way; a fetch that takes too long has ended."""
+        """Continues a fetch. Ends it if a version must be fetched in the meantime, or if it takes too long."""
         if self._open is None or self._open.probing:
             return
         if self._is_busy():
@@ -123,7 +124,7 @@ class Candidates:
         return self._open.give_up_at if due is None else min(due, self._open.give_up_at)
 
     def probed(self, identifier: str, report: ProbeReport) -> None:
-        """Says what was measured."""
+        """Reports the measurements."""
         if self._open is not None and self._open.inquiry.id == identifier:
             self._end(
                 Probed(
@@ -134,7 +135,7 @@ class Candidates:
             )  # fmt: skip
 
     def _fetched(self, result: Result) -> None:
-        """Begins the probe once all bytes are here."""
+        """Begins the probe once all bytes have arrived."""
         match result:
             case FetchFailed() as failed:
                 self._end(Probed(code=failed.code, detail=failed.detail[:300]))
@@ -150,7 +151,7 @@ class Candidates:
                 pass
 
     def _end(self, probed: Probed) -> None:
-        """Answers, and deletes what was fetched. A disk that does not delete now does at the next pruning."""
+        """Answers, and deletes the fetched blobs. If the disk refuses, the next pruning deletes them."""
         opened, self._open = self._open, None
         assert opened is not None
         opened.download.cancel()
@@ -172,12 +173,12 @@ class Asked:
         self.candidates = candidates
 
     def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
-        """Begins with an inquiry that the director has signed. BadInput as `check_asked`."""
+        """Begins to answer an inquiry that the director has signed. BadInput as `check_asked`."""
         part = self.candidates if inquiry.what == "probe" else self._inquiries
         part.take(inquiry, date_s, now)
 
     def found(self, what: LookedInto | CandidateProbed) -> None:
-        """Sends what was found."""
+        """Sends the result."""
         match what:
             case LookedInto(identifier, lines):
                 self._inquiries.answer(identifier, lines)

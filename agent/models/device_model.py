@@ -41,7 +41,7 @@ DRAIN_S = 5.0
 """Seconds after which a replaced session is dropped even if inferences run on it: they hold their own reference."""
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
-"""Between two tests that stable is whole on flash."""
+"""Seconds between two tests that stable is intact on flash."""
 PROVE_AGAIN_S = 60.0
 """Seconds until the next test after one that failed."""
 
@@ -62,7 +62,7 @@ class DeviceModel:
     detail: str = ""
     stall_ms: float = 0.0
     rss_mb_before: float = 0.0
-    """Resident memory in MB when the newest swap began."""
+    """Resident memory in MB at the beginning of the newest swap."""
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
     _asked: str = ""
@@ -102,7 +102,7 @@ class DeviceModel:
         return self.download.start(now)
 
     def end_stale_download(self) -> None:
-        """Cancels a download that its machine no longer waits for."""
+        """Cancels a download for which the machine no longer waits."""
         if self.download is not None and not isinstance(self.state, Fetching):
             self.download.cancel()
             self.download = None
@@ -119,7 +119,7 @@ class DeviceModel:
         self._drain_look_at = now
 
     def prove(self, now: float) -> ModelBroken | None:
-        """Tests from time to time whether stable is whole on flash; ModelBroken if it is not."""
+        """Tests from time to time whether stable is intact on flash; ModelBroken if it is not."""
         stable = self.state.record.stable
         if stable is None or self.lineup.of(stable.digest) is None:
             return None
@@ -132,9 +132,9 @@ class DeviceModel:
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable is not complete on flash")
 
     def probe_golden(self, now: float) -> ModelBroken | None:
-        """Goes on with the golden probe of the session that answers, where one is due; ModelBroken after a miss.
+        """Continues the golden probe of the session that answers, if one is due; ModelBroken after a miss.
 
-        Its session is not used again: when the machine orders the version to be loaded, it is loaded from flash.
+        That session is not used again: when the machine orders a load of the version, it is loaded from flash.
         """
         missed = self.probes.tick(self.slot.serving, now)
         if missed is None:
@@ -165,7 +165,7 @@ class DeviceModel:
             return False
         draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
         for old, _ in self._draining:
-            self._keep_interval(old)  # what it answered since it was replaced
+            self._keep_interval(old)  # counts its answers since it was replaced
         self._draining = draining
         self._drain_look_at = now + DRAIN_LOOK_S if self._draining else None
         if self._draining:
@@ -189,7 +189,7 @@ class DeviceModel:
         return HealthJudged(trial.digest, found.verdict, found.code, found.detail, measured)
 
     def _yardstick(self, trial: Assignment) -> Baseline | None:
-        """Stable over the same time if it runs beside the trial, else stable before the trial began."""
+        """The measurements of stable over the same time if it runs beside the trial, else from before the trial."""
         stable = self.state.record.stable
         beside = self.lineup.of(stable.digest) if stable is not None else None
         measured = beside.observed.judged_inferences.baseline if beside is not None else None
@@ -198,7 +198,7 @@ class DeviceModel:
         return yardstick(measured, self.state.record.baseline, trial.policy.min_samples)
 
     def baseline(self) -> Baseline | None:
-        """What the serving version has measured in its newest inferences; None without any."""
+        """The measurements of the serving version in its newest inferences; None without inferences."""
         return self.slot.serving.observed.judged_inferences.baseline if self.slot.serving is not None else None
 
     def take_faults(self) -> Iterator[tuple[int, str, str]]:
@@ -224,7 +224,7 @@ class DeviceModel:
         return intervals
 
     def wake_at(self, *, online: bool) -> float:
-        """Returns when this model has something to do; infinity for never."""
+        """Returns when this model must be called next; infinity for never."""
         fetching = self.download is not None and (online or not self.download.needs_link)
         fetch_at = self.download.wake_at() if self.download is not None and fetching else None
         due = math.inf
@@ -249,8 +249,8 @@ class DeviceModel:
         return said[1]
 
     def _waits(self) -> str:
-        """Says in words how many inferences, or compared rows, a trial has of those that it needs; empty once it has
-        them.
+        """Says in words how many inferences, or compared rows, a trial has of those that it needs; empty once it
+        has enough.
         """
         trial = self.state.record.trial if isinstance(self.state, Trial) else None
         serving = self.lineup.of(trial.digest) if trial is not None else None

@@ -1,7 +1,7 @@
 """Probes of the session that answers by its golden set: at once after it was loaded, then every week or so.
 
 Decides when a probe is due, when the device is too hot or too busy for one, and how much of the processor one takes.
-Refuses to know what follows from a miss: the machine does.
+Refuses to know what follows from a miss: the machine decides that.
 """
 
 import math
@@ -20,35 +20,35 @@ from contract.messages import GoldenProbe
 from contract.protocol import MAX_DETAIL_CHARS
 
 SLICE_S = 0.05
-"""A probe answers questions for so long, then pauses: the agent's own thread does it, and heartbeats wait for that."""
+"""Seconds for which a probe runs before each pause: it runs in the agent's own thread, and heartbeats wait for it."""
 CPU_RATIO = 0.1
 """The fraction of one core that a probe takes over its whole length."""
 BUSY_RATIO = 0.5
-"""The fraction of one core above which a process between two checks is busy, so that the probe waits."""
+"""The process is busy if it used more than this fraction of one core between two checks; then the probe waits."""
 LOOK_S = 30.0
-"""Between two looks at whether the device is cool and quiet enough for a probe that is due."""
+"""Seconds between two checks whether the device is cool and idle enough for a probe that is due."""
 AGAIN_S = 3600.0
-"""Until the next probe after one that failed, or that could not be made."""
+"""Seconds until the next probe after one that failed, or that could not be made."""
 SPREAD = 0.5
-"""Intervals of devices differ by up to this fraction: a fleet that was switched on at once does not probe at once."""
+"""Intervals of devices differ by up to this fraction: then devices that start together do not probe together."""
 MAX_ENDED = 4
 """Versions whose newest probe is remembered: stable, a trial, and those before them."""
 
 
 class ProbeSchedule(msgspec.Struct, frozen=True):
-    """When the session that answers is probed again."""
+    """The settings that decide when the session that answers is probed again."""
 
     interval_s: float = 7 * 86_400.0
     hot_c: float = 70.0
-    """A device that is at least so hot is left alone."""
+    """Degrees Celsius. A device that is at least so hot is not probed."""
     spread: float = 0.5
     """The device's own number from 0 to 1."""
     is_held: Callable[[], bool] = bool
-    """Whether an application asks for quiet."""
+    """Whether an application requests that no probe runs."""
 
     @property
     def next_s(self) -> float:
-        """The seconds until the next probe after one that passed; over devices the interval on average."""
+        """Returns the seconds until the next probe after one that passed; on average over devices, the interval."""
         return self.interval_s * (1 + SPREAD * (self.spread - 0.5))
 
 
@@ -64,7 +64,7 @@ class Miss(msgspec.Struct, frozen=True):
 class GoldenProbes:
     """The probes of one model. `perf_s` is a monotonic clock for short times, `date_s` gives seconds since 1970.
 
-    A session is only referred to weakly: one that is unloaded to make room for another must go at once.
+    A session has only a weak reference here: an unloaded one must be freed at once, to make room.
     """
 
     runtime: Runtime
@@ -88,11 +88,11 @@ class GoldenProbes:
         return self._due_at if self._session is not None else math.inf
 
     def abandon(self) -> None:
-        """Ends a probe that has begun: another version is loaded, and the session may have to go for it."""
+        """Ends a probe that has begun: another version is loaded, and the session may have to be freed for it."""
         self._session, self._steps = None, None
 
     def tick(self, serving: Serving | None, now: float) -> Miss | None:
-        """Goes on with the probe of the version that answers; returns one that has ended with a miss."""
+        """Continues the probe of the version that answers; returns it if it has ended with a miss."""
         if serving is None:
             self.abandon()
             return None
@@ -115,14 +115,14 @@ class GoldenProbes:
         assignment = serving.assignment
         try:
             golden = self.read(assignment)
-        except EdgewardError:  # the test of what is on flash finds it, and has it fetched again
+        except EdgewardError:  # the test of the blobs on flash finds it, and they are fetched again
             self._due_at = now + AGAIN_S
             return False
         self._steps = self.runtime.answer_golden(serving.session, assignment.manifest, golden)
         return True
 
     def _is_quiet(self, now: float) -> bool:
-        """Whether the device is cool, and this process has been idle since the look before."""
+        """Whether the device is cool, and this process has been idle since the check before."""
         usage, before = self.runtime.usage(), self._used
         self._used = now, usage.cpu_s
         if self.schedule.is_held() or before is None or now <= before[0]:
@@ -131,7 +131,7 @@ class GoldenProbes:
         return not is_hot and usage.cpu_s - before[1] <= BUSY_RATIO * (now - before[0])
 
     def _go_on(self, serving: Serving, now: float) -> Miss | None:
-        """Answers questions for SLICE_S, and notes the result after the last one."""
+        """Runs the probe for SLICE_S, and notes the result at its end."""
         assert self._steps is not None
         began_s, rows = self.perf_s(), serving.assignment.manifest.golden.rows
         try:

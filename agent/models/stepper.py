@@ -1,7 +1,8 @@
 """Steps the machines of all models of a device, and performs the commands that they order.
 
-Decides the order of acting, which is law 2: if the record changes, `Save` is the first command, and later commands are
-performed only once the record is durable. Refuses to know what an event means (`core` does) and where it came from.
+Decides the order of commands, which is law 2: if the record changes, `Save` is the first command, and later
+commands are performed only once the record is durable. Refuses to know what an event means (`core` does) and its
+source.
 """
 
 from collections import Counter, deque
@@ -22,7 +23,7 @@ from agent.uplink.reporter import Reporter
 from contract.errors import EdgewardError, WorldError
 
 SAVE_RETRY_S = 5.0
-"""Seconds until a step whose record the disk refused is taken again: people empty full disks, and not in a second."""
+"""Seconds until a step whose record the disk refused is repeated: people need time to empty a full disk."""
 
 
 class Stepper:
@@ -70,7 +71,7 @@ class Stepper:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a version is on its way to serve: fetched, probed, or on trial."""
+        """Whether a version is being fetched, probed or tried."""
         return any(model.in_trial or model.phase != "steady" for model in self.models.values())
 
     @property
@@ -106,7 +107,7 @@ class Stepper:
         self._apply(name, after, now, event)
 
     def retry(self, now: float) -> None:
-        """Takes the steps again that the disk refused, if they are due."""
+        """Repeats the steps whose records the disk refused, if they are due."""
         for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
             if now >= at:
                 del self._retry[name]
@@ -149,7 +150,7 @@ class Stepper:
             self.step(name, followups.popleft(), now)
 
     def _saved(self, name: str, command: Save, event: Event | None, now: float) -> bool:
-        """Whether the record is durable; if not, the whole step is left undone and taken again later."""
+        """Whether the record is durable; if not, the whole step is repeated later."""
         try:
             self.before_save()
             self._store.save_record(name, command.record)
@@ -160,7 +161,7 @@ class Stepper:
         return True
 
     def _serve_stable_at_least(self, model: DeviceModel, now: float) -> None:
-        """Serves stable after a boot even if the disk takes no record: that prevents the step alone."""
+        """Serves stable after a boot even if the disk accepts no record: only the step is delayed."""
         if model.slot.serving is None:
             self._perform(model, Load(model.state.record.stable), now)
 

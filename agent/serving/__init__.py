@@ -1,1 +1,1 @@
-"""The data plane: rows and tensors in, predictions out, and measurements. Refuses to know updates."""
+"""The data plane: takes rows and tensors, returns predictions, and measures. Refuses to know updates."""

@@ -1,8 +1,8 @@
 """The arrays that one version accepts: names, types, ranks and sizes, one size for each named dimension, and missing
 cells.
 
-Decides after a failed run whether the arrays were to blame: a request that the model accepts pays nothing for the
-check. Refuses to know where arrays come from.
+Decides after a failed run whether the arrays caused it: the check takes no time for a request that the model
+accepts. Refuses to know where arrays come from.
 """
 
 import math
@@ -20,7 +20,7 @@ from contract.manifest import DATATYPES, Manifest, Tensor
 FEW = 2048
 """The most numbers of which the sum of squares is computed at once."""
 MAX_NAMED = 8
-"""Columns that an error names."""
+"""The most columns that an error names."""
 ROWS = "rows"
 """The name of the first dimension where a manifest names none: one input for each column has one row each."""
 
@@ -57,7 +57,7 @@ class Acceptance:
             self.check_values(name, inputs[name])
 
     def check_first(self, inputs: Mapping[str, Array]) -> None:
-        """Checks what no run would notice: `check_sizes` and `check_texts`."""
+        """Checks for errors that no run would notice: `check_sizes` and `check_texts`."""
         self.check_sizes(inputs)
         self.check_texts(inputs)
 
@@ -96,7 +96,7 @@ class Acceptance:
         return self._stand_ins if len(self.tensors) == 1 else (self._texts.get(name),)
 
     def blame(self, inputs: Mapping[str, Any]) -> BadInput | None:
-        """Returns what is wrong with arrays on which a run failed; None if the model is to blame."""
+        """Returns what is wrong with arrays on which a run failed; None if the model caused the failure."""
         try:
             self.check(inputs)
         except BadInput as error:
@@ -119,7 +119,7 @@ class Acceptance:
 
 
 def _check_texts(name: str, array: Array) -> None:
-    """Checks that each cell of an array of objects is a text, and can be UTF-8; BadInput."""
+    """Checks that each cell of an array of objects is a text, and can be written as UTF-8; BadInput."""
     for at, cell in enumerate(array.flat):
         if not isinstance(cell, str):
             if lacks_text(cell):
@@ -156,8 +156,7 @@ def acceptance_of(manifest: Manifest) -> Acceptance:
 def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
     """Whether every answer that is not finite answers a row that holds infinity or NaN.
 
-    `answers` is float of shape (rows, ...). The model is not to blame for those; any other non-finite answer is its
-    fault.
+    `answers` is float of shape (rows, ...). Those are no fault of the model; any other non-finite answer is.
     """
     rows = len(answers) if answers.ndim else 1
     bad = ~np.isfinite(answers.reshape(rows, -1)).all(axis=1)
@@ -170,7 +169,7 @@ def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
 
 
 def takes_shape(tensor: Tensor, shape: Sequence[int]) -> bool:
-    """Whether an input accepts arrays of this shape. A caller may name a negative size, which fits nothing."""
+    """Whether an input accepts arrays of this shape. A caller may send a negative size, which is never accepted."""
     fits = len(shape) == len(tensor.shape)
     for size, expected in zip(shape, tensor.shape, strict=False):
         fits = fits and size >= 0 and expected in (-1, size)
@@ -189,7 +188,7 @@ def _check_array(tensor: Tensor, array: Any) -> None:
 
 
 def _cast(array: Array, wanted: str) -> str:
-    """Says what to do about a number of another type if the push judged the same cast; "" if a cast may lose digits."""
+    """Returns a hint about a number of another type if the push judged the same cast; "" if a cast may lose digits."""
     real = array.dtype.kind == "f" and wanted.startswith("float")
     return f": pass array.astype(numpy.{wanted}), as the rows of its push were" if real else ""
 

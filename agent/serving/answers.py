@@ -20,20 +20,21 @@ BLOCK_BITS = 10
 BLOCK_SIZE = 1 << BLOCK_BITS
 """Answers of one block: a model that is rarely asked needs the memory of one block, 20 kB."""
 MAX_BLOCKS = 128
-"""Blocks of one model: its newest 131,072 answers, 2.7 MB. At one answer a second they are kept for 36 hours."""
+"""The blocks of one model: its newest 131,072 answers, 2.7 MB. At one answer a second they are kept for 36 hours."""
 MAX_ROW_VALUES = 131_072
-"""Values, 9 bytes each, of the newest answers that have many rows."""
+"""The most values, 9 bytes each, that are kept of the newest answers with many rows."""
 MAX_CAPTURED_ROWS = 8
 """The rows of one answer that may be captured: one byte has a bit for each."""
 MAX_VERSIONS = 64
-"""Versions whose answers are known; the oldest of more is dropped with all its answers."""
+"""The most versions whose answers are known; after that the oldest is dropped with all its answers."""
 MAX_TEXTS = 4096
 """The most different texts among the answers of one model: names of classes. A further text equals no label."""
 
 _NUMBER = re.compile(r"([0-9a-f]{1,16})(?:\.([0-9]{1,5}))?\Z")
 _KEPT, _TEXT, _MANY, _MUTE, _LABELLED = 1, 2, 4, 8, 16
-"""Bits of an answer's state: the answer exists; its value is a text; it has many rows; nothing in it can equal a label;
-its label has come."""
+"""Bits of an answer's state: the answer exists; its value is a text; it has many rows; no value in it can equal a
+label; its label has come.
+"""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -67,14 +68,14 @@ class _Block:
 
 
 class Log(Protocol):
-    """Where answers are kept beyond the end of the process."""
+    """The storage that keeps answers after the process ends."""
 
     def answered(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool) -> None:
         """Notes an answer."""
         ...
 
     def labelled(self, name: str) -> None:
-        """Notes that a row has met its label."""
+        """Notes that the label of a row has come."""
         ...
 
     def captured(self, name: str) -> None:
@@ -82,7 +83,7 @@ class Log(Protocol):
         ...
 
     def write(self, answers: "Answers") -> None:
-        """Writes what is new."""
+        """Writes new records."""
         ...
 
     @property
@@ -126,13 +127,13 @@ class Answers:
         return number
 
     def write(self) -> None:
-        """Makes what is new outlive the process."""
+        """Writes new records, so that they are kept after the process ends."""
         if self._log is not None:
             self._log.write(self)
 
     @property
     def is_kept(self) -> bool:
-        """Whether answers outlive the process."""
+        """Whether answers are kept after the process ends."""
         return self._log is not None
 
     @property
@@ -141,17 +142,17 @@ class Answers:
         return self._log is not None and self._log.is_unread
 
     def of(self, name: str) -> "Answers":
-        """Returns the answers of the start of the agent that gave an id: these ones where no other is known."""
+        """Returns the answers of the start of the agent that gave an id: these answers if no other start is known."""
         if self._log is None or name.startswith(self.prefix):
             return self
         return self._log.earlier(self, name) or self
 
     def gave(self, name: str) -> bool:
-        """Whether an id is one of this model's, of this start or of an earlier one."""
+        """Whether an id belongs to this model, from this start or an earlier one."""
         return name.startswith(self.prefix) or self.of(name) is not self
 
     def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
-        """Keeps an answer: one value, or a list with one for each row. `labelled`: it has its label already."""
+        """Keeps an answer: one value, or a list with one for each row. `labelled`: its label is known already."""
         if self._log is not None:
             self._log.answered(number, version, value, at_s, labelled=labelled)
         block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
@@ -241,13 +242,13 @@ class Answers:
         raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {name[:64]!r}: {words}")
 
     def labelled(self, kept: Kept) -> None:
-        """Notes that a row of this or an earlier start has met its label."""
+        """Notes that the label of a row of this or an earlier start has come."""
         if self._log is not None:
             self._log.labelled(kept.id)
         self.of(kept.id).note_labelled(kept.id)
 
     def note_labelled(self, name: str) -> None:
-        """Notes that the row of this id, as `Kept.id` names it, has met its label; an unknown id changes nothing."""
+        """Notes that the label of the row with this id (`Kept.id`) has come; ignores an unknown id."""
         with suppress(BadInput):
             number, row, block = self._look_up(name)
             self._label(number, row or 0, block)
@@ -273,7 +274,9 @@ class Answers:
         return len(values), waiting
 
     def _keep_rows(self, number: int, rows: list[Any]) -> int:
-        """Keeps one value for each row; returns the bits that say so. Rows of several values can equal no label."""
+        """Keeps one value for each row; returns the bits of the answer's state. Rows of several values can equal no
+        label.
+        """
         texts = 0
         if rows and type(rows[0]) is list:
             rows = [row[0] for row in rows if len(row) == 1] if all(type(row) is list for row in rows) else []

@@ -1,7 +1,7 @@
-"""Which inferences are kept for the controller, and which of their columns: a sample, and those with low confidence.
+"""Chooses which inferences are kept for the controller, and which of their columns: a sample, and low confidence.
 
-Decides by the device's own configuration, which alone says what may leave the device. Refuses to know where rows are
-sent. Called after every inference, from any thread.
+Decides by the device's own configuration, which is the only permission for data to leave the device. Refuses to
+know where rows are sent. Called after every inference, from any thread.
 """
 
 import math
@@ -22,9 +22,9 @@ from contract.manifest import Manifest
 from contract.remote_config import CaptureRates
 
 MAX_WAITING = 1024
-"""Rows that wait to be written; beyond it the oldest is dropped and counted."""
+"""The most rows that wait to be written; after that the oldest is dropped and counted."""
 MAX_ROWS_OF_REQUEST = MAX_CAPTURED_ROWS
-"""Rows of one request that are considered: further rows of it add little."""
+"""The most rows of one request that are considered: further rows add little."""
 MAX_TEXT_CHARS = 256
 MAX_KEY_CHARS = MAX_FILE_CHARS = 128
 
@@ -47,7 +47,7 @@ class Capturer:
         self.labels: deque[LateLabel] = deque()
         """Labels that came after their rows were captured."""
         self.note_captured: Callable[[str], None] = lambda _: None
-        """Is called with the id of each captured row."""
+        """The function that is called with the id of each captured row."""
 
     def take_label(self, name: str, label: Answer) -> None:
         """Keeps the label of a captured row, by the id of its answer, until the label is written. From any thread."""
@@ -57,7 +57,7 @@ class Capturer:
         self.labels.append(LateLabel(model=self._policy.model, id=name, label=label))
 
     def choose_by(self, rates: CaptureRates | None) -> None:
-        """Chooses by other rates from here on; None means the device's own. The removed columns stay those of the
+        """Sets other rates for later choices; None means the device's own. The removed columns stay those of the
         device.
         """
         changed = (
@@ -136,7 +136,7 @@ class Capturer:
             self.note_captured(about.id)
 
     def _may_leave(self, key: str, values: Mapping[str, Any]) -> bool:
-        """Whether a key may leave the device: not if it repeats a cell that may not, nor if it is too long."""
+        """Whether a key may leave the device: not if it is too long or equals a cell that may not leave the device."""
         return len(key) <= MAX_KEY_CHARS and all(str(values.get(column)) != key for column in self.removed)
 
 

@@ -1,7 +1,7 @@
 """Converts one cell of a row to a value of an input's type: decides what is missing, what is a number, and what fits.
 
-Decides for each cell whether the model accepts it. The words of a refusal name the column and never the cell: they are
-sent to the controller, and the content of a row must not be. Refuses to know who asks.
+The text of a refusal names the column and never the cell: it is sent to the controller, and the content of a row
+must not be sent. Refuses to know who asks.
 """
 
 import math
@@ -20,14 +20,14 @@ _WORDS = {"true": 1, "false": 0}
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell of a column of numbers or truths lacks its value: None, a blank text, NaN in any spelling."""
+    """Whether a cell of a column of numbers or truths has no value: None, a blank text, NaN in any spelling."""
     if isinstance(cell, str):
         return cell.strip().lower() in ("", "nan")
     return lacks_text(cell)
 
 
 def lacks_text(cell: Any) -> bool:
-    """Whether a cell of a column of text lacks its value: None or NaN. An empty text is a text."""
+    """Whether a cell of a column of text has no value: None or NaN. An empty text is a text."""
     return cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell))
 
 
@@ -64,7 +64,7 @@ def _whole(column: str, datatype: str, cell: Any, bounds: tuple[int, int]) -> in
 
 
 def _text(column: str, cell: Any) -> str:
-    """Returns a cell as text that every runtime takes: bytes are UTF-8, and half of a character is none."""
+    """Returns a cell as text that every runtime takes: bytes must be UTF-8, and half of a character is refused."""
     try:
         if isinstance(cell, bytes):
             return cell.decode()

@@ -1,7 +1,7 @@
 """Compressed bodies, gzip and deflate, of requests and responses, each within a limit.
 
-Decides which codings are accepted and when a response is worth compressing. Refuses to know what a body says. Source:
-RFC 9110, 8.4.1 and 12.5.3.
+Decides which codings are accepted and when a response is worth compressing. Refuses to know what a body contains.
+Source: RFC 9110, 8.4.1 and 12.5.3.
 """
 
 import zlib
@@ -24,7 +24,7 @@ def takes_coding(name: bytes) -> bool:
 
 
 def unpacked(body: bytes, coding: bytes, max_bytes: int) -> bytes:
-    """Returns the decompressed body. `Refused` 413 beyond `max_bytes`, 400 for a damaged body."""
+    """Returns the decompressed body. `Refused` 413 for more than `max_bytes`, 400 for a damaged body."""
     name, parts, size, rest = coding.decode("latin-1").strip().lower(), list[bytes](), 0, body
     while rest or not parts:
         unpacker = zlib.decompressobj(_GZIP if name != "deflate" else _deflate_bits(rest))

@@ -1,4 +1,4 @@
-"""What an inference of a version costs, estimated from its request before that is parsed: a fixed part and a part per
+"""The time that an inference of a version takes, estimated from its unparsed request: a fixed part and a part per
 row.
 
 Decides how rows are estimated from unparsed bytes, and what is learned from each inference. Refuses to know what
@@ -16,11 +16,11 @@ from contract.manifest import DATATYPES, Tensor
 NEWEST = 0.05
 """The weight of the newest inference in an estimate."""
 _TEXT_BYTES = 5
-"""Bytes of the shortest text: four bytes of length and one of its own."""
+"""Bytes of the shortest text: four bytes of length and one of text."""
 
 
 class Cost:
-    """The seconds of one version's inferences. A row is what the inputs hold where dynamic dimensions are 1."""
+    """The seconds of one version's inferences. A row is the content of the inputs if all dynamic dimensions are 1."""
 
     def __init__(self, inputs: Iterable[Tensor]) -> None:
         values = [(math.prod(max(size, 1) for size in tensor.shape[1:]), tensor.datatype) for tensor in inputs]

@@ -24,7 +24,7 @@ ByColumn = dict[str, tuple[int, ...]]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What was counted since the last call, by the names of `ModelInterval`."""
+    """The counts since the last call, with the names of `ModelInterval`."""
 
     features: ByColumn
     outputs: tuple[int, ...]
@@ -32,14 +32,14 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Distribution:
-    """Counts for one version. `load` reads its golden set once, when there is something to count."""
+    """Counts for one version. `load` reads its golden set once, before the first count."""
 
     def __init__(self, manifest: Manifest, load: Callable[[], Mapping[str, Array]], lock: Any) -> None:
         self._manifest = manifest
         self._load = load
         self._lock = lock
         self._inputs = tuple(tensor.name for tensor in manifest.inputs) if manifest.columns else ()
-        """Inputs whose rows are counted. Of pictures and states nothing is counted or kept."""
+        """Inputs whose rows are counted. Pictures and states are not counted or kept."""
         plain = all(1 <= len(tensor.shape) <= 2 for tensor in manifest.outputs[:2])
         self._outputs = 2 if plain else 0
         """Outputs that may hold a countable answer, or its probabilities."""
@@ -51,7 +51,7 @@ class Distribution:
         self._breaches: dict[str, list[int]] = {}
 
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
-        """Takes an inference if there is room. Copies the first rows of arrays of shape (rows, ...)."""
+        """Queues an inference if the queue has room. Copies the first rows of arrays of shape (rows, ...)."""
         if len(self._waiting) < MAX_WAITING:
             rows = [inputs[name][:MAX_ROWS].copy() for name in self._inputs if inputs[name].ndim]
             answers = [array[:MAX_ROWS] if array.ndim else array for array in outputs[: self._outputs]]
@@ -70,8 +70,8 @@ class Distribution:
             self._count(self._reference, batch)
 
     def _count(self, reference: Reference, batch: list[tuple[list[Array], list[Array]]]) -> None:
-        """Counts column by column. Inferences of other widths or sizes are joined by column; if that fails, they alone
-        are left out.
+        """Counts column by column. Inferences of other widths or sizes are joined by column; if that fails, only
+        these are not counted.
         """
         columns: dict[str, list[Array]] = {}
         answers: list[Array] = []

@@ -1,7 +1,7 @@
 """Answers of a classifier by group, `column=value`, so that fairness can be watched over time.
 
 Decides which group a row belongs to and what is counted of it; counts are added across devices and intervals. Refuses
-to know which differences are fair, and which groups are too small to be shown: the controller decides that.
+to know which differences are fair, and which groups are too small to show: the controller decides both.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ MAX_VALUE_CHARS = 40
 MAX_ROWS = 64
 """The rows of one request that are counted by group."""
 MAX_WAITING = 4096
-"""The most answers whose groups are kept until their label comes: at one a second for an hour, about 500 kB."""
+"""The most answers whose groups are kept until their label comes: one a second for an hour, about 500 kB."""
 OTHER = "other"
 
 

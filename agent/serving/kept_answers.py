@@ -1,4 +1,4 @@
-"""Answers on flash: what a label needs to know of an answer that was given before the agent was started again.
+"""Answers on flash: the facts that a label needs about an answer from before a restart of the agent.
 
 Decides what is written of an answer, and how the answers of earlier starts are found again. They are read when the
 first label for one comes, and not at the start. Refuses to know segments and files: `flash.answer_log` does.
@@ -16,11 +16,11 @@ from agent.serving.answers import Answers
 from contract.errors import EdgewardError
 
 MAX_KEPT_ROWS = 64
-"""Rows of one answer that are written: 10 bytes each. The answer to a larger request waits in memory alone."""
+"""The most rows of one answer that are written: 10 bytes each. A larger answer is kept in memory only."""
 MAX_STARTS = 64
-"""Starts of the agent whose answers are found again, the newest ones."""
+"""The number of newest starts of the agent whose answers are found again."""
 MAX_EARLIER = 32
-"""Versions that are known with those of earlier starts: more would push out those that answer now."""
+"""The most versions, with those of earlier starts: more would replace those that answer now."""
 
 
 class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
@@ -34,14 +34,14 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
 
 
 class Version(msgspec.Struct, array_like=True, tag="v", gc=False):
-    """A version that answered; each segment says it once."""
+    """A version that answered; each segment holds it once."""
 
     number: int
     assignment: Assignment
 
 
 class Labelled(msgspec.Struct, array_like=True, tag="l", gc=False):
-    """A row that has met its label, of this start or of an earlier one."""
+    """A row of this start or an earlier one whose label has come."""
 
     id: str
 
@@ -56,7 +56,7 @@ Record = Answered | Version | Labelled | Captured
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
-    """What was written at once, in order. `at` is seconds since 1970."""
+    """The records of one write, in order. `at` is seconds since 1970."""
 
     prefix: str
     at: float
@@ -70,8 +70,8 @@ _decode = msgspec.msgpack.Decoder(Frame).decode
 class KeptAnswers:
     """The log of one model's answers. `clock` is seconds since 1970, `perf_s` monotonic seconds.
 
-    All is called under the slot's lock, from any thread. What cannot be written is counted in `dropped`, and costs no
-    answer.
+    All is called under the slot's lock, from any thread. A record that cannot be written is counted in `dropped`;
+    the answer itself is not affected.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class KeptAnswers:
         self._perf_s = perf_s
         self._dropped = dropped
         self._fresh: list[tuple[float, Record]] = []
-        """Records that were not written yet, and when they were made."""
+        """Records that are not written yet, and the times at which they were made."""
         self._told: set[int] = set()
         """Versions that the newest segment knows."""
         self._earlier: dict[str, Answers] | None = None
@@ -99,7 +99,7 @@ class KeptAnswers:
             self._fresh.append((at_s, Answered(number, version, value, 0, labelled)))
 
     def labelled(self, name: str) -> None:
-        """Notes that a row has met its label."""
+        """Notes that the label of a row has come."""
         self._fresh.append((self._perf_s(), Labelled(name)))
 
     def captured(self, name: str) -> None:
@@ -107,7 +107,7 @@ class KeptAnswers:
         self._fresh.append((self._perf_s(), Captured(name)))
 
     def write(self, answers: Answers) -> None:
-        """Writes what is new: one call of the kernel."""
+        """Writes new records: one call of the kernel."""
         fresh, self._fresh = self._fresh, []
         if not fresh:
             return
@@ -135,7 +135,7 @@ class KeptAnswers:
     def earlier(self, answers: Answers, name: str) -> Answers | None:
         """Returns the answers of the start that gave the id `name`; None if none of them is known.
 
-        `answers` are those of this start: versions of before are known there from now on.
+        `answers` are those of this start: it knows the versions of earlier starts from now on.
         """
         if self._earlier is None:
             self._earlier = self._read(answers)
@@ -155,7 +155,7 @@ class KeptAnswers:
 
 
 class _Reading:
-    """Answers of earlier starts, as their frames come: `found` by prefix. Their versions are known to `current`."""
+    """Answers of earlier starts, read from frames: `found` by prefix. Their versions are added to `current`."""
 
     def __init__(self, current: Answers) -> None:
         self.found: dict[str, Answers] = {}
@@ -164,7 +164,7 @@ class _Reading:
         """The present number of each version, by prefix and earlier number."""
 
     def take(self, frame: Frame, at_s: float) -> None:
-        """Takes a frame that was written at `at_s`, monotonic seconds of now."""
+        """Adds a frame that was written at `at_s`, in monotonic seconds of this start."""
         answers = self.found.setdefault(frame.prefix, Answers(frame.prefix))
         answers.assignments = self._current.assignments
         for record in frame.records:

@@ -2,7 +2,7 @@
 
 Decides that a label outside the classes of the version that answered is a true class only if another version of the
 model on this device has it: then the answer was wrong. Any other label is a spelling mistake, or a class that no
-version knows. It says nothing about the version and is counted separately. Refuses to know where labels come from.
+version knows. It is no evidence about the version and is counted separately. Refuses to know where labels come from.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from contract.labels import Answer, plain_label
 from contract.manifest import Manifest
 
 MAX_NAMED = 5
-"""Classes that a refusal names."""
+"""The most classes that a refusal names."""
 MAX_SHOWN_CHARS = 64
 
 

@@ -1,6 +1,6 @@
-"""What labels say about the answers of one version.
+"""Counts of how labels compare with the answers of one version.
 
-Decides what is added up. Refuses to know when a label comes: with its row, or long after the answer.
+Decides what is added. Refuses to know when a label comes: with its row, or long after the answer.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from contract.labels import LARGEST
 
 
 class LabelCounts:
-    """Counts and sums, with the names that `ModelInterval` gives them."""
+    """Counts and sums, with the names of `ModelInterval`."""
 
     __slots__ = (
         "absolute_error_sum", "correct", "label_sum", "labelled", "labels_unknown", "labels_unusable", "measured",
@@ -39,7 +39,7 @@ class LabelCounts:
         return distance
 
     def add(self, other: "LabelCounts") -> None:
-        """Adds all that `other` has counted."""
+        """Adds all counts of `other`."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 

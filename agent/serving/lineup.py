@@ -1,7 +1,7 @@
-"""Which versions of a model are loaded side by side, and who answers: stable, a trial, a shadow.
+"""Which versions of a model are loaded side by side, and which one answers: stable, a trial, a shadow.
 
-Decides what is loaded, kept, reused and dropped when the machine orders `Load`, and what happens if memory is short.
-Refuses to know why the machine ordered it.
+Decides what is loaded, kept, reused and dropped when the machine orders `Load`, and what happens without enough
+memory. Refuses to know why the machine ordered it.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 
 MAX_KNOWN_NEEDS = 8
-"""The most versions whose need of memory is kept."""
+"""The most versions whose memory use is kept."""
 ROOM = 1.3
 """A session is loaded beside another if its size times this factor is free."""
 
@@ -40,9 +40,9 @@ class Lineup:
         self.memory_mb: dict[str, float] = {}
         """MB that versions need, by digest, as probed since boot; others count with half the manifest's limit."""
         self.whole: set[str] = set()
-        """Digests of versions that were whole on flash when that was tested last since boot."""
+        """Digests of versions that were intact on flash at the last test since boot."""
         self.distrusted: ReferenceType[Session] | None = None
-        """A session that answers its golden set otherwise: it is not used again, its version is loaded anew."""
+        """A session with other answers to its golden set: it is not used again, and its version is loaded again."""
 
     @property
     def loaded(self) -> tuple[Serving, ...]:
@@ -95,7 +95,7 @@ class Lineup:
         return [each for each in before if each not in self.loaded]
 
     def _install(self, plan: Plan, answers: Serving | None, spare: Serving | None) -> None:
-        """Swaps versions in an order in which a request can be answered at every moment."""
+        """Swaps versions in such an order that a request can always be answered."""
         slot, trial = self._slot, plan.answers
         self._end_shadow()
         if spare is not None:
@@ -153,7 +153,7 @@ class Lineup:
         return self._slot.prepare(assignment, session, self._distribution(assignment))
 
     def probed(self, report: ProbeReport) -> None:
-        """Keeps how much memory a version needs."""
+        """Stores how much memory a version needs."""
         self.memory_mb[report.digest] = report.memory_mb
         while len(self.memory_mb) > MAX_KNOWN_NEEDS:
             del self.memory_mb[next(iter(self.memory_mb))]
@@ -163,7 +163,7 @@ class Lineup:
         return self._store.read(assignment.manifest.golden.blob)
 
     def test_flash(self, assignment: Assignment) -> bool:
-        """Tests whether all blobs of a version are whole on flash, and notes it."""
+        """Tests whether all blobs of a version are intact on flash, and notes the result."""
         try:
             self.golden(assignment)
             whole = self._store.has(assignment.manifest.artifact)

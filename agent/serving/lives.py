@@ -1,4 +1,4 @@
-"""What sensors and sinks have done since the agent started: counts, states, and the newest fault in words.
+"""The counts, states and newest fault of sensors and sinks since the agent started.
 
 Decides what is counted. Each count is written by one thread, of the sensor or of the sink, and read by any. Refuses
 to know where rows come from. `now` is monotonic seconds.
@@ -71,7 +71,7 @@ class SinkLife(msgspec.Struct):
     delivered: int = 0
     undelivered: int = 0
     crowded_out: int = 0
-    """Predictions that had to make room before the sink saw them: the sensor's thread alone counts these."""
+    """Predictions that a full queue dropped before the sink got them: only the sensor's thread counts these."""
     failures: int = 0
     error: str = ""
     delivered_at: float | None = None
@@ -103,5 +103,5 @@ class SinkLife(msgspec.Struct):
 
 
 def sayable(words: str) -> str:
-    """Returns words in a form that a message can carry: file names may hold bytes that are no text."""
+    """Returns words in a form that a message can carry: file names may hold bytes that are not text."""
     return words.encode(errors="replace").decode()

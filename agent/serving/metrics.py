@@ -73,7 +73,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a device knows about itself besides its slots. Unknown facts are left out."""
+    """The facts of a device besides its slots. Unknown facts are left out."""
 
     counters: Mapping[str, int] = {}
     expiries: Mapping[str, int] = {}

@@ -1,4 +1,4 @@
-"""What is measured about inferences: a note for each, which takes 0.1 us, and counts made later from many notes.
+"""The measurements of inferences: one note for each, which takes 0.1 us, and later counts of many notes.
 
 Decides what is counted, and when. A note that cannot be counted affects no other note. Refuses to know how an inference
 is made.
@@ -25,18 +25,18 @@ from contract.labels import LARGEST, Answer, same_label
 from contract.messages import ModelInterval
 
 MAX_NOTES = 32
-"""Inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
+"""The most inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
 
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
 WORDS_EVERY_S = 3600.0
-"""Seconds until the words of a code are sent again: the first words say what is wrong, and a thousand more would add
-nothing."""
+"""Seconds until the words of a code are sent again: the first words name the fault, and further ones are not useful.
+"""
 
 Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
-"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows; the
-number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
+"""One note: seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is
+one; rows; the number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
 
 
 class Observed:
@@ -61,7 +61,7 @@ class Observed:
         self.version = answers.version(assignment)
         """The number by which `answers` knows this version."""
         self.failed: Counter[tuple[str, str]] = Counter()
-        """Since it was loaded, by reason and code: inferences that failed, and requests that were refused."""
+        """Counts since it was loaded, by reason and code: inferences that failed, and requests that were refused."""
         self._assignment = assignment
         self._classifies = assignment.manifest.task == "classification"
         self._lock = lock
@@ -200,7 +200,7 @@ class Observed:
             for note in batch:
                 try:
                     self._count(note, named)
-                except Exception:  # a bad answer loses this note alone
+                except Exception:  # only the note of a bad answer is lost
                     self._dropped["notes_skipped"] += 1
             for name, count in Counter(named).items():
                 self._tally.predictions[str(name)] += count

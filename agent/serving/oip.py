@@ -40,7 +40,7 @@ SERVER = "edgeward-agent"
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository", "model_configuration")
 PLATFORM = "onnx_onnxv1"
 NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
-"""Triton's other extensions below /v2. A request for one gets the answer that it is not served."""
+"""Triton's other extensions below /v2. A request for one is refused as not served."""
 
 
 class Endpoint:
@@ -93,7 +93,7 @@ class Endpoint:
         return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
     def turned_away(self, path: str, code: Code, words: str) -> None:
-        """Counts a request that was refused before it was read, or for which nobody waits, for the model it was for."""
+        """Counts a request that was refused unread, or for which no caller waits, for the model that it names."""
         parts, posts = _parts(path)
         slot = self._slots().get(parts[2]) if posts and parts[-1] == "infer" else None
         if slot is None or (serving := slot.serving) is None:

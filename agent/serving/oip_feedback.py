@@ -1,4 +1,4 @@
-"""Labels and metrics over HTTP, beside the Open Inference Protocol: what an application reports later about answers.
+"""Labels and metrics over HTTP, beside the Open Inference Protocol: later reports of an application about answers.
 
 Decides what such a request must hold, and the status of each refusal. Refuses to know how labels count: `truth` does.
 """
@@ -12,8 +12,9 @@ from agent.serving.slot import ModelSlot
 from contract.errors import BadInput, Code
 
 _STATUSES = {Code.ANSWER_UNKNOWN: 404, Code.LABEL_REPEATED: 409}
-"""Statuses other than 400. A label for an answer that is not known any more is too late, and sending it again does not
-help."""
+"""Statuses other than 400. A label for an answer that is not known any more is too late, and it is useless to send
+it again.
+"""
 
 
 class Feedback(msgspec.Struct):
@@ -22,7 +23,7 @@ class Feedback(msgspec.Struct):
     id: str
     """The answer's id: the header `Edgeward-Answer-Id` of its response; `.3` at its end names its fourth row."""
     label: Any
-    """A label, or a list with one for each row of the answer; null where it is missing."""
+    """A label, or a list with one for each row of the answer; null if it is missing."""
 
 
 class Metric(msgspec.Struct):

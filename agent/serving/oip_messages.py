@@ -19,7 +19,7 @@ MAX_ID_CHARS = 256
 _TYPES = (BYTES_TYPE, "application/x-www-form-urlencoded", "text/plain", "")
 """Accepted types besides those with `json` in their name: what `curl -d` and `fetch` send by default."""
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b')
-"""A string, or Python's word for a missing number, which JSON does not have."""
+"""Finds strings, and Python's `NaN` for a missing number, which JSON does not have."""
 
 
 class Request(msgspec.Struct, gc=False):
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, gc=False):
     """The origin of the page that sent the request, if it is allowed; empty outside browsers."""
     keep_alive: bool = True
     plain: bool = True
-    """Whether a response needs no header but those that every response has."""
+    """Whether a response needs only the headers that every response has."""
     received_ns: int = 0
     """When the request was complete, on the clock of the statistics."""
     stop: Stop | None = None
@@ -59,7 +59,7 @@ class Response(msgspec.Struct, gc=False):
 
 
 class Refused(Exception):
-    """A refusal in the protocol's words."""
+    """A refusal with a status of HTTP and a text."""
 
     def __init__(self, status: int, words: str, headers: tuple[str, ...] = ()) -> None:
         super().__init__(words)
@@ -88,7 +88,7 @@ class RequestParameters(msgspec.Struct):
     binary_data_output: bool = False
     routing_key: str = ""
     """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key.
-    A model with state keeps it by this key, or by `sequence_id`; without either a request stands alone."""
+    A model with state keeps it by this key, or by `sequence_id`; without either a request belongs to no stream."""
     sequence_id: int | str = 0
     sequence_start: bool = False
     """The stream starts again with this request."""

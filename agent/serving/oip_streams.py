@@ -9,7 +9,7 @@ from contract.errors import Code
 
 
 def named_key(asked: InferRequest) -> str:
-    """Returns the routing key that a request names, or its sequence; empty if it names none."""
+    """Returns the routing key that a request names, or its sequence id; empty if it names neither."""
     parameters = asked.parameters
     if parameters is None:
         return ""
@@ -17,7 +17,7 @@ def named_key(asked: InferRequest) -> str:
 
 
 def begin_stream(serving: Serving, asked: InferRequest, key: str) -> None:
-    """Begins a stream anew where a request says so. `Refused` 501 for a sequence of a model without state."""
+    """Starts a stream again if a request says so. `Refused` 501 for a sequence of a model without state."""
     parameters, streams = asked.parameters, serving.streams
     if parameters is None:
         return
@@ -30,6 +30,6 @@ def begin_stream(serving: Serving, asked: InferRequest, key: str) -> None:
 
 
 def end_stream(serving: Serving, asked: InferRequest, key: str) -> None:
-    """Forgets a stream where the request says that it was the last one."""
+    """Deletes a stream if the request is marked as its last one."""
     if asked.parameters is not None and asked.parameters.sequence_end and key and serving.streams is not None:
         serving.streams.forget(key)

@@ -15,7 +15,7 @@ from contract.captured import Cell
 from contract.wire import Message, encode
 
 MAX_WAITING = 1000
-"""The number of predictions that wait for a sink. Beyond it the oldest is dropped and counted."""
+"""The number of predictions that wait for a sink. After that the oldest is dropped and counted."""
 
 
 class Predicted(Message, frozen=True, omit_defaults=True):

@@ -33,7 +33,7 @@ def run_pipeline(
             dropped["rows_failed"] += 1
             counted.row_refused(error.detail)
             continue
-        except Exception as error:  # a bad row loses its own answer; the sensor's thread must continue
+        except Exception as error:  # only the bad row gets no answer; the sensor's thread must continue
             dropped["rows_broken"] += 1
             counted.row_refused(f"{type(error).__name__}: {error}")
             continue

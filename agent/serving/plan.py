@@ -10,7 +10,7 @@ from contract.errors import Code, WorldError
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which versions are loaded, and what each is for."""
+    """Which versions are loaded, and the purpose of each."""
 
     answers: Assignment | None
     beside: Assignment | None = None
@@ -18,7 +18,7 @@ class Plan(msgspec.Struct, frozen=True):
     shadow: Assignment | None = None
     """Repeats inferences, so that both answers can be compared."""
     reverse: Assignment | None = None
-    """Stable as a shadow of the trial, which serves without it as well."""
+    """Stable as a shadow of the trial; the trial also serves without it."""
     stable: Assignment | None = None
     """The version for which callers were made, during a trial."""
 

@@ -1,6 +1,6 @@
-"""Between a sensor's row and a model's arrays: columns to inputs, and the first output to an answer.
+"""Converts a sensor's row to a model's arrays by column, and the first output to an answer.
 
-Decides which columns a row must have. Refuses to know who asks; `cells` reads the cells of the columns.
+Decides which columns a row must have. Refuses to know where rows come from; `cells` reads the cells of the columns.
 """
 
 import struct
@@ -20,7 +20,7 @@ from contract.manifest import DATATYPES, Manifest
 _PACKED = {2: "e", 4: "f", 8: "d"}
 """The names by which `struct` knows floats of so many bytes."""
 MAX_NAMED = 8
-"""Columns that a sentence names."""
+"""The most columns that an error names."""
 
 
 class _Column:
@@ -86,10 +86,10 @@ class RowEncoder:
         return {name: _typed(known.get(name), values.get(name)) for name in columns}
 
     def _quick_matrix(self, row: list[Any]) -> dict[str, Array] | None:
-        """Returns the matrix of a row of plain numbers; None if a cell has to be read by itself.
+        """Returns the matrix of a row of plain numbers; None if the cells must be read one by one.
 
-        Packing refuses whatever is no number or too large for the dtype; the sum shows infinity and NaN. It takes 0.9
-        us for 20 columns, less than numpy needs to convert them unchecked.
+        Packing refuses cells that are no number or too large for the dtype; the sum shows infinity and NaN. It
+        takes 0.9 us for 20 columns, less than numpy needs to convert them unchecked.
         """
         name, dtype = self._inputs[0]
         try:
@@ -101,7 +101,7 @@ class RowEncoder:
         return None
 
     def _quick_text(self, row: list[Any]) -> dict[str, Array] | None:
-        """Returns the matrix of a row of numbers in text, as CSV has them; None if a cell has to be read by itself."""
+        """Returns the matrix of a row of numbers in text, as CSV has them; None if cells must be read one by one."""
         name, dtype = self._inputs[0]
         try:
             matrix = np.array([row], dtype=np.float64)
@@ -134,7 +134,7 @@ class RowEncoder:
 
 
 def _typed(column: _Column | None, cell: Any) -> Any:
-    """Returns a cell as the column's reader reads it."""
+    """Returns a cell, read by the column's reader."""
     if column is None:
         return cell
     if lacks_text(cell) if column.is_text else is_missing(cell):

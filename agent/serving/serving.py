@@ -1,7 +1,7 @@
 """One loaded version: its session, and what is measured for each inference.
 
-Decides what is noted of an inference, and whether its arrays or the model are to blame for a failure. Refuses to know
-which version answers a request: `slot` does.
+Decides what is noted of an inference, and whether its arrays or the model caused a failure. Refuses to know which
+version answers a request: `slot` does.
 """
 
 import math
@@ -28,20 +28,22 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
 _UNKNOWN_CATEGORY = "Unknown Category"
-"""The text of onnxruntime's OneHotEncoder for a row that scikit-learn's refuses as well: the row is at fault."""
+"""The text of onnxruntime's OneHotEncoder for a row that scikit-learn also refuses: the fault is in the row."""
 
 _ONE_ROW = "the model keeps state between requests: a request is one row of one stream"
 
 
 class _Unloaded:
-    """Replaces a session whose memory was needed."""
+    """Stands in for a session that was dropped to free its memory."""
 
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
 def _holds_nan(probabilities: Array, rows: int) -> bool:
-    """Whether a row's probabilities, shape (rows, classes), are NaN. One row has all or none: its first tells."""
+    """Whether a row's probabilities, shape (rows, classes), are NaN. In one row all are NaN or none, so the first
+    one is enough.
+    """
     if rows == 1:
         return math.isnan(probabilities.item(0))
     return bool(np.isnan(probabilities).any())
@@ -104,14 +106,14 @@ class Serving:
         *,
         key: str = "",
     ) -> tuple[Inputs, list[Array], Any, float]:
-        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
+        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes its time.
 
-        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
-        its label or number; of tensors the first output as nested lists, its only value, or None beyond
+        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row
+        is its label or number; of tensors the first output as nested lists, its only value, or None beyond
         `MAX_NOTED_VALUES`. `label` is a settled one (`settle`). Under `number` the answer is kept for a label that
-        comes later; 0 for one that nobody hears of. Requests of one `key` are a stream, where the model has state.
-        What the version does not take is counted as refused and raised as BadInput. Whatever else raises is noted as a
-        fault and raised on: WorldError, the runtime's own. What `stop` has ended is not noted: `Stopped`.
+        comes later; 0 for one without an id. Requests of one `key` are a stream, where the model has state. Inputs
+        that the version does not accept are counted as refused and raise BadInput. Any other error is noted as a
+        fault and raised: WorldError, or the runtime's own. A run that `stop` has ended is not noted: `Stopped`.
         """
         in_flight, perf_s, rows, finite = self.in_flight, self._perf_s, 1, True
         value: Any
@@ -202,7 +204,7 @@ class Serving:
 
     def refuse(self, error: BadInput, takes: Callable[[Manifest], object]) -> None:
         """Counts a request that this version does not accept. `takes` raises BadInput if another version does not
-        either.
+        accept it either.
         """
         alone = False
         if self.predecessor is not None:
@@ -218,13 +220,13 @@ class Serving:
         self.session = _Unloaded()
 
     def take_interval(self) -> ModelInterval | None:
-        """Returns what was inferred since the last call; None if nothing was."""
+        """Returns the interval of inferences since the last call; None without inferences."""
         interval = self.observed.take_tally()
         if interval is None or self.distribution is None:
             return interval
         try:
             counts = self.distribution.take()
-        except Exception:  # a distribution that cannot be counted must lose no other measure
+        except Exception:  # if a distribution cannot be counted, the other measures must still be sent
             self._dropped["distributions_skipped"] += 1
             return interval
         return msgspec.structs.replace(
@@ -239,7 +241,7 @@ class Serving:
         if isinstance(error, BadInput):
             blame = error
         elif row is None and inputs is not None and not isinstance(error, WorldError):
-            blame = self.acceptance.blame(inputs)  # of a row the encoder has made what the manifest names
+            blame = self.acceptance.blame(inputs)  # the encoder has made a row's arrays as the manifest says
             if blame is None and self.streams is not None and count_rows(inputs) != 1:
                 blame = BadInput(Code.TENSORS_INVALID, _ONE_ROW)
         if blame is None and _UNKNOWN_CATEGORY in str(error):
@@ -257,7 +259,7 @@ class Serving:
         return blame
 
     def _is_unanswerable(self, inputs: Inputs, answers: Array) -> bool:
-        """Counts an answer that is not finite as refused where its row is to blame; returns whether it is."""
+        """Counts an answer that is not finite as refused if its row caused that; returns whether it did."""
         if answers.dtype.kind != "f" or not unanswerable(inputs, answers):
             return False
         words = "the row holds infinity or NaN, and so does the answer"

@@ -1,7 +1,7 @@
 """A version that repeats the inferences of stable: its answers are compared and judged, and never used.
 
-Decides which inferences it repeats within its budget of time and memory, and how much two answers differ. Refuses to
-know what follows. `see_row` and `see_tensors` are called from any thread, `run` by the agent's own.
+Decides which inferences it repeats within its budget of time and memory, and how much two answers differ. Refuses
+to know the consequences. `see_row` and `see_tensors` are called from any thread, `run` by the agent's own.
 """
 
 from bisect import bisect_left
@@ -27,7 +27,7 @@ MAX_WAITING = 64
 MAX_VALUES = 64 * 1024
 """The values in one request's inputs; a larger request is not repeated."""
 MAX_SLICE_S = 0.05
-"""Seconds after which the agent handles other work first."""
+"""Seconds after which the shadow pauses, so that the agent can do other work."""
 AGREEING = 0.1
 """Two numbers agree if they differ by less than this fraction of stable's."""
 
@@ -98,7 +98,7 @@ class Shadow:
             self._waiting.append(_Copy(copied, None, outputs, None, _key_of(about)))
 
     def _takes(self, size: int, key: str) -> bool:
-        """Whether an inference is repeated: of a model with state all of a stream, or none."""
+        """Whether an inference is repeated: of a model with state, all inferences of a stream or none."""
         self._seen += 1  # two threads may count one number twice: then both rows are taken, or neither
         chosen_by = key.encode() if key and self.candidate.streams is not None else b"%d" % self._seen
         if self._repeated_share < 1.0 and hashed(chosen_by, self._salt) >= self._repeated_share:

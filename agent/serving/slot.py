@@ -1,4 +1,4 @@
-"""The slot that serves one model: an atomic reference to a version, and the watchers of its answers.
+"""The slot that serves one model: an atomic reference to a version, and the objects that watch its answers.
 
 Decides how a version is swapped and which one answers a request. Refuses to know why a swap happens, and what an
 inference notes: `serving` does.
@@ -135,8 +135,9 @@ class ModelSlot:
         self.private: frozenset[str] = frozenset()
         """Columns whose values never leave this device, not even as names of groups."""
         self.due = False
-        """Whether a version must serve: one was confirmed here, or is on trial. A first version that is being fetched,
-        or was rejected, is not due."""
+        """Whether a version must serve: one was confirmed here, or is on trial. A first version that is being
+        fetched, or was rejected, need not serve.
+        """
 
     @property
     def serving(self) -> Serving | None:
@@ -172,7 +173,9 @@ class ModelSlot:
         )
 
     def swap(self, serving: Serving | None) -> Serving | None:
-        """Makes `serving` answer from now on; returns the version before it, which still answers what it has begun."""
+        """Makes `serving` answer from now on; returns the version before it, which still answers the requests that
+        it has begun.
+        """
         before, self._serving = self._serving, serving
         return before
 
@@ -184,7 +187,7 @@ class ModelSlot:
         return fallback
 
     def watch_stall(self) -> None:
-        """Begins to measure the longest inference: one that overlaps a swap shows what the swap costs."""
+        """Begins to measure the longest inference: an inference during a swap shows how long the swap delays it."""
         if (serving := self._serving) is not None:
             serving.observed.take_longest_s()
             self._overlapping = (serving,)
@@ -316,7 +319,7 @@ class ModelSlot:
             return self.answers.gave(name)
 
     def keep_answers(self) -> None:
-        """Makes what was answered so far outlive the process, where it is kept."""
+        """Writes all answers so far, so that they are kept after the process ends, if they are to be kept."""
         if self.answers.is_kept:
             for each in self.versions:
                 each.observed.count()
@@ -343,13 +346,13 @@ class ModelSlot:
         self.truth.metric(name, value, serving.observed.version)
 
     def take_tally(self) -> ModelInterval | None:
-        """Returns what the version that answers by default has inferred since the last call; None for nothing."""
+        """Returns the interval of the version that answers by default since the last call; None without inferences."""
         serving = self._serving
         return None if serving is None else serving.take_interval()
 
 
 def _key_of(inputs: Inputs) -> str | bytes:
-    """Returns the first input's content as a key, the same in every process; empty for what holds no arrays.
+    """Returns the first input's content as a key, the same in every process; empty if it is no array.
 
     The bytes of an array of texts are addresses in memory.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_VERSIONS = 64
-"""The number of versions with statistics; beyond it the oldest is dropped."""
+"""The most versions with statistics; after that the oldest is dropped."""
 
 
 @dataclass(slots=True)
@@ -36,15 +36,15 @@ class Stopwatch:
         self.began = self.input_until = self.infer_until = now_ns()
 
     def read(self) -> None:
-        """Marks the moment at which the inputs are arrays."""
+        """Notes the time at which the inputs are arrays."""
         self.input_until = self.infer_until = self._now_ns()
 
     def ran(self) -> None:
-        """Marks the moment at which the session has answered."""
+        """Notes the time at which the session has answered."""
         self.infer_until = self._now_ns()
 
     def end(self) -> int:
-        """Returns the moment at which the response is ready, in nanoseconds."""
+        """Returns the time at which the response is ready, in nanoseconds."""
         return self._now_ns()
 
 

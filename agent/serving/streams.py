@@ -1,7 +1,7 @@
 """State that one version keeps between the requests of a stream: the last output is the next input.
 
-Decides which request begins a stream anew, and which stream is forgotten. A stream is whatever has one key; a request
-without a key stands alone. Refuses to know which version answers, and what state means.
+Decides which request starts a stream again, and which stream is deleted. All requests with one key are one stream;
+a request without a key belongs to none. Refuses to know which version answers, and what state means.
 """
 
 from collections import Counter
@@ -50,8 +50,8 @@ class Streams:
         return len(self._kept)
 
     def run(self, run: Run, inputs: Inputs, key: str) -> list[Array]:
-        """Returns what a caller gets. `run` is given the state too, and what it raises is raised: the stream continues
-        from where it was.
+        """Returns the outputs for the caller. `run` gets the state too; if it raises, that is raised, and the
+        stream keeps its former state.
         """
         if not key:
             return self._answered(run({**inputs, **self._initial}))
@@ -93,7 +93,7 @@ class Streams:
         return known[1]
 
     def _keep(self, key: str, states: list[Array]) -> None:
-        """Keeps what comes next of a stream; one that a stream cannot continue from begins it anew."""
+        """Keeps the next state of a stream; a state that cannot be continued starts the stream again."""
         self._kept.pop(key, None)
         pairs = list(zip(self._initial.items(), states, strict=True))
         if not all(_goes_on(before, state) for (_, before), state in pairs):
@@ -106,7 +106,9 @@ class Streams:
 
 
 def _goes_on(before: Array, state: Array) -> bool:
-    """Whether a state has the shape of the one before it, and only finite numbers: NaN would stay forever."""
+    """Whether a state has the same shape as the last one and only finite numbers: NaN would remain in all later
+    states.
+    """
     if state.shape != before.shape:
         return False
     return state.dtype.kind != "f" or bool(np.isfinite(state).all())

@@ -98,7 +98,7 @@ def sayable(words: str) -> str:
 
 
 def _named(predictions: Counter[str]) -> dict[str, int]:
-    """Returns counts by answer, with the rarest summed as "other"; answers that begin alike are counted as one."""
+    """Returns counts by answer, with the rarest summed as "other"; answers with one beginning are counted as one."""
     named: Counter[str] = Counter()
     for label, count in predictions.most_common(MAX_LABELS):
         named[sayable(label)[:MAX_NAME_CHARS]] += count

@@ -1,7 +1,7 @@
 """Rows of models whose inputs are tensors: a picture, a piece of sound, a state. Cells are arrays by input name.
 
-Decides which shapes a cell may have: the input's own, or one dimension less if its first one is rows. Refuses to know
-who asks, and columns: `rows` encodes those.
+Decides which shapes a cell may have: the input's own, or one dimension less if its first one is rows. Refuses to
+know where rows come from, and columns: `rows` encodes those.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class TensorRows:
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Returns arrays by input name; dtypes are the manifest's, text as object.
 
-        BadInput names the input: `sample_invalid` for one that is not there or has another type or shape,
+        BadInput names the input: `sample_invalid` for one that is missing or has another type or shape,
         `value_missing`, `value_range`.
         """
         return {tensor.name: self._array(tensor, dtype, values) for tensor, dtype in self._inputs}

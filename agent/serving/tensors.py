@@ -26,10 +26,12 @@ _NARROW: dict[str, tuple[str, Any]] = {
 }
 """By datatype: its name in `struct`, and numpy's dtype."""
 MAX_PACKED = 64 * 1024
-"""Cells that are packed at once, which takes a third of numpy's time or less: as many as `SLICE_BYTES` can hold."""
+"""The most cells that are packed at once, which takes a third of numpy's time or less: as many as `SLICE_BYTES` can
+hold.
+"""
 MAX_ELEMENTS = 16 * 1024 * 1024
 SLICE_BYTES = 128 * 1024
-"""Bytes of a JSON list that are read at once while the interpreter's lock is held: 2 ms."""
+"""Bytes of a JSON list that are read at once: this holds the interpreter's lock for 2 ms."""
 _CELL: dict[str, Any] = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float}
 
 
@@ -171,7 +173,7 @@ def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
             narrow = wide.astype(dtype)
         if np.isfinite(narrow).all():
             return narrow
-    except struct.error:  # nested more deeply than it looked
+    except struct.error:  # the list is nested more deeply than its first element shows
         return _narrowed(given, [np.array(cells, dtype=np.float64).ravel().tolist()], count)
     except OverflowError:
         pass
@@ -232,7 +234,7 @@ def decoder_of(datatype: str, depth: int) -> Callable[[msgspec.Raw | bytes], Any
 
 
 def _depth(start: bytes, most: int) -> int:
-    """Returns how deep the lists are nested: flat data and data in the tensor's shape are both allowed."""
+    """Returns how deeply the lists are nested: flat data and data in the tensor's shape are both allowed."""
     opened = 0
     for byte in start:
         if byte == 0x5B:

@@ -1,4 +1,4 @@
-"""What an application reports later: labels of answers, and numbers that it measures, by name.
+"""The later reports of an application: labels of answers, and numbers that it measures, by name.
 
 Decides for which version and for which minute a label counts. Refuses to know how an answer was made, and how a label
 arrives. Any thread may call it.
@@ -25,7 +25,7 @@ STRETCH_S = 60.0
 """Seconds of one interval. Labels of answers in the same interval are counted together, and the controller compares the
 same intervals."""
 MAX_STRETCHES = 1440
-"""The most intervals of one model that wait to be sent: a day. Beyond it, the oldest is dropped and counted."""
+"""The most intervals of one model that wait to be sent: a day. After that the oldest is dropped and counted."""
 METRIC_IDLE_S = 3600.0
 """Seconds after which a metric without a value gives its place to a new name: whoever has used all names up blocks the
 application no longer than this. It is far above the interval of what an application measures again and again."""
@@ -60,8 +60,8 @@ class Truth:
         self._stretches: dict[tuple[int, int], _Stretch] = {}
         self._metrics: dict[int, dict[str, MetricSums]] = {}
         self.follow: Callable[[str, Answer], None] = lambda _id, _label: None
-        """Is called with the label and the id of a captured row. The part that captures rows sets it. Called under the
-        lock."""
+        """The function that is called with the label and the id of a captured row. The part that captures rows sets
+        it. Called under the lock."""
         self.results: Counter[str] = Counter()
         """Labels since the agent started: `counted`, `unusable`, `unknown_class`, or the code of a refusal."""
         self.metrics: dict[str, MetricSums] = {}
@@ -181,7 +181,7 @@ class Truth:
             return self._answers.version_of(name)
 
     def take(self, room: int) -> list[ModelInterval]:
-        """Returns what was counted and not returned yet, metrics first: at most `room` entries. The rest waits."""
+        """Returns the counts that were not returned yet, metrics first: at most `room` entries. The rest waits."""
         now, room, found = self._perf_s(), max(0, room), []
         with self._lock:
             for version in list(self._metrics)[:room]:

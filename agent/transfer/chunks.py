@@ -1,9 +1,9 @@
 """One blob in transfer: which chunks to request, how many at a time, when to give up.
 
-Decides from arrivals and the time that is handed in. Pure. Refuses to know how chunks travel or where they are kept.
-Chunks are verified in their order: a chunk that arrives early is held until those before it have arrived. The number of
-chunks in flight adapts, so that they hold about one second of data. With more, commands would be late on a slow link.
-With fewer, the link would be idle until the next request arrives.
+Decides from arrivals and the time that is handed in. Pure. Refuses to know how chunks travel or where they are
+kept. Chunks are verified in their order: a chunk that arrives early is held until those before it have arrived. The
+number of chunks in flight adapts, so that they hold about one second of data. With more, commands would be late on
+a slow link. With fewer, the link would be idle between requests.
 """
 
 import math
@@ -16,7 +16,7 @@ FIRST_IN_FLIGHT = 2
 MIN_IN_FLIGHT = 2
 """One chunk is in transfer while the next is requested."""
 MAX_IN_FLIGHT = 16
-"""The limit of chunks in flight and chunks held, together: all of them may be in memory."""
+"""The limit of the sum of chunks in flight and chunks held: all of them may be in memory."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
 """Seconds. A rate that was measured over less than this, and over fewer chunks than are in flight, is not used, because
@@ -29,8 +29,8 @@ MAX_STALLS = 4
 """The number of stalls in a row after which the transfer ends as `transfer_stalled`."""
 FLOOR_BYTES_S = 256.0
 FLOOR_AFTER_S = 900.0
-"""Seconds below FLOOR_BYTES_S after which the transfer ends. A chunk from time to time could otherwise delay a device
-forever."""
+"""Seconds below FLOOR_BYTES_S after which the transfer ends. Otherwise rare chunks could delay a device forever.
+"""
 
 
 class Transfer:
@@ -99,7 +99,7 @@ class Transfer:
     def verified(self) -> Iterator[tuple[int, bytes]]:
         """Yields verified chunks in order. Each must be written to disk before the next is taken.
 
-        BadInput `chunk_invalid` for a chunk that differs from the list; it counts as still in flight.
+        BadInput `chunk_invalid` for a chunk that differs from the list; the chunk still counts as in flight.
         """
         while (chunk := self._held.pop(index := self.followed.count, None)) is not None:
             if not self.followed.follow(chunk):

@@ -100,7 +100,7 @@ class Download:
         return self._guarded(lambda: self._next_blob(now))
 
     def receive(self, digest: str, index: int | None, payload: bytes, now: float) -> Result:
-        """Handles a chunk or a chunk list; drops and counts one that does not belong here."""
+        """Handles a chunk or a chunk list; drops and counts one of another transfer."""
         if not self.wants(digest):
             self._drop("chunks_foreign")
             return None
@@ -275,7 +275,7 @@ class Download:
         return self._ask(now)
 
     def _refuse(self, now: float, *, lies: bool) -> Result:
-        """Drops a chunk. If a source sent a wrong one (`lies`), the next source is used, unless there is none."""
+        """Drops a chunk. If a source sent a wrong one (`lies`), the next source is used, if there is one."""
         self._drop("chunks_invalid")
         return self._next_source(now) if lies and len(self._carriers) > 1 else None
 

@@ -1,8 +1,8 @@
 """The device follows another controller and keeps its models: a step on the device itself, by its owner.
 
-Decides what is deleted (the old trust, and what it had allowed) and what stays (every model, its record and its files,
-sensors, labels). The new configuration is the commit point: until it is in place, the device belongs to its old
-controller. Anybody who may write these files may do this; no message can. Refuses to know MQTT.
+Decides what is deleted (the old trust, and all that depends on it) and what stays (every model, its record and its
+files, sensors, labels). The new configuration is the commit point: until it is in place, the device belongs to its
+old controller. A user with write access to these files can do this; no message can. Refuses to know MQTT.
 """
 
 import tomllib
@@ -63,7 +63,7 @@ def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDi
 
 
 def _forget(store: Store) -> None:
-    """Deletes the old trust. Records of models stay; their generations end with the old director's keys."""
+    """Deletes the old trust. Records of models stay; their generations are valid only with the old director's keys."""
     record, _ = store.load_device()
     if record is not None:
         store.save_device(msgspec.structs.replace(record, min_releases={}))
@@ -81,9 +81,7 @@ def _free_directory(parent: Path) -> Path:
 
 
 def _checked(edited: str, config: Config, changed: Mapping[str, Mapping[str, str]], path: Path) -> str:
-    """Returns the edited text if nothing but the wanted changes differs from the old one; otherwise BadInput names the
-    keys.
-    """
+    """Returns the edited text if only the wanted keys differ from the old text; otherwise BadInput names the keys."""
     wanted: dict[str, Any] = msgspec.to_builtins(config)
     for table, values in changed.items():
         wanted[table] = {**wanted[table], **values}

@@ -1,6 +1,6 @@
 """Signed documents: trust bundles, roots, roles and desired documents, from a message to assignments.
 
-Makes verified metadata and high-water marks durable before anything follows from them. Decides the order in which
+Makes verified metadata and high-water marks durable before they have any effect. Decides the order in which
 documents are handled; `pending` decides whether one is admitted. Refuses to know what follows from an assignment.
 """
 
@@ -35,11 +35,11 @@ class Found(msgspec.Struct, frozen=True):
     admitted: tuple[Assignment, ...] = ()
     refused: tuple[BadInput, ...] = ()
     withdrawn: Mapping[str, int] = {}
-    """Models that the device shall no longer run, with the generation of that order."""
+    """Models that the device must no longer run, with the generation of that order."""
     erasures: tuple[Erasure, ...] = ()
     """Captured rows to delete."""
     new_director: bool = False
-    """Whether another key than before says what runs here: it has its own numbering of generations."""
+    """Whether another director's key than before signed this: it numbers its generations separately."""
     config: RemoteConfig | None = None
     """The remote configuration, which replaces parts of the device's own."""
     is_desired: bool = False
@@ -47,7 +47,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Documents:
-    """The signed documents of one device. Raises BadInput with the kind of fault; what was verified
+    """The signed documents of one device. Raises BadInput with the kind of fault; the metadata that was verified
     before stays valid.
     """
 
@@ -73,8 +73,8 @@ class Documents:
             self._pending.restore_roles(store.load_roles())
 
     def clock_fault(self, now: datetime) -> BadInput | None:
-        """Returns in words what is wrong with a clock that shows `now`, if anything is: signed time proves that it is
-        behind.
+        """Returns in words what is wrong with a clock that shows `now`, if signed times prove that it is behind;
+        else an empty text.
         """
         behind_s = (chain.time_floor(self._pending.trusted, now) - now).total_seconds()
         if behind_s <= MAX_BEHIND_S:
@@ -87,7 +87,7 @@ class Documents:
         return [topics.trust(), topics.desired(self._identity.device), *roles]
 
     def receive(self, topic: str, payload: bytes, now: float) -> Found | None:
-        """Returns what follows from a message; None if it is no document for which this device waits."""
+        """Returns what follows from a message; None if this device does not wait for such a document."""
         if topic == topics.desired(self._identity.device):
             return self._desired(payload, now)
         if topic == topics.trust():
@@ -125,7 +125,7 @@ class Documents:
         """Follows the newest bundle; first asks for the roots between the trusted one and those of the bundle.
 
         Each root is durable before anything else is verified: from then on a key that it revokes is not accepted,
-        whatever follows in the bundle.
+        even if the rest of the bundle is invalid.
         """
         if (version := self._pending.missing_root()) is not None:
             self._link.subscribe([topics.root(version)])

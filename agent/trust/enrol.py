@@ -50,8 +50,8 @@ url = "{url}"
 def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
     """Makes a key, exchanges the claim for its certificate, writes both and a configuration; returns its path.
 
-    BadInput: no claim, or one that is used or too old (`claim_refused`), or a directory that already holds a device.
-    WorldError `disk_full`, `disk_failed`, `controller_unreachable`.
+    BadInput if there is no claim, if it is used or too old (`claim_refused`), or if the directory already holds a
+    device. WorldError `disk_full`, `disk_failed`, `controller_unreachable`.
     """
     claim = read_claim(claim_file)
     disk, home = open_disk(directory), directory.resolve()
@@ -73,7 +73,8 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
 def enrol_at_first_start(claim_file: Path, open_disk: OpenDisk) -> bool:
     """Exchanges the claim beside a configuration for the certificate, and removes it; False if that was done before.
 
-    BadInput and WorldError as of `enrol`: the device has no certificate, and the next start tries again.
+    Raises BadInput and WorldError as `enrol` does: then the device has no certificate, and the next start tries
+    again.
     """
     disk = open_disk(claim_file.parent)
     trades = CERTIFICATE not in disk.names()

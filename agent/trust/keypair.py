@@ -1,8 +1,8 @@
-"""The key of this device and its certificate, on flash: the pair that counts, and the next pair, which is not yet
+"""The key of this device and its certificate, on flash: the pair in use, and the next pair, which is not yet
 accepted.
 
-Decides which pair counts: of the complete pairs the one that was issued last, so that a new enrolment replaces an
-earlier renewal. A pair is one file, because two files cannot change at once. Refuses to know who issues it.
+Decides which pair is used: of the complete pairs the one that was issued last, so that a new enrolment replaces an
+earlier renewal. A pair is one file, because two files cannot change at once. Refuses to know which authority issues it.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,7 @@ class KeyPairs:
         self._first = first
 
     def current(self) -> KeyPair:
-        """The pair that counts. BadInput `config_invalid` if neither is complete."""
+        """The pair in use. BadInput `config_invalid` if no pair is complete."""
         renewed = self._on_disk(PAIR)
         try:
             first = self._first()
@@ -86,7 +86,7 @@ class KeyPairs:
 
     @property
     def renewed(self) -> bool:
-        """Whether the pair that counts came from a renewal on this device."""
+        """Whether the pair in use came from a renewal on this device."""
         return self.current() == self._on_disk(PAIR)
 
     def next(self) -> KeyPair | None:
@@ -94,11 +94,11 @@ class KeyPairs:
         return self._on_disk(NEXT)
 
     def keep_next(self, pair: KeyPair) -> None:
-        """Makes a new pair durable beside the one that counts. WorldError `disk_full`, `disk_failed`."""
+        """Makes a new pair durable beside the one in use. WorldError `disk_full`, `disk_failed`."""
         replace(self._disk, NEXT, pair.key + pair.certificate.encode())
 
     def accept_next(self) -> None:
-        """Makes the next pair the one that counts, by one rename."""
+        """Makes the next pair the one in use, by one rename."""
         with medium():
             self._disk.rename(NEXT, PAIR)
             self._disk.sync_directory()

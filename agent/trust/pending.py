@@ -1,7 +1,8 @@
 """From signed bytes to assignments: a document that came too early waits here for the document that it needs.
 
-A desired document needs the trust bundle (who is director), a role needs the snapshot that names its version, a target
-needs its role. Decides per model, so that one model's missing release does not delay another's update.
+A desired document needs the trust bundle (which names the director), a role needs the snapshot that names its
+version, a target needs its role. Decides per model, so that one model's missing release does not delay another's
+update.
 """
 
 import math
@@ -18,8 +19,8 @@ from contract.trust.documents import read_desired
 from contract.trust.verified import Desired, Trusted, Wanted
 
 ROLE_WAIT_S = 30.0
-"""Seconds after which a role is reported that is missing or does not list the release. It is still accepted when it
-comes."""
+"""Seconds after which a role that is missing or does not list the release is reported. It is still accepted later.
+"""
 MAX_HELD = 16
 """The most roles that wait for the snapshot that names them."""
 
@@ -67,12 +68,14 @@ class Pending:
 
     @property
     def current(self) -> bool:
-        """Whether the newest root signs for what has come, and nothing has expired: documents are read only then."""
+        """Whether the newest root has signed the current metadata, and nothing has expired: only then are documents
+        read.
+        """
         now = chain.time_floor(self.trusted, self._wall_clock())
         return chain.is_vouched(self.trusted) and now < chain.expires(self.trusted)
 
     def await_trust(self, document: bytes, now: float) -> None:
-        """Keeps a document until a valid bundle says who is director."""
+        """Keeps a document until a valid bundle names its director."""
         self.held_desired = document
         self._complain_at = now + ROLE_WAIT_S
 
@@ -117,7 +120,7 @@ class Pending:
         return trusted
 
     def floors(self) -> dict[str, int]:
-        """Returns the oldest release that each trusted role allows, if it forbids any."""
+        """Returns the oldest release that each trusted role allows, for roles that forbid older ones."""
         roles = {model: chain.role_of(self.trusted, model) for model, _ in self.trusted.roles}
         return {model: role.min_release for model, role in roles.items() if role is not None and role.min_release}
 
@@ -131,7 +134,7 @@ class Pending:
     def take(self, now: float, min_releases: dict[str, int]) -> tuple[list[Assignment], list[BadInput]]:
         """Returns what can be decided now: admitted assignments, and refusals to report."""
         if chain.is_vouched(self.trusted) and chain.director_keys(self.trusted) != self._named_by:
-            self._waiting = {}  # a replaced director no longer decides about what it named before
+            self._waiting = {}  # the document of a replaced director is no longer used
         if not self._waiting:
             return [], self._complain_of_trust(now)
         admitted: list[Assignment] = []

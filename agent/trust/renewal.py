@@ -1,7 +1,8 @@
 """Renewal of this device's certificate: when it is due, and its steps. Power may fail after each step.
 
-Decides the order: a new key and its certificate are durable before they are shown to anybody, and the old pair counts
-until the broker has accepted the new one. Decides how often it is tried. Refuses to know sockets, threads and clocks.
+Decides the order: a new key and its certificate are durable before they are used, and the old pair stays in use
+until the broker has accepted the new one. Decides how often it is tried. Refuses to know sockets, threads and
+clocks.
 """
 
 import logging
@@ -25,7 +26,7 @@ RENEW_AT, SPREAD = 2 / 3, 0.02
 """Fractions of a certificate's life: renewal begins within SPREAD before RENEW_AT, so that devices that were enrolled
 in one hour renew over two days."""
 RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
-"""Seconds between attempts, doubled each time: a controller that is off for a day is asked thirty times."""
+"""Seconds between attempts, doubled each time: a controller that is off for a day gets thirty requests."""
 RETRY_FRACTION = 1 / 100
 """A fraction of a certificate's life: certificates that live for minutes are requested again within seconds."""
 MAX_REFUSED = 8
@@ -33,9 +34,9 @@ MAX_REFUSED = 8
 revoked."""
 
 Ask = Callable[[RenewRequest], Certificate]
-"""Asks the controller. WorldError `controller_unreachable`, BadInput `claim_refused`."""
+"""Asks the controller for a certificate. WorldError `controller_unreachable`, BadInput `claim_refused`."""
 Accepted = Callable[[KeyPair], str]
-"""Why the broker refuses a pair; empty if it accepts it. WorldError `broker_unreachable` if it cannot be asked."""
+"""Returns why the broker refuses a pair; empty if it accepts the pair. WorldError `broker_unreachable`."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -73,8 +74,8 @@ class Renewal:
         return self._pairs.next() is not None or today >= due_at(self._pairs.current(), self._device)
 
     def attempt(self, now: float) -> bool:
-        """Performs the possible steps. Returns whether a new pair counts. `fault` says what was in the way. Never
-        raises.
+        """Performs the possible steps. Returns whether a new pair is in use. `fault` says what prevented a step.
+        Never raises.
         """
         try:
             self._go()
@@ -128,7 +129,7 @@ class Renewal:
 
 
 def is_introduced(answer: Certificate, request: str, known: str) -> bool:
-    """Whether an authority among `known` (PEM) has signed the authorities of an answer to this very request."""
+    """Whether an authority among `known` (PEM) has signed the authorities of an answer to this request."""
     signed = introduction(answer.ca, request)
     publics = [_public_pem(each) for each in x509.load_pem_x509_certificates(known.encode())]
     return any(verifies(public, signature, signed) for public in publics for signature in answer.introductions)

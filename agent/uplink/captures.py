@@ -75,11 +75,11 @@ class Captures:
         self._gives_way = False
 
     def link_up(self, now: float) -> None:
-        """Sends batches once the link has settled: requests and reports of a new link come first."""
+        """Sends batches once the link has settled: requests and reports of a new link are sent first."""
         self._settling.link_up(now)
 
     def link_down(self, now: float) -> None:
-        """Marks no batch as in flight: the link drops what it has not sent, and the oldest is sent again."""
+        """Notes that no batch is in flight: the link drops unsent messages, and the oldest batch is sent again."""
         self._settling.link_down(now)
         self._none_in_flight()
 
@@ -109,8 +109,8 @@ class Captures:
     def erase(self, erasures: Sequence[Erasure]) -> dict[str, int]:
         """Deletes the rows that the orders name, from the waiting rows and from flash, durably.
 
-        Returns rows deleted by the id of the order. WorldError `disk_full` or `disk_failed`: some may be left. A batch
-        that is in flight may have arrived: the controller deletes the rows there.
+        Returns rows deleted by the id of the order. WorldError `disk_full` or `disk_failed`: some rows may remain.
+        A batch that is in flight may have arrived: the controller deletes the rows there.
         """
         erased = {each.id: 0 for each in erasures}
         gone = {answer for each in erasures for answer in each.answers}

@@ -1,6 +1,6 @@
-"""Orders to delete captured rows: which are done on this device, and which must be tried again.
+"""Orders to delete captured rows: which are done on this device, and which must be repeated.
 
-Decides that an order is done once its rows are gone from flash. Refuses to know how rows are kept (`captures`).
+Decides that an order is done once its rows are deleted from flash. Refuses to know how rows are kept (`captures`).
 """
 
 import logging
@@ -29,7 +29,7 @@ class Erasing:
         return self.try_again()
 
     def try_again(self) -> bool:
-        """Performs the open orders; returns whether one was done. If the disk refuses, they stay open."""
+        """Performs the open orders; returns whether one was done. If the disk refuses, the orders stay open."""
         if not self._open:
             return False
         try:

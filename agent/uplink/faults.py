@@ -1,6 +1,6 @@
 """What is wrong with the device now, for its heartbeat, by subject; a fault ends when its subject succeeds.
 
-Decides which faults hold and which are over: a report tells of a fault once, a heartbeat for as long as it lasts.
+Decides which faults last and which have ended: a report names a fault once, a heartbeat repeats it while it lasts.
 Refuses to know what to do about it.
 """
 
@@ -12,7 +12,7 @@ from contract.protocol import MAX_FAULTS
 
 _DISK, _CLOCK = "a record", "the clock"
 _PASSING = frozenset({Code.DESIRED_NOT_FRESH})
-"""A fault that ends by itself: a document does not answer this boot yet. The next document does."""
+"""A fault that ends by itself: the document is older than this boot. The next document is newer."""
 
 
 _UNHEARD_WORDS = (
@@ -50,13 +50,15 @@ class Faults:
         self._by_place.pop(what, None)
 
     def note_unheard(self, what: str) -> None:
-        """Notes that the controller does not know this device's key: it was restored from a backup, or revoked it."""
+        """Notes that the controller does not know this device's key: the controller was restored from a backup, or
+        revoked the key.
+        """
         if what not in self:
             self.note(what, BadInput(Code.CERTIFICATE_INVALID, _UNHEARD_WORDS))
             _log.error("%s", self._by_place[what])
 
     def note_removed(self, topic: str, device: str) -> bool:
-        """Notes that the controller, or somebody at the broker, has emptied the device's document: there are no orders.
+        """Notes that the controller, or a client of the broker, has emptied the device's document: there are no orders.
 
         Returns whether it was the device's own document.
         """
@@ -76,7 +78,7 @@ class Faults:
                 self.note(place, error)
 
     def by_code(self) -> dict[str, str]:
-        """The detail of each fault that holds, by its code."""
+        """The detail of each present fault, by its code."""
         return {str(error.code): error.detail for error in list(self._by_place.values())}
 
 

@@ -1,4 +1,4 @@
-"""Inquiries of operators: which are answered, and how. Bounded in number, size and time.
+"""Answers inquiries of operators, within limits of number, size and time.
 
 Decides that one inquiry is answered at a time, and none twice. Refuses to know how logs are kept and checks are made.
 """
@@ -18,10 +18,11 @@ from contract.wire import encode
 MAX_KEPT_IDS = 64
 """Ids of inquiries that are not answered again; they expire long before 64 others are signed."""
 MAX_BURST, BURST_S = 10, 60.0
-"""The most inquiries that are answered in any BURST_S seconds. So a stolen key of a controller cannot keep a small
-device busy with its own doctor, and a person does not ask more often."""
+"""The most inquiries that are answered in any BURST_S seconds. With this limit a stolen key of a controller cannot
+overload a small device with checks, and a person does not need more.
+"""
 GIVE_UP_S = 30.0
-"""Seconds after which an unanswered inquiry is given up, so that another one may follow."""
+"""Seconds after which an unanswered inquiry is dropped, so that another one can be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Inquiries:
         self._look(inquiry)
 
     def answer(self, identifier: str, lines: tuple[str, ...]) -> None:
-        """Sends the result; nothing if the inquiry was given up in the meantime."""
+        """Sends the result; nothing if the inquiry was dropped in the meantime."""
         if self._open is None or self._open[0].id != identifier:
             return
         inquiry, self._open = self._open[0], None
@@ -82,7 +83,7 @@ class Inquiries:
 
 
 def check_asked(inquiry: Inquiry, device: str, date_s: float) -> None:
-    """BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for an inquiry that somebody has kept."""
+    """BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for an old inquiry that is sent again."""
     if inquiry.device != device:
         raise BadInput(Code.WRONG_DEVICE, f"an inquiry for {inquiry.device}")
     if inquiry.protocol != PROTOCOL:

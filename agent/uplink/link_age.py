@@ -11,11 +11,11 @@ SHORT_LIVED_S = 30.0
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 16.0
 """The longest pause between two short-lived connections. Each of them costs about 10 kB of handshake and documents
-before a transfer moves; a transfer over short-lived connections alone must still finish."""
+before a transfer continues; a transfer over many short-lived connections must still finish."""
 SETTLES_S = 2.0
 """The first seconds of a new connection, in which documents arrive and a transfer may begin. Captured rows wait."""
 SETTLES_AFTER_CUT_S = 15.0
-"""The same after a short-lived connection."""
+"""The first seconds of a connection after a short-lived one."""
 
 
 class Pauses:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 HIDDEN = "<hidden>"
 MIN_SECRET_CHARS = 4
-"""A shorter value of the configuration is not hidden: it would blank every word that contains it."""
+"""A shorter value of the configuration is not hidden: this would also hide parts of normal words."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.DOTALL), HIDDEN),

@@ -1,4 +1,4 @@
-"""What the device sends: numbered messages, reports that are kept until they are acknowledged, and limits.
+"""The messages that the device sends: numbered, with reports that are kept until they are acknowledged, and limits.
 
 Decides what is sent again and what is dropped. Refuses to know why something is reported.
 """
@@ -55,7 +55,9 @@ acknowledgements can ask for a change with each of them."""
 
 
 class Reporter:
-    """Sends for one device. `boot` is a random number for this start of the agent; messages are numbered within it."""
+    """Sends the messages of one device. `boot` is a random number for this start of the agent; messages are numbered
+    within it.
+    """
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class Reporter:
         self.bytes_sent = 0
 
     def link_up(self, now: float) -> None:
-        """Announces the device, then sends what was kept while the link was down."""
+        """Announces the device, then sends the messages that were kept while the link was down."""
         self.online = True
         self._resend_s = RESEND_S
         presence = Presence(protocol=PROTOCOL, device=self._device, online=True, boot=self.boot)
@@ -161,7 +163,7 @@ class Reporter:
         swap_rss_mb: float,
         received: int,
     ) -> None:
-        """Queues an interval's measurements and sends what can be sent."""
+        """Queues an interval's measurements and sends as much as the link takes now."""
         message = Telemetry(
             interval_s=round(interval_s, 3),
             intervals=intervals,

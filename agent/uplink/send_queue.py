@@ -1,8 +1,8 @@
 """Messages that wait for the broker, and those that the client holds until the broker confirms them: bounded, each
 once.
 
-Decides which message the client gets next, which one replaces or repeats another, what survives a cut connection, and
-what is dropped. Refuses to know MQTT, threads and clocks.
+Decides which message the client gets next, which one replaces or repeats another, which ones are kept after a cut
+connection, and which are dropped. Refuses to know MQTT, threads and clocks.
 """
 
 from collections import Counter
@@ -14,14 +14,16 @@ from agent.uplink.telemetry_queue import MAX_QUEUED
 from contract import topics
 
 MAX_AT_CLIENT_BYTES = 24 * 1024
-"""Unconfirmed bytes that the client may hold; a larger message goes alone. Every later message waits behind them, a
-ping too: less than the 30 s of MQTT's keepalive on a link of 1 kB/s. A link that is cut after 60 kB can carry them."""
+"""Unconfirmed bytes that the client may hold; a larger message is sent alone. Every later message waits for them,
+also a ping: on a link of 1 kB/s for less than the 30 s of MQTT's keepalive. A link that is cut after 60 kB can
+carry them.
+"""
 HEARTBEAT_HELD_S = 50.0
-"""Seconds after which the next heartbeat is sent although the last is not confirmed: its confirmation may wait behind
-chunks of 64 kB, while the way up is free. Without this limit a device that fetches at 1 kB/s would be silent for 90
-s."""
+"""Seconds after which the next heartbeat is sent although the last is not confirmed: its confirmation may wait
+behind chunks of 64 kB, while the link to the broker is free. Without this limit a device that fetches at 1 kB/s
+would be silent for 90 s."""
 MAX_WAITING_BYTES = 1 << 20
-"""Bytes that may wait. Beyond it the least important message is dropped, and of these the oldest."""
+"""Bytes that may wait. Above this limit the least important message is dropped, and of these the oldest."""
 MAX_WAITING = 1000
 """The most messages that may wait, of all kinds."""
 
@@ -76,7 +78,7 @@ class SendQueue:
         return _size_bytes(self._at_client)
 
     def put(self, message: Unsent) -> None:
-        """Adds a message, unless the same one waits or is at the client. Drops the least important beyond a limit."""
+        """Adds a message, if the same one is not there already. Drops the least important one above a limit."""
         kind = message.kind
         waiting = self._waiting[kind]
         if kind in SAID_AGAIN and any(_is_same(message, each) for each in chain(self._at_client, waiting)):

@@ -1,7 +1,7 @@
 """An estimator's own answers to rows: which methods are called, and which rows it refuses.
 
-Decides what counts as a prediction and what is recorded with it: probabilities before margins, margins before scores.
-Answers become plain arrays. Refuses to know scikit-learn: an estimator is any object with such methods.
+Decides what counts as a prediction and what is recorded with it: probabilities if there are any, else margins, else
+scores. Answers become plain arrays. Refuses to know scikit-learn: an estimator is any object with such methods.
 """
 
 import warnings
@@ -16,15 +16,16 @@ from contract.tensors import Array
 FIRST = ("predict", "transform")
 SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
 MAX_ASKED = 12
-"""Calls that one group of rows may cost: it is halved until the rows that the estimator refuses are single. Further
-rows count as refused: they are not compared, and what they lack is required of devices."""
+"""The most calls for one group of rows: it is halved until each refused row is alone. After that the rest counts as
+refused: it is not compared, and devices must send the values that it lacks.
+"""
 
 Answers = dict[str, Array]
 """Arrays of shape (rows,) or (rows, ...) by method."""
 
 
 def methods_of(estimator: Any) -> tuple[str, ...]:
-    """Returns the one or two methods by which an estimator answers; () if it neither predicts nor transforms."""
+    """Returns the one or two methods by which an estimator answers; () if it cannot predict or transform."""
     first = next((name for name in FIRST if hasattr(estimator, name)), None)
     if first is None or first == "transform":
         return (first,) if first else ()

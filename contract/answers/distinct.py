@@ -13,7 +13,7 @@ MIN_DISTINCT_ROWS = 50
 
 
 def distinct_rows(sample: Sample) -> int:
-    """Returns the number of rows that differ from each other, counted up to MIN_DISTINCT_ROWS."""
+    """Returns the number of rows that differ from each other, counting ends at MIN_DISTINCT_ROWS."""
     arrays = [sample] if isinstance(sample, np.ndarray) else list(sample.values())
     found: set[tuple[object, ...]] = set()
     for row in zip(*(array for array in arrays if array.ndim), strict=True):

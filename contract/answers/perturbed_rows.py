@@ -63,7 +63,7 @@ def runs_of(perturbed: Perturbed) -> list[list[tuple[int, int]]]:
     """Returns the groups of rows in two runs: first those without cells that the test removed, then those with such
     cells.
 
-    Most estimators answer the first run as a whole, and of the second either all or nothing.
+    Most estimators answer the first run as a whole, and all or none of the second.
     """
     lacking = np.isin(perturbed.kinds, (*LACKING_NUMBERS, LACKING_TEXT))
     groups = groups_of(perturbed)
@@ -176,7 +176,7 @@ def _far_out(columns: Columns, numbers: list[str], rng: np.random.Generator) -> 
 
 
 def _beyond(columns: Columns, integers: list[str], rng: np.random.Generator) -> Columns:
-    """Rows whose integers the sample does not have: between its values, and just beyond them."""
+    """Rows whose integers the sample does not have: between its values, and just outside their range."""
     rows = _drawn(columns, MAX_ROWS, rng)
     for name in integers:
         values = np.unique(columns[name]).astype(np.float64)

@@ -17,7 +17,7 @@ _TAKE_TEXT = (
     "Encoder", "Vectorizer", "FunctionTransformer", "HistGradientBoosting", "Boosted", "Binarizer", "Hasher", "Dummy",
     "CategorySets",
 )  # fmt: skip
-"""Parts of the names of types that may be fed text."""
+"""Parts of the names of types that may get text."""
 _HOLDS = ("steps", "transformers_", "transformer_list")
 _ANSWERS = ("best_estimator_", "estimator_", "regressor_")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")

@@ -1,7 +1,7 @@
-"""The tensors of a model as onnxruntime names them, in the words of a manifest.
+"""The tensors of a model as onnxruntime names them, in the form of a manifest.
 
-Decides which of onnxruntime's types a device can be fed. Refuses to know onnxruntime: an entry is whatever has `name`,
-`type` and `shape`.
+Decides which of onnxruntime's types a device can accept. Refuses to know onnxruntime: an entry is any object with
+`name`, `type` and `shape`.
 """
 
 from typing import Any

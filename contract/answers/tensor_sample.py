@@ -19,7 +19,7 @@ GOLDEN_ROWS = 64
 MAX_GOLDEN_BYTES = 4 << 20
 """Bytes of the inputs in a golden set, which every device fetches with the model: of large rows it holds fewer."""
 MAX_NAMES_CHARS = 150
-"""Characters of each of the two lists that a refusal names."""
+"""The most characters of each of the two lists in a refusal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def _steps(estimator: Any) -> list[Any]:
     if hasattr(estimator, "steps"):
         return [inner for _, step in estimator.steps for inner in _steps(step)]
     if hasattr(estimator, "estimators_") or hasattr(estimator, "support_"):
-        return [estimator]  # it answers itself, or gives the columns new numbers
+        return [estimator]  # this step answers by itself, or changes the order of columns
     inner = next((getattr(estimator, name) for name in _ANSWERS if hasattr(estimator, name)), None)
     return [estimator] if inner is None else _steps(inner)
 

@@ -1,4 +1,4 @@
-"""The signatures that decide what a device runs: TUF metadata and a director beside it (Uptane's two authorities).
+"""The signatures that decide what a device runs: TUF metadata and a director in addition (Uptane's two authorities).
 
 `documents` defines the signed documents, `repository` signs them, `chain` verifies them on a device. Bytes in, values
 out.

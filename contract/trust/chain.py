@@ -1,11 +1,11 @@
 """Follows signed metadata from a root that was trusted before, as a device does with every trust bundle.
 
-The input is what is trusted so far, a bundle and a time; the output is what is trusted now, or a coded refusal. No
-clock, no input and output. A memo of the newest results makes repeated calls faster and changes no result. The checks
-are python-tuf's own (`TrustedMetadataSet`, the core of its client). Its files and network are not used; this project
-handles power cuts itself. A time floor is valid exactly as long as the key that signed it. `x-issued` of a timestamp
-counts while that timestamp verifies under the current root. So a floor that was raised with a stolen key ends when root
-rotates that key.
+The input is the trust so far, a bundle and a time; the output is the new trust, or a coded refusal. No clock, no
+input and output. A memo of the newest results makes repeated calls faster and changes no result. The checks are
+python-tuf's own (`TrustedMetadataSet`, the core of its client). Its files and network are not used; this project
+handles power cuts itself. A time floor is valid exactly as long as the key that signed it. `x-issued` of a
+timestamp counts while that timestamp verifies under the current root. So a floor that was raised with a stolen key
+ends when root rotates that key.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,9 @@ _TUF_ERRORS = (RepositoryError, DeserializationError)
 
 
 class FollowedInPartError(BadInput):
-    """A trust bundle with good parts before a fault: the good parts are kept, because they replace older ones."""
+    """A trust bundle with good parts before a fault: the good parts are kept, because they are newer than the stored
+    ones.
+    """
 
     def __init__(self, fault: BadInput, verified: Trusted) -> None:
         super().__init__(fault.code, fault.detail)
@@ -121,8 +123,8 @@ _memo: dict[tuple[Any, ...], Found] = {}
 
 
 def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Found]) -> Trusted:
-    """The same bytes with the same trust give the same result until a part expires; retained bytes come with every
-    connection.
+    """The same bytes with the same trust give the same result until a part expires; retained messages come with
+    every connection.
     """
     known = _memo.get(key)
     if known is not None and now < known[1]:
@@ -135,7 +137,9 @@ def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Fou
 
 
 def _follow(trusted: Trusted, raw: bytes, now: datetime) -> Found:
-    """Follows the roots first, one by one: a root that revokes a key counts, whatever follows it in the bundle."""
+    """Follows the roots first, one by one: a root that revokes a key counts, even if the rest of the bundle is
+    invalid.
+    """
     verified = trusted
     try:
         for text in newer_roots(trusted, raw):
@@ -168,7 +172,7 @@ def _take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Found
         chain.update_snapshot(trusted.snapshot.encode(), trusted=True)
         chain.update_targets(trusted.targets.encode())
         if f"{role_name(model)}.json" not in chain.snapshot.meta:
-            raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no release signer speaks for {model}")
+            raise BadInput(Code.NOT_IN_IMAGE_REPO, f"{model} has no release signer")
         role = _role_update(chain, model)(raw)
     except (*_TUF_ERRORS, ValueError) as error:
         raise refusal(f"role of {model}", error) from None
@@ -211,8 +215,8 @@ def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
 def is_vouched(trusted: Trusted) -> bool:
     """Whether desired documents can be verified: the newest root covers everything up to the director.
 
-    If a root has revoked a key, or a part has not come, the former trust still guards against rollbacks but can verify
-    nothing. Expiry is checked elsewhere.
+    If a root has revoked a key, or a part has not come, the former trust still prevents rollbacks but cannot verify
+    documents. Expiry is checked elsewhere.
     """
     try:
         _vouched(trusted)
@@ -222,8 +226,8 @@ def is_vouched(trusted: Trusted) -> bool:
 
 
 def targets_of(trusted: Trusted) -> Targets:
-    """Returns the top-level targets: who is director, who signs which model. BadInput `trust_missing` before a bundle
-    came.
+    """Returns the top-level targets: which name the director and the signer of each model. BadInput `trust_missing`
+    before a bundle came.
     """
     if not is_vouched(trusted):
         raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
@@ -251,7 +255,7 @@ def director_keys(trusted: Trusted) -> tuple[str, ...]:
 
 
 def time_floor(trusted: Trusted, now: datetime) -> datetime:
-    """Returns `now`, or the newest signed time that still counts if the clock is behind it."""
+    """Returns `now`, or the newest signed time that is still valid if the clock is behind it."""
     return max(now, _floor(trusted.root, trusted.timestamp))
 
 
@@ -377,5 +381,5 @@ def _roots_in(raw: bytes) -> tuple[str, ...]:
 
 
 def _no_doubles(text: str) -> None:
-    """Refuses duplicate keys, with which two readers could see two documents under one signature."""
+    """Refuses duplicate keys, because two readers could read two different documents under one signature."""
     decode_plain(text.encode(), max_bytes=MAX_METADATA_BYTES)

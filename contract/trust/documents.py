@@ -169,7 +169,7 @@ def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
     plain = decode_plain(raw, max_bytes=max_bytes)  # refuses duplicate keys, which two parsers could read differently
     try:
         metadata: Metadata[Any] = Metadata.from_dict(plain)
-    except Exception as error:  # python-tuf's errors for plain values of a wrong shape share no base class
+    except Exception as error:  # python-tuf's errors for plain values of a wrong shape have no common base class
         raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
     if not isinstance(metadata.signed, kind):
         raise BadInput(Code.MESSAGE_MALFORMED, f"{metadata.signed.type} where {kind.type} was expected")

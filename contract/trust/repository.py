@@ -29,7 +29,7 @@ ONLINE = ("snapshot", "timestamp", DIRECTOR)
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Roles whose keys are on the controller: they sign what is current and which device runs what, but no model."""
+    """Roles whose keys are on the controller: they sign current versions and desired documents, but no model."""
 
     snapshot: Signer
     timestamp: Signer
@@ -193,7 +193,9 @@ def resign_targets(files: Files, targets: Signer, now: datetime) -> str:
 
 
 def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: datetime) -> str:
-    """Returns new top-level targets with another director key: what the old key signed is refused from then on."""
+    """Returns new top-level targets with another director key: documents that the old key signed are refused after
+    that.
+    """
     top = current(files, "targets", Targets)
     top.revoke_key(keyid, DIRECTOR)
     top.add_key(key, DIRECTOR)
@@ -201,7 +203,7 @@ def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: da
 
 
 def trust_bundle(files: Files) -> TrustBundle:
-    """Returns the trust bundle: all that devices need to follow, with the newest roots."""
+    """Returns the trust bundle: all documents that devices need, with the newest roots."""
     newest = newest_root(files)
     first = max(1, newest - MAX_ROOTS_IN_TRUST_BUNDLE + 1)
     roots = tuple(files[f"{version}.root.json"] for version in range(first, newest + 1))
@@ -242,7 +244,7 @@ def timestamp_keys(files: Files) -> dict[str, Key]:
 
 
 def targets_keyids(files: Files) -> tuple[str, ...]:
-    """Returns the key ids that may say who signs which model."""
+    """Returns the key ids that may name the signer of each model."""
     return signers_wanted(files, "targets")[0]
 
 

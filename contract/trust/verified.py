@@ -1,4 +1,4 @@
-"""What signed documents say once they are verified. Data types only.
+"""The content of verified documents. Data types only.
 
 Separate from `chain` and `documents`, whose checks import python-tuf and cryptography: 48 ms that a device need not
 spend before it serves its confirmed versions.
@@ -51,7 +51,7 @@ def role_expiries(trusted: Trusted) -> dict[str, int]:
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """One entry of a desired document: what the director says about one model."""
+    """One entry of a desired document: the director's order about one model."""
 
     model: str
     release: int
@@ -72,11 +72,11 @@ class Desired(msgspec.Struct, frozen=True):
     nonce: str
     wanted: tuple[Wanted, ...]
     withdrawn: Mapping[str, int] = {}
-    """Models that the device shall no longer run, with the generation of that order."""
+    """Models that the device must no longer run, with the generation of that order."""
     config: RemoteConfig | None = None
     """The remote configuration, which replaces parts of the device's own."""
     erasures: tuple[Erasure, ...] = ()
-    """Captured rows that the device shall delete."""
+    """Captured rows that the device must delete."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):
@@ -84,4 +84,4 @@ class ModelRole(msgspec.Struct, frozen=True):
 
     manifests: Mapping[int, Manifest]
     min_release: int
-    """Older releases are always refused, whatever the director says."""
+    """Older releases are always refused, even if the director names them."""

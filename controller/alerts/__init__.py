@@ -1,1 +1,1 @@
-"""Alerts: rules over facts about the fleet, and what becomes of what they find. Pure: facts in, alerts out."""
+"""Alerts: rules over facts about the fleet, and the states of their findings. Pure: facts in, alerts out."""

@@ -1,6 +1,6 @@
 """The life of a reading as an alert: pending, firing, resolved.
 
-Decides when a reading is an alert, and when an alert is over. Refuses to know who is told. Terms and states are
+Decides when a reading is an alert, and when an alert is over. Refuses to know who is notified. Terms and states are
 Alertmanager's. Source: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/.
 """
 
@@ -17,14 +17,15 @@ from controller.alerts.measures import MEASURES
 from controller.alerts.rule import Rule
 
 MAX_ALERTS_OF_A_RULE = 1_000
-"""The most alerts of a rule at a time; further ones are counted. More devices with one fault are one event, not a
-list."""
+"""The most alerts of a rule at a time; further ones are counted. If more devices have one fault, that is one event
+and not a list.
+"""
 MAX_FAULT_CHARS = 300
 """The most characters in the words of a failed rule."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert: something that a rule has found, since the rule first found it."""
+    """One alert: a finding of a rule, since it was first found."""
 
     fingerprint: str
     """The name of these labels, in 16 hexadecimal digits."""
@@ -43,7 +44,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: float | None = None
     """When it fired; None while it is pending."""
     ends_at: float | None = None
-    """When it was over; None before."""
+    """When it ended; None before."""
     for_s: float = 0.0
 
     @property
@@ -60,9 +61,9 @@ class RuleStatus:
     left_out: int = 0
     """The number of readings beyond MAX_ALERTS_OF_A_RULE."""
     fault: str = ""
-    """Why the rule could not be judged: a fault of ours, in words."""
+    """Why the rule could not be judged: a fault of the controller, in words."""
     idle: str = ""
-    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can."""
+    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can trip."""
 
 
 @dataclass
@@ -168,5 +169,5 @@ def _end(alert: Alert, now: float, keep_s: float, result: Look) -> None:
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Names a set of labels, whatever their order."""
+    """Names a set of labels, in any order."""
     return hashlib.sha256(encode(sorted(labels.items()))).hexdigest()[:16]

@@ -22,7 +22,9 @@ OWN_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def read_alert_file(text: str, source: str) -> AlertFile:
-    """Returns the file in `text`. BadInput `alert_rule_invalid` with `source:line: what is wrong and what to do`."""
+    """Returns the parsed file in `text`. BadInput `alert_rule_invalid` with `source:line: what is wrong and what to
+    do`.
+    """
     try:
         found = decode_toml(text, AlertFile, source)
     except BadInput as error:
@@ -77,7 +79,7 @@ def _faults_of(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def why_idle(rule: Rule, facts: Facts) -> str:
-    """Returns why a rule cannot trip on this fleet as it is, or would trip on good devices; empty if it is right.
+    """Returns why a rule cannot trip on this fleet as it is now, or would trip on good devices; empty if it is right.
 
     A fleet without any device is not judged, because rules are written before devices exist.
     """

@@ -1,4 +1,4 @@
-"""The rules that ship, and that count if no file is named. A test holds configs/alerts.toml, which has comments, to
+"""The default rules, which are used if no file is named. A test holds configs/alerts.toml, which has comments, to
 them.
 """
 

@@ -1,6 +1,6 @@
-"""The measures of devices that a rule may read: whether they are there, what they say of themselves, what expires.
+"""The measures of devices that a rule may read: their presence, their reports about themselves, and expiries.
 
-Decides what is beyond a limit, and what an alert says about it. Refuses to know for how long it has been beyond it.
+Decides which values exceed a limit, and the text of an alert. Refuses to know for how long a value has exceeded it.
 """
 
 import math
@@ -86,7 +86,7 @@ def clock_off_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def expiry_days(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each certificate or role of a device or of the controller, the days that are left."""
+    """For each certificate or role of a device or of the controller, the remaining days."""
     limit = below_of(rule)
     for twin in selected(rule, facts):
         left = (twin.expiries.get("certificate", math.inf) - facts.now) / DAY_S

@@ -1,4 +1,4 @@
-"""The facts by which rules are judged, and what a rule finds: facts of one moment in, readings out.
+"""The facts by which rules are judged, and the readings that a rule finds.
 
 Decides which facts there are. Refuses to know where they come from, and clocks.
 """
@@ -37,7 +37,7 @@ class Facts:
     watched: frozenset[str] = frozenset()
     """Models whose data this controller has examined since it started."""
     departures: Sequence[Departure] = ()
-    """Devices that depart from what is usual for them, by the watcher's word."""
+    """Devices that depart from what is usual for them, according to the watcher."""
     models: frozenset[str] = frozenset()
     """All models of the registry."""
     _faults: list[dict[str, dict[str, str]]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Facts:
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One thing that a rule has found beyond its limit."""
+    """One value that a rule has found outside its limit."""
 
     labels: dict[str, str]
     """The subject of the reading: `device`, `model`, `rollout`, ..."""
@@ -66,7 +66,7 @@ class Reading(msgspec.Struct, frozen=True):
     detail: str
     """A sentence that says what is wrong."""
     clears: str
-    """A sentence that says what would end it."""
+    """A sentence that says when the alert ends."""
     look: str
     """A command that shows more."""
     low: float | None = None

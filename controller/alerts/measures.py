@@ -1,6 +1,6 @@
 """All measures that a rule may read, and those of rollouts and of the controller: functions of the facts.
 
-Decides what is beyond a limit, and what an alert says about it. Refuses to know for how long it has been beyond it.
+Decides which values exceed a limit, and the text of an alert. Refuses to know for how long a value has exceeded it.
 """
 
 import math
@@ -41,7 +41,7 @@ def rollout_stopped(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 
 def version_rolled_back(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """The value 1 for each model whose newest rollout was rolled back, until somebody decides what comes next."""
+    """The value 1 for each model whose newest rollout was rolled back, until a person decides about it."""
     newest: dict[str, Rollout] = {}
     for each in _of_model(rule, facts):
         known = newest.get(each.model)
@@ -93,7 +93,7 @@ class Measure:
     test: str
     """How the value is compared with the limit."""
     keys: frozenset[str]
-    """Keys of a rule beyond those that every rule has."""
+    """Keys of a rule besides those that every rule has."""
     optional: frozenset[str] = frozenset()
     """The bounds in `keys` that may be left out."""
 

@@ -1,7 +1,7 @@
-"""Alerts that nobody is told of: silences of people, and alerts that another alert explains.
+"""Alerts of which no person is notified: those that people silenced, and those that another alert explains.
 
 Decides what matches. Refuses to know where silences are kept. Terms are Alertmanager's. A `*` in a value stands for any
-text; regular expressions are not supported, because a caller could choose a costly one.
+text; regular expressions are not supported, because a caller could send one that takes very long.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Matcher(Message, frozen=True):
 
 
 class Silence(Message, frozen=True):
-    """A person's word that some alerts are known: nobody is told of them until `ends_at`."""
+    """A person's statement that some alerts are known: nobody is notified of them until `ends_at`."""
 
     id: str
     matchers: Annotated[tuple[Matcher, ...], msgspec.Meta(min_length=1, max_length=16)]
@@ -61,7 +61,7 @@ class Silence(Message, frozen=True):
 
 
 class Muted(msgspec.Struct, frozen=True):
-    """Why nobody is told of an alert that fires."""
+    """Why nobody is notified of an alert that fires."""
 
     silenced_by: tuple[str, ...] = ()
     """Ids of silences."""
@@ -81,7 +81,7 @@ NOTHING = Muted()
 def muted(
     alerts: Iterable[Alert], silences: Sequence[Silence], inhibitions: Sequence[Inhibition], now: float
 ) -> dict[str, Muted]:
-    """Returns by fingerprint why nobody is told of an alert; other alerts are left out."""
+    """Returns by fingerprint why nobody is notified of an alert; other alerts are omitted."""
     alerts = list(alerts)
     holding = [each for each in silences if each.state(now) == "active"]
     sources = [

@@ -18,7 +18,7 @@ TABLES = ("alerts", "ended_alerts", "silences", "delivered_alerts")
 MAX_ENDED = 5_000
 """Ended alerts that are still shown, the newest: 5 MB, half a year with 25 a day."""
 MAX_DELIVERED = 10_000
-"""Groups of receivers whose last message is known; beyond it the oldest are dropped, and might be sent again."""
+"""Groups of receivers whose last message is known; after that the oldest are dropped, and might be sent again."""
 
 Rows = Mapping[str, Mapping[str, bytes | None]]
 T = TypeVar("T")
@@ -48,8 +48,8 @@ class AlertRecords:
         self.delivered = _read(tables.rows("delivered_alerts"), Delivered)
 
     def save(self, look: Look) -> None:
-        """Makes the changes of a look durable. WorldError `disk_full`: then nothing has changed, and the next look
-        finds it again.
+        """Makes the changes of a look durable. WorldError `disk_full`: then nothing has changed, and the next
+        evaluation finds it again.
         """
         over = [alert for alert in look.changed if alert.state == "resolved"]
         gone = [*look.gone, *(alert.fingerprint for alert in over)]
@@ -69,7 +69,7 @@ class AlertRecords:
             self.ended.pop(key, None)
 
     def resolved(self) -> dict[str, Alert]:
-        """Returns the newest end of each alert that is over and does not fire again, by fingerprint."""
+        """Returns the newest end of each alert that has ended and does not fire again, by fingerprint."""
         return {alert.fingerprint: alert for alert in self.ended.values() if alert.fingerprint not in self.active}
 
     def put_silence(self, silence: Silence, now: float) -> None:
@@ -82,7 +82,7 @@ class AlertRecords:
             del self.silences[name]
 
     def put_delivered(self, group: str, delivered: Delivered) -> None:
-        """Makes durable what a receiver was told; a group whose alerts are all over is removed."""
+        """Makes durable what was sent to a receiver; a group whose alerts have all ended is removed."""
         old = [key for key in self.delivered if key != group][: max(0, len(self.delivered) + 1 - MAX_DELIVERED)]
         gone = old if delivered.firing else [*old, group]
         kept = {group: delivered} if delivered.firing else {}

@@ -1,4 +1,4 @@
-"""Decides who is told of which alerts, and when: alerts in groups, with a wait, an interval and a repeat for each
+"""Decides which receiver gets which alerts, and when: alerts in groups, with a wait, an interval and a repeat for each
 receiver.
 
 Decides when a message is due and what is in it. Keeps no state: past deliveries are handed in, so that a controller
@@ -21,7 +21,7 @@ MAX_IN_A_MESSAGE = 100
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """What a receiver was last told about one group."""
+    """The last message to a receiver about one group."""
 
     at: float
     firing: tuple[str, ...] = ()

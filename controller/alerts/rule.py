@@ -55,7 +55,7 @@ class Rule(Message, frozen=True):
     for_s: Seconds = 0.0
     """Seconds for which an alert is pending before it fires."""
     keep_s: Seconds = 0.0
-    """Seconds for which an alert still fires after its reason has gone, so that an intermittent one is sent once."""
+    """Seconds for which an alert still fires after its reason has ended, so that an intermittent one is sent once."""
     severity: Severity = "warning"
     by: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """A label of devices: a ratio is computed for each of its values. Empty: for the whole fleet."""

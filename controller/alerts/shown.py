@@ -1,4 +1,4 @@
-"""An alert as it is shown to people and programs: in the API, in events, in messages.
+"""The form of an alert for people and programs: in the API, in events, in messages.
 
 Decides the names and the sentences. Refuses to know HTTP, mail and terminals.
 """
@@ -43,7 +43,7 @@ class AlertView(Message, frozen=True):
 
 
 def alert_view(alert: Alert, why: Muted = NOTHING) -> AlertView:
-    """Returns an alert, with the reasons why nobody is told of it, if there are any."""
+    """Returns an alert, with the reasons why nobody is notified of it, if there are any."""
     reading = alert.reading
     return AlertView(
         fingerprint=alert.fingerprint,

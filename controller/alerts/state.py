@@ -20,9 +20,9 @@ class AlertState:
 
     file: AlertFile
     text: str
-    """The file as it was read: errors name its lines. Empty for the rules that ship."""
+    """The file as it was read: errors name its lines. Empty for the default rules."""
     source: str
-    """The path of the file; empty for the rules that ship."""
+    """The path of the file; empty for the default rules."""
     records: AlertRecords
     status: dict[str, RuleStatus] = field(default_factory=dict)
     """The state of each rule by its name."""

@@ -1,1 +1,1 @@
-"""The HTTP edge, and the only room that knows HTTP: routes, authentication, status codes of errors, OpenAPI."""
+"""The HTTP edge, and the only package that uses HTTP: routes, authentication, status codes of errors, OpenAPI."""

@@ -85,7 +85,7 @@ def _has(alert: Alert, named: dict[str, frozenset[str]]) -> bool:
 
 
 def _text(alert: Alert) -> str:
-    """Everything in which words are looked for, in small letters."""
+    """The text that is searched for words, in small letters."""
     return " ".join((alert.name, alert.summary, alert.reading.detail, *alert.labels.values())).lower()
 
 

@@ -52,7 +52,7 @@ class RuleView(Message, frozen=True):
     fault: str
     """Why the rule could not be judged; empty if it was."""
     idle: str
-    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can."""
+    """Why the rule cannot trip on this fleet, with the arithmetic; empty if it can trip."""
 
 
 class Rules(Message, frozen=True):

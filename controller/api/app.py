@@ -50,7 +50,7 @@ _log = logging.getLogger("edgeward.api")
 
 
 def make_app(state: State, token: str) -> web.Application:
-    """Returns the application of one controller; `token` is the local one, which may do everything."""
+    """Returns the application of one controller; `token` is the local one, which has every permission."""
     app = web.Application(
         middlewares=[errors_to_json, note_refusals, check_caller, guard, read_body, hold_scope],
         handler_args=HANDLER_ARGS,

@@ -24,7 +24,7 @@ MAX_ENTRIES = 1_000
 MAX_TEXT_CHARS = 200
 """The longest text in a filter."""
 RECHECK_S = 60.0
-"""Seconds for which an answer about the whole audit is reused, unless an entry was added: reading 100,000 takes 0.4
+"""Seconds for which an answer about the whole audit is reused if no entry was added: reading 100,000 takes 0.4
 s."""
 _ASKED = frozenset({"since", "until", "actor", "action", "subject", "before", "limit", "q"})
 
@@ -37,7 +37,7 @@ class AuditCheck(Message, frozen=True):
     faults: tuple[str, ...]
     """What is wrong; empty if the chain and the checkpoints agree."""
     witness: str
-    """The checkpoint in signed metadata, `number:hash`; every device has it."""
+    """The checkpoint in signed metadata, `number:hash`; every device stores it."""
     seal: str
     checked_at: str
 

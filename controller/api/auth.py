@@ -1,4 +1,5 @@
-"""Authentication and permission of every request: denies by default, limits guessing, never says why a token is wrong.
+"""Checks the token and the permission of every request: denies by default, limits guesses, never says why a token
+is wrong.
 
 A route without a permission in the table is closed to all callers. Failed attempts are limited by address and kind of
 proof, calls by subject. A proof is checked before the limit applies, so that many wrong proofs never block a correct
@@ -40,7 +41,7 @@ MAX_PATH_CHARS = 200
 """The most characters of a path in the audit: all that a route can name."""
 PAGE_HEADER = "X-Edgeward-Page"
 """The header that the page sends beside its cookie with every request that changes something. Pages of other origins
-cannot send it: a browser would first ask this server whether they may, and the answer is never yes."""
+cannot send it: a browser would first ask this server for permission, which it never gives."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -172,7 +173,7 @@ def count_failure(request: web.Request, proof: Proof) -> None:
 
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers a call whose body contains its proof. Failed attempts of other callers never block a correct proof."""
+    """Answers a call whose body contains its proof. Failed attempts of other callers do not block a correct proof."""
     proof = request.app[PROOFS].get(entry_of(request), "token")
     try:
         return await handler(request)

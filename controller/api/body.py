@@ -1,7 +1,7 @@
 """Bodies of requests: how large and how slow they may be, by route; and pushes, which are written to disk.
 
-Decides what is refused before it is read: nothing is read from callers without permission. Refuses to know what is in a
-body.
+Decides what is refused before it is read: no body is read from callers without permission. Refuses to know what is
+in a body.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ and what the running conversion writes. A further push is refused as `busy`. No 
 RESERVE_BYTES = FREE_BYTES_WANTED
 """Free space that no push may use: the store, the audit and the journal need it, and health checks it."""
 LOOK_EVERY_BYTES = 16 * 1024**2
-"""Bytes of a push between two checks of the free space, because others write to the disk meanwhile."""
+"""Bytes of a push between two checks of the free space, because other programs write to the disk at the same time."""
 T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
 WRITE_BYTES = 4 * 1024**2
@@ -101,7 +101,8 @@ class Pushes:
     async def received(
         self, request: web.Request, came: Callable[[int], None] = lambda _: None
     ) -> AsyncIterator[Received]:
-        """Yields the parts of a push, which exist until the block ends. `came` is told how many bytes have come.
+        """Yields the parts of a push, which exist until the block ends. `came` is called with the number of
+        received bytes.
 
         Raises, before the body is read: WorldError `busy` if too many run, `disk_full` if less than RESERVE_BYTES would
         remain. Then BadInput `message_too_large`, `request_slow`, `request_invalid`, `sample_missing`.
@@ -130,7 +131,9 @@ PUSHES = web.AppKey("pushes", Pushes)
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits `work`, and cancels it once the caller has disconnected: then CancelledError, which nobody receives."""
+    """Awaits `work`, and cancels it once the caller has disconnected: then raises CancelledError, which is not sent
+    to any caller.
+    """
     task = asyncio.ensure_future(work)
     try:
         while not task.done():
@@ -196,7 +199,7 @@ async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncItera
 
 
 def _check_room(directory: Path, size_bytes: int) -> None:
-    """Raises WorldError `disk_full` unless RESERVE_BYTES are free beside so many bytes."""
+    """Raises WorldError `disk_full` unless RESERVE_BYTES remain free after so many bytes."""
     free = shutil.disk_usage(directory).free
     if free < size_bytes + RESERVE_BYTES:
         free_mb, wanted_mb = free // 10**6, (size_bytes + RESERVE_BYTES) // 10**6

@@ -1,6 +1,6 @@
-"""Requests that a web page makes a browser send: refused before anything else is checked.
+"""Refuses requests that a web page makes a browser send, before any other check.
 
-Decides which host names are this controller's. A page on the web can point its own name at this machine (DNS
+Decides which host names belong to this controller. A page on the web can point its own name at this machine (DNS
 rebinding) and read what needs no token, but it cannot choose the `Host` header. A client without this header is not
 a browser. Refuses to know tokens.
 """

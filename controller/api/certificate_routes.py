@@ -27,8 +27,8 @@ class Retirement(Message, frozen=True):
 
 
 async def list_certificates(request: web.Request) -> list[views.CertificateView]:
-    """Returns those of `subject`, newest first: a device, a service, `svc.` for all services, empty for the newest of
-    all.
+    """Returns the certificates of `subject`, newest first: a device, a service, `svc.` for all services, empty for
+    the newest of all.
 
     With `within_days` only those that expire so soon, of devices and services with no newer one, earliest end first.
     """

@@ -143,7 +143,7 @@ def deletion_view(made: Request) -> DeletionView:
 
 
 def _words(data_set: DataSet) -> str:
-    """Everything by which a search finds a version, in small letters."""
+    """The text that is searched for words, in small letters."""
     about = (data_set.reference, data_set.model, data_set.created_by, data_set.sha256, *data_set.columns)
     return " ".join(about).lower()
 

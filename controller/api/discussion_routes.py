@@ -51,7 +51,7 @@ async def put_ticket(request: web.Request) -> Discussion:
 
 
 async def post_comment(request: web.Request) -> Discussion:
-    """Appends a comment; people who are mentioned with an @ are told by an event."""
+    """Appends a comment; people who are mentioned with an @ are notified by an event."""
     text = decode(await request.read(), TextRequest).text
     return discussing.comment(request.app[STATE], *_about(request), text, actor=actor_of(request))
 

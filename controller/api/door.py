@@ -1,7 +1,7 @@
 """Limits on connections to the API: their number in total and for each address, and the time that each may take.
 
 Decides which connections are closed before a request is read. It extends aiohttp's own server by its hooks for a new
-connection and for the head of a request. Refuses to know what a request asks.
+connection and for the head of a request. Refuses to know the content of a request.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ connections."""
 LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender sees the answer."""
 UNREAD_S = 60.0
-"""Seconds after which a client that reads nothing of its answer is disconnected. A client that reads slowly has more
+"""Seconds after which a client that reads no part of its answer is disconnected. A client that reads slowly has more
 time."""
 SHUTDOWN_S = 10.0
 """Seconds that requests in progress have when the server stops."""

@@ -20,13 +20,13 @@ from controller.verbs.drift import look
 LOOK_S = 5.0
 """Seconds for which a look is reused: it reads weeks of the store, and its newest block is a day long."""
 MAX_LOOKS = 16
-"""The most questions whose looks are kept."""
+"""The most queries whose results are kept."""
 Question = tuple[str, int | None, float]
 """A model, a release or None, and days."""
 
 
 class FairnessView(Message, frozen=True):
-    """How one version treats groups: its rates by group."""
+    """The rates of one version by group."""
 
     model: str
     release: int
@@ -37,8 +37,8 @@ class FairnessView(Message, frozen=True):
 
 
 async def show_drift(request: web.Request) -> DriftReport:
-    """Returns what has moved in the newest `days` (default 7), compared with the weeks before; `release` default: the
-    most used.
+    """Returns what has drifted in the newest `days` (default 7), compared with the weeks before; `release` default:
+    the most used.
     """
     return await _look(request)
 

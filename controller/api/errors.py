@@ -1,4 +1,4 @@
-"""Maps codes to HTTP status; the only place that knows both."""
+"""Maps codes to HTTP status; the only module that uses both."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -63,7 +63,7 @@ def answer(code: str, detail: str, status: int) -> web.Response:
 
 @web.middleware
 async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every failure into JSON with a code; an unforeseen one is logged and reveals nothing of the inside.
+    """Turns every failure into JSON with a code; an unexpected one is logged, and its answer holds no internal details.
 
     An error after the caller has disconnected is not a failure.
     """
@@ -76,7 +76,7 @@ async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamRe
         return answer(code, f"{request.method} {request.path}: {error.reason}", error.status)
     except Exception:
         if request.transport is not None and not request.transport.is_closing():
-            # else the caller has gone, nobody reads the answer, and lines in the log would be theirs to make
+            # else the caller has disconnected: a caller must not be able to fill the log
             _log.exception("%s %s failed", request.method, request.path)
         return answer("internal", "the controller's log says more", 500)
 

@@ -45,7 +45,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
     except ConnectionResetError:
-        pass  # the listener has gone
+        pass  # the listener has disconnected
     finally:
         events.leave(listener)
     return answer

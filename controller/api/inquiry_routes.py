@@ -1,5 +1,5 @@
-"""The routes by which people ask one device for its log or its doctor. Not for viewers: log lines show what people do
-there.
+"""The routes by which people ask one device for its log or its doctor. Viewers may not do this: log lines show what
+people do there.
 """
 
 from aiohttp import web

@@ -4,8 +4,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_BUCKETS = 10_000
-"""The most callers with their own bucket. Beyond it, the bucket of the caller that called longest ago is dropped;
-its next call starts with a full bucket."""
+"""The most callers with their own bucket. After that, the least recently used bucket is dropped; the next call of
+its caller starts with a full bucket.
+"""
 
 
 @dataclass

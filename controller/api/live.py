@@ -1,7 +1,7 @@
 """One stream for the page: what has changed, at most once a second, the same bytes for every reader.
 
-Decides when the fleet is examined and what a message says. A reader is told that something has changed, and requests
-again what it shows; a reader that was away requests everything. Refuses to know what a page shows.
+Decides when the fleet is examined and what a message says. A reader is notified of a change, and requests again the
+data that it shows; a reader that was disconnected requests all data. Refuses to know what a page shows.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from controller.state import State
 TICK_S = 1.0
 """Seconds between two checks for changes; a person reads no faster."""
 COST_RATIO = 20.0
-"""A look is followed by a pause of so many times its duration: the view of a large fleet never takes more than a
+"""After each check there is a pause of this many times its duration: the view of a large fleet never takes more than a
 twentieth of a core."""
 RECHECK_S = 2.0
 """Seconds between checks of a reader's session: its stream ends at most this long after its token."""
@@ -33,7 +33,7 @@ KEEP_ALIVE_S = 15.0
 WRITE_S = 30.0
 """Seconds after which a reader that reads nothing is disconnected."""
 MAX_WAITING = 4
-"""The most messages that wait for one reader. Beyond it the reader is disconnected, connects again and requests
+"""The most messages that wait for one reader. Above this limit, the reader is disconnected, connects again and requests
 everything."""
 MAX_NAMED = 50
 """The most devices that a message names. If more have changed, it gives their number."""
@@ -59,7 +59,7 @@ class LiveMessage(Message, frozen=True):
 
 @dataclass(eq=False)
 class Reader:
-    """One open page."""
+    """One reader: an open page."""
 
     queue: "asyncio.Queue[bytes]" = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
     lost: bool = False
@@ -82,7 +82,7 @@ class Live:
         self._pushes = 0
 
     async def seen(self) -> Glance:
-        """Returns the newest look at the fleet: a new one if the last is old enough for its cost."""
+        """Returns the newest view of the fleet, which is made again when the last one is old enough for its cost."""
         async with self._looking:
             before, begun = self._glance, time.monotonic()
             if before is not None and begun - self._looked_at < max(TICK_S, COST_RATIO * self._cost_s):
@@ -117,7 +117,7 @@ class Live:
                 if self._readers:
                     try:
                         await self._tell(events)
-                    except Exception:  # one failed look must not end the task: no open page would change any more
+                    except Exception:  # one failed check must not end the task: open pages would no longer change
                         _log.exception("open pages could not be told what has changed")
         finally:
             self._state.events.leave(listener)
@@ -191,7 +191,7 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
     except ConnectionResetError:
-        pass  # the reader has gone
+        pass  # the reader has disconnected
     finally:
         live.leave(reader)
     return answer

@@ -14,7 +14,7 @@ class TrustView(Message, frozen=True):
     files: dict[str, str]
     """Every document as it was signed."""
     unsigned: dict[str, list[int]]
-    """Versions that passed their gates and wait for a release signer, by model."""
+    """Versions that passed their gates and wait for the release signer's signature, by model."""
 
 
 class MetadataTaken(Message, frozen=True):
@@ -96,13 +96,13 @@ class NewToken(Message, frozen=True):
 
 
 class AuditEntry(Message, frozen=True):
-    """Who did what to which subject, and the hash that chains the entry to the one before it."""
+    """The person, action and subject of an entry, and the hash that chains it to the one before."""
 
     number: int
-    """Counts up from 1 without a gap."""
+    """The number of the entry, from 1 without a gap."""
     at: str
     actor: str
-    """`controller` for actions that nobody requested at that moment."""
+    """`controller` for actions without a request of a person."""
     action: str
     subject: str
     detail: str

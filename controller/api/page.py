@@ -1,6 +1,6 @@
 """The page: files without a secret, with the same `index.html` at every address that a person may keep or send.
 
-Decides which addresses are the page's, and what a browser may load for them: this controller's own files, nothing else.
+Decides which addresses are the page's, and what a browser may load for them: only this controller's own files.
 Refuses to make HTML: names that devices chose reach the page as JSON and remain text there.
 """
 
@@ -30,7 +30,7 @@ PAGE_ADDRESSES = (
 )
 """Addresses at which `index.html` is served; filters are in the query."""
 MISTYPED_ADDRESS = r"/{address:(?!(?:v1|api|static|metrics)(?:/|$)).+}"
-"""Any other address that is not the API's: a person who mistypes one is told so by the page, with a way back."""
+"""Any other address that is not the API's: the page shows a person who mistypes one an error, with a link back."""
 STATIC = Path(__file__).with_name("static")
 STATIC_PREFIX = "/static"
 _KINDS = {

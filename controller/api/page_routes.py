@@ -1,4 +1,4 @@
-"""The routes that only the page asks: every device as a cell, what has changed, and the stream that says so.
+"""The routes that only the page asks: every device as a cell, what has changed, and the stream that reports changes.
 
 Decides how long an answer about the whole fleet is reused. Refuses to know how it is drawn.
 """

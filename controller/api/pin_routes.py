@@ -1,4 +1,4 @@
-"""The routes of pins: hold a model on devices at one release, end that, and say beforehand what either would do."""
+"""The routes of pins: hold a model on devices at one release, end that, and show the effect of each beforehand."""
 
 from typing import Annotated
 
@@ -25,10 +25,10 @@ class PinRequest(UnpinRequest, frozen=True):
     """Devices, the model, and the release at which it is held there."""
 
     release: int | str | None = None
-    """A number, a semantic version or an alias, as it is now; None: the release that each device has confirmed."""
+    """A number, a semantic version or an alias, at this time; None: the release that each device has confirmed."""
     reason: str = ""
     until: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """Seconds since 1970 at which it ends, within half a minute; 0: when somebody ends it."""
+    """Seconds since 1970 at which it ends, within half a minute; 0: it lasts until a person ends it."""
 
 
 async def pin_devices(request: web.Request) -> list[PinAnswer]:

@@ -22,7 +22,7 @@ class PushUnderWay(Message, frozen=True):
     """Seconds since it began."""
     step: str
     words: str
-    """What is done in this step."""
+    """The work of this step."""
     number: int
     """The number of the step, from 1."""
     of: int

@@ -54,7 +54,7 @@ class Claimed(Message, frozen=True):
 
 
 class HeardRequest(Message, frozen=True):
-    """A worker's sign of life."""
+    """A report that a worker is alive."""
 
     worker: Name
     step: Annotated[str, msgspec.Meta(max_length=64)] = ""

@@ -1,4 +1,4 @@
-"""The routes of rollouts: preview, start, steer, approve, and why."""
+"""The routes of rollouts: preview, start, control, approve, and explain."""
 
 import time
 from typing import Any, get_args
@@ -259,7 +259,7 @@ async def show_plan(request: web.Request) -> Preview:
 
 
 async def list_events(request: web.Request) -> list[RolloutEvent]:
-    """Returns what happened to a rollout, oldest first: its newest 500 events."""
+    """Returns the events of a rollout, oldest first: its newest 500 events."""
     return story(request.app[STATE], request.match_info["rollout"])
 
 
@@ -275,7 +275,7 @@ async def device_why(request: web.Request) -> views.WhyView:
 
 
 STEPS = ("approve", *get_args(steering.Verb))
-"""What a preview is about."""
+"""The subject of a preview."""
 _ONE = "/v1/rollouts/{rollout}"
 ROLLOUT_ROUTES = (
     Route("view", "GET", "/v1/rollouts", list_rollouts, "Rollouts, newest first", RolloutPage),

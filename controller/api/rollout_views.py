@@ -1,6 +1,6 @@
 """A rollout as the API shows it: its state, its waves, its newest verdicts, and pages of its members.
 
-Decides how many members one answer names. Refuses to know what follows from it.
+Decides how many members one answer names. Refuses to know the consequences.
 """
 
 from collections import Counter
@@ -42,8 +42,9 @@ class MemberView(Message, frozen=True):
     """Counted from 0; people count from 1."""
     stratum: str
     outcome: MemberOutcome
-    """The state of the update on the device; after the rollout its final outcome there, whatever the device did
-    later."""
+    """The state of the update on the device; after the rollout its final outcome there, also if the device changed
+    later.
+    """
     phase: str
     """The device's phase now."""
     serving_release: int | None
@@ -60,11 +61,11 @@ class VerdictView(Message, frozen=True):
     verdict: Word
     detail: str
     figures: Figures | None = None
-    """The numbers behind the word and the sentence; None if there are too few data."""
+    """The numbers that led to the word and the sentence; None if there are too few data."""
     rule: int = 0
     """The index of the rule in its strategy."""
     on_fail: OnFail | None = None
-    """What follows if it fails; None in a series, which repeats no rule."""
+    """The consequence if it fails; None in a series, which repeats no rule."""
     across: bool = False
     """Whether the interval holds values on both sides of the limit: `pass` then means that no harm was shown."""
 
@@ -134,7 +135,7 @@ class RolloutView(RolloutSummary, frozen=True):
     """The smallest number of seconds left."""
     left_low_s: float
     left_high_s: float
-    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
+    """The range in seconds in which it is expected to end, from the usual online hours of devices that are offline."""
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
     waits_for: str
@@ -174,7 +175,7 @@ def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> Verdic
 
 
 Returns = Callable[[list[str]], dict[str, Return | None]]
-"""Says of devices that are away when each may be back."""
+"""Says when each offline device may be online again."""
 
 
 def rollout_view(
@@ -229,8 +230,8 @@ def member_page(
     limit: int = 25,
     offset: int = 0,
 ) -> MemberPage:
-    """Returns members with one of these outcomes, of this wave and of this stratum; an omitted filter
-    excludes nobody.
+    """Returns members with one of these outcomes, of this wave and of this stratum; an omitted filter excludes no
+    member.
     """
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
     words = outcomes_of(rollout, facts, endings, now)

@@ -76,7 +76,7 @@ class PushRequest(Message, frozen=True):
     own_gates: tuple[OwnVerdict, ...] = ()
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
-    """The reason why a sample of few distinct rows is all there is; kept with the version."""
+    """The reason why a sample of few distinct rows is sent; it is kept with the version."""
     recurrent: StateAsked | None = None
     """The state that devices keep between requests."""
     retrained: Retrained | None = None
@@ -176,7 +176,7 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
 
 @dataclass
 class KeptFleet:
-    """The newest summary of the fleet, reused while it is young for its cost."""
+    """The newest summary of the fleet, reused while it is new enough for its cost."""
 
     view: FleetView | None = None
     at: float = 0.0
@@ -186,7 +186,7 @@ class KeptFleet:
 
 FLEET = web.AppKey("fleet", KeptFleet)
 FLEET_COST_RATIO = 5.0
-"""A summary is reused for so many times the time that it took: 100 pages cost a fifth of a core and not all of it."""
+"""A summary is reused for so many times the time that it took: 100 pages take a fifth of a core and not all of it."""
 
 
 async def show_fleet(request: web.Request) -> FleetView:

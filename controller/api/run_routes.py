@@ -1,4 +1,4 @@
-"""The routes of runs: what trainings were made of, and their results, as machines have sent them."""
+"""The routes of runs: the inputs and results of trainings, as machines have sent them."""
 
 from aiohttp import web
 
@@ -26,7 +26,7 @@ class RunLine(Message, frozen=True):
     status: str
     started_at: str
     took_s: float | None
-    """None while it runs, or where it broke off without a report."""
+    """None while it runs, or if it ended without a report."""
     params: dict[str, str]
     metrics: dict[str, float]
     pushed: tuple[tuple[str, int], ...]

@@ -1,7 +1,8 @@
 """The one place that enforces scopes of tokens: a table of routes and what each of them reaches.
 
-Decides that a change whose route is not in the table is refused for every token with a scope. Reading is not limited:
-whoever may view sees the whole fleet. Refuses to know what lies inside a scope: `trust.scope` does.
+Decides that a change whose route is not in the table is refused for every token with a scope. Reading is not
+limited: a caller with permission to view sees the whole fleet. Refuses to know what a scope contains: `trust.scope`
+does.
 """
 
 from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ class ScopeRefusal(Message, frozen=True):
     """Whether the caller's role and scope allow an action."""
 
     words: str
-    """Why not; empty if they do."""
+    """The reason if they do not; empty if they do."""
     code: str
     """`forbidden`, `outside_scope`, or empty."""
 

@@ -1,4 +1,4 @@
-"""The routes of the page's sessions: a token is exchanged for a cookie once, and the page asks who holds it.
+"""The routes of the page's sessions: a token is exchanged for a cookie once, and the page asks for its holder.
 
 Decides the cookie's attributes. Refuses to know what a session says: that is in `trust.sessions`.
 """
@@ -51,7 +51,7 @@ class Me(Message, frozen=True):
     scope: str
     """The part of the fleet on which the caller may act, in words; empty: all of it."""
     approves: bool
-    """False for the local token, whatever its roles: approval needs a person with their own token."""
+    """False for the local token, with any roles: approval needs a person with their own token."""
     session_ends_at: str
     """Empty without a session."""
     token_ends_at: str

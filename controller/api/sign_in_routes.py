@@ -2,7 +2,7 @@
 session.
 
 Decides the cookie that ties both steps to one browser. A refusal leads back to the sign-in page, with its code and no
-text of others. Refuses to know whether a provider's answer is valid.
+text of others. Refuses to know how a provider's answer is checked.
 """
 
 import re
@@ -33,7 +33,7 @@ _LOCAL_ADDRESS = re.compile(r"/(?!/)[A-Za-z0-9._~%/?=&:+@-]{0,500}\Z")
 
 
 class Doors:
-    """How people sign in with a provider, and who is signing in now."""
+    """How people sign in with a provider, and the sign-ins in progress."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider

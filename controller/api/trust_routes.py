@@ -1,4 +1,6 @@
-"""The routes of trust: what is signed, what waits for a signature, and documents that were signed elsewhere."""
+"""The routes of trust: the signed documents, those that wait for a signature, and documents that were signed
+elsewhere.
+"""
 
 from typing import Literal
 

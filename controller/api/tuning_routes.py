@@ -13,7 +13,7 @@ from controller.verbs.device_lives import DeviceAnswer
 
 
 class TuneRequest(Message, frozen=True):
-    """Devices, and what replaces parts of their own files. The controller chooses the version."""
+    """Devices, and the values that replace parts of their own files. The controller chooses the version."""
 
     devices: Names
     config: RemoteConfig

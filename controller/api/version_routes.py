@@ -32,7 +32,7 @@ class WaiveRequest(Message, frozen=True):
 
     gate: str
     reason: str
-    """The reason, which is shown with the version from then on."""
+    """The reason, which is shown with the version after that."""
 
 
 class AliasRequest(Message, frozen=True):
@@ -60,7 +60,7 @@ class CleanRequest(Message, frozen=True):
     keep: int
     """The number of newest passed versions that keep their blobs."""
     apply: bool = False
-    """False: only say what would happen."""
+    """False: only show the effect."""
 
 
 async def list_versions(request: web.Request) -> list[views.VersionView]:
@@ -109,15 +109,13 @@ async def check_fit(request: web.Request) -> views.FitView:
 
 
 async def state_lineage(request: web.Request) -> SignedLineage:
-    """Returns where a version comes from, signed by the director; `prediction` names a captured row that
-    it answered.
-    """
+    """Returns the origin of a version, signed by the director; `prediction` names a captured row that it answered."""
     state, model, release = named(request)
     return lineage_statement(state, model, release, request.query.get("prediction", ""))
 
 
 async def withdraw_version(request: web.Request) -> views.VersionDetail:
-    """Bars a version from every rollout that starts from now on; devices that run it continue, and are listed."""
+    """Excludes a version from every later rollout; devices that run it continue, and are listed."""
     state, model, release = named(request)
     reason = decode(await request.read(), WithdrawRequest).reason
     return views.version_detail(state, versions.withdraw(state, model, release, reason=reason, actor=actor_of(request)))
@@ -138,12 +136,12 @@ async def waive_gate(request: web.Request) -> views.VersionDetail:
 
 
 async def show_gates(request: web.Request) -> GatePolicy:
-    """Returns the limits for versions of a model; none if nobody has set any."""
+    """Returns the limits for versions of a model; none if no limits were set."""
     return shown_policy(request.app[STATE], request.match_info["model"])
 
 
 async def put_gates(request: web.Request) -> GatePolicy:
-    """Sets the limits for versions that are pushed from now on."""
+    """Sets the limits for versions that are pushed later."""
     policy = decode(await request.read(), GatePolicy)
     return set_gates(request.app[STATE], request.match_info["model"], policy, actor=actor_of(request))
 
@@ -156,7 +154,7 @@ async def list_aliases(request: web.Request) -> list[views.AliasView]:
 
 
 async def set_alias(request: web.Request) -> views.AliasView:
-    """Makes an alias name a version from now on."""
+    """Sets an alias to a version."""
     state, model, name = request.app[STATE], request.match_info["model"], request.match_info["alias"]
     release = state.aliases.resolve(model, decode(await request.read(), AliasRequest).version)
     writing.set_alias(state, model, name, release, actor=actor_of(request))

@@ -1,4 +1,4 @@
-"""What the API shows of versions: one in a list, one in full, search results, and comparisons. Made from the registry.
+"""Views of versions in the API, made from the registry: one in a list, one in full, search results, and comparisons.
 
 Decides what is shown with every version: whether it may be rolled out, its aliases, and what people wrote about it.
 Refuses to know how a caller asks.

@@ -1,4 +1,6 @@
-"""What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
+"""The views of the API: structs with a schema, made from the world. OpenAPI and the client's tables follow from
+them.
+"""
 
 import math
 from typing import Any
@@ -39,17 +41,17 @@ class Health(Message, frozen=True):
     devices: int
     messages_dropped: int
     messages_not_authentic: int
-    """Messages that were not signed by the device that their topic names."""
+    """Messages without a signature of the device that their topic names."""
     retained_put_right: int
     """How often a retained message of another client was replaced or removed."""
 
 
 class Enrolment(Message, frozen=True):
-    """What a device needs to know: the address of the broker, and the root of trust."""
+    """The facts that a device needs: the address of the broker, and the root of trust."""
 
     broker_url: str
     root: str
-    """The fleet's newest root, as it was signed: where the device's trust starts."""
+    """The fleet's newest root, as it was signed: the start of the device's trust."""
     needs_claim: bool
     """Whether the broker asks for a certificate of this controller's authority, which a claim gives."""
 
@@ -138,7 +140,7 @@ class DeviceModelView(Message, frozen=True):
 
 
 class FaultView(Message, frozen=True):
-    """One thing that is wrong with a device."""
+    """One fault of a device."""
 
     code: str
     """A code of docs/reference/codes.md: `clock_wrong`, `disk_full`, that of a refused document."""
@@ -151,7 +153,7 @@ class DeviceView(Message, frozen=True):
     device: str
     presence: str
     health: str
-    """failing | attention | silent | offline | updating | well: the worst one that holds."""
+    """failing | attention | silent | offline | updating | well: the worst one that applies."""
     why: str
     """The reason for `health`, in words."""
     faults: tuple[FaultView, ...]
@@ -159,7 +161,7 @@ class DeviceView(Message, frozen=True):
     quarantined: tuple[str, ...]
     """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
-    """The device's own labels, and over them those that the controller gives: selectors use these."""
+    """The device's own labels; those that the controller gives replace them. Selectors use these."""
     given_labels: dict[str, str]
     config: RemoteConfig | None
     """The remote configuration that was sent to it."""
@@ -170,7 +172,7 @@ class DeviceView(Message, frozen=True):
     pins: dict[str, Pin]
     """By model, the release at which people hold it."""
     pinned: dict[str, int]
-    """The releases at which its own configuration holds models, which wins."""
+    """The releases at which its own configuration holds models, which take precedence."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModelView, ...]

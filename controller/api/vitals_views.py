@@ -20,7 +20,7 @@ class VitalsRow(Message, frozen=True):
     """What a device reported about itself in one interval of time; None for what it did not measure."""
 
     start: float
-    """Seconds since 1970, by the controller's clock."""
+    """Seconds since 1970, on the controller's clock."""
     span_s: float
     messages: int
     cpu_ratio: Spread | None

@@ -20,7 +20,7 @@ class WatcherView(Message, frozen=True):
 
     model: str
     release: int
-    """The version that judges; 0: there is none."""
+    """The version of the watcher's model that judges; 0: there is none."""
     trained_at: str
     """When it was pushed, in ISO 8601; empty without one."""
     threshold: float | None

@@ -11,10 +11,9 @@ during a night without a link."""
 BYTES_PER_S = 64 * 1024
 """Bytes a second that a device may send permanently: fifty times the telemetry of sixteen models every ten seconds."""
 OVERHEAD_BYTES = 512
-"""Bytes that a message costs in addition to its length: a decoded heartbeat takes this much memory, however short it
-is."""
+"""Bytes that a message costs in addition to its length: a decoded heartbeat of any length takes this much memory."""
 MAX_BUCKETS = 20_000
-"""The number of devices with a bucket. Beyond it, full buckets are dropped, which changes no decision."""
+"""The number of devices with a bucket. Above this limit, full buckets are dropped, which changes no decision."""
 
 
 class Allowance:

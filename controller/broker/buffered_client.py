@@ -1,8 +1,8 @@
 """paho's client with a faster path: it reads all bytes of a socket at once, and parses messages itself.
 
-paho asks the kernel four times for each message, and answers each with its own packet: more than half of what a
-device's message costs the controller (docs/adr/0004). Decides which packets are messages, and acknowledges those of one
-read together; paho handles all other packets. Refuses to know what messages mean.
+paho asks the kernel four times for each message, and answers each with a separate packet: more than half of the
+controller's time for a device's message (docs/adr/0004). Decides which packets are messages, and acknowledges
+those of one read together; paho handles all other packets. Refuses to know what messages mean.
 """
 
 import struct
@@ -117,8 +117,8 @@ def whole_packet(received: bytes | bytearray, at: int) -> tuple[int, int, int] |
 def plain_message(header: int, packet: bytes | bytearray, begins: int, ends: int) -> tuple[str, bytes, int] | None:
     """Returns (topic, payload, packet number) of a PUBLISH packet of QoS 0 (number 0) or 1. None for all others.
 
-    ValueError if it ends too early. Bytes of a topic that are no UTF-8 are replaced: no device has such a name. Source:
-    MQTT 5.0, 3.3.2.
+    ValueError if it ends too early. Bytes of a topic that are not UTF-8 are replaced: no device has such a name.
+    Source: MQTT 5.0, 3.3.2.
     """
     qos = header & _QOS
     if header & 0xF0 != _PUBLISH or qos not in (0, _QOS_1):

@@ -1,7 +1,7 @@
-"""What is to be retained, handed to the client a little at a time: a model of a gigabyte is never in memory as a whole.
+"""Hands retained messages to the client in small parts: a model of a gigabyte is never in memory as a whole.
 
-Decides how much waits in the client. Messages are made when their turn comes, in the order in which they were asked
-for. Refuses to know connections, and what messages mean.
+Decides how much waits in the client. Messages are made only when they are sent, in the order of the requests.
+Refuses to know connections, and what messages mean.
 """
 
 import logging
@@ -13,8 +13,9 @@ from contract.errors import EdgewardError
 from controller.broker.messages import Retained
 
 MAX_WAITING_BYTES = 8 * 1024**2
-"""The bytes of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a connection
-at 10 ms carries at a time, and 10 ms of a disk."""
+"""The bytes of payloads that the client holds until the broker has confirmed them: 128 chunks, more than a
+connection with a delay of 10 ms has in flight, and 10 ms of writes to a disk.
+"""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -23,12 +24,12 @@ class Sent(Protocol):
     """A message in the client."""
 
     def is_published(self) -> bool:
-        """Whether the broker has confirmed it; RuntimeError, ValueError if it was never taken."""
+        """Whether the broker has confirmed it; RuntimeError, ValueError if the client never accepted it."""
         ...
 
 
 class Feed:
-    """A queue of iterators. `publish` hands one message to the client; all is called by one thread."""
+    """A queue of iterators. `publish` hands one message to the client; one thread makes all calls."""
 
     def __init__(self, publish: Callable[[Retained], Sent], is_connected: Callable[[], bool]) -> None:
         self._publish = publish
@@ -39,16 +40,18 @@ class Feed:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits for its turn."""
+        """Whether the queue is empty."""
         return not self._asked
 
     def add(self, messages: Iterable[Retained]) -> None:
-        """Appends messages, and hands over what there is room for."""
+        """Appends messages, and hands over as many as the client has room for."""
         self._asked.append(iter(messages))
         self.go_on()
 
     def go_on(self) -> None:
-        """Hands over what there is room for: called again when messages were confirmed, and after each connection."""
+        """Hands over as many as the client has room for: called again when messages were confirmed, and after each
+        connection.
+        """
         self._forget_confirmed()
         while self._asked and self._waiting_bytes < MAX_WAITING_BYTES and self._is_connected():
             message = self._next()
@@ -57,7 +60,7 @@ class Feed:
                 self._waiting_bytes += len(message.payload)
 
     def _next(self) -> Retained | None:
-        """The next message; None if an iterator has ended. What cannot be made costs its own iterator alone."""
+        """The next message; None if an iterator has ended. If a message cannot be made, only its iterator ends."""
         try:
             return next(self._asked[0])
         except StopIteration:
@@ -76,4 +79,4 @@ def _is_over(sent: Sent) -> bool:
     try:
         return sent.is_published()
     except (RuntimeError, ValueError):
-        return True  # the connection broke just then: what was retained is looked for after the next one
+        return True  # the connection was lost: the retained messages are checked after the next one

@@ -1,7 +1,8 @@
-"""Retained messages of others on the broker: over those of the controller, or where nobody may retain.
+"""Retained messages of other clients on the broker: in place of the controller's, or where no client may retain.
 
-Decides when each topic is repaired: at once the first time, then more and more rarely while somebody repeats it, so
-that two programs that disagree do not fill the broker. Refuses to know what belongs on a topic, and how it gets there.
+Decides when each topic is repaired: at once the first time, then more and more rarely while a client repeats it, so
+that two programs that disagree do not fill the broker. Refuses to know what belongs on a topic, and how it is
+published.
 """
 
 import hashlib
@@ -13,8 +14,9 @@ AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 300.0
 QUIET_S = 900.0
 """Seconds without a foreign message after which the history of a topic is forgotten."""
 TOLD_S = 300.0
-"""Seconds for which health reports a topic: a longer time than AGAIN_MAX_S adds nothing, a shorter one is
-overlooked."""
+"""Seconds for which health reports a topic: more than AGAIN_MAX_S is not useful, and people would miss a shorter
+report.
+"""
 MAX_TOPICS = 1000
 """The most topics that are tracked. If a client writes to more of them, everything is published again."""
 MAX_AT_ONCE = 100
@@ -67,7 +69,9 @@ class Foreign:
         return known.times
 
     def leave(self, topic: str) -> None:
-        """Notes that the topic holds the right message, or that nobody here knows it. The number of repairs is kept."""
+        """Notes that the topic holds the right message, or that the topic is unknown here. The number of repairs is
+        kept.
+        """
         known = self._topics[topic]
         known.due_at = float("inf")
         if not known.times:

@@ -27,7 +27,7 @@ MAX_CAPTURED = 500
 is acknowledged, so a dropped batch arrives later."""
 MAX_INBOX = 50_000
 """The most messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries
-(docs/adr/0004). Beyond it, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
+(docs/adr/0004). Above this limit, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
 
 _DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, Report)
 """Kinds of messages in the order in which they are dropped. Telemetry goes first: the next telemetry follows soon. The
@@ -134,7 +134,7 @@ class Inbox:
         return self._strangers.told(self._now())
 
     def loudest(self) -> dict[str, str]:
-        """Returns by device, in words, what it sent lately that was refused or throttled, the worst first."""
+        """Returns by device, in words, its recent messages that were refused or throttled, the worst first."""
         return self._refusals.told(self._now())
 
     @property
@@ -160,7 +160,9 @@ class Inbox:
         return True
 
     def _answer_unheard(self, device: str, message: FromDevice | Captured | Answered) -> None:
-        """Notes that a device must be told that its key is not known: it then shows its certificate, by renewing."""
+        """Notes that a device must get the message that its key is not known: it then renews, and so shows its
+        certificate.
+        """
         if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
             self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 

@@ -1,6 +1,6 @@
 """Questions to devices that wait for their answers: at most one for each device, each for a bounded time.
 
-Decides which answer belongs to which question. Refuses to know who may ask and how long anybody waits.
+Decides which answer belongs to which question. Refuses to know who may ask, and the waiting times.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ class Inquiries:
         self._open: dict[str, tuple[str, asyncio.Future[Answered]]] = {}
 
     def open(self, device: str, identifier: str) -> asyncio.Future[Answered]:
-        """Returns a future for the answer. BadInput `busy` while somebody else asks this device, or too many ask."""
+        """Returns a future for the answer. BadInput `busy` while another person asks this device, or too many ask."""
         if device in self._open:
             raise BadInput(Code.BUSY, f"somebody is asking {device} now: ask again in some seconds")
         if len(self._open) >= MAX_OPEN:

@@ -1,4 +1,5 @@
-"""The controller's MQTT edge: paho in a thread; passes messages to the event loop, and watches what others retain.
+"""The controller's MQTT edge: paho in a thread; passes messages to the event loop, and watches retained messages of
+other clients.
 
 Telemetry has its own connection, so that a flood of it cannot push reports out of the broker's queue. Refuses to
 know what messages mean.
@@ -24,16 +25,17 @@ from controller.config import BrokerConfig
 KEEPALIVE_S = 30
 MAX_QUEUED = 20_000
 MAX_ARRIVED, MAX_ARRIVED_BYTES = 5_000, 8 * 1024**2
-"""The most messages that wait for the event loop: half a second of what one connection carries, and eight of the
-largest. Beyond it the connection is not read, and the broker keeps or drops messages by its own limits."""
+"""The most messages that wait for the event loop: half a second of messages of one connection, or eight of the
+largest. Above this limit, the connection is not read, and the broker keeps or drops messages by its own limits.
+"""
 PAUSE_S = 0.005
 TURN = 200
 """Messages that are handled before other tasks of the event loop run: about 5 ms."""
 
 _AS_PUBLISHED = paho.SubscribeOptions(qos=1, retainAsPublished=True)
 _BY_OTHERS = paho.SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=2)
-"""Subscribes to what others publish from now on, without what is retained already. At QoS 0, so that no flood of it
-pushes reports out of the broker's queue."""
+"""Subscribes to later messages of other clients, without those that are retained already. At QoS 0, so that no
+flood of it pushes reports out of the broker's queue."""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -43,7 +45,7 @@ OnConnected = Callable[[], None]
 class ControllerLink:
     """One connection that reconnects by itself. Callbacks run in the event loop.
 
-    Of the topics `watched` it receives what others publish there, never its own messages.
+    On the topics `watched` it receives messages of other clients, never its own.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class ControllerLink:
         self._client.on_publish = self._confirmed
         self._feed = Feed(self._hand_over, self._client.is_connected)
         self._fed = False
-        """Whether the event loop is to hand over more."""
+        """Whether the event loop must hand over more."""
         self._client.on_socket_open = _no_delay
         self._host, self._port = _address(self._client, broker_url, tls)
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
         self._received_bytes = self._given_bytes = 0
-        """Each count is written by one thread alone: paho's, or the event loop's."""
+        """Each count is written by only one thread: paho's, or the event loop's."""
         self._woken = self._stopped = False
 
     @property
@@ -101,14 +103,14 @@ class ControllerLink:
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def retain(self, messages: Iterable[Retained]) -> None:
-        """Queues retained messages; in the event loop. They are made when their turn comes: see `feed`."""
+        """Queues retained messages; in the event loop. They are made only when they are sent: see `feed`."""
         self._feed.add(messages)
 
     def _hand_over(self, message: Retained) -> paho.MQTTMessageInfo:
         return self._client.publish(message.topic, message.payload, qos=1, retain=True)
 
     def _confirmed(self, *_: Any) -> None:
-        """Wakes the event loop, in paho's thread, if more waits for its turn."""
+        """Wakes the event loop, in paho's thread, if more messages wait."""
         if self._feed.is_empty or self._fed:
             return
         self._fed = True
@@ -118,7 +120,7 @@ class ControllerLink:
             _log.debug("the event loop has ended; nothing more is published")
 
     def _go_on(self) -> None:
-        self._fed = False  # before: what is confirmed from here on wakes the loop again
+        self._fed = False  # before the work: a message that is confirmed after this line wakes the loop again
         self._feed.go_on()
 
     def subscribe(self, topic: str) -> None:
@@ -143,8 +145,8 @@ class ControllerLink:
             _log.error("the connection to the broker is lost (%s): trying again", reason)
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Passes a message on, in paho's thread. One wake-up of the loop handles all messages that have
-        come by then.
+        """Passes a message on, in paho's thread. One wake-up of the loop handles all messages that have arrived
+        before it.
         """
         while self._is_full() and not self._stopped:
             time.sleep(PAUSE_S)
@@ -163,7 +165,7 @@ class ControllerLink:
 
     def _take_arrived(self) -> None:
         """Handles messages in the event loop; after TURN of them other tasks may run."""
-        self._woken = False  # first: a message that arrives from here on wakes the loop again
+        self._woken = False  # before the work: a message that arrives after this line wakes the loop again
         for _ in range(min(TURN, len(self._arrived))):
             topic, payload, retained = self._arrived.popleft()
             self._given_bytes += len(payload)

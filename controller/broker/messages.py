@@ -1,7 +1,7 @@
 """The messages that the broker must hold: signed documents and blobs as retained chunks.
 
-Decides which messages, never when or over which connection. Blobs of a version are published before the role that names
-it, the role before the desired documents that need it.
+Decides which messages, and not when or over which connection. Blobs of a version are published before the role that
+names it, the role before the desired documents that need it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ class Publisher:
         self._trust_metadata = trust_metadata
 
     def trust(self, models: Iterable[str]) -> Iterator[Retained]:
-        """Returns what devices follow: the roles of these models, the bundle and every root."""
+        """Returns the documents that devices follow: the roles of these models, the bundle and every root."""
         for topic, payload in self._trust_metadata.messages(models).items():
             yield Retained(topic, payload)
 
@@ -102,7 +102,7 @@ class Publisher:
         return Retained(topics.desired(twin.device), document)
 
     def chunks(self, blob: Blob) -> Iterator[Retained]:
-        """The messages of a blob in the registry, each read when its turn comes. BadInput `store_corrupt`, at once."""
+        """The messages of a blob in the registry, each read only when it is sent. BadInput `store_corrupt`, at once."""
         with self._blobs.unverified(blob.sha256) as file:
             listed = chunk_list_of(file, blob.chunk_bytes)
         if sha256_hex(listed) != blob.chunks_sha256:
@@ -110,7 +110,7 @@ class Publisher:
         return self._read(blob, listed)
 
     def _read(self, blob: Blob, listed: bytes) -> Iterator[Retained]:
-        """The list, then every chunk, held against the list: the file may have been damaged since."""
+        """The list, then every chunk, compared with the list: the file may have been damaged since."""
         yield Retained(topics.chunk_list(blob.sha256), listed)
         followed = Followed(blob, parse_chunk_list(listed, blob))
         with self._blobs.unverified(blob.sha256) as file:
@@ -134,7 +134,7 @@ def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
 
 
 def damaged(blob: Blob) -> BadInput:
-    """What is wrong with a blob whose bytes are not those that its manifest names."""
+    """The fault of a blob whose bytes are not those that its manifest names."""
     return BadInput(Code.STORE_CORRUPT, f"blob {blob.sha256[:12]} is damaged; restore it from a backup")
 
 
@@ -151,7 +151,7 @@ def retraction(blob: Blob) -> Iterator[Retained]:
 
 
 def farewell(device: str) -> Iterator[Retained]:
-    """Returns empty messages that delete what the broker keeps for a device, and what the device has left there."""
+    """Returns empty messages that delete what the broker keeps for a device, and the device's own retained messages."""
     yield Retained(topics.desired(device), b"")
     yield Retained(topics.presence(device), b"")
 

@@ -1,8 +1,8 @@
 """Mosquitto under mutual TLS: its files, its revocation list, and a check of access after every reload.
 
-A reload of Mosquitto with a broken list or ACL fails open (measured on 2.0.11). So a list is parsed before it is
+A reload of Mosquitto with a broken list or ACL fails open (measured on 2.0.11). Therefore a list is parsed before it is
 installed, the ACL is written again before every reload, and afterwards a certificate that is always revoked must be
-refused; otherwise the broker is restarted, which fails closed. Refuses to know who is revoked, and why.
+refused; otherwise the broker is restarted, which fails closed. Refuses to know which certificates are revoked, and why.
 """
 
 import logging

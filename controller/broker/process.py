@@ -105,7 +105,7 @@ class RunningBroker:
 
     @property
     def shown(self) -> str:
-        """The address without a password."""
+        """The broker's address without a password."""
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
 
@@ -251,7 +251,7 @@ def start_broker(
 
 
 def wants_certificates(config: BrokerConfig, directory: Path, mosquitto: str | None, *, auto: bool) -> bool:
-    """Returns whether clients must show certificates. `auto` keeps what the devices have from an earlier start."""
+    """Returns whether clients must show certificates. `auto` keeps the choice of an earlier start."""
     if config.tls != "auto":
         return config.tls
     if not auto or (directory / "tls").exists():
@@ -292,7 +292,9 @@ def _tended(kind: str, command: list[str], host: str, port: int, directory: Path
 
 
 def _start_over_damage(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
-    """Starts a broker. If a damaged database prevents that, starts it without, and the controller publishes again."""
+    """Starts a broker. If a damaged database prevents that, starts it without the database, and the controller
+    publishes again.
+    """
     try:
         return _start(kind, command, host, port, directory)
     except BrokerEndedError as error:
@@ -317,7 +319,7 @@ def _databases(directory: Path) -> tuple[Path, ...]:
 
 
 class BrokerEndedError(WorldError):
-    """A broker has ended while it started."""
+    """A broker has ended during its start."""
 
 
 def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
@@ -350,7 +352,7 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tied(command: list[str]) -> list[str]:
-    """Returns the command, tied to this process: it ends with it, even by SIGKILL. Only Linux can do this."""
+    """Returns the command, so that it ends together with this process, even by SIGKILL. Only Linux can do this."""
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]

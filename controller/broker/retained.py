@@ -1,10 +1,10 @@
-"""Keeps the broker's retained messages equal to the tables, whatever the broker loses.
+"""Keeps the broker's retained messages equal to the tables, even if the broker loses some.
 
-After every connection documents are published again (they are small), and each blob's list and last chunk are looked
-up. A blob of which one is missing is published again, and so is one that a device cannot fetch. Blobs that no desired
-document needs any more are deleted. A document or blob that cannot be made is left out, named in `skipped` and tried
-again: a bad document affects one device. Messages that others retain in its place, or where nobody may retain, are
-repaired: `foreign` says when.
+After every connection documents are published again (they are small), and each blob's list and last chunk are
+looked up. A blob of which one is missing is published again, and also one that a device cannot fetch. Blobs that no
+desired document needs any more are deleted. A document or blob that cannot be made is left out, named in `skipped`
+and tried again: a bad document affects one device. Messages that other clients retain in its place, or where no
+client may retain, are repaired: `foreign` decides when.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class RetainedState:
         self._clock = clock
         self.link: Link | None = None
         self.restore_needed = False
-        """Whether the broker may have lost everything, because it was away."""
+        """Whether the broker may have lost everything, because it was unreachable."""
         self._doubted: set[str] = set()
         """Blobs that devices could not fetch: the broker's copies may be damaged."""
         self._doubted_at: dict[str, tuple[float, float]] = {}
@@ -87,9 +87,10 @@ class RetainedState:
         self.foreign = foreign
 
     def doubt(self, device: str, model: str) -> None:
-        """Notes that a device cannot fetch what it must run: its blobs are published again, each at intervals.
+        """Notes that a device cannot fetch a version that it must run: its blobs are published again, each at
+        intervals.
 
-        Another client may have replaced a chunk unnoticed, which no list shows.
+        Another client may have replaced a chunk unnoticed, and no list shows that.
         """
         twin, now = self._durable.twins.get(device), self._clock()
         assigned = twin.desired.get(model) if twin is not None else None
@@ -104,7 +105,8 @@ class RetainedState:
     def saw(self, topic: str, payload: bytes, *, retained: bool) -> bool:
         """Returns whether a message is about retained messages and not a device's message to be read.
 
-        Notes what others retain on topics of the controller, and what devices retain besides presence.
+        Notes messages that others retain on topics of the controller, and those that devices retain besides
+        presence.
         """
         if not topics.is_up(topic):
             if retained:
@@ -117,9 +119,9 @@ class RetainedState:
         return stray
 
     def put_right(self) -> bool:
-        """Publishes again what others have overwritten, and deletes what may not be retained.
+        """Publishes messages again that others have overwritten, and deletes those that may not be retained.
 
-        True: so much is foreign that everything must be published again.
+        True: so many are foreign that everything must be published again.
         """
         due = self.foreign.due()
         chunks = self._chunks_of(frozenset(topic for topic, _ in due))
@@ -138,7 +140,7 @@ class RetainedState:
         return False
 
     def _right(self, topic: str, chunks: Mapping[str, Retained]) -> Retained | None:
-        """Returns what belongs on a topic, empty for nothing; None if that is not known, or cannot be made."""
+        """Returns the message that belongs on a topic, empty for none; None if that is not known, or cannot be made."""
         if (device := topics.parse_desired(topic)) is not None:
             twin = self._durable.twins.get(device)
             if twin is None or not twin.document_version:
@@ -164,12 +166,12 @@ class RetainedState:
         return found
 
     async def publish(self, devices: frozenset[str], *, again: bool, trust_changed: bool) -> None:
-        """Publishes what these devices need, blobs and trust first; everything after the broker was away.
+        """Publishes what these devices need, blobs and trust first; everything after the broker was unreachable.
 
         `again`: also everything that is retained for them, changed or not.
         """
         if self.restore_needed:
-            self.restore_needed = False  # first: the broker may go away again meanwhile
+            self.restore_needed = False  # reset first: the broker may become unreachable again during the work
             try:
                 await self.restore()
             except Exception:
@@ -249,7 +251,7 @@ class RetainedState:
                 self.skipped.failed(_DESIRED + device, error, self._clock())
 
     async def try_again(self) -> None:
-        """Publishes what was left out some time ago, if it can be made now."""
+        """Publishes messages that were left out some time ago, if they can be made now."""
         now = self._clock()
         self.skipped.keep_only(_DESIRED, frozenset(self._durable.twins))
         if self.skipped.due(_BLOB, now):
@@ -285,7 +287,9 @@ class RetainedState:
         self._retain(chunks)
 
     async def _verified(self, blob: Blob) -> Iterator[Retained]:
-        """The messages of a blob whose file was read and is good. A large one is read in a thread: it takes seconds."""
+        """The messages of a blob whose file was read and is intact. A large one is read in a thread: it takes
+        seconds.
+        """
         if blob.length <= READ_AT_ONCE_BYTES:
             return self._publisher.chunks(blob)
         return await asyncio.to_thread(self._publisher.chunks, blob)

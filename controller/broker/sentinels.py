@@ -1,7 +1,7 @@
 """Checks whether a broker still holds blobs: the right list of a blob's chunks, and its last chunk.
 
-Decides how long it waits for an answer. The last chunk is published last, so that its presence shows that the others
-came. Refuses to know which blobs are needed.
+Decides how long it waits for an answer. The last chunk is published last, so its presence shows that the others
+arrived. Refuses to know which blobs are needed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Sentinels:
         topic."""
 
     def saw(self, topic: str, payload: bytes) -> bool:
-        """Returns whether a topic is being checked; notes what is there."""
+        """Returns whether a topic is being checked; notes the message there."""
         wanted = self._wanted.get(topic)
         if wanted is None:
             return False

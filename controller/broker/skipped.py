@@ -10,8 +10,9 @@ from collections import Counter
 from contract.errors import EdgewardError
 
 RETRY_S = 30.0
-"""Seconds until an item is tried again. An attempt reads a whole blob, and to restore a backup takes longer than
-this."""
+"""Seconds until an item is tried again. An attempt reads a whole blob, and a person needs longer than this to
+restore a backup.
+"""
 
 _log = logging.getLogger("edgeward.retained")
 

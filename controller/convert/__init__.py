@@ -1,4 +1,4 @@
 """Conversion of estimators to ONNX, with evidence, in a confined child; one file for each framework.
 
-Refuses to unpickle.
+Never unpickles.
 """

@@ -1,7 +1,7 @@
 """Reads the texts in which XGBoost and LightGBM keep their trees: JSON, and LightGBM's model text.
 
-Decides which models are covered: any other is refused by name, because an overlooked part would answer wrongly.
-Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp and gbdt_model_text.cpp.
+Decides which models are covered: any other is refused by name, because with an overlooked part the model would
+answer wrongly. Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp and gbdt_model_text.cpp.
 """
 
 import copy

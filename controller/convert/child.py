@@ -1,6 +1,6 @@
 """The conversion child. Confined to a scratch directory, it converts, compares, and records the golden set.
 
-`controller.convert.start` runs it. No input can harm the service that started it.
+`controller.convert.start` runs it. No input can damage the service that started it.
 """
 
 import sys
@@ -76,7 +76,7 @@ def main() -> None:
             answer = replace_fields(_convert(request, directory), sandbox=sandbox)
     except EdgewardError as error:
         (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
-    except Exception as error:  # libraries share no exception for memory
+    except Exception as error:  # libraries have no common exception for lack of memory
         if not is_memory_fault(error):
             raise
         fault = Fault(code=Code.CONVERSION_LIMIT, detail=memory_words(size_of(model), request.memory_mb))
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _tell(directory: Path, step: Step) -> None:
-    """Tells the controller at which step the conversion is."""
+    """Reports the present step of the conversion to the controller."""
     (directory / STEP_FILE).write_text(step)
 
 
@@ -162,7 +162,7 @@ def _as_pushed(raw: Model, session: Any, sample: Sample, recorded: Recorded | No
     size = None
     if takes_rows(session, inputs):
         size = fixed_rows(session)
-        if size is not None and rows >= 2 * size:  # it depends on the size of the batch: devices send such a batch
+        if size is not None and rows >= 2 * size:  # it depends on the batch size: devices send such a batch
             inputs, matched = as_runs(inputs, size), replace(matched, columns=())
     parity = no_reference(rows)
     if recorded is not None:
@@ -251,7 +251,7 @@ def _write_form(
     measured_by = outputs
     if any_length:
         measured_by = run_rows(session, names, every) if answered is None else answered
-    if not _counts_rows(outputs, inputs):  # what is not rows cannot be compared by rows: it is one run
+    if not _counts_rows(outputs, inputs):  # arrays without rows cannot be compared by rows: they are one run
         inputs, outputs = ({name: array[None] for name, array in inputs.items()}, [array[None] for array in outputs])
         measured_by = outputs
     if isinstance(converted.model, bytes):
@@ -301,7 +301,7 @@ def _reference(
 
 
 def _confine(request: Request, directory: Path) -> str:
-    """Confines this process. Returns how far; BadInput `sandbox_missing` if the request requires more."""
+    """Confines this process. Returns the degree; BadInput `sandbox_missing` if the request requires more."""
     bounds = Bounds(request.memory_mb, cpu_s=request.cpu_s, file_mb=request.memory_mb)
     sandbox = confine(bounds, [Path(request.model), *library_paths(*OWN_PACKAGES)], [directory])
     if sandbox != FULL and request.require_sandbox:

@@ -32,11 +32,11 @@ _SIGNALS: dict[int, str] = {
     signal.SIGABRT: ": one of its libraries gave up, as for want of memory (convert.memory_mb)",
     signal.SIGXCPU: ": it has used up its processor time (convert.timeout_s)",
 }
-"""The usual meaning of such an end."""
+"""The usual cause of such an end."""
 
 
 class Child(Protocol):
-    """A child process: a fresh one, or one of the warm starter."""
+    """A child process: a new one, or one of the warm starter."""
 
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader

@@ -1,7 +1,7 @@
 """The classes that a classifier can answer, as text: from the estimator that was pushed, or from the ONNX graph.
 
-Decides that they are known only if that is certain, and if they are few enough for a signed document. Labels of other
-classes are refused by them, so a guess would do harm. Refuses to know labels.
+Decides that classes are known only if that is certain, and if they are few enough for a signed document. Labels of
+other classes are refused, so a guess would do harm. Refuses to know labels.
 """
 
 from typing import Any
@@ -50,8 +50,8 @@ def classes_of_graph(model: Model) -> tuple[str, ...]:
 
 
 def certain(classes: tuple[str, ...], answers: Array) -> tuple[str, ...]:
-    """Returns the classes if all answers, shape (rows, ...), are among them. Otherwise returns none: the graph answers
-    something else than was read from it.
+    """Returns the classes if all answers, shape (rows, ...), are among them. Otherwise returns none: the graph has
+    other answers than the classes that were read from it.
     """
     known = set(map(plain_label, classes))
     return classes if {plain_label(str(each)) for each in np.unique(answers).tolist()} <= known else ()

@@ -85,7 +85,7 @@ def _worst(
 
 
 def no_reference(rows: int) -> Parity:
-    """Returns the evidence for a model that was pushed as ONNX: there were no other answers to compare with."""
+    """Returns the evidence for a model that was pushed as ONNX: there are no other answers to compare with."""
     return Parity(
         reference="none",
         precision=AS_PUSHED,

@@ -37,7 +37,7 @@ class ConversionLimits:
     timeout_s: float
     memory_mb: int
     """Memory in MiB for a small model; `memory_for` gives that of a large one. A conversion may also write this much to
-    disk, because it held in memory all that it writes."""
+    disk, because all that it writes was in its memory."""
     trusted_types: Sequence[str] = ()
     require_sandbox: bool = True
 
@@ -55,7 +55,7 @@ class Converted:
     """A model that onnxruntime runs, its golden set, and the evidence."""
 
     forms: dict[str, tuple[MadeFile, MadeFile]]
-    """(model, golden set) by the form's name; "" is the full form. The model may be the file that was given."""
+    """(model, golden set) by the form's name; "" is the full form. The model may be the pushed file."""
     answer: Conversion
 
 
@@ -72,10 +72,10 @@ async def run_conversion(
     starter: Starter | None = None,
     push: UnderWay | None = None,
 ) -> Converted:
-    """Converts the file `model` in child processes, which leave their files in `directory`; that is empty before.
+    """Converts the file `model` in child processes, which write their files to `directory`, which must be empty.
 
-    `chunk_bytes`: how the made files are cut. `rows_waived`: few distinct rows of the sample are enough. `starter`: its
-    child converts; None: a fresh one. `push` is told at which step it is.
+    `chunk_bytes`: how the made files are cut. `rows_waived`: few distinct rows of the sample are enough. `starter`:
+    its child converts; None: a new process. `push` gets the present step.
 
     BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
     """
@@ -95,7 +95,7 @@ async def run_conversion(
     await asyncio.to_thread(shutil.copyfile, sample, directory / files.SAMPLE)
     allowed_mb = _allowed_mb(directory, request.memory_mb)
     convert = convert_fresh if starter is None else starter.convert
-    # at the same time as the child: for 1 GiB this takes two seconds
+    # in parallel with the child: for 1 GiB this takes two seconds
     given = asyncio.create_task(_described(model, model_bytes // 2**20 + 1, chunk_bytes)) if kind == "onnx" else None
     try:
         _enter(push, "read", directory)
@@ -105,7 +105,7 @@ async def run_conversion(
     finally:
         if given is not None:
             given.cancel()
-            await asyncio.gather(given, return_exceptions=True)  # a refused caller need not be told of it
+            await asyncio.gather(given, return_exceptions=True)  # the caller gets the refusal and not this error
 
 
 def _enter(push: UnderWay | None, step: Step, directory: Path) -> None:

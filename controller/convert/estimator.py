@@ -1,4 +1,4 @@
-"""Loads estimators: skops bytes in, a fitted scikit-learn estimator out, or an error that names the type.
+"""Loads estimators: takes skops bytes, returns a fitted scikit-learn estimator, or an error that names the type.
 
 Decides which estimators would convert wrongly without an error. Never unpickles, and opens no file that the bytes name.
 """
@@ -46,7 +46,7 @@ def told_parameters(estimator: Any) -> dict[str, str]:
 
 
 def _untrusted(unknown: list[str]) -> str:
-    """Returns what to do about unknown types: trusting one helps only if its package is installed."""
+    """Returns the remedy for unknown types: it is useful to trust one only if its package is installed."""
     absent = sorted({name.partition(".")[0] for name in unknown if not _is_installed(name.partition(".")[0])})
     types = f"unknown types {', '.join(unknown)}"
     if absent:
@@ -57,7 +57,9 @@ def _untrusted(unknown: list[str]) -> str:
 
 
 def _is_installed(package: str) -> bool:
-    """Returns whether a package can be imported here, without running it. What was defined in a notebook cannot."""
+    """Returns whether a package can be imported here, without running it. A type that was defined in a notebook
+    cannot.
+    """
     try:
         return package != "__main__" and importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):

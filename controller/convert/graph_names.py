@@ -23,8 +23,8 @@ def without_unused_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_input_names(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Returns the model with these names for its inputs. BadInput `conversion_failed` if the number of
-    inputs differs.
+    """Returns the model with these names of its inputs. BadInput `conversion_failed` if the number of inputs
+    differs.
     """
     entries = list(model.graph.input)
     if len(entries) != len(names):

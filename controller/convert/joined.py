@@ -1,6 +1,6 @@
-"""Two ONNX models as one graph: what the first gives, the second takes.
+"""Joins two ONNX models to one graph: the outputs of the first are inputs of the second.
 
-Decides how names of both are kept apart, and which versions of operators the one graph has. Only inputs of the first
+Decides how names of both stay different, and which versions of operators the one graph has. Only inputs of the first
 and outputs of the second keep their names. `onnx.compose` is not used: it renames no initializer that a branch of an
 `If` reads from outside. Refuses to know whether the two match: `contract.stages` does.
 """
@@ -19,10 +19,10 @@ ML = "ai.onnx.ml"
 
 
 def join(first: Model, second: Model, feeds: Mapping[str, str], *, real: str = "") -> bytes:
-    """Returns the one model. `feeds`: the output of the first by each input of the second. `real`: the dtype that they
-    get between; empty: as they are.
+    """Returns the one model. `feeds`: the output of the first by each input of the second. `real`: the dtype to
+    which they are cast; empty: unchanged.
 
-    BadInput `request_invalid` where a name stands on both sides; `conversion_failed` where operators have no common
+    BadInput `request_invalid` if both models have a name; `conversion_failed` where operators have no common
     version.
     """
     parts = _of_one_version(parse_model(first), parse_model(second))
@@ -46,7 +46,7 @@ def _one_graph(
 ) -> onnx.ModelProto:
     needed = _needed(nodes, [entry.name for entry in outputs])
     weights = [each for part in parts for each in part.graph.initializer if each.name in needed]
-    for entry in outputs:  # names of dimensions mean something in each model alone
+    for entry in outputs:  # names of dimensions are valid only within one model
         for size in entry.type.tensor_type.shape.dim:
             if size.HasField("dim_param"):
                 size.ClearField("dim_param")
@@ -58,7 +58,7 @@ def _one_graph(
 
 
 def _inputs_of(graph: onnx.GraphProto) -> list[Any]:
-    """What a caller gives: older files list their weights among the inputs."""
+    """The inputs of a caller: older files list their weights among the inputs."""
     weights = {each.name for each in graph.initializer}
     return [entry for entry in graph.input if entry.name not in weights]
 
@@ -141,7 +141,7 @@ def _lifted(model: onnx.ModelProto, domain: str, newest: int) -> onnx.ModelProto
         raise BadInput(Code.CONVERSION_FAILED, f"{words}: export both models with the same version of {ML}")
     try:
         return version_converter.convert_version(model, newest)
-    except Exception as error:  # onnx raises errors of its own, and RuntimeError, where it knows no way
+    except Exception as error:  # onnx raises its own errors, and RuntimeError, if it cannot convert
         told = f"{words}: export both models with the same opset ({type(error).__name__}: {error})"
         raise BadInput(Code.CONVERSION_FAILED, told[:400]) from None
 
@@ -155,7 +155,7 @@ def _operators(graph: onnx.GraphProto, domain: str) -> Iterator[str]:
 
 
 def _differs(operator: str, domain: str, before: int, after: int) -> bool:
-    """Whether an operator means something else in another version."""
+    """Whether an operator has another meaning in another version."""
     try:
         found = [onnx.defs.get_schema(operator, number, domain).since_version for number in (before, after)]
     except onnx.defs.SchemaError:

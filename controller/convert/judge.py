@@ -1,7 +1,7 @@
-"""From a fitted estimator and its sample to the ONNX form with the same answers, with the evidence.
+"""Converts a fitted estimator with its sample to the ONNX form with the same answers, with the evidence.
 
-Decides the order: refuse what converts wrongly, find the reference answers, search the precision. Refuses to know
-files and processes, so that tests convert in their own process.
+Decides the order: refuse estimators that convert wrongly, find the reference answers, search the precision. Refuses
+to know files and processes, so that tests convert in their own process.
 """
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ def judge_conversion(
     """Returns the best form of an estimator.
 
     `recorded`: the answers of the user's own estimator, if they came with the push. `budget_s`: the time of each
-    precision. `waived`: few distinct rows are enough. BadInput `estimator_unsupported`, `conversion_failed`,
+    precision. `waived`: few distinct rows are accepted. BadInput `estimator_unsupported`, `conversion_failed`,
     `conversion_limit`, `sample_refused`, `sample_too_small`.
     """
     refuse_wrong(estimator)

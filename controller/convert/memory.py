@@ -30,7 +30,7 @@ def memory_words(model_bytes: int, memory_mb: int) -> str:
 
 
 def is_memory_fault(error: BaseException | str) -> bool:
-    """Whether an error of a library, or its words, say that no memory was left."""
+    """Whether an error of a library, or its words, say that there was no memory left."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _SAID)
 
 

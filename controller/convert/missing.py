@@ -38,15 +38,15 @@ def required_columns(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str
     for part in lacking:
         counted = ~_lacks(part.rows, required).any(axis=1)
         if not alike[part.kind][counted].all():
-            return None  # one column alone may agree by chance: trees use it in few rows
+            return None  # the answers for one column may agree by chance: trees use it in few rows
     return tuple(required)
 
 
 def _refused(
     reference: ReferenceAnswers, real: list[str], lacking: list[AnsweredRows], alike: dict[str, Array]
 ) -> list[str]:
-    """Returns the columns that the estimator refuses to miss, or without which ONNX answers differently, or that were
-    not tested.
+    """Returns the columns without which the estimator refuses rows, or without which ONNX answers differently, or
+    that were not tested.
     """
     found: dict[str, list[bool]] = {name: [] for name in real}
     for part in lacking:

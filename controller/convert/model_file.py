@@ -47,7 +47,7 @@ def parse_model(model: Model) -> onnx.ModelProto:
 def bytes_of(proto: onnx.ModelProto) -> bytes:
     """Returns a model as the same bytes each time. BadInput `model_refused` for more than protobuf writes; MemoryError.
 
-    The size is not computed before, because protobuf writes the whole model to tell it.
+    The size is not computed before, because protobuf must write the whole model to find it.
     """
     try:
         return bytes(proto.SerializeToString(deterministic=True))

@@ -1,9 +1,9 @@
 """A pushed ONNX file in the form that devices accept: functions inlined, maps of classes removed, a fixed batch size
 removed.
 
-Decides that a fixed batch size is removed only if the changed model answers all rows together as the given one answers
-them batch by batch. Parses what was pushed, so it is called in the confined child alone; what it returns is scanned
-again. Refuses to know who made the file.
+Decides that a fixed batch size is removed only if the changed model answers all rows together as the given one
+answers them batch by batch. Parses what was pushed, so it is called only in the confined child; what it returns is
+scanned again. Refuses to know who made the file.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ def _inlined(raw: Model) -> Model:
         model = inliner.inline_local_functions(model)
     except MemoryError:
         raise
-    except Exception:  # protobuf and onnx raise errors of their own; the scan says in words what is wrong
+    except Exception:  # protobuf and onnx raise their own errors; the scan says in words what is wrong
         return raw
     used = {node.domain for node in model.graph.node}
     kept = [entry for entry in model.opset_import if entry.domain in used or entry.domain in ("", "ai.onnx")]
@@ -126,9 +126,9 @@ def _by_what_is_left(model: onnx.ModelProto, size: int) -> None:
 
 
 def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
-    """Lets the first axis of a constant shape be whatever is left, where it says the size of the batch.
+    """Makes the first axis of a constant shape dynamic if it is the size of the batch.
 
-    Where another axis is so already, it is that of what is reshaped.
+    If another axis is dynamic already, the first axis is copied from the input.
     """
     shape = numpy_helper.to_array(tensor)
     if shape.ndim == 1 and len(shape) > 1 and shape[0] == size:
@@ -144,7 +144,7 @@ def fixed_rows(session: Any) -> int | None:
 
 
 def as_runs(inputs: Mapping[str, Array], size: int) -> dict[str, Array]:
-    """Returns the rows as runs of `size` rows, as devices send them; rows that fill no run are left out."""
+    """Returns the rows as runs of `size` rows, as devices send them; rows of an incomplete run are left out."""
     count = min(len(array) for array in inputs.values()) // size
     return {name: array[: count * size].reshape(count, size, *array.shape[1:]) for name, array in inputs.items()}
 

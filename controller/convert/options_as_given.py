@@ -1,8 +1,8 @@
 """Keeps skl2onnx from searching an estimator for pipelines to whose last step it would pass options.
 
-The search reads all attributes of every tree of a forest, twice in each conversion: a third of its time. Decides that
-options are taken unchanged: `convert.sklearn` gives them to the last step itself. Refuses to know what they say. Source
-of what is replaced: skl2onnx/common/utils_sklearn.py, 1.20.
+The search reads all attributes of every tree of a forest, twice in each conversion: a third of its time. Decides
+that options are taken unchanged: `convert.sklearn` gives them to the last step itself. Refuses to know their
+meaning. Source of what is replaced: skl2onnx/common/utils_sklearn.py, 1.20.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Parameters by which an estimator would open files, and callables by which it would run foreign code.
 
-Decides about every object inside an estimator: fitted parts and parameters. Refuses to know types: see `trusted_types`.
+Checks every object inside an estimator: fitted parts and parameters. Refuses to know types: see `trusted_types`.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,9 @@ OPENS = {
 documentation."""
 
 _CHECKS = {"dtype", "ensure_all_finite", "force_all_finite"}
-"""The options of the check of arrays: none of them is a callable. The last is the name that it had before scikit-learn
-1.6."""
+"""The options of the check of arrays: none of them is a callable. The last one is the former name, before
+scikit-learn 1.6.
+"""
 _RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
 
 

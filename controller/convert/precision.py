@@ -1,7 +1,7 @@
 """The search for the precision in which ONNX answers as the estimator does: tried one by one, each within its time.
 
-Decides which converted form is kept: the first that passes parity; if none does, the best that could be judged, so that
-a refusal can say how large the differences are. Refuses to know how a conversion works.
+Decides which converted form is kept: the first that passes parity; if none passes, the best that could be judged,
+so that a refusal can say how large the differences are. Refuses to know how a conversion works.
 """
 
 import _thread
@@ -87,7 +87,7 @@ def _differing(judged: Judged) -> float:
 def time_budget(seconds: float) -> Iterator[None]:
     """Ends the block after so many seconds of wall-clock time. BadInput `conversion_limit` then.
 
-    It works only in the main thread, in which the conversion child's code runs. Code in C is ended when it returns.
+    It works only in the main thread; the conversion child runs there. Code in C is ended when it returns.
     """
 
     def end(*_: object) -> None:
@@ -160,7 +160,7 @@ def _parity(
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []
     for part in (reference.sample, *reference.tried):
-        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # `missing` judges these
+        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # `missing` judges these rows
             compared[part.kind], found = _compared(part, rows, asked, allowed)
             worst += found
     return Parity(

@@ -1,6 +1,6 @@
 """The answers that a converted model must give: rows of several kinds, each with what the estimator answers to it.
 
-Decides whose answers count: those of the user's own estimator, recorded where it was fitted, before those of the same
+Decides which answers are used: recorded answers of the user's own estimator if there are any, else those of the
 estimator loaded here. Refuses to know ONNX.
 """
 

@@ -1,6 +1,6 @@
 """What to do about a conversion that fails: one table of words in a converter's error, and the remedy for each.
 
-Decides which step is to blame, inside any nesting, and the words. Refuses to know how a conversion works.
+Decides which step causes the error, inside any nesting, and the words. Refuses to know how a conversion works.
 """
 
 import re
@@ -14,7 +14,7 @@ from controller.convert.sample_frame import SampleFrame
 MAX_SAID_CHARS = 200
 """Characters of a library's own words: the step and the remedy are added to them."""
 MAX_COLUMNS_NAMED = 3
-"""Columns of a blamed step that are named."""
+"""The most columns of a failing step that are named."""
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (r"n_supports': 0|array\(\[\], dtype=float32\)", "it has learned nothing: fit it on scaled targets, or raise C"),
@@ -43,7 +43,7 @@ INSTEAD = {
     "LocallyLinearEmbedding": "it solves equations for each row: use Isomap, and fit again",
     "MultiOutputClassifier": "push each of its estimators_ as a model of its own, or fit a ClassifierChain",
 }
-"""What to take in the place of an estimator that has no form in ONNX, by its class."""
+"""The estimator to use in place of one that has no form in ONNX, by its class."""
 OTHERWISE = "replace this step, or push an ONNX file that you have made yourself"
 
 

@@ -1,4 +1,4 @@
-"""The files in one scratch directory that go into the conversion child and come out of it."""
+"""The input and output files of the conversion child in one scratch directory."""
 
 from typing import Any, Literal
 

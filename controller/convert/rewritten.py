@@ -1,10 +1,10 @@
 """Rewrites an estimator into parts that a converter knows, where scikit-learn has a wrapper that only chooses or
 delegates.
 
-Decides that a search becomes its best estimator, and a frozen or self-trained estimator the one inside. A selection by
-an estimator, at the end of a pipeline, becomes the selected columns and then that estimator. Boosting by categories
-becomes a step that turns them into numbers, and then trees. Refuses to change what it is given: parts that hold a
-rewritten one are copied.
+Decides that a search becomes its best estimator, and a frozen or self-trained estimator the one inside. A selection
+by an estimator, at the end of a pipeline, becomes the selected columns and then that estimator. Boosting by
+categories becomes a step that turns them into numbers, and then trees. Never changes its argument: parts that hold
+a rewritten one are copied.
 """
 
 import copy

@@ -1,7 +1,7 @@
-"""Runs of a model in onnxruntime, with errors that say whose fault they are.
+"""Runs a model in onnxruntime, with errors that name the cause.
 
-Decides the options of a session: one thread, as on devices, and one copy of large weights. Refuses to know what is
-compared.
+Decides the options of a session: one thread, as on devices, and one copy of large weights. Refuses to know how
+answers are compared.
 """
 
 from typing import Any

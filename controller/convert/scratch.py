@@ -1,6 +1,6 @@
-"""The directory that a conversion child may write to, as its parent uses it: measured, read with care, removed.
+"""The directory to which a conversion child may write, for its parent: measured, read with checks, removed.
 
-Decides that a name in it proves nothing about a file. Refuses to know what the files mean.
+Decides that a file's name in it is never trusted. Refuses to know what the files mean.
 """
 
 import os
@@ -65,7 +65,7 @@ def open_file(path: Path, allowed_mb: int) -> BinaryIO:
 def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
     """Yields every entry below, folders before their content.
 
-    It does not use recursion, which a child could exhaust.
+    It does not use recursion, which a child could make fail.
     """
     folders: list[str | Path] = [directory]
     while folders:

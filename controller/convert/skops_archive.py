@@ -1,7 +1,7 @@
 """The outside of a skops file: a zip archive whose schema names objects and the arrays beside it.
 
-Decides what is refused before any object is built: more bytes, entries or objects than a model has, two entries of one
-name, entries that are links or lie elsewhere, and objects that contain themselves or each other without end. Refuses to
+Decides what is refused before any object is built: more bytes, entries or objects than a model has, two entries of
+one name, entries that are links or lie elsewhere, and objects that contain themselves or each other. Refuses to
 know types: `trusted_types` does.
 """
 
@@ -20,14 +20,15 @@ MAX_ENTRIES = 100_000
 MAX_SCHEMA_BYTES = 256 << 20
 """A forest of 10,000 trees takes 155 MB."""
 MAX_OBJECTS = 5_000_000
-"""Objects of one model, one that is shared counted wherever it stands: skops walks through it each time. A forest of
-10,000 trees has 600,000; forty lists that each hold the one before twice are a million million."""
+"""The most objects of one model. A shared object is counted at each place, because skops reads it each time. A
+forest of 10,000 trees has 600,000. Forty lists, each with the list before it twice, have a million million.
+"""
 _CACHED = "CachedNode"
 
 
 def check_archive(raw: bytes) -> None:
-    """BadInput `request_invalid` for an archive that no model needs; what `zipfile` and `json` raise for what is no
-    archive.
+    """BadInput `request_invalid` for an archive that no model needs; raises as `zipfile` and `json` do for other
+    data.
     """
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
@@ -68,7 +69,7 @@ class _Objects:
         self._open: set[Any] = set()
 
     def count(self, node: Any) -> int:
-        """How many objects the node stands for. BadInput `request_invalid` for one that contains itself."""
+        """The number of objects that the node represents. BadInput `request_invalid` for one that contains itself."""
         if isinstance(node, list):
             return sum(self.count(each) for each in node)
         if not isinstance(node, dict):

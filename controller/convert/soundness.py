@@ -1,4 +1,4 @@
-"""What makes a model unfit whatever its origin: random answers, answers that depend on the other rows, answers that are
+"""Checks that make a model of any origin unfit: random answers, answers that depend on the other rows, answers that are
 all NaN.
 
 Decides by running it twice, by comparing single rows with all rows, and by checking whether every number is NaN.

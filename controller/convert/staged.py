@@ -1,8 +1,8 @@
-"""Two models in a row as one that devices take: converted, matched, joined, and held against the answers of both where
-they were pushed.
+"""Makes two models in a row one model for devices: converts, matches and joins them, and compares with their
+recorded answers.
 
-Decides that the second is judged on what the first gives for the sample, by rows that try it too, and the one graph
-on the sample from end to end. Refuses to know files and processes.
+Decides that the second is judged on the outputs of the first for the sample and for test rows, and the joined graph
+on the whole sample. Refuses to know files and processes.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class _Second:
-    """The second model, and what both in a row must answer."""
+    """The second model, and the answers that both in a row must give."""
 
     model: Model
     feeds: dict[str, str]
     real: str
-    """The dtype that it takes; empty: the one that the first gives."""
+    """The dtype of its inputs; empty: that of the first model's outputs."""
     expected: dict[str, Array]
     parity: Parity
     params: dict[str, str]

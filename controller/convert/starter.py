@@ -1,8 +1,8 @@
 """The controller's side of the warm starter: starts it at the first conversion, requests children from it, ends it.
 
-Decides when a fresh child is better: if the starter has died, may not fork, or has died too often. Refuses to know what
+Decides when a new process is better: if the starter has died, may not fork, or has died too often. Refuses to know what
 a child does. The children that measure time and memory are always fresh: in a fork, memory that the imports have freed
-would serve the model, and its cost would look smaller than it is on a device.
+would serve the model, and its memory would look smaller than on a device.
 """
 
 import logging
@@ -24,7 +24,7 @@ MAX_CHILDREN = 100
 """The most children of one starter. They share its memory addresses and its hash seed, which a hostile model can find
 out and reveal; a fresh starter has others."""
 MAX_DEATHS = 3
-"""Starters that may die in a row, each time with a fresh child in place of its own; then all children are fresh."""
+"""Starters that may die in a row; each time a new process converts. After that all children are new processes."""
 NOWHERE = Path("/nonexistent")
 """The home directory of a starter, which stores nothing. Each of its children gets the directory of its conversion."""
 
@@ -53,7 +53,7 @@ class Starter:
         return self._process.pid if self._process is not None else None
 
     async def convert(self, directory: Path, *, timeout_s: float, allowed_mb: int) -> None:
-        """Runs a conversion child in `directory`: a warm one, or a fresh one if the starter is gone.
+        """Runs a conversion child in `directory`: a warm one, or a new process if the starter has ended.
 
         BadInput as `children.run_child` says.
         """

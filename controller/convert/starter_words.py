@@ -1,4 +1,4 @@
-"""The messages between the warm starter and the controller: a directory one way, the end of a child the other way.
+"""The messages between the warm starter and the controller: orders with a directory, and reports of the end of a child.
 
 Each order is one packet with three descriptors: the child's two output streams, and the socket that reports its end.
 """

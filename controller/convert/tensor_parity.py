@@ -1,4 +1,5 @@
-"""A pushed ONNX model beside the recorded answers of the network that it was exported from, for inputs of any shape.
+"""Compares a pushed ONNX model with the recorded answers of the network that it was exported from, for inputs of
+any shape.
 
 Decides that rows run in batches, so that pictures fit into memory, and which answers are compared: those recorded by
 the names of the model's outputs. Refuses to know the framework.

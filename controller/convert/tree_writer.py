@@ -1,10 +1,10 @@
 """Writes scikit-learn's trees into the attributes of an ONNX ensemble, in place of skl2onnx's own writer.
 
 skl2onnx writes for every node that a missing value goes right; scikit-learn learns the side. For a forest that was
-fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree separates missing
-values from all others, skl2onnx searches without end in float64. Decides thresholds so that ``x <= threshold`` answers
-as scikit-learn does, which rounds x to float32 first. Numbers of float64 models stay float64; in lists they would be
-rounded. Refuses to know to which estimator the tree belongs. Source of what is replaced:
+fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree separates
+missing values from all others, skl2onnx never ends its search in float64. Decides thresholds so that ``x <=
+threshold`` answers as scikit-learn does, which rounds x to float32 first. Numbers of float64 models stay float64;
+in lists they would be rounded. Refuses to know to which estimator the tree belongs. Source of what is replaced:
 skl2onnx/common/tree_ensemble.py, 1.20.
 """
 

@@ -85,7 +85,7 @@ def _size(node: onnx.NodeProto) -> int:
 
 
 def _survives(node: onnx.NodeProto) -> bool:
-    """Tells whether a node means the same under the newer opset, or will be rewritten."""
+    """Tells whether a node has the same meaning in the newer opset, or will be rewritten."""
     if node.domain != ML or node.op_type in _OLD:
         return True
     schema = onnx.defs.get_schema(node.op_type, OPSET, ML)

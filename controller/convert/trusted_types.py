@@ -1,5 +1,5 @@
-"""The types that a skops file may build: scikit-learn's own, plain data beside them, and types that an operator has
-named.
+"""The types that a skops file may build: scikit-learn's own, plain data of other libraries, and types that an
+operator has named.
 
 Decides by the real object and not by the path in the file: `sklearn.calibration.partial` is not a type of scikit-learn.
 Refuses to know what a type does; therefore a conversion is also confined.

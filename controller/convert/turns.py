@@ -1,7 +1,7 @@
-"""Turns for costly work: one after the other; a caller that waits too long must come again.
+"""Turns for long computations: one after the other; a caller that waits too long must call again.
 
-Decides how long a caller waits. Refuses to know what the work is, and how many may wait: `api.body` decides that before
-it reads anything of a request.
+Decides how long a caller waits. Refuses to know the computation, and how many may wait: `api.body` decides that
+before it reads a request's body.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contract.errors import Code, WorldError
 AT_ONCE = 1
 """Conversions at a time: one uses a core and may take `convert.memory_mb`."""
 WAIT_S = 120.0
-"""Seconds. Our own client waits longer than this for its answer; a proxy before it often does not."""
+"""Seconds. Edgeward's client waits longer than this for its answer; a proxy often does not."""
 
 
 class Turns:

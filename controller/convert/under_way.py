@@ -1,4 +1,4 @@
-"""Pushes that are under way: which step each is at, and what share of it is done.
+"""Pushes that are running: the present step of each, and the fraction that is done.
 
 Decides the steps, their words and their weights. Refuses to know how a step is done; the clock is handed in.
 """
@@ -21,12 +21,13 @@ STEPS: dict[Step, tuple[str, float]] = {
     "register": ("keeping it as a version and signing it", 0.05),
 }
 """Words and weight of each step, in their order. The weights are those of a scikit-learn model of 1 MB; a step that
-takes longer stands still, and says which it is."""
+takes longer shows its name without progress.
+"""
 STEP_FILE = "step.txt"
-"""Where the child of a conversion says at which step it is."""
+"""The file in which the child of a conversion writes its present step."""
 CHILD_STEPS: tuple[Step, ...] = ("read", "convert", "golden")
 FULL = 0.95
-"""The most that a step counts by the time it takes: only its end makes it whole."""
+"""The largest fraction of a step that is shown as done before its end."""
 
 
 @dataclass(eq=False)
@@ -45,13 +46,13 @@ class UnderWay:
     step: Step = "receive"
     entered_at: float = field(init=False)
     directory: Path | None = None
-    """Where the child works that says its own steps."""
+    """The directory of the child that writes its steps."""
 
     def __post_init__(self) -> None:
         self.entered_at = self.clock()
 
     def receive(self, received_bytes: int) -> None:
-        """Notes how many bytes have come."""
+        """Notes the number of received bytes."""
         self.received_bytes = received_bytes
 
     def enter(self, step: Step) -> None:
@@ -59,7 +60,7 @@ class UnderWay:
         self.step, self.entered_at = step, self.clock()
 
     def look(self) -> None:
-        """Reads the step that the child says, if it is at a later one."""
+        """Reads the step that the child has written, if it is a later one."""
         if self.step not in CHILD_STEPS or self.directory is None:
             return
         with suppress(OSError):
@@ -71,7 +72,7 @@ class UnderWay:
 
     @property
     def ratio(self) -> float:
-        """The share that is done, in [0, 1): the weights of the steps before, and a part of the present one."""
+        """The fraction that is done, in [0, 1): the weights of the steps before, and a part of the present one."""
         names = list(STEPS)
         before = sum(STEPS[name][1] for name in names[: names.index(self.step)])
         return before + STEPS[self.step][1] * self._within()
@@ -92,11 +93,11 @@ class Pushing:
     def __init__(self) -> None:
         self.all: list[UnderWay] = []
         self.changes = 0
-        """How many pushes have begun or ended."""
+        """The number of pushes that have begun or ended."""
 
     @contextmanager
     def begin(self, push: UnderWay) -> Iterator[UnderWay]:
-        """Keeps a push among those under way until the block ends."""
+        """Lists a push as running until the block ends."""
         self.all.append(push)
         self.changes += 1
         try:

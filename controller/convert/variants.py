@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from controller.convert.model_file import Model, bytes_of, parse_model, size_of
 
 WORTH_IT = 0.9
-"""The largest fraction of the model's size at which a smaller form is kept."""
+"""A smaller form is kept only up to this fraction of the model's size."""
 MIN_VALUES = 256
 """The number of values below which a tensor is not converted, because the cast would cost more than it saves."""
 

@@ -1,9 +1,9 @@
-"""The warm starter: ``python -I -m controller.convert.warm IDLE_S``. It imports once what a conversion child imports.
+"""The warm starter: ``python -I -m controller.convert.warm IDLE_S``. It imports once the modules of a conversion child.
 
-Decides that it reads no byte of a model and makes no session. It forks a child for each directory that it receives on
-its standard input, which is a socket, and reports how the child ended. Each child confines itself as a fresh one does.
-The starter ends when the controller disconnects, or after `IDLE_S` seconds without a request; its children end with it.
-Refuses to know what a conversion is.
+Decides that it never reads a model and makes no session. It forks a child for each directory that it receives on
+its standard input, which is a socket, and reports how the child ended. Each child confines itself as a fresh one
+does. The starter ends when the controller disconnects, or after `IDLE_S` seconds without a request; its children
+end with it. Refuses to know what a conversion is.
 """
 
 import ctypes
@@ -57,7 +57,7 @@ class _Starter:
         self._children = 0
 
     def run(self) -> None:
-        """Serves orders. Ends without waiting for children: the kernel ends them then."""
+        """Serves orders. Ends without waiting for children: the kernel then ends them."""
         self._selector.register(self._orders, selectors.EVENT_READ)
         while ready := self._selector.select(None if self._children else self._idle_s):
             for key, _ in ready:
@@ -96,7 +96,7 @@ class _Starter:
         os.close(running.ended_fd)
         if running.reins in self._selector.get_map():
             self._selector.unregister(running.reins)
-        with suppress(OSError):  # nobody may wait for it any more
+        with suppress(OSError):  # nothing may wait for it any more
             running.reins.send(EXIT_CODE.pack(os.waitstatus_to_exitcode(status)))
         running.reins.close()
         self._children -= 1
@@ -139,7 +139,7 @@ def _keep_only(output: list[int]) -> None:
 
 
 def _surround(directory: str) -> None:
-    """Sets what a fresh child gets new: its home, its temporary directory, and random numbers of its own."""
+    """Sets the parts that a new process gets: its home, its temporary directory, and its own random numbers."""
     os.environ.update(HOME=directory, TMPDIR=directory)
     tempfile.tempdir = None
     random.seed()

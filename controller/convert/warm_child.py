@@ -17,8 +17,8 @@ KILL_S = 5.0
 
 
 class WarmChild:
-    """A conversion in a child of the starter. The socket `reins` is half closed to kill the child, and reports how it
-    ended.
+    """A conversion in a child of the starter. The parent half closes the socket `reins` to kill the child, and
+    reports how it ended.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class WarmChild:
         self.stdout, self.stderr = streams
         self.returncode: int | None = None
         self.orphaned = False
-        """Whether it ended because the starter did, unasked."""
+        """Whether it ended only because the starter ended."""
         self._said, self._reins = reins
         self._stuck = stuck
         self._last_resort: asyncio.TimerHandle | None = None

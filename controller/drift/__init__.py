@@ -1,3 +1,3 @@
-"""What has moved, the estimated quality of a model, and the rows that people are asked to label: counts
-in, words out.
+"""Drifted distributions, the estimated quality of a model, and the rows that people must label. Takes counts,
+returns words.
 """

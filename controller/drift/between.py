@@ -1,8 +1,8 @@
 """Trial against control: data of devices with a release, compared with those of the others in the same hours.
 
-Devices are exchanged at random within their stratum, because rows of one device are not independent. Source: Fisher,
-"The Design of Experiments", 1935. Decides the probability that chance alone gives such a distance. Refuses to know how
-a release is judged.
+Devices are exchanged at random within their stratum, because rows of one device are not independent. Source:
+Fisher, "The Design of Experiments", 1935. Decides the probability of such a distance by chance alone. Refuses to
+know how a release is judged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from controller.drift.shape import Shape
 CHOICES = 999
 """Random exchanges: the smallest probability that they can show is 1 in 1,000."""
 MIN_DEVICES = 2
-"""The fewest devices on each side: a single device differs from others by its place."""
+"""The fewest devices on each side: single devices differ by their place."""
 
 
 class Between(msgspec.Struct, frozen=True):

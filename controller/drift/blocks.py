@@ -1,7 +1,7 @@
 """Shapes in blocks of time with the same phase: each begins at the same hour of the week, weeks apart.
 
-Decides which rows form a block. Only devices count that are in the newest block and in an older one, because a fleet
-that grows has not moved. Refuses to know what a difference means.
+Decides which rows form a block. Only devices count that are in the newest block and in an older one, because the
+growth of a fleet is no drift. Refuses to know what a difference means.
 """
 
 import math
@@ -67,7 +67,7 @@ def blocks_of(
 ) -> Blocks:
     """Sums rows of a release, and the inputs of releases that count `alike`: with the same bins.
 
-    The answers of other releases say nothing about this one.
+    The answers of other releases are not used for this one.
     """
     placed = [
         (block, device, shape if found == release else Shape(features=shape.features, breaches=shape.breaches))

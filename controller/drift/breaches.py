@@ -14,7 +14,7 @@ from controller.drift.shape import Shape
 CONFIDENCE_Z = 2.576
 """99 %, because several columns and kinds are tested."""
 LIMIT = 0.01
-"""A rate of breaches that chance does not explain: within its margin the contract has one cell in 7,000 outside."""
+"""A rate of breaches that is not chance: with its margin, the contract excludes one good cell in 7,000."""
 MAX_DEVICES_NAMED = 10
 
 
@@ -33,7 +33,7 @@ class BreachRate(msgspec.Struct, frozen=True):
 
     @property
     def is_beyond(self) -> bool:
-        """Whether the whole interval lies above `LIMIT`."""
+        """Whether the whole interval is above `LIMIT`."""
         return self.low > LIMIT
 
 

@@ -1,9 +1,9 @@
-"""How far a distribution has moved, compared with how far it moved in the past: blocks of the reference give the
+"""How far a distribution has moved, compared with its movements in the past: blocks of the reference give the
 threshold.
 
-Rows of sensors are not independent, so a threshold from their number alarms nearly always. Here a block of time is one
-observation. Each past block is compared with the blocks before it as the newest one is, which shows how much the world
-moves by itself. Decides distances and limits. Refuses to know what the counts mean.
+Rows of sensors are not independent, so a threshold from their number causes nearly constant alarms. Here a block of
+time is one observation. Each past block is compared with the blocks before it, like the newest one. This shows the
+normal movement. Decides distances and limits. Refuses to know what the counts mean.
 """
 
 import math
@@ -22,12 +22,14 @@ YEAR_BLOCKS = (49, 50, 51, 52, 53, 54, 55)
 MIN_PAST = 4
 """The fewest past blocks with a distance that a limit needs: with fewer, the usual movement is unknown."""
 MIN_ROWS = 50
-"""The fewest rows of a block: the shape of fewer rows is chance."""
+"""The fewest rows of a block: the shape of fewer rows is random."""
 FALSE_MARKS = 0.01
 """The probability that an unchanged column of one block is marked. A model with ten columns is then marked in one week
 in ten."""
 MIN_SPREAD = 0.1
-"""The smallest standard deviation of a distance's logarithm: a past with equal distances promises nothing."""
+"""The smallest standard deviation of a distance's logarithm: equal distances in the past do not prove equal ones
+later.
+"""
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -35,9 +37,9 @@ class Moved(msgspec.Struct, frozen=True):
 
     distance: float
     usual: float | None
-    """The median movement of the past blocks; None if there are too few."""
+    """The median movement of the past blocks; None if there are too few blocks."""
     limit: float | None
-    """The limit that the past explains; None if there are too few blocks."""
+    """The limit that follows from the past; None if there are too few blocks."""
     rows: int
     rows_effective: float
     """The number of independent rows to which a block of this column is equivalent, judged by how much blocks
@@ -49,7 +51,7 @@ class Moved(msgspec.Struct, frozen=True):
 
     @property
     def is_beyond(self) -> bool:
-        """Whether it has moved further than its own past explains."""
+        """Whether it has moved further than usual in its own past."""
         return self.limit is not None and self.distance > self.limit
 
     @property
@@ -107,7 +109,7 @@ def _reference(ratios: Array, known: Array, at: int) -> Array:
 def _limit(past: Array, fewer: float, least: float) -> float:
     """Returns the distance that a further block of the same past exceeds with `FALSE_MARKS`; distances are log-normal.
 
-    `fewer`: the additional distance of a block with fewer rows by chance. The limit is never below `least`, nor above
+    `fewer`: the additional distance of a block with fewer rows by chance. The limit is at least `least` and at most
     1, which is all rows.
     """
     logs = np.log(np.maximum(past, 1e-6))

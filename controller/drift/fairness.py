@@ -1,7 +1,7 @@
 """Fairness between groups over time, with the definitions and names of Fairlearn, from counts of devices.
 
 Rows of one device are not independent: the variance of a rate is that of a ratio over devices, never below the binomial
-one. Groups with few rows are suppressed: their figures would be chance, and might be about one person. Source:
+one. Groups with few rows are suppressed: their figures would be random, and might show one person. Source:
 Fairlearn, `fairlearn.metrics`; Cochran, "Sampling Techniques", 1977 (ratio estimates over clusters). Decides rates,
 intervals and suppression. Refuses to know which differences are fair.
 """

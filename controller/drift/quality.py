@@ -1,12 +1,12 @@
-"""How often a classifier is right, estimated from its confidence, and whether that estimate can be relied on.
+"""Estimates from its confidence how often a classifier is right, and whether that estimate is reliable.
 
-Confidence is calibrated with rows that have labels: among rows of one confidence, how many were right. The estimate of
-a block without labels follows from its own confidences. Source: Kuleshov, Liang, "Calibrated and Reliable
-Probabilities", and NannyML's confidence-based performance estimation (CBPE). It notices when rows change, but not when
-the same rows begin to mean something else. Therefore each block with labels is first estimated as if it had none: the
-errors of these estimates give the interval of the next one. The estimate is valid only while they are small and the
-newest lies within the interval of those before it. Decides the estimate and its flag. Refuses to know where labels come
-from.
+Confidence is calibrated with rows that have labels: among rows of one confidence, how many were right. The estimate
+of a block without labels follows from its own confidences. Source: Kuleshov, Liang, "Calibrated and Reliable
+Probabilities", and NannyML's confidence-based performance estimation (CBPE). It notices when rows change, but not
+when the labels of the same rows change. Therefore each block with labels is first estimated as if it had none: the
+errors of these estimates give the interval of the next one. The estimate is valid only while these errors are small
+and the newest lies within the interval of those before it. Decides the estimate and its flag. Refuses to know where
+labels come from.
 """
 
 import math
@@ -24,10 +24,11 @@ CALIBRATION_BLOCKS = 12
 MIN_CALIBRATION = 4
 """The fewest blocks that calibrate before an estimate is made, and the fewest estimates before one has an interval."""
 MIN_LABELS = 20
-"""The fewest labels of a block: a day of the label budget. Fewer say nothing about its error."""
+"""The fewest labels of a block: a day of the label budget. With fewer its error is unknown."""
 PRIOR_ROWS = 2.0
-"""Rows that are as often right as their confidence says, added to each bin: a bin without labels is taken at its
-word."""
+"""Rows that are as often right as their confidence says, added to each bin: for a bin without labels its confidence
+is used.
+"""
 CONFIDENCE = 0.95
 MAX_HALF_WIDTH = 0.05
 """The widest interval of a valid estimate, to each side: a wider one cannot show a loss of 5 points. With it 98 % of
@@ -35,7 +36,8 @@ the valid weeks of an unchanged fleet of 50 devices are within 3 points, and the
 never valid."""
 EXCESS = 0.25
 """How many standard deviations of its own chance are added to the measured spread of errors. With none, an unchanged
-fleet alarms from time to time; with half of one, few estimates are ever valid (`make bench ONLY=drift`)."""
+fleet causes an alarm from time to time; with half of one, few estimates are ever valid (`make bench ONLY=drift`).
+"""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ class Labelled(msgspec.Struct, frozen=True):
     right: Array
     """The labelled rows that were right."""
     met: Array
-    """All rows, with or without a label: people are asked about unsure rows more often than about others."""
+    """All rows, with or without a label: people label unsure rows more often than others."""
 
     @property
     def accuracy(self) -> float:
@@ -64,7 +66,7 @@ class QualityEstimate(msgspec.Struct, frozen=True):
     high: float | None
     valid: bool
     why: str
-    """Why it is not valid, in words; for a valid one, the data behind it."""
+    """Why it is not valid, in words; for a valid one, the data on which it is based."""
     rows: int = 0
     labels: int = 0
     """Labels of the blocks by which it was calibrated."""

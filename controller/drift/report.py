@@ -1,4 +1,4 @@
-"""The report of one version's drift: what moved, where, estimated quality, breaches, trial compared with control.
+"""The report of one version's drift: what moved and where, estimated quality, breaches, trial compared with control.
 
 Decides what is examined, from rows and labels that are handed in. Refuses to know where they are kept.
 """
@@ -36,7 +36,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a look needs besides rows."""
+    """The inputs of a report besides rows."""
 
     model: str
     release: int
@@ -63,7 +63,7 @@ class DriftReport(msgspec.Struct, frozen=True):
     days: float
     devices: int
     says: str
-    """The sentence that says what has moved most, and how much it moved in the past."""
+    """A sentence about the column that has moved most, and its movements in the past."""
     moved: tuple[Ranked, ...]
     by_device: tuple[DeviceMoved, ...]
     by_kind: tuple[DeviceMoved, ...]
@@ -77,7 +77,7 @@ class DriftReport(msgspec.Struct, frozen=True):
 
 
 def since_of(now: float, span_s: float) -> float:
-    """Returns from when on rows are needed."""
+    """Returns the time from which rows are needed."""
     return now - MAX_BLOCKS * max(WEEK_S, span_s)
 
 

@@ -1,8 +1,8 @@
 """The figures of a model that alert rules read, each with its interval and limit: estimated quality, breaches,
 fairness, drift.
 
-Decides which direction is bad, and the limit if nobody has set one. Drift has no limit: it is shown with an alert but
-raises none. Refuses to know rules, states and receivers of alerts.
+Decides which direction is bad, and the default limit. Drift has no limit: it is shown with an alert but causes
+none. Refuses to know rules, states and receivers of alerts.
 """
 
 from collections.abc import Sequence

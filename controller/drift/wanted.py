@@ -1,8 +1,8 @@
 """The label budget: the captured rows of a model that people are asked to label today.
 
-Half of the rows are random, so that they represent all, and half are those about which the model was least sure, from
-which it learns most. Both are taken in turn from one stratum after the other, so that a large one does not hide a small
-one. Decides which rows. Refuses to know what a device may send: its own configuration has decided that.
+Half of the rows are random, so that they represent all, and half are those about which the model was least sure,
+from which it learns most. Both are chosen from one stratum after the other, so that each stratum gets rows. Decides
+which rows. Refuses to know what a device may send: its own configuration decides that.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,11 +13,12 @@ from contract.captured import CapturedRow
 from contract.names import unit_number
 
 PER_DAY = 20
-"""Labels that people are asked for, per day and model: about ten minutes of work. 140 a week alone give the accuracy to
-within 6 points."""
+"""Labels that people are asked for, per day and model: about ten minutes of work. 140 random ones a week give the
+accuracy to within 6 points.
+"""
 DAY_S = 86_400.0
 LOOK_BACK_S = 2 * DAY_S
-"""Older rows are not asked for: the validity of the quality estimate depends on the newest block."""
+"""Seconds. Older rows are not requested: the validity of the quality estimate depends on the newest block."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
-"""What has moved, ranked: inputs by column, answers, confidence; and on which devices. A diagnosis, never an alarm.
+"""Ranks the movements of distributions: inputs by column, answers, confidence; and on which devices. It is a
+diagnosis and never an alarm.
 
 Decides the order and the sentences. Refuses to know where counts are kept, and whether the model has become worse:
-labels and the verdict of a rollout say that.
+labels and the verdict of a rollout show that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ def devices_moved(blocks: Blocks, names: Mapping[str, str] | None = None) -> lis
 
 
 def sentence(found: Sequence[Ranked], blocks: Blocks, per: str) -> str:
-    """Says in one or two sentences what has moved most, and how much the reference's own blocks moved."""
+    """Says in one or two sentences which column has moved most, and how much it moved in the past."""
     if not found:
         return f"Nothing can be told yet: {_missing(blocks)}."
     first = found[0]

@@ -1,7 +1,7 @@
 """Prepares encodings of a version: one without a base, and one for each version that most devices run now.
 
-Decides which pairs are encoded. Runs the encoder in a child, one at a time. An artifact whose encoding is not ready
-when a device is told is sent without encoding. Refuses to know the encoding.
+Decides which pairs are encoded. Runs the encoder in a child, one at a time. If an encoding is not ready when a
+device needs it, the artifact is sent without encoding. Refuses to know the encoding.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ MIN_ENCODE_BYTES = 4096
 """Smaller artifacts already fit into one or two packets."""
 TIMEOUT_S = 600.0
 WAIT_S = 30.0
-"""Seconds for which the start of a rollout waits for its encodings."""
+"""The most seconds for which the start of a rollout waits for its encodings."""
 WORTH_IT = 0.95
 """The largest fraction of the artifact's size at which an encoding is kept."""
 
 SMALL_BASE = 0.05
-"""A base with less than this fraction of the artifact's size saves no more than that, but takes as long to search."""
+"""A base below this fraction of the artifact's size saves at most that fraction, but its search takes as long."""
 
 _log = logging.getLogger("edgeward.deliveries")
 
@@ -64,7 +64,7 @@ class Deliveries:
         return bool(self._background.tasks)
 
     async def ready(self, model: str, manifest: Manifest) -> None:
-        """Prepares a version before the first device is told. Returns after `WAIT_S` in any case."""
+        """Prepares a version before the first device gets it. Returns after `WAIT_S` in any case."""
         await asyncio.wait({self.begin(model, manifest)}, timeout=WAIT_S)
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
-"""Runs the evaluation child and reads what it measured.
+"""Runs the evaluation child and reads its measurements.
 
-Decides that a candidate which cannot answer is refused, and that a champion which cannot is left out. Refuses to know
-what the gates decide from it.
+Decides that a candidate which cannot answer is refused, and that a champion that cannot answer is left out. Refuses
+to know the decisions of the gates.
 """
 
 import math
@@ -36,7 +36,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured, and answers of shape (rows,): None without held-out rows."""
+    """The measurements, and answers of shape (rows,): None without held-out rows."""
 
     measured: Evaluated
     answers: Array | None

@@ -1,6 +1,6 @@
-"""The files in one scratch directory that go into the evaluation child and come out of it; held-out rows as arrays.
+"""The input and output files of the evaluation child in one scratch directory; held-out rows as arrays.
 
-Decides how held-out rows are written. Refuses to know what is judged with them.
+Decides how held-out rows are written. Refuses to know how they are judged.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ class EvaluateRequest(Message, frozen=True):
     models: dict[str, str]
     """The paths of the models."""
     goldens: dict[str, str]
-    """The paths of their golden sets: rows for the measurement if no held-out rows came."""
+    """The paths of their golden sets: rows for the measurement if there are no held-out rows."""
     memory_mb: int
     cpu_s: int
 
 
 class Evaluated(Message, frozen=True):
-    """What the child has measured; the answers are arrays in their own file."""
+    """The measurements of the child; the answers are arrays in their own file."""
 
     latency_us_p50: float | None = None
     latency_us_p95: float | None = None

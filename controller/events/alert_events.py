@@ -15,7 +15,7 @@ SOURCE = "/edgeward/controller"
 
 
 class AlertsData(Message, frozen=True, tag_field="kind", tag="alerts"):
-    """What a receiver is told about one group of alerts."""
+    """The message to a receiver about one group of alerts."""
 
     title: str
     receiver: str

@@ -30,7 +30,7 @@ class PostableAlert(Message, frozen=True, rename="camel"):
 
 
 class AlertStatus(Message, frozen=True, rename="camel"):
-    """Whether people are told of an alert."""
+    """Whether people are notified of an alert."""
 
     state: str
     """active or suppressed."""

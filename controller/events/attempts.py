@@ -12,7 +12,7 @@ ATTEMPTS = 5
 FIRST_WAIT_S = 1.0
 """Seconds before the second attempt, doubled before each later one: 15 s in all."""
 MAX_ERROR_CHARS = 300
-"""Characters of a fault that are shown: a server may answer with a whole page."""
+"""Characters of a fault that are shown: a server may send a whole page."""
 LATER = frozenset({408, 425, 429})
 """HTTP statuses below 500 that ask to try again later: a time-out, too early, too many requests."""
 

@@ -18,10 +18,11 @@ from controller.rollout.model import Rollout
 from controller.rollout.verdict import Figures
 
 MAX_KEPT = 1000
-"""The newest events, which a reader that was away can still get."""
+"""The newest events, which a reader that was disconnected can still get."""
 MAX_WAITING = 1000
-"""The most events that wait for one listener. Beyond it the listener is dropped; it may reconnect and request what it
-missed."""
+"""The most events that wait for one listener. Above this limit, the listener is dropped; it may reconnect and
+request the missed ones.
+"""
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
@@ -54,9 +55,7 @@ class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
 
 
 class ExpiryData(Message, frozen=True, tag_field="kind", tag="expiry"):
-    """Something that expires soon, or has expired; `what` is `renewal` for a device that came back too
-    late to renew.
-    """
+    """Something that expires soon, or has expired; `what` is `renewal` for a device that returned too late to renew."""
 
     what: str
     expires: float
@@ -66,7 +65,7 @@ class ExpiryData(Message, frozen=True, tag_field="kind", tag="expiry"):
 
 
 class SickData(Message, frozen=True, tag_field="kind", tag="sick"):
-    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+    """A device on which the stable version fails as much as the one on trial: the fault is not in a version."""
 
     model: str
     detail: str
@@ -104,7 +103,7 @@ class AuditData(Message, frozen=True, tag_field="kind", tag="audit"):
 
 
 class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
-    """Somebody was mentioned with an @, or asked to look at something; the subject is the rollout or the model."""
+    """A person was mentioned with an @, or asked to look at something; the subject is the rollout or the model."""
 
     about: str
     """rollout or model."""
@@ -135,7 +134,7 @@ Data = Told | RolloutData | VerdictData | RetrainingData
 
 
 class Event(Message, frozen=True):
-    """One event; `id` counts up within `source`."""
+    """One event; `id` grows within `source`."""
 
     specversion: str
     id: str
@@ -195,7 +194,7 @@ class Events:
         self._send(f"{EXPIRY_TYPE}.{kind}", subject, ExpiryData(what=what, expires=expires, left_s=expires - now))
 
     def tell_sick(self, device: str, model: str, detail: str) -> None:
-        """Makes an event for a device that is itself to blame for failures on it."""
+        """Makes an event for a device that itself causes the failures on it."""
         self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
 
     def tell_golden(self, device: str, state: ModelState) -> None:
@@ -245,7 +244,7 @@ class Events:
         self._send(f"{RETRAINING_TYPE}.{attempt.status}", attempt.id, data)
 
     def tell_held_back(self, decision: Decision) -> None:
-        """Makes one event for proposals that cool-down or budget stop, however many follow."""
+        """Makes one event for proposals that cool-down or budget stop, and none for further ones."""
         data = RetrainingData(
             model=decision.model, champion=decision.champion, status="held_back", release=0, detail=decision.detail
         )

@@ -24,11 +24,11 @@ from controller.events.secrets import read_secret
 TIMEOUT_S = 15.0
 """Seconds for one answer of a server."""
 WHOLE_S = 60.0
-"""Seconds for a whole mail: a server that sends a byte now and then would hold a thread for ever."""
+"""Seconds for a whole mail: a server that sends single bytes slowly would block a thread forever."""
 
 
 READY = 220
-"""What a server that takes mail says first."""
+"""The first answer of a server that accepts mail."""
 
 
 def mail_of(receiver: MailReceiver, due: Due) -> EmailMessage:
@@ -102,7 +102,7 @@ def _connect(server: smtplib.SMTP, receiver: MailReceiver) -> None:
 
 @contextmanager
 def _within(server: smtplib.SMTP, seconds: float) -> Iterator[None]:
-    """Breaks the connection of a server that is not done by then; what waits for it raises an OSError."""
+    """Breaks the connection of a server that is too slow; a call that waits for it raises an OSError."""
     timer = threading.Timer(seconds, _cut, [server])
     timer.daemon = True
     timer.start()

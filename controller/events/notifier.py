@@ -26,15 +26,15 @@ from controller.events.webhooks import signed_post_headers
 MAX_WAITING = 32
 """The most messages that wait for one receiver. A message without room is due again at the next look."""
 HOLD_S = 120.0
-"""Seconds for which a group waits after a message was given up: an outage of an hour costs 30 rounds, not 700."""
+"""Seconds for which a group waits after a message was dropped: an outage of an hour causes 30 attempts, not 700."""
 
 _log = logging.getLogger("edgeward.alerts")
 Note = Callable[[str, Delivered], None]
 
 
 class Notifier:
-    """All receivers, from `start` to `stop`. `delivered` is called for what a receiver has accepted, to make it
-    durable.
+    """All receivers, from `start` to `stop`. `delivered` is called for each message that a receiver has accepted,
+    to make that durable.
     """
 
     def __init__(self, receivers: Sequence[Receiver], beside: Path, delivered: Note) -> None:
@@ -58,7 +58,7 @@ class Notifier:
         await self._background.stop()
 
     def offer(self, messages: Iterable[Due], now: float) -> None:
-        """Puts due messages into the queues, except for groups that wait already or were given up a short time ago."""
+        """Puts due messages into the queues, except for groups that wait already or were dropped a short time ago."""
         for due in messages:
             if due.group in self._waiting or self._held.get(due.group, 0.0) > now:
                 continue
@@ -76,7 +76,7 @@ class Notifier:
             try:
                 await self._send(receiver, due, session)
                 fare.sent = 1
-            except Exception as error:  # the fault is told to the person who tries the receiver
+            except Exception as error:  # the person who tests the receiver gets the fault
                 fare.error = str(error) or type(error).__name__
         return fare
 

@@ -1,7 +1,7 @@
 """Traces of rollouts to an OpenTelemetry collector, over OTLP/HTTP.
 
-Decides what is sampled, how many spans wait, and what a dead collector costs: nothing, since spans wait in a queue of
-the exporter's own thread, and are let go once it is full. Refuses to know what a span stands for.
+Decides what is sampled, how many spans wait, and that an unreachable collector delays nothing: spans wait in a
+queue of the exporter's own thread, and are dropped once it is full. Refuses to know the meaning of a span.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 MAX_WAITING = 8192
-"""Spans that wait for the collector: three large rollouts. One more and it is dropped."""
+"""The most spans that wait for the collector: three large rollouts. Further ones are dropped."""
 BATCH = 512
 SEND_EVERY_MS = 2000
 TIMEOUT_S = 5.0
 """The time limit of one attempt to send a batch."""
 STOP_MS = 2000
-"""What the end of the controller waits for the spans that are left."""
+"""Seconds for which the controller waits at its end for the remaining spans."""
 INSTALL = "traces need OpenTelemetry's packages: pip install 'edgeward[otel]'"
 
 _log = logging.getLogger("edgeward.controller")
@@ -40,7 +40,9 @@ def trace_of(config: TracesConfig, rollout: Rollout) -> str:
 
 
 class Traces:
-    """Sends the traces of one controller. BadInput `config_invalid` where an address is set and the packages lack."""
+    """Sends the traces of one controller. BadInput `config_invalid` if an address is set and the packages are
+    missing.
+    """
 
     def __init__(self, config: TracesConfig) -> None:
         self._provider = _provider(config) if config.url else None
@@ -52,7 +54,7 @@ class Traces:
             self._sending.begin(asyncio.to_thread(_emit, self._provider, trace_id, spans))
 
     async def stop(self) -> None:
-        """Sends what waits, for 2 s at most in each step, and ends."""
+        """Sends the waiting spans, for 2 s at most in each step, and ends."""
         if self._sending.tasks:
             await asyncio.wait(self._sending.tasks, timeout=STOP_MS / 1000)
         provider, self._provider = self._provider, None
@@ -98,7 +100,9 @@ def _emit(provider: "TracerProvider", trace_id: str, spans: Sequence[Span]) -> N
 
 
 def _outside(trace_id: str) -> Any:
-    """The context of a span that nobody sends: the root is its child, and so has the trace id that was told before."""
+    """The context of a span that is never sent. The root span is its child and so has the trace id that was
+    announced before.
+    """
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
     number = int(trace_id, 16)

@@ -1,7 +1,7 @@
-"""How long a device is usually away, from the hours in which it was heard, and so when it may be back.
+"""Estimates from the hours in which a device sent messages how long it is usually offline, and when it may return.
 
-Decides what an absence is, and which past ones resemble the present one: those that began at about this hour of the
-week, else all that lasted as long as this one already has. Refuses to know rollouts and where rows are kept.
+Decides what an absence is, and which past ones are similar: those that began at about this hour of the week, else
+all that lasted at least as long as this one. Refuses to know rollouts and where rows are kept.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,15 @@ HOUR_S, WEEK_H = 3_600.0, 168
 NEAR_H = 2
 """Hours of the week by which two absences may begin apart and count as the same habit."""
 MIN_ALIKE, MIN_ANY = 2, 3
-"""Past absences that a range needs: of the same hour of the week, where five weeks hold five at most, and of any."""
+"""The fewest past absences for a range: of the same hour of the week (five weeks have five at most), and of any
+hour.
+"""
 LOW, HIGH = 0.1, 0.9
 """The quantiles of a range."""
 
 
 class Absence(NamedTuple):
-    """A time in which nothing was heard of a device."""
+    """A time in which a device sent nothing."""
 
     began: float
     """Seconds since 1970."""
@@ -29,14 +31,14 @@ class Absence(NamedTuple):
 
 
 class Return(Message, frozen=True):
-    """In how many seconds a device may be back: from the 10 % quantile of its habits to the 90 % quantile."""
+    """The seconds until a device may return: from the 10 % quantile of its past absences to the 90 % quantile."""
 
     low_s: float
     high_s: float
 
 
 def absences(heard: Sequence[tuple[float, float]]) -> list[Absence]:
-    """Returns the absences between (start, seconds) in which a device was heard, oldest first."""
+    """Returns the absences between (start, seconds) in which a device sent messages, oldest first."""
     found, until = [], None
     for start, span_s in heard:
         if until is not None and start - until >= MIN_ABSENCE_S:
@@ -46,9 +48,9 @@ def absences(heard: Sequence[tuple[float, float]]) -> list[Absence]:
 
 
 def return_of(past: Sequence[Absence], away_since: float, now: float) -> Return | None:
-    """Returns when a device may be back that is away since a moment; None if too little is known.
+    """Returns when a device that is offline since `since` may return; None if too little is known.
 
-    Both times are seconds since 1970. Only absences that lasted longer than this one has until now say anything.
+    Both times are seconds since 1970. Only absences that lasted longer than the present one are used.
     """
     away_s = max(0.0, now - away_since)
     longer = [each for each in past if each.lasted_s > away_s]

@@ -1,7 +1,7 @@
 """Counts of a device that are impossible, such as more errors than inferences.
 
-Decides by arithmetic alone. Improbable counts are accepted as the report of one device. Refuses to know what
-follows from counts.
+Decides by arithmetic alone. Improbable counts are accepted as the report of one device. Refuses to know the use of
+counts.
 """
 
 import math

@@ -20,7 +20,7 @@ RETURNS_OF_A_COPY = 2
 """If an earlier start sends so often beside the newest one, it is a second device. A single message may be a late
 one."""
 FORGOTTEN_S = 600.0
-"""Seconds of silence after which a second device counts as gone."""
+"""Seconds of silence after which a second device counts as ended."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Boots(msgspec.Struct, frozen=True):
     def heard(self, boot: int, seq: int, now: float) -> tuple["Boots", bool]:
         """Returns (the starts after this message, whether the message is newer than all that were folded in).
 
-        An unknown start becomes the newest. A known earlier one stays behind it, unless the newest falls silent.
+        An unknown start becomes the newest. A known earlier one stays behind it, unless the newest stops sending.
         """
         if self.current is not None and boot == self.current.id:
             return self._goes_on(self.current, seq, now)
@@ -82,9 +82,7 @@ class Boots(msgspec.Struct, frozen=True):
         return Boots(newer, past[-MAX_PAST_BOOTS:])
 
     def _returned(self, known: Boot, seq: int, now: float) -> tuple["Boots", bool]:
-        """An earlier start has sent something new: a late message, a second device, or the one that is
-        really running.
-        """
+        """Handles a new message of an earlier start: a late message, a second device, or the start that really runs."""
         current = self.current
         apart = current is not None and now - max(current.began_at, known.heard_at) >= SPACING_S
         known = replace(known, seq=seq, heard_at=now, returns=known.returns + apart)

@@ -1,15 +1,17 @@
 """The difference between a device's clock and the controller's, estimated from heartbeats that may have been delayed.
 
-Decides from the times at which heartbeats were sent and received. A message that has waited (in a client, in a broker,
-on a stick) makes a clock look slow, never fast. So the offset of a clock is that of its least delayed heartbeat, not of
-the newest: the least delay of many, as in NTP's clock filter (RFC 5905, section 10). Refuses to know what else
-heartbeats say.
+Decides from the times at which heartbeats were sent and received. A message that has waited (in a client, in a
+broker, on a stick) makes a clock look slow, never fast. Therefore the offset of a clock is that of its least
+delayed heartbeat, not of the newest: the least delay of many, as in NTP's clock filter (RFC 5905, section 10).
+Refuses to know what else heartbeats say.
 """
 
 import msgspec
 
 LIVE_S = 5.0
-"""Seconds. Two heartbeats further apart than this did not wait together: those that did arrive within a second."""
+"""Seconds. Two heartbeats further apart than this did not wait together: messages that waited together arrive within
+a second.
+"""
 STRETCH_S = 600.0
 """Seconds of one interval. The least delayed heartbeat counts for one to two intervals: a clock that is set back is
 noticed after them."""

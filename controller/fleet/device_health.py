@@ -1,7 +1,7 @@
 """The health of one device in one word, with its reason: failing, attention, silent, offline, updating or well.
 
-Decides the word, which is the worst that holds, and what ends it: the failure of a version is over once the version
-that serves in its place has answered well. Refuses to know rollouts, rules of alerts and how a device is shown.
+Decides the word, which is the worst that applies, and what ends it: the failure of a version ends once the version
+in its place has answered well. Refuses to know rollouts, rules of alerts and how a device is shown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,15 +15,15 @@ from controller.fleet.twin import PresenceWord, Twin
 
 HealthWord = Literal["failing", "attention", "silent", "offline", "updating", "well"]
 HEALTH_WORDS: tuple[HealthWord, ...] = get_args(HealthWord)
-"""Worst first: the first word that holds counts."""
+"""Worst first: the first word that applies is used."""
 HOT_C = 80.0
 """Small boards slow their processors from 80 to 85 degrees Celsius on, which raises the latency of models."""
 ENDED_BADLY = frozenset({"rolled_back", "rejected"})
 NO_FAULT = frozenset({str(Code.SUPERSEDED), str(Code.PINNED), ""})
-"""An update that ended with one of these says nothing about its version: a newer one was requested, or the model is
+"""An update that ended with one of these does not judge its version: a newer one was requested, or the model is
 pinned."""
 WAITS_AS_ASKED = frozenset({str(Code.OUTSIDE_MAINTENANCE), str(Code.PINNED), str(Code.SUPERSEDED), ""})
-"""Reasons for which an update waits although no person must do anything."""
+"""Reasons for which an update waits without any action of a person."""
 
 Judged = tuple[HealthWord, str]
 """A word, and its reason as text for people."""
@@ -60,16 +60,16 @@ def judge(told: Judged, presence: PresenceWord, alert: str) -> Judged:
 
 
 def reason_of(state: ModelState) -> str:
-    """Returns the code that says why an update waits or how it failed; empty if neither holds.
+    """Returns the code that says why an update waits or how it failed; empty if neither is true.
 
-    A superseded update is over: its code means nothing any more once the device is steady.
+    A superseded update has ended: its code is ignored once the device is steady.
     """
     ended = state.outcome.code if state.outcome is not None else ""
     return state.code or ("" if ended == Code.SUPERSEDED else ended)
 
 
 def _ended_badly(twin: Twin, states: Iterable[ModelState], traffic: Traffic | None) -> tuple[list[str], list[str]]:
-    """Returns (failures after which nothing has answered well, failures of versions that are still desired though
+    """Returns (failures after which no version has answered well, failures of versions that are still desired while
     another answers well).
     """
     failed, replaced = [], []

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from controller.fleet.twin import Twin
 
 MARKS_DAYS = (30, 7, 1, 0)
-"""Days before the end: a month to plan, a week to act, the last day; 0: it has expired."""
+"""Days before the expiry: a month to plan, a week to act, the last day; 0: it has expired."""
 DAY_S = 86_400.0
 SELF_RENEWED = ("snapshot", "timestamp")
-"""Roles that live for days and that the controller signs again by itself: if it cannot, passes fail."""
+"""Roles that are valid for days and that the controller signs again by itself: if it cannot, passes fail."""
 FLEET, CONTROLLER = "fleet", "controller"
 """Names for what all devices rely on, and for what the controller itself has; they are no names of devices."""
 STARTED_BROKER = "certificate server"

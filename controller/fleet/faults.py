@@ -1,4 +1,4 @@
-"""What is wrong with a device, by stable codes: what it reports itself, and what only the controller can see.
+"""What is wrong with a device, by stable codes: the faults that it reports, and those that only the controller can see.
 
 Decides which codes a device is shown with. Refuses to know how they are shown.
 """
@@ -22,9 +22,7 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
         side = "ahead of" if twin.clock_off_s > 0 else "behind"
         found[str(Code.CLOCK_WRONG)] = f"its clock is {_duration(abs(twin.clock_off_s))} {side} the controller's"
     if twin.boots.is_taken(now):
-        found[str(Code.IDENTITY_TAKEN)] = (
-            "two devices speak under this name: stop the copy, or give it a name of its own"
-        )
+        found[str(Code.IDENTITY_TAKEN)] = "two devices use this name: stop the copy, or give it another name"
     for model, state in sorted(twin.reported.items()):
         if state.code in DISK_CODES:
             found[state.code] = f"{model}: {state.detail}"
@@ -39,7 +37,7 @@ def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) 
 
 
 def refused_config(twin: Twin) -> str | None:
-    """Why the configuration that the device is to have does not count there, in words; None if none was refused."""
+    """Why the configuration for the device is not in force there, in words; None if none was refused."""
     said, wanted = twin.config_said, twin.config
     if said is None or wanted is None or said.refused < wanted.version:
         return None

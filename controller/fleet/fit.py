@@ -1,4 +1,4 @@
-"""The stratum of a device, and whether a version can run on it, before a byte is sent.
+"""The stratum of a device, and whether a version can run on it, before anything is sent.
 
 Decides by the hardware that the device has reported. Refuses to know rollouts.
 """
@@ -93,8 +93,8 @@ def forms_of(manifest: Manifest) -> tuple[Form, ...]:
 def choose_form(
     twin: Twin, model: str, forms: Sequence[Form], policy: TrialPolicy, quarantined: Mapping[str, str]
 ) -> tuple[Form | None, str]:
-    """Returns (the first form that fits, ""); if none fits, (None, why the first one does not fit, and how many
-    others).
+    """Returns (the first form that fits, ""); if none fits, (None, why the first one does not fit, and the number
+    of other forms).
     """
     reasons = []
     for form in forms:
@@ -143,4 +143,4 @@ def _major_minor(version: str) -> tuple[int, int]:
     try:
         return int(parts[0]), int(parts[1])
     except (ValueError, IndexError):
-        return (10**6, 0)  # a build with another name is left to the probe
+        return (10**6, 0)  # for a build with another name the probe decides

@@ -1,6 +1,6 @@
 """The health and the presence of every device at one moment, and which have changed since the moment before.
 
-Decides that a change is another word. Refuses to know who looks.
+Decides that only another word is a change. Refuses to know where the result is shown.
 """
 
 from collections import Counter

@@ -26,7 +26,7 @@ class Numbers(msgspec.Struct, frozen=True):
     bits: int = 1
 
     def then(self, seq: int) -> "Numbers | None":
-        """Returns the numbers with one more; None if it was there already, or is too old to know."""
+        """Returns the numbers with one more; None if it was there already, or is too old to check."""
         ahead = seq - self.highest
         if ahead > 0:
             bits = 1 if ahead >= SPAN else ((self.bits << ahead) | 1) & ((1 << SPAN) - 1)

@@ -10,7 +10,7 @@ from contract.names import unit_number
 from controller.fleet.twin import Twin
 
 MAX_NEIGHBOURS = 2
-"""The number of neighbours whose addresses one device gets. The second is for when the first is offline or busy."""
+"""The number of neighbours whose addresses one device gets. The second one is used if the first is offline or busy."""
 MAX_LOOKED_AT = 64
 """The number of neighbours that are considered for one device, because a site may have thousands."""
 

@@ -1,7 +1,7 @@
 """A pin: a person holds a model on a device at one release.
 
-Decides its words. Refuses to know rollouts, and how a device is brought to the release. A pin that stands is in force:
-`reconcile.pinning` ends one whose time is over, so no other room compares times.
+Decides its words. Refuses to know rollouts, and how a device is brought to the release. Every stored pin is in
+force: `reconcile.pinning` ends one whose time is over, so no other package compares times.
 """
 
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from contract.wire import Message
 
 PINNED_AT = "pinned at v"
-"""The begin of every reason that names a pin, of the device's own configuration or of the controller."""
+"""The beginning of every reason that names a pin, of the device's own configuration or of the controller."""
 
 
 class Pin(Message, frozen=True):
-    """The release at which a model is held on one device, and who holds it there."""
+    """The release at which a model is held on one device, and the person who holds it there."""
 
     release: int
     by: str
     at: str
-    """The date and time, in ISO 8601."""
+    """The date and time at which it began, in ISO 8601."""
     reason: str = ""
     until: float = 0.0
-    """Seconds since 1970 at which it ends; 0: when somebody ends it."""
+    """Seconds since 1970 at which it ends; 0: it lasts until a person ends it."""
 
     def is_over(self, now: float) -> bool:
         """Whether its time is over."""
@@ -30,7 +30,7 @@ class Pin(Message, frozen=True):
 
 
 def pin_words(pin: Pin) -> str:
-    """Returns what a pin holds, by whom, until when and why."""
+    """Returns in words the release of a pin, its person, its end and its reason."""
     until = f" until {datetime.fromtimestamp(pin.until, UTC).isoformat(timespec='seconds')}" if pin.until else ""
     return f"{PINNED_AT}{pin.release} by {pin.by}{until}" + (f": {pin.reason}" if pin.reason else "")
 

@@ -126,8 +126,8 @@ class Roster:
 
 
 def _key(order: str, moment: Moment) -> Callable[[Entry], Any]:
-    """Returns what an order compares. Devices without the label come last, and those on which no version
-    answers first.
+    """Returns the sort key of an order. Devices without the label come last, and those without an answering version
+    first.
     """
     match order:
         case "presence":

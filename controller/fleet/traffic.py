@@ -1,6 +1,6 @@
 """The bytes that a device receives from one telemetry message to the next, and the versions that answered last.
 
-Refuses to know what the bytes were, and whether the answers were good enough.
+Refuses to know the content of the bytes, and whether the answers were good enough.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,9 @@ class Traffic(msgspec.Struct, frozen=True):
     at: float
     bytes_s: float = 0.0
     answered: Mapping[str, tuple[ModelInterval, ...]] = {}
-    """The versions of each model in the newest telemetry in which any has answered: telemetry without inferences keeps
-    them."""
+    """The versions of each model in the newest telemetry with inferences: telemetry without inferences does not
+    change them.
+    """
 
     @classmethod
     def begin(cls, message: Telemetry, now: float) -> "Traffic":

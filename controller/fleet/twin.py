@@ -1,4 +1,4 @@
-"""The twin: what a device was told (desired), what it reports (reported), whether it is there (presence).
+"""The twin: the orders to a device (desired), its reports (reported), and whether it is connected (presence).
 
 Decides how a message changes a twin. Duplicates and late messages change nothing: `boots` detects them. Refuses to know
 rollouts.
@@ -26,13 +26,13 @@ DOCUMENT_LIFE_S = 7 * 86_400
 
 FOLLOWED_VERSION = 2**40
 """The highest generation of a device's report that is taken over, the seconds of 34,000 years: there are 9 million
-billion higher ones, so that no false report of one device can use them up."""
+billion higher ones, so a false report of one device cannot use them all."""
 
 PresenceWord = Literal["online", "offline", "silent", "unknown"]
 
 
 class Assigned(Message, frozen=True):
-    """What a device was told about one model. Durable before it is published."""
+    """The order to a device about one model. Durable before it is published."""
 
     release: int
     generation: int
@@ -49,7 +49,7 @@ class Assigned(Message, frozen=True):
 
     @property
     def mode(self) -> str:
-        """Whether it shall serve, or run as a shadow."""
+        """Whether it must serve, or run as a shadow."""
         return self.policy.mode
 
 
@@ -64,11 +64,11 @@ class Twin(msgspec.Struct, frozen=True):
     reported: dict[str, ModelState] = {}
     hardware: Hardware | None = None
     labels: dict[str, str] = {}
-    """The device's own labels, and over them those that the controller gives: selectors use these."""
+    """The device's own labels; those that the controller gives replace them. Selectors use these."""
     own_labels: dict[str, str] = {}
     """The labels in its own configuration."""
     given_labels: dict[str, str] = {}
-    """Set here by people. They win over its own of the same key, so that an operator need not change the device."""
+    """Set here by people. They replace its own of the same key, so that an operator need not change the device."""
     config: RemoteConfig | None = None
     """The remote configuration that was sent to it; None: there was never one."""
     config_said: ConfigState | None = None
@@ -93,7 +93,7 @@ class Twin(msgspec.Struct, frozen=True):
     serve_at: str = ""
     """The address at which neighbours fetch confirmed blobs; empty: it serves none."""
     asks: str = ""
-    """The nonce that its document must repeat."""
+    """The nonce that its document must contain."""
     answered: str = ""
     """The nonce in its document. Durable: it is part of what was signed."""
     faults: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Twin(msgspec.Struct, frozen=True):
     clock: DeviceClock | None = None
     """What its heartbeats say about its clock."""
     withdrawn: dict[str, int] = {}
-    """Models that it shall no longer run, by the generation of that order."""
+    """Models that it must no longer run, by the generation of that order."""
     erasures: tuple[Erasure, ...] = ()
     """Orders to delete captured rows that it has not reported as done. Durable, and in its document, the oldest
     first."""
@@ -114,7 +114,7 @@ class Twin(msgspec.Struct, frozen=True):
         return self.clock.off_s if self.clock is not None else 0.0
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
-        """Returns whether it is there. Offline: its last will says so. Silent: connected, but no heartbeat for
+        """Returns its presence. Offline: according to its last will. Silent: connected, but no heartbeat for
         `silent_s`.
         """
         if self.connected is False:
@@ -127,7 +127,7 @@ class Twin(msgspec.Struct, frozen=True):
         """Returns the version of its next document: higher than the last one, than the one that it reports, and than a
         backup.
 
-        Its report counts if this controller's own row was lost, or its clock was set back.
+        Its report is needed if this controller's own row was lost, or the clock was set back.
         """
         said = (state.generation for state in self.reported.values())
         told = max((generation for generation in said if generation <= FOLLOWED_VERSION), default=0)
@@ -181,9 +181,7 @@ def fold_report(twin: Twin, message: Report, now: float) -> Twin:
 
 
 def fold_presence(twin: Twin, message: Presence, now: float) -> Twin:
-    """Folds in the broker's report of the connection. The last will of an earlier start says nothing about the newest
-    one.
-    """
+    """Folds in the broker's report of the connection. The last will of an earlier start is ignored."""
     if message.online:
         return replace(twin, announced=message.boot, connected=True, seen_at=now)
     if message.boot and twin.announced and message.boot != twin.announced:

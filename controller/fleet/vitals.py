@@ -19,7 +19,7 @@ from contract.messages import Telemetry
 SPAN_S = 300.0
 """One row for five messages of a device that reports each minute; a day of a device is 288 rows, 30 kB."""
 MAX_MESSAGES = 600
-"""The most messages of one device in one interval: one in half a second. A flood of more costs no memory."""
+"""The most messages of one device in one interval: one in half a second. More messages take no memory."""
 FIGURES = ("cpu_ratio", "rss_mb", "temperature_c", "inferences_s", "failure_ratio", "latency_ms")
 """The figures in the order in which they are stored: CPU time of the agent as a fraction of one core, its resident
 memory, the hottest zone, inferences a second, the fraction that failed, the mean time for one inference."""
@@ -74,14 +74,14 @@ class OpenSpan:
         return len(self._said)
 
     def add(self, message: Telemetry) -> None:
-        """Folds one message in; none beyond `MAX_MESSAGES`."""
+        """Folds one message in; none after `MAX_MESSAGES`."""
         if len(self._said) < MAX_MESSAGES:
             self._said.append(_values(message))
 
     def vitals(self) -> Vitals:
         """Returns the vitals up to now."""
         by_figure = [
-            [value for value in values if least <= value <= most] or [math.nan]  # NaN lies in no range
+            [value for value in values if least <= value <= most] or [math.nan]  # NaN is in no range
             for values, (least, most) in zip(zip(*self._said, strict=True), LIMITS, strict=True)
         ]
         means = tuple(sum(values) / len(values) for values in by_figure)

@@ -1,1 +1,1 @@
-"""Pure checks before release, one file for each gate: evidence in, verdict out."""
+"""Pure checks before release, one file for each gate: they take evidence and return a verdict."""

@@ -1,7 +1,8 @@
-"""The champion gate of a retrained version: it beats the champion on the newest rows, and forgets nothing.
+"""The champion gate of a retrained version: it must beat the champion on the newest rows, and lose nothing on the
+fixed rows.
 
-Compares both on the same rows, row by row, in blocks of time. Refuses to know what was trained, and what a passed gate
-leads to.
+Compares both on the same rows, row by row, in blocks of time. Refuses to know the training, and the effect of a
+passed gate.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def gain_of(evidence: Mapping[str, float]) -> Estimate | None:
 
 
 def gains(held: HeldOut) -> Array:
-    """By how much each row is answered better than by the champion, as a fraction: float64 of shape (rows,)."""
+    """The gain over the champion on each row, as a fraction: float64 of shape (rows,)."""
     assert held.champion is not None
     before, after = held.scores(held.champion), held.scores(held.answers)
     if held.classifies:

@@ -1,6 +1,6 @@
 """The gate on deleted data: no device gets a version that was trained on rows that had to be deleted.
 
-Decides by the state of the data sets that the version names. Refuses to know who asked for a deletion, and when.
+Decides by the state of the data sets that the version names. Refuses to know who requested a deletion, and when.
 """
 
 from controller.gates.evidence import Evidence

@@ -14,7 +14,7 @@ from contract.wire import Message
 
 
 class Estimate(Message, frozen=True):
-    """A value with the ends of its interval."""
+    """A value and the ends of its interval."""
 
     value: float
     low: float

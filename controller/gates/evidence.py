@@ -1,4 +1,5 @@
-"""What the gates judge: numbers of the conversion, answers on held-out rows, what devices run. All of it was measured.
+"""What the gates judge: numbers of the conversion, answers on held-out rows, versions that devices run. All are
+measurements.
 
 Decides how right an answer is: 1 or 0 for a classifier, the absolute error for a regression. Refuses to know who
 measured.
@@ -76,7 +77,7 @@ class HeldOut:
     classes: tuple[str, ...] = ()
     """All classes that the version can answer; empty: unknown."""
     trained_until: float | None = None
-    """The newest second among the rows that the model was trained on."""
+    """The time in seconds of the newest row in the training."""
 
     @property
     def rows(self) -> int:
@@ -131,7 +132,7 @@ class Evidence:
     """The fixed rows that no retrained version may forget."""
     never_forget_sha256: str = ""
     retrained_by: ChampionRule | None = None
-    """What a retrained version must show; None for one that a person pushes."""
+    """The requirements of a retrained version; None for one that a person pushes."""
     data_sets: tuple[str, ...] = ()
     """`NAME@VERSION` of the data sets that the version names."""
     lost_rows: Mapping[str, str] = field(default_factory=dict)

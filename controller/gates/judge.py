@@ -1,6 +1,6 @@
-"""All gates in their order: the measurements of a version and the policy of its model in, verdicts out.
+"""All gates in their order: they take the measurements of a version and the policy of its model, and return verdicts.
 
-Decides which gates there are. Refuses to know what follows from a verdict.
+Decides which gates there are. Refuses to know the consequences of a verdict.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ GATES: tuple[Gate, ...] = (
     judge_size, judge_memory, judge_latency, judge_split, judge_held_out, judge_slices, judge_fairness,
     judge_signature, judge_licence, judge_operators, judge_deleted_data,
 )  # fmt: skip
-"""Gates beside parity and those of the user's own. Each returns None if its policy sets no limit."""
+"""Gates beside parity and those of the user's own. Each gate returns None if its policy sets no limit."""
 
 
 def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]:

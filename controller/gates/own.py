@@ -1,7 +1,7 @@
 """Gates of the user's own: Python functions that ran where the model was pushed. Their verdicts are accepted unchecked.
 
-Decides only that the required ones are there. `judged_by` says who has run them, so that nobody takes them for a
-measurement of the controller.
+Decides only that the required ones are there. `judged_by` names the person who has run them, so that they are not
+mistaken for measurements of the controller.
 """
 
 from collections.abc import Iterator

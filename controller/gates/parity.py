@@ -11,7 +11,7 @@ MAX_ROWS_BEYOND = 0.001
 """The fraction of sample rows that may differ: exact ties of votes in forests reach 0.02 %."""
 MAX_BOUNDARY_ROWS_BEYOND = 0.01
 """The fraction of rows at boundaries, or of another kind of test rows, that may differ: there a rounding error in the
-last bit may change a branch. Of 64 rows it allows none."""
+last bit may change a branch. For 64 rows this allows none."""
 NO_REFERENCE = "none"
 
 

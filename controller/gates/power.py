@@ -1,6 +1,6 @@
-"""What a gate detects with so many rows: the power behind each verdict.
+"""Computes what a gate detects with a number of rows: the power of each verdict.
 
-Decides the confidence, 95 %. Refuses to know which gate asks. Methods: the exact binomial bound of Clopper and Pearson
+Decides the confidence, 95 %. Refuses to know which gate calls. Methods: the exact binomial bound of Clopper and Pearson
 (1934) for counts, the normal approximation for means and differences.
 """
 

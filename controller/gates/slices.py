@@ -1,4 +1,4 @@
-"""The gate on slices: no group of held-out rows, and no fifth of them in time, is served much worse than all rows.
+"""The gate on slices: no group of held-out rows, and no fifth of them in time, has much worse answers than all rows.
 
 A slice fails if it is worse by significantly more than is allowed; the test accounts for the number of slices
 (Bonferroni).

@@ -4,7 +4,7 @@ from contract.wire import Message
 
 
 class Waiver(Message, frozen=True):
-    """Who makes a version pass although a gate has failed, when, and why."""
+    """The person, time and reason of a waiver, by which a version passes although a gate has failed."""
 
     by: str
     at: str

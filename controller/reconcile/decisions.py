@@ -33,7 +33,7 @@ SWEEP_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one pass has changed, and the messages that must be kept."""
+    """The changes of one pass, and the messages that must be kept."""
 
     redesired: frozenset[str] = frozenset()
     """Devices with a new desired document."""
@@ -49,7 +49,7 @@ class Changes:
     endings: frozenset[tuple[str, str]] = frozenset()
     """(rollout, device) whose ending is new."""
     deeds: tuple[Deed, ...] = ()
-    """What the controller did by itself, for the audit."""
+    """The controller's actions without a person, for the audit."""
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
@@ -163,7 +163,7 @@ def _fold_one(world: World, device: str, message: FromDevice, now: float, heard:
 
 
 def _keep_failed(world: World, heard: _Heard) -> tuple[set[str], set[tuple[str, str]], list[Deed]]:
-    """Returns (devices that a release is kept from, changed endings, deeds), also for rollouts that are over."""
+    """Returns (devices that must not get a release, changed endings, deeds), also for rollouts that are over."""
     kept_from, endings = keep_from_failed(world, heard.failures)
     return kept_from, endings, [failed_late(*each) for each in heard.failures if each[0] in kept_from]
 
@@ -175,7 +175,7 @@ def _is_newest(world: World, device: str, message: Heartbeat) -> bool:
 
 
 def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, set[str], list[Deed]]:
-    """Returns (what must be done about a rollout, devices that the release is kept from now, entries for the audit).
+    """Returns (the actions for a rollout, devices that must not get the release from now on, entries for the audit).
 
     Endings, verdicts and quarantines are noted in `world`.
     """

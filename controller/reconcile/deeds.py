@@ -1,6 +1,6 @@
 """The actions of a pass on rollouts and devices, in words for the audit, each with its cause.
 
-Decides which actions get an entry, and how many entries one pass can cause. Refuses to know who reads them.
+Decides which actions get an entry, and how many entries one pass can cause. Refuses to know how they are read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ and the audit keeps every entry. Further devices are counted; `device why` and t
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """One entry for the audit: what was done, to what, and why."""
+    """One entry for the audit: the action, its subject, and its reason."""
 
     action: str
     subject: str
@@ -55,7 +55,7 @@ def joined(before: Rollout, after: Rollout) -> list[Deed]:
 
 
 def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, Ending]) -> list[Deed]:
-    """Returns an entry for devices from which the release is kept from now on."""
+    """Returns an entry for devices that must not get the release any more."""
     what = f"{rollout.model} v{rollout.release} failed there in {rollout.id}"
     ordered = sorted(devices)
     found = [
@@ -68,7 +68,7 @@ def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, 
 
 
 def failed_late(device: str, model: str, ended: UpdateOutcome) -> Deed:
-    """Returns an entry for a device from which a release is kept from now on, although no open rollout has asked it to
+    """Returns an entry for a device that must not get a release any more, although no open rollout has asked it to
     run that.
     """
     why = f"{ended.code} {ended.detail}".strip()

@@ -1,7 +1,8 @@
 """The durable part of the world as table rows, and the world that is made from these rows at a start.
 
-Decides what a restarted controller must find, and which rows a change writes: those of changed devices, never the whole
-fleet. A row that cannot be read is skipped and named in `unreadable`. Refuses to know when rows are written.
+Decides which facts a restarted controller must have, and which rows a change writes: those of changed devices,
+never the whole fleet. A row that cannot be read is skipped and named in `unreadable`. Refuses to know when rows are
+written.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -39,14 +40,14 @@ T = TypeVar("T")
 
 
 class DesiredSide(msgspec.Struct, frozen=True):
-    """The part of a twin that only the controller knows."""
+    """The part of a twin that only the controller has."""
 
     document_version: int
     issued_at: int
     desired: dict[str, Assigned]
     answered: str
     past_boots: tuple[tuple[int, int], ...] = ()
-    """(id, highest number) of earlier starts of its agent: their messages are never new again."""
+    """(id, highest number) of earlier starts of its agent: their messages are never counted as new."""
     withdrawn: dict[str, int] = {}
     given_labels: dict[str, str] = {}
     note: Written | None = None

@@ -1,7 +1,7 @@
-"""Devices that have failed with a release by their own report: it is kept from them, also after its rollout has ended.
+"""Devices that have reported a failure with a release: they do not get it again, also after its rollout has ended.
 
-Decides from the end of an update that a device reports for the first time. Refuses to know the verdicts of rollouts:
-those keep a release only from members of a rollout that is open.
+Decides from the end of an update that a device reports for the first time. Refuses to know the verdicts of
+rollouts: those exclude only members of an open rollout.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def _outcome(state: ModelState | None) -> UpdateOutcome | None:
 
 
 def _speaks_of_the_version(ended: UpdateOutcome) -> bool:
-    """Whether the device gave the version up for a reason that would return the next time."""
+    """Whether the device dropped the version for a reason that would occur again."""
     passing = ended.code in RETRYABLE or ended.code == Code.SUPERSEDED
     return ended.result in ("rolled_back", "rejected") and not passing
 

@@ -64,7 +64,7 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
     inferences = 0
     for interval in message.intervals:
         if not holds(world, interval.model, interval.version):
-            continue  # a device may send any number of invented ones, and sums are kept for each
+            continue  # a device may invent any number of releases, and each would take memory for its sums
         if words := why_impossible(interval, message.interval_s, inferences):
             of = (device, interval.model, interval.version.release)
             _note(world, of, IMPOSSIBLE, f"counts that cannot be were left out: {words}")
@@ -77,7 +77,7 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
 
 
 def _named(world: World, device: str, interval: ModelInterval) -> ModelInterval:
-    """The interval without counts under names that its version does not have: those are counted and told."""
+    """The interval without counts under names that its version does not have: those are counted and reported."""
     names = world.names(interval.model, interval.version.release)
     kept, invented = (interval, ()) if names is None else without_invented(interval, names)
     _note_invented(world, (device, interval.model, interval.version.release), invented)
@@ -118,7 +118,7 @@ def _note(world: World, of: tuple[str, str, int], code: str, words: str) -> None
 
 
 def _add_vitals(world: World, device: str, message: Telemetry, now: float) -> None:
-    """An interval is over when the next one begins, so that many devices do not cause writes all at once."""
+    """An interval is over when the next one begins, so that many devices do not cause writes at the same moment."""
     start, span = span_of(now), world.measured.vitals.get(device)
     if span is None or span.start != start:
         if span is not None:

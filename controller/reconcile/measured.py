@@ -1,4 +1,4 @@
-"""What the members of an open rollout have measured: read from the store once, then updated message by message.
+"""The measurements of an open rollout's members: read from the store once, then updated message by message.
 
 Decides how far back a rollout looks, and which rows belong to its release. Refuses to know where telemetry is kept.
 """
@@ -13,7 +13,7 @@ from controller.rollout.named import asks_for_answers, rows_for
 from controller.rollout.rows import Rows
 
 HISTORY_S = 2 * 86_400.0
-"""Seconds before a rollout began: two days show a device's level, and each hour of the day twice."""
+"""Seconds before a rollout began: two days show the usual level of a device, with each hour of the day twice."""
 
 
 def rows_of(world: World, rollout: Rollout) -> Rows:
@@ -25,9 +25,7 @@ def rows_of(world: World, rollout: Rollout) -> Rows:
 
 
 def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
-    """Returns what the members of a rollout that has not begun have measured in the newest `HISTORY_S`, whatever
-    version ran.
-    """
+    """Returns the newest `HISTORY_S` of measurements of members of a rollout that has not begun, of any version."""
     rows, members = rows_for(rollout.strategy.rules), {member.device for member in rollout.members}
     for device, _, start, sums in world.past(rollout.model, now - HISTORY_S):
         if device in members:
@@ -39,7 +37,7 @@ def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
 
 
 def marks_of(rollout: Rollout) -> tuple[float, float]:
-    """Minutes that no row may span, so that what was measured before and after can be separated."""
+    """Minutes at which rows must be split, so that measurements before and after can be separated."""
     began, since = (-(-moment // BUCKET_S) * BUCKET_S for moment in (rollout.began_at, rollout.evidence_since))
     return began, since
 
@@ -66,7 +64,7 @@ def _answers(world: World, rollout: Rollout, since: float) -> Iterable[tuple[str
 def belongs(rollout: Rollout, start: float, *, treated: bool) -> bool:
     """Whether a rollout uses what was measured at `start`: from `HISTORY_S` before it began.
 
-    Of its own release only what was measured after it began: an older label that comes late says nothing about it.
+    Of its own release only what was measured after it began: a late label from before that is not about it.
     """
     return start >= (rollout.began_at // BUCKET_S * BUCKET_S if treated else rollout.began_at - HISTORY_S)
 

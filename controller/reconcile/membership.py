@@ -98,7 +98,8 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
 
 
 def _why_left_alone(world: World, twin: Twin, model: str) -> str:
-    """Returns why a device that comes with a version of the model gets no other one unasked; empty if it may get one.
+    """Returns why a device that joins with a version of the model gets no other version by itself; empty if it may
+    get one.
 
     The device was moved here, or got the version from this controller before that was restored from a backup.
     """
@@ -111,9 +112,7 @@ def _why_left_alone(world: World, twin: Twin, model: str) -> str:
 def fitted(
     world: World, twins: Iterable[Twin], model: str, forms: tuple[Form, ...], strategy: Strategy
 ) -> tuple[list[Target], dict[str, str]]:
-    """Returns (devices that a release fits in one of its forms, as a plan sees them; why it does not fit
-    the others).
-    """
+    """Returns (devices that a release fits in one of its forms, as in a plan; the reason for each other device)."""
     targets, excluded = [], {}
     for twin in twins:
         form, reason = choose_form(twin, model, forms, strategy.trial, world.durable.quarantine.get(twin.device, {}))
@@ -126,7 +125,7 @@ def fitted(
 
 
 def confirmed_versions(world: World, model: str, devices: Iterable[str]) -> Mapping[str, VersionRef]:
-    """Returns the last confirmed version of each device that could be sent it again."""
+    """Returns the last confirmed version of each device to which it could be sent again."""
     said = ((device, _stable_of(world, model, device)) for device in devices)
     return {device: stable for device, stable in said if stable is not None and holds(world, model, stable)}
 
@@ -141,7 +140,7 @@ def why_no_way_back(world: World, model: str, device: str) -> str:
 
 
 def marked(world: World, model: str, members: tuple[Member, ...]) -> tuple[Member, ...]:
-    """Returns the members; those that run a version that the registry lacks are marked."""
+    """Returns the members; members with a version that the registry lacks are marked."""
     stables = {each.device: _stable_of(world, model, each.device) for each in members if not each.previous_release}
     return tuple(
         replace(each, lost_digest=lost.digest) if (lost := stables.get(each.device)) is not None else each

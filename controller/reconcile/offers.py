@@ -45,7 +45,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A release that a device is to run, in one form, by one policy."""
+    """A release that a device must run, in one form, with one policy."""
 
     release: int
     digest: str

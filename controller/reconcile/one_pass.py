@@ -1,6 +1,6 @@
 """One pass of the controller, and its order: durable before published, published before acknowledged.
 
-Decides the order of the steps, for the service and for the simulator. A pass whose write fails ends there, and the next
+Decides the order of the steps, for the service and for the simulator. If a write fails, the pass ends, and the next
 pass begins with that write. Refuses to know where rows are stored and how messages travel.
 """
 
@@ -26,7 +26,9 @@ from controller.telemetry.counts import Counted
 
 @dataclass
 class Unsaved:
-    """Changes that are not durable yet. Most are names: the values are read from the world when they are written."""
+    """Changes that are not durable yet. Most are only names: the values are read from the world when they are
+    written.
+    """
 
     redesired: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)

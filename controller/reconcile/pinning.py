@@ -1,4 +1,4 @@
-"""Pins come and go: what a new pin asks of a device, and what the end of a pin gives back to rollouts.
+"""The begin and end of pins: the orders that a new pin gives a device, and the rollouts that get it back at the end.
 
 Decides when a pinned device is sent to its release, and which rollouts take a device in whose pin has ended. Refuses to
 know people, roles and how a change becomes durable.
@@ -14,12 +14,15 @@ from controller.reconcile.world import World, put_twin
 from controller.rollout.model import JUDGED, Rollout
 
 POLICY = TrialPolicy(min_samples=0, signature="may_change")
-"""How a device tries the release of its pin. A person has named device and release, often to go back: it soaks and may
-fail as in any trial, but needs no requests, and the interface may be another."""
+"""How a device tries the release of its pin. A person has named device and release, often to go back: it has a soak
+and may fail as in any trial, but needs no requests, and its interface may be different.
+"""
 
 
 def needs_order(twin: Twin, model: str, release: int) -> bool:
-    """Whether a device must be told to run a release: it has not confirmed it, or was told to run another one."""
+    """Whether a device needs an order to run a release: it has not confirmed the release, or has an order for
+    another one.
+    """
     state, assigned = twin.reported.get(model), twin.desired.get(model)
     stable = state.stable if state is not None else None
     runs = stable is not None and stable.release == release
@@ -27,14 +30,14 @@ def needs_order(twin: Twin, model: str, release: int) -> bool:
 
 
 def unpinned(twin: Twin, model: str) -> Twin:
-    """Returns the twin without its pin of a model; what it was told to run stays."""
+    """Returns the twin without its pin of a model; its order stays."""
     return replace(twin, pins={name: pin for name, pin in twin.pins.items() if name != model})
 
 
 def free(world: World, device: str, model: str) -> dict[str, Rollout]:
-    """Lets the open rollouts of a model take a device in again; returns those that had left it out, by id.
+    """Allows the open rollouts of a model to include a device again; returns those that had excluded it, by id.
 
-    They join it in the next pass, if it matches them and the release fits. An ended rollout changes nothing.
+    They include it in the next pass, if it matches them and the release fits. An ended rollout changes nothing.
     """
     world.caches.joining.add(device)
     found = {}
@@ -47,7 +50,7 @@ def free(world: World, device: str, model: str) -> dict[str, Rollout]:
 
 
 def end_pins(world: World, now: float) -> tuple[set[str], dict[str, Rollout], list[Deed]]:
-    """Ends the pins whose time is over; returns (devices, rollouts that may take them in, entries for the audit)."""
+    """Ends the pins whose time is over; returns (devices, rollouts that may include them, entries for the audit)."""
     devices: set[str] = set()
     freed: dict[str, Rollout] = {}
     deeds = []

@@ -40,8 +40,8 @@ class Tables(Protocol):
 
 
 class History(Protocol):
-    """What devices have reported and the controller has done, forever. When a method returns, its data are durable;
-    WorldError as for Tables.
+    """The permanent history of reports of devices and actions of the controller. When a method returns, its data
+    are durable; WorldError as for Tables.
     """
 
     def audit(self, deeds: Sequence[Deed]) -> None:

@@ -36,7 +36,7 @@ from controller.rollout.words import devices_of, span
 
 
 class WavePreview(Message, frozen=True):
-    """One wave as it is planned."""
+    """The plan of one wave."""
 
     wave: int
     """Counted from 0; people count from 1."""
@@ -67,7 +67,7 @@ class Preview(Message, frozen=True):
     transfers."""
     finish_low_s: float
     finish_high_s: float
-    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
+    """The range in seconds in which it is expected to end, from the usual online hours of devices that are offline."""
     power: tuple[str, ...]
     """One sentence for each rule: the difference that it can detect in the first wave."""
     no_way_back: dict[str, str]
@@ -257,7 +257,7 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
 
 
 def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
-    """Says why a rule with a name would wait forever, and which names there are."""
+    """Says why a rule with this name would wait forever, and which names exist."""
     if rule.metric == "class_share":
         of_model = (answers for (model, _), answers in world.measured.predictions.items() if model == rollout.model)
         what, known = f'answered "{rule.name}"', {name for answers in of_model for name in answers}
@@ -272,7 +272,7 @@ def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
 
 
 def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
-    """Yields (rule, devices of the first wave, control devices, what the fleet has shown), None for rules about
+    """Yields (rule, devices of the first wave, control devices, measurements of the fleet), None for rules about
     devices.
     """
     first, beside = (sum((member.wave == 0) is early for member in rollout.members) for early in (True, False))

@@ -1,6 +1,6 @@
 """Devices to which versions are not offered again because they failed there.
 
-Decides how such a version is named, and which devices a code is about. Refuses to know how a quarantine begins and
+Decides how such a version is named, and which devices have a code. Refuses to know how a quarantine begins and
 ends.
 """
 
@@ -9,7 +9,7 @@ from controller.rollout.model import Rollout
 
 
 def version_named(digest: str, rollout: Rollout | None) -> str:
-    """A version by its number where its rollout is known, else by the begin of its digest."""
+    """Names a version by its number if its rollout is known, else by the beginning of its digest."""
     if rollout is None or not rollout.carries(digest):
         return f"version {digest[:12]}"
     return f"{rollout.model} v{rollout.release}"

@@ -1,4 +1,4 @@
-"""Verdicts as a series: which of those that passes give are kept.
+"""Chooses the verdicts that are kept as a series.
 
 Decides that a changed verdict is kept at once, and an unchanged one more rarely the longer the rollout lasts. Refuses
 to know where series are kept.
@@ -14,8 +14,9 @@ from controller.rollout.verdict import RuleVerdict
 
 SHORTEST_S = 60.0
 LONGER_BY = 0.02
-"""The time between two points as a fraction of the time since the rollout began: 400 points in the first month, however
-often passes run."""
+"""The time between two points as a fraction of the time since the rollout began: 400 points in the first month,
+at any rate of passes.
+"""
 
 
 class VerdictPoint(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class VerdictPoint(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
     verdict: RuleVerdict
     is_news: bool = False
-    """Whether the word has changed since the point before."""
+    """Whether the word differs from that of the point before."""
 
 
 def points_of(world: World, rollout: Rollout, verdicts: Iterable[RuleVerdict], now: float) -> Iterable[VerdictPoint]:

@@ -1,4 +1,4 @@
-"""The history of a device in sentences: its reports, what it runs now, and which rollout has asked for that.
+"""The history of a device in sentences: its reports, its present versions, and the rollouts that asked for them.
 
 Decides the words. Refuses to know where the history is kept.
 """
@@ -19,13 +19,14 @@ from controller.rollout.model import Rollout
 
 
 class WhyItem(Message, frozen=True):
-    """One thing that happened to a device, or that holds now."""
+    """One thing that happened to a device, or that is true now."""
 
     at: str
-    """Empty for what holds now."""
+    """Empty for facts that are true now."""
     kind: str
-    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: what happened;
-    steady, failed, pinned, quarantined: what holds."""
+    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: events; steady,
+    failed, pinned, quarantined: present facts.
+    """
     text: str
     """The sentence, without the time."""
     rollout: str = ""
@@ -47,7 +48,7 @@ def why_items(
     *,
     faults: Iterable[tuple[str, int, str, str]] = (),
 ) -> list[WhyItem]:
-    """What happened, oldest first; the last ones say what it runs now and what it is asked to run.
+    """The history, oldest first; the last entries say what it runs now and what it must run.
 
     `faults` are (model, release, code, words) of rows that failed or were refused.
     """
@@ -88,7 +89,7 @@ def why(
 
 
 def _named(digest: str, rollout: Rollout | None) -> str:
-    """A version at the begin of a sentence."""
+    """A version at the beginning of a sentence."""
     return re.sub("^version ", "Version ", version_named(digest, rollout))
 
 

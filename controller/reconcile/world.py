@@ -1,4 +1,4 @@
-"""The world as the controller knows it, in three parts by how long they last.
+"""All facts that the controller has, in three parts by how long they are kept.
 
 Decides where a fact is kept. Refuses to know how it changes: `fold`, `offers` and `documents` do that.
 """
@@ -31,7 +31,7 @@ class Retired(Said, frozen=True):
     """A device that is no longer part of the fleet."""
 
     at: str
-    """The date and time, in ISO 8601."""
+    """The date and time at which it began, in ISO 8601."""
     by: str
 
 
@@ -52,7 +52,7 @@ def no_shapes(_model: str, _since: float) -> Iterable[tuple[str, int, float, Sha
 
 
 def no_names(_model: str, _release: int) -> Names | None:
-    """The names of versions that no registry knows: devices may count under any."""
+    """Used without a registry: devices may count under any name."""
     return None
 
 
@@ -62,7 +62,7 @@ Registered = Mapping[str, Mapping[int, frozenset[str]]]
 
 @dataclass
 class Durable:
-    """What a restarted controller finds unchanged: written before any device or person is told."""
+    """The facts that a restart does not change: written before any device or person gets them."""
 
     twins: dict[str, Twin] = field(default_factory=dict)
     """The desired side is written at every change; the reported side comes from the device's last heartbeat."""
@@ -79,7 +79,7 @@ class Durable:
 
 @dataclass
 class Measured:
-    """What devices have measured. `rows` are read from the store again after a start; the rest is measured again."""
+    """The measurements of devices. `rows` are read from the store again after a start; the rest is measured again."""
 
     rows: dict[str, Rows] = field(default_factory=dict)
     """The measurements of each open rollout's members since it began, and two days before."""
@@ -108,7 +108,7 @@ class Measured:
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
     """(device, model, release) -> code -> the newest words about a row that failed or was refused"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    """What a device receives and sends, and the rest of its newest telemetry: memory, stalls."""
+    """The traffic of a device, and the rest of its newest telemetry: memory, stalls."""
     vitals: dict[str, OpenSpan] = field(default_factory=dict)
     """The vitals of each device in the newest five minutes in which it sent any."""
     closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Caches:
 
 @dataclass
 class World:
-    """What the controller knows, and the settings that decisions depend on."""
+    """All facts of the controller, and the settings on which decisions depend."""
 
     silent_s: float
     sources: tuple[str, ...] = ()
@@ -153,17 +153,19 @@ class World:
     neighbours_by: str = ""
     """The label whose value neighbours have in common; empty: no device fetches from another one."""
     registered: Registered | None = None
-    """What the registry holds: other versions that devices report are no way back. None: no registry was handed in."""
+    """The versions in the registry: a device cannot be sent back to any other version. None: no registry was handed
+    in.
+    """
     names: Callable[[str, int], Names | None] = no_names
-    """Under which names devices may count what a version does, by model and release: what they invent is left out."""
+    """The names under which devices may count, by model and release: other names are ignored."""
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(model, release) -> why no device may get it any more"""
     alerts: Mapping[str, str] = field(default_factory=dict)
     """device -> the words of the worst firing alert about it: its health is then `attention`, with these words"""
     past: PastRows = no_past
-    """What devices measured before this controller started."""
+    """The measurements of devices from before this controller started."""
     past_shapes: PastShapes = no_shapes
-    """What they answered, which is stored apart: by rollout that asks for a class."""
+    """Their answers, which are stored separately: for rollouts with a rule about a class."""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"v?([1-9][0-9]{0,8})\Z")
 
 
 class Alias(Message, frozen=True):
-    """The version that an alias names now, and who has set it, when."""
+    """The version that an alias names now, the person who set it, and the time."""
 
     release: int
     by: str
@@ -48,7 +48,7 @@ class Aliases:
         return tuple(name for name, alias in self.of(model).items() if alias.release == release)
 
     def set(self, model: str, name: str, alias: Alias) -> Alias | None:
-        """Makes an alias name a version from now on, durably; returns what it named before.
+        """Sets an alias to a version, durably; returns what it named before.
 
         BadInput `name_invalid`, `unknown_model`, `unknown_version`; `request_invalid` beyond MAX_ALIASES.
         """

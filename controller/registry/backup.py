@@ -1,9 +1,9 @@
 """A backup: one file with all that a controller needs after a restore, made while it runs or is stopped.
 
-Decides what belongs to it and in which order it is copied: rows before the documents that they name, documents before
-blobs and keys. None of those is ever deleted, so whatever a copied row names is in the file, however much is written
-meanwhile. The format is a tar without compression; its last member is the list of all others with their digests.
-Refuses to know what rows and documents mean.
+Decides what belongs to it and in which order it is copied: rows before the documents that they name, documents
+before blobs and keys. None of those is ever deleted, so everything that a copied row names is in the file, also if
+the controller writes at the same time. The format is a tar without compression; its last member is the list of all
+others with their digests. Refuses to know what rows and documents mean.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ PRIVATE = 0o600
 SCRATCH = "restoring"
 """The directory of unfinished backup files; a controller does not start while it exists."""
 ASIDE = "before-restore-"
-"""The beginning of the name of the directory in which a restore leaves the former files."""
+"""The beginning of the name of the directory to which a restore moves the former files."""
 LEFT_OUT = ("lock", "controller.json", "incoming", SCRATCH)
 """Files that belong to a process or to one request."""
 BROKER, OF_THE_BROKER = "broker", ("password",)
@@ -60,7 +60,7 @@ class BackupList(Said, frozen=True):
 
     @property
     def secrets(self) -> list[str]:
-        """Files with which their reader could act as this controller."""
+        """Secret files: with them anyone could act as this controller."""
         return [path for path in sorted(self.files) if path in ("token", "broker/password") or path.endswith(_KEYS)]
 
 
@@ -150,7 +150,7 @@ def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
 
 
 def _copied(database: Path, scratch: Path) -> Path:
-    """Copies one moment of a database that others write meanwhile, as its own file."""
+    """Copies the state of a database at one moment to a separate file, while others write to it."""
     copy = scratch / database.name
     source, target = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
     try:
@@ -163,7 +163,7 @@ def _copied(database: Path, scratch: Path) -> Path:
 
 
 def _add(archive: tarfile.TarFile, name: str, source: Path) -> BackedUpFile:
-    """Copies a file into the archive. A file that is replaced meanwhile is copied as it was when it was opened."""
+    """Copies a file into the archive. If a file is replaced during the copy, its former content is copied."""
     with source.open("rb") as file:
         hashed = _Hashed(file)
         size_bytes = os.fstat(file.fileno()).st_size

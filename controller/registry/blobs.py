@@ -33,7 +33,7 @@ class BlobStore:
     def take(self, file: Path, digest: str) -> None:
         """Stores a file durably under the digest of its bytes, which the caller has computed. WorldError `disk_full`.
 
-        The file stays in its place and must not change from now on, because it can be the blob itself.
+        The file stays in its place and must not change after this, because it may be the blob itself.
         """
         path = self.path(digest)
         if not path.exists():
@@ -68,7 +68,7 @@ class BlobStore:
             yield file
 
     def remove(self, digest: str) -> int:
-        """Deletes a blob; returns its bytes, 0 if it was not there. The caller knows that nothing needs it."""
+        """Deletes a blob; returns its bytes, 0 if it was not there. The caller must know that nothing needs it."""
         path = self.path(digest)
         try:
             size_bytes = path.stat().st_size

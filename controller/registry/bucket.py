@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ADDRESS_S = 3600
 LOOK_AGAIN_S = 3600.0
-"""Seconds until a known object is checked again, because objects may be deleted from outside."""
+"""Seconds until a known object is checked again, because other programs may delete objects."""
 RETRY_S = 60.0
 """Seconds until the next attempt after a failure of the bucket."""
 TIMEOUT_S = 60

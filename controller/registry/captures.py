@@ -188,7 +188,7 @@ class Captures:
             self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in numbers])
 
     def erase_waiting(self, order: Erasure, devices: frozenset[str] | None) -> None:
-        """Deletes labels of an order that wait for their rows, and makes sure that nothing is left in the log."""
+        """Deletes labels of an order that wait for their rows, and removes them from SQLite's log."""
         with transaction(self._db):
             self._late.erase(order, devices)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -242,7 +242,7 @@ class Captures:
         self._db.close()
 
     def _prune(self, model: str) -> None:
-        """Makes room for a thousandth beyond the limit at a time.
+        """Makes room for a thousandth of the limit at a time.
 
         Deletes the oldest rows of the device that has most: a device that sends too much does not displace rows of
         others.

@@ -92,8 +92,8 @@ class Catalogue:
         return Found(total, tuple((model, release) for model, release, _ in rows))
 
     def unknown(self, query: Query) -> list[str]:
-        """Returns the names in a query that no version has, each in a sentence with those that exist;
-        empty for none.
+        """Returns the names in a query that no version has, each in a sentence with those that exist; empty if all
+        exist.
         """
         named = [(each.field, each.name) for each in query.conditions] + [(query.order.field, query.order.name)]
         facts = [each for each in dict.fromkeys(named) if each[0] in FACTS]

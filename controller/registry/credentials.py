@@ -84,7 +84,7 @@ class Credentials:
     def use_claim(self, digest: bytes, now: float) -> str | None:
         """Uses a claim and returns its device; None for one that is unknown, used or too old.
 
-        Every other claim of the device ends with it: a second one would take over the name that is in use from now on.
+        Every other claim of the device ends with it: a second one could take over the name, which is now in use.
         """
         with transaction(self._db):
             row = self._db.execute(
@@ -136,7 +136,8 @@ class Credentials:
         return [_credential(row) for row in self._db.execute(_EXPIRING, {"before": before, "limit": MAX_LISTED})]
 
     def superseded(self, serial: int) -> bool:
-        """Returns whether its device certainly uses a later one: by a claim, or by a renewal that was itself renewed.
+        """Returns whether its device certainly uses a later certificate: by a claim, or by a renewal that was
+        itself renewed.
 
         The next certificate alone proves nothing: the answer with it may have been lost.
         """
@@ -206,7 +207,7 @@ class Credentials:
         return found is not None
 
     def enrolled(self, device: str) -> bool:
-        """Returns whether the device has ever had a certificate: from then on only signed messages count."""
+        """Returns whether the device has ever had a certificate: after that only signed messages are accepted."""
         found = self._db.execute("SELECT 1 FROM certificates WHERE device = ? LIMIT 1", (device,)).fetchone()
         return found is not None
 

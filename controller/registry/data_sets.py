@@ -1,7 +1,7 @@
 """Versions of data sets: captured rows with their labels as Parquet files, each under its name and number.
 
-Decides what a version records, that the same rows make no second version, and what a deletion leaves of it. Refuses to
-know who asks, and where rows come from. Rows go in and out as plain columns.
+Decides what a version records, that the same rows make no second version, and the rows that remain after a
+deletion. Refuses to know who asks, and where rows come from. Rows are plain columns.
 """
 
 import hashlib
@@ -154,8 +154,8 @@ class DataSets:
         return gone
 
     def without(self, data_set: DataSet, chosen: "Chosen") -> DataSet | None:
-        """The version as it is without the rows of an order, its file written beside the old one; None if it has none
-        of them. Any thread may ask: a million rows take seconds. `put_left` makes it count.
+        """Returns the version without the rows of an order, with its file beside the old one; None if it has none
+        of these rows. Any thread may call: a million rows take seconds. `put_left` puts it in force.
         """
         rows = self.rows_of(data_set)
         kept = [row for row in rows if not chosen.has(data_set.model, row)]
@@ -176,7 +176,7 @@ class DataSets:
         )
 
     def put_left(self, left: DataSet, *, at: str, why: str) -> None:
-        """Lets what `without` left take the place of the version, unless somebody has deleted it meanwhile."""
+        """Replaces the version by the result of `without`, unless it was deleted in the meantime."""
         path = self._path(left)
         if not self.find(left.reference).sha256:
             _beside(path).unlink(missing_ok=True)
@@ -280,7 +280,7 @@ class Chosen:
 
 
 def _beside(path: Path) -> Path:
-    """Where a file is made that is to take the place of `path`."""
+    """The path of a new file that will replace `path`."""
     return path.with_suffix(".left")
 
 

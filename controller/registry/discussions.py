@@ -1,4 +1,5 @@
-"""What people write beside a rollout or a model: a note, a ticket's address, comments, and who was asked to look at it.
+"""The texts that people write about a rollout or a model: a note, a ticket's address, comments, and who was asked
+to look at it.
 
 Decides how much people may write, which names a text mentions, and who has not looked yet. Refuses to know what the
 texts mean, and which people exist.
@@ -18,7 +19,7 @@ from controller.written import Written, check_room
 
 MAX_TICKET_CHARS = 500
 MAX_REVIEWERS = 20
-"""The most people who may be asked to look at one rollout or model; it bounds the stored document."""
+"""The most people who may be asked to look at one rollout or model; it limits the size of the stored document."""
 MAX_ASKED_BY_ONE = 5
 """The most people whom one author waits for beside one rollout or model: others can still ask somebody."""
 MAX_MENTIONS = 10
@@ -41,7 +42,7 @@ class Review(Message, frozen=True):
 
 
 class Discussion(Message, frozen=True):
-    """Everything that people wrote beside one rollout or model."""
+    """All texts that people wrote about one rollout or model."""
 
     note: Written | None = None
     ticket: str = ""
@@ -63,7 +64,7 @@ class Discussions:
         self._store = store
 
     def of(self, about: About, name: str) -> Discussion:
-        """What was written beside a rollout or a model; an empty discussion if nothing was written."""
+        """The texts about a rollout or a model; an empty discussion if nothing was written."""
         doc = self._store.get(_TABLE, f"{about} {name}")
         return Discussion() if doc is None else convert_kept(doc, Discussion)
 
@@ -111,7 +112,7 @@ class Discussions:
         return self._keep(about, name, msgspec.structs.replace(found, reviews=(*others, review)))
 
     def looked(self, about: About, name: str, who: str, at: str) -> Discussion:
-        """Notes that a person has looked, for example by an approval. Changes nothing if nobody asked them."""
+        """Notes that a person has looked, for example by an approval. Changes nothing without a request to look."""
         found = self.of(about, name)
         after = _looked(found, who, at)
         return found if after == found else self._keep(about, name, after)

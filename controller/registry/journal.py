@@ -1,7 +1,8 @@
-"""What devices report and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
+"""The reports of devices and actions of operators, in an embedded SQL engine: append-only history, audit, last
+heartbeats.
 
-Decides what is durable before a report is acknowledged, and how much history is kept (of the audit: all). Refuses to
-interpret it.
+Decides what is durable before a report is acknowledged, and how much history is kept (of the audit: all). Refuses
+to know their meaning.
 """
 
 import logging
@@ -22,9 +23,9 @@ MAX_HISTORY_PER_DEVICE = 5_000
 MAX_HISTORY_DAYS = 400
 """Older entries are deleted: a year, and one more month for questions about it."""
 PRUNE_EVERY = 256
-"""Entries between two checks of how many each device has: a check costs as much as there are."""
+"""Entries between two checks of how many each device has: a check takes time in proportion to the entries."""
 PRUNE_OLDEST = 1_000
-"""Entries whose age is checked in one transaction, oldest first: more than are added meanwhile."""
+"""Entries whose age is checked in one transaction, oldest first: more than are added in that time."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
@@ -122,8 +123,8 @@ class Journal:
             )
 
     def untold(self) -> list[tuple[str, bytes]]:
-        """Returns (device, report) that came since each device's last heartbeat, oldest first: a killed controller had
-        folded them in.
+        """Returns (device, report) that came since each device's last heartbeat, oldest first: a controller had
+        processed them before it was killed.
         """
         rows = self._db.execute(
             "SELECT h.device, h.body FROM reported r "

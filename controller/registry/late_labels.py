@@ -1,8 +1,8 @@
-"""Labels that devices send after their captured rows: each joins its row by device and answer.
+"""Labels that devices send after their captured rows: each is stored in its row, by device and answer.
 
-Decides that the first label of a row stays, that a label which comes before its row waits for it, within limits, and
-that no label waits for a row that had to be deleted. Refuses to know how rows are stored otherwise: `captures` does.
-Called inside its transaction.
+Decides that the first label of a row stays, that a label that arrives before its row waits for it, within limits,
+and that no label waits for a row that had to be deleted. Refuses to know how rows are stored otherwise: `captures`
+does. Called inside its transaction.
 """
 
 import sqlite3
@@ -17,9 +17,11 @@ from contract.errors import BadInput
 from contract.wire import decode, encode
 
 MAX_WAITING = 200_000
-"""Labels of all devices that wait for their rows, about 40 MB: rows come first, unless a device had to drop them."""
+"""Labels of all devices that wait for their rows, about 40 MB: usually the row arrives first, unless a device had to
+drop it.
+"""
 MAX_WAITING_PER_DEVICE = 4096
-"""Labels of one device that may wait: a device that invents answers costs no other device a label."""
+"""Labels of one device that may wait: a device that invents answers cannot displace labels of other devices."""
 
 _ANSWER = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.id') END"
 """The answer's id in a row's body; NULL in a damaged one. The index is used only for this exact expression."""
@@ -54,7 +56,7 @@ class LateLabels:
         self._db = database
 
     def joined(self, device: str, row: CapturedRow) -> CapturedRow:
-        """Returns a new row, with its label if that has come before."""
+        """Returns a new row, with its label if that arrived before."""
         if not row.id or row.label is not None:
             return row
         found = self._db.execute(_MET, (device, row.id, row.model)).fetchall()

@@ -1,4 +1,4 @@
-"""What people write about a version after the push: tags, one note, and comments, each with who and when.
+"""The texts that people write about a version after the push: tags, one note, and comments, each with who and when.
 
 Decides how much people may write. Refuses to know what it means.
 """
@@ -38,7 +38,7 @@ class NoteStore:
         self._store, self._registry = store, registry
 
     def of(self, model: str, release: int) -> Notes:
-        """Returns the notes of a version; if nobody has written any, those with the tags of its push."""
+        """Returns the notes of a version; if there are none, those with the tags of its push."""
         doc = self._store.get(_TABLE, key_of(model, release))
         if doc is not None:
             return convert_kept(doc, Notes)

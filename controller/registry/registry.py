@@ -36,7 +36,7 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.changed: Callable[[str, int], None] = lambda model, release: None
-        """Is called with (model, release) once a change that a search can find is durable."""
+        """The function that is called with (model, release) once a change that a search can find is durable."""
         self.registered: dict[str, dict[int, frozenset[str]]] = {}
         """model -> release -> digests of its forms: the versions that a device can be sent, in the terms in which it
         reports."""
@@ -128,7 +128,7 @@ class Registry:
             self._store.put(_REMOVED, docs)
 
     def keep(self, model: str, release: int) -> None:
-        """Takes a removal back, once the blobs exist again."""
+        """Cancels a removal, once the blobs exist again."""
         self._store.delete(_REMOVED, key_of(model, release))
 
     def next_release(self, model: str) -> int:

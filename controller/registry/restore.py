@@ -86,7 +86,7 @@ def remove_mark(data_dir: Path) -> None:
 
 
 def _unpacked(file: Path, scratch: Path) -> BackupList:
-    """Writes every file of a backup, checked, below `scratch`; after a fault nothing is left there."""
+    """Writes every file of a backup, checked, below `scratch`; after a fault no file remains there."""
     try:
         with tarfile.open(file, mode="r:") as archive:
             contents = _list_of(archive)

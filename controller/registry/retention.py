@@ -11,7 +11,7 @@ from controller.registry.version import Version
 
 GRACE_S = 86_400.0
 """Seconds between the mark that a version can no longer be started and the deletion of its blobs. A backup that began
-before the mark is complete by then: 1 TB takes three hours."""
+before the mark is complete before the deletion: 1 TB takes three hours."""
 
 
 @dataclass(frozen=True, slots=True)

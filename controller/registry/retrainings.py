@@ -1,7 +1,7 @@
 """Attempts to retrain and every decision about them, in an embedded SQL file.
 
-Decides that a decision which repeats the one before is counted and not added, and how many are kept: a flood of
-proposals leaves one row. Refuses to know how a decision is made.
+Decides that a decision which repeats the one before is counted and not added, and how many are kept: many equal
+proposals make one row. Refuses to know how a decision is made.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from controller.retraining.model import Decision, Retraining
 from controller.retraining.quality import Mean
 
 MAX_DECISIONS_PER_MODEL = 10_000
-"""Beyond it the oldest are deleted: a year of hourly decisions that never repeat."""
+"""The most decisions; after that the oldest are deleted: a year of hourly decisions that never repeat."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (id TEXT PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL,

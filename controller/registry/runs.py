@@ -1,6 +1,6 @@
 """Runs that were sent here, with their numbers over steps, in one SQLite file.
 
-Decides how many are kept, by which words they are found, and their order. Refuses to know who sends them.
+Decides how many are kept, by which words they are found, and their order. Refuses to know which machines send them.
 """
 
 import json
@@ -15,7 +15,9 @@ from contract.run_sent import Curve, SentRun
 from controller.registry.database import open_database, transaction
 
 MAX_RUNS = 20_000
-"""The most runs that are kept, 55 a day for a year; the oldest ones go first. Their own machines keep them."""
+"""The most runs that are kept, 55 a day for a year; the oldest ones are deleted first. The machines on which they
+ran keep theirs.
+"""
 MAX_WORDS = 8
 """The most words of one search."""
 _SCHEMA = """
@@ -46,7 +48,7 @@ class RunQuery(msgspec.Struct, frozen=True):
     data_set: str = ""
     """`NAME@VERSION`."""
     order: str = "-started"
-    """`started`, `name`, `status` or `metric.NAME`; a minus before it turns it round."""
+    """`started`, `name`, `status` or `metric.NAME`; a minus before it reverses the order."""
 
 
 class Runs:
@@ -88,7 +90,7 @@ class Runs:
         return None if row is None else msgspec.json.decode(row[0], type=KeptRun)
 
     def curves(self, run: str, metrics: Sequence[str] = ()) -> list[Curve]:
-        """Returns the numbers of a run over steps, of some metrics or, where none is named, of all. BadInput
+        """Returns the numbers of a run over steps, of the named metrics, or of all if none is named. BadInput
         `unknown_run`.
         """
         self.find(run)
@@ -97,7 +99,7 @@ class Runs:
         return [curve for curve in every if not metrics or curve.metric in metrics]
 
     def page(self, query: RunQuery, limit: int, offset: int) -> tuple[int, list[KeptRun]]:
-        """Returns (how many runs fit, a page of them). BadInput `request_invalid` for an order that there is not."""
+        """Returns (the number of matching runs, a page of them). BadInput `request_invalid` for an unknown order."""
         wanted, values = _wanted(query)
         order, given = _order(query.order)
         (total,) = self._db.execute(f"SELECT count(*) FROM runs WHERE {wanted}", values).fetchone()  # noqa: S608
@@ -130,7 +132,7 @@ def _order(asked: str) -> tuple[str, list[str]]:
 
 
 def _words(kept: KeptRun) -> str:
-    """Everything by which a search finds a run, in small letters."""
+    """The text that is searched for words, in small letters."""
     record = kept.record
     pairs = [f"{name}={value}" for found in (record.params, record.tags) for name, value in found.items()]
     pushed = [f"{each.model} v{each.release}" for each in record.pushed]

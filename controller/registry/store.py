@@ -1,5 +1,5 @@
-"""The narrow store interface for data that people write, and TinyDB behind it: one file for each table, documents by
-text key.
+"""The small store interface for data that people write, and its implementation with TinyDB: one file for each
+table, documents by text key.
 
 For models, versions, policies, tokens and trust metadata: hundreds of documents. Each write replaces its table's file.
 Reads come from memory. Data that changes with the fleet is in `fleet_tables`.
@@ -85,5 +85,5 @@ def read_table(path: Path) -> dict[str, Doc]:
 
 def _database(path: Path) -> TinyDB:
     database = TinyDB(str(path), storage=CachingMiddleware(AtomicStorage))
-    database.storage.WRITE_CACHE_SIZE = 1 << 62  # never written by itself: `flush` is the one durable step
+    database.storage.WRITE_CACHE_SIZE = 1 << 62  # TinyDB never writes by itself: only `flush` writes durably
     return database

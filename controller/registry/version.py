@@ -48,7 +48,7 @@ class Environment(Message, frozen=True):
 
 
 class Told(Message, frozen=True):
-    """What the person who pushes knows about a version and the controller cannot find out."""
+    """The facts about a version that only the person who pushes it has."""
 
     data: DataDigest | None = None
     code: SourceCode | None = None
@@ -138,7 +138,7 @@ class Version(Message, frozen=True):
 
 
 class Withdrawal(Message, frozen=True):
-    """Who has withdrawn a version, when, and why."""
+    """The person, time and reason of a withdrawal."""
 
     by: str
     at: str
@@ -146,7 +146,7 @@ class Withdrawal(Message, frozen=True):
 
 
 class Removal(Message, frozen=True):
-    """Who has deleted the blobs of a version, and when. The version itself stays, with its evidence."""
+    """The person and time of a deletion of a version's blobs. The version itself stays, with its evidence."""
 
     by: str
     at: str

@@ -1,1 +1,1 @@
-"""When a model is trained again: proposals, their costs and gains, and the decision. Pure."""
+"""Decides when a model is trained again: proposals, their costs and gains, and the decision. Pure."""

@@ -1,7 +1,7 @@
-"""Whether a model is trained again now: policy and facts in, one decision out.
+"""Decides from policy and facts whether a model is trained again now.
 
-Decides the order of the questions: does an attempt run, may another begin, is a gain shown, is it worth its costs. It
-keeps no state: the past that it needs is in the facts. Refuses to know who trains.
+Decides the order of the checks: a running attempt, limits, a proven gain, and its costs. It keeps no state: the
+history is in the facts. Refuses to know which program trains.
 """
 
 from controller.gates.champion import UNITS, change
@@ -36,7 +36,7 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
 
 
 def _cause(facts: Facts, proposed: tuple[Proposal, ...]) -> str:
-    """Says what has moved, if quality is said to have fallen: people ask for that first."""
+    """Says which data have moved, if the quality has fallen: people want to know that first."""
     fell = any(each.trigger in ("alert", "decay") for each in proposed)
     return f"; what moved: {facts.moved}" if fell and facts.moved else ""
 
@@ -60,7 +60,7 @@ def _until(past: tuple[Retraining, ...], least_s: float) -> float:
 
 
 def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
-    """Says what forbids any training now, whatever its gain."""
+    """Says what forbids any training now, also one with a gain."""
     for each in facts.past:
         if each.status in OPEN:
             return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
@@ -82,7 +82,7 @@ def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word
 def _worth(
     policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None, now: float
 ) -> tuple[Word, Reason, str]:
-    """Decides whether the gain is shown and worth its costs; a person's request needs neither."""
+    """Decides whether the gain is shown and worth its costs; for a person's request neither is needed."""
     go: Word = "ask" if policy.approval else "train"
     asked = [each.detail for each in proposed if each.trigger == "person"]
     if asked:
@@ -118,7 +118,7 @@ def _too_few(policy: RetrainingPolicy, facts: Facts) -> str:
 def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: float) -> str | None:
     """Says why a model without a drop is trained on schedule: earlier attempts gained on average more than one costs.
 
-    With more data a champion may be as good as before, but worse than a new model could be. None for a model of which
+    With more data a new model may be better, although the champion is as good as before. None for a model of which
     no candidate has ever passed: its time trigger only proposes.
     """
     every_s = policy.triggers.every_s

@@ -13,7 +13,7 @@ from controller.gates.estimate import Estimate
 
 Trigger = Literal["time", "labels", "decay", "alert", "person"]
 Word = Literal["train", "ask", "wait", "no"]
-"""Train; ask a person; not now (cool-down, budget, another attempt); not worth it, or not shown to be worth it."""
+"""Train; ask a person; not now (cool-down, budget, another attempt); too little gain, or no proof of a gain."""
 Reason = Literal[
     "person_asks", "gain_shown", "won_before", "gain_not_shown", "not_worth_it", "too_few_labels", "under_way",
     "cool_down", "budget_spent",
@@ -26,14 +26,14 @@ FRUITLESS: frozenset[Status] = frozenset({"stopped", "failed"})
 
 
 class Proposal(Message, frozen=True):
-    """What proposes a retraining, and why."""
+    """The source of a proposal to retrain, and its reason."""
 
     trigger: Trigger
     detail: str
 
 
 class Weighed(Message, frozen=True):
-    """The numbers behind a decision. Gain and costs are in answers that could be right."""
+    """The numbers of a decision. Gain and costs are counted in right answers."""
 
     decay: Estimate
     """The drop of labelled quality, as a fraction."""
@@ -93,8 +93,9 @@ class Retraining(Message, frozen=True):
     ended_at: float = 0.0
     training_s: float = 0.0
     start: str = ""
-    """How its training began, as the worker says: `warm from v3: partial_fit, epochs: 5`, or `cold` and why. Empty: it
-    does not say."""
+    """How its training began, as the worker reports: `warm from v3: partial_fit, epochs: 5`, or `cold` and why.
+    Empty: not reported.
+    """
     release: int = 0
     """The candidate's; 0 while there is none."""
     candidate_bytes: int = 0
@@ -107,7 +108,7 @@ class Retraining(Message, frozen=True):
 
 
 class Retrained(Message, frozen=True):
-    """The attempt whose candidate a worker pushes, and what the worker says of its training."""
+    """The attempt whose candidate a worker pushes, and the worker's report about its training."""
 
     id: str
     training_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0

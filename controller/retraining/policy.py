@@ -18,7 +18,7 @@ Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Triggers(Message, frozen=True):
-    """What proposes a retraining. A proposal decides nothing. 0 turns a trigger off."""
+    """The triggers that propose a retraining. A proposal decides nothing. 0 disables a trigger."""
 
     every_s: NotNegative = 30 * DAY_S
     """Seconds since the champion or the newest attempt was made."""
@@ -64,20 +64,20 @@ class Limits(Message, frozen=True):
 
 
 class Costs(Message, frozen=True):
-    """What a retraining costs, all in one unit: answers that could have been right."""
+    """The costs of a retraining, all in one unit: right answers."""
 
     per_training_s: NotNegative = 1.0
     """The cost of a second of training."""
     per_mb: NotNegative = 1.0
     """The cost of a megabyte that is sent to a device."""
     per_rollout: NotNegative = 100.0
-    """The cost of a rollout: the risk of a change, and the attention of people."""
+    """The cost of a rollout: the risk of a change, and the time of people."""
     horizon_s: Positive = 60 * DAY_S
     """Seconds within which the gain must exceed the costs."""
 
 
 class RetrainingPolicy(Message, frozen=True):
-    """When a model is trained again, and what its candidate must show."""
+    """When a model is trained again, and the requirements for its candidate."""
 
     approval: bool = False
     """Whether a person approves each training."""

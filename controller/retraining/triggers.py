@@ -1,4 +1,4 @@
-"""What proposes a retraining: time, new labels, a drop of labelled quality, alerts, a person.
+"""The triggers of a retraining: time, new labels, a drop of labelled quality, alerts, a person.
 
 Decides only whether something is proposed: triggers never start a training. Refuses to know costs and limits.
 """

@@ -1,7 +1,7 @@
-"""The expected gain of a retraining with its interval, and its costs, in one unit: answers that could be right.
+"""The expected gain of a retraining with its interval, and its costs, in one unit: right answers.
 
-Decides the expected gain: a part of the drop, learnt from earlier attempts of the model. An attempt whose candidate was
-stopped has gained nothing, so a model that retraining harms is retrained less and less often. Refuses to know limits
+Decides the expected gain: a part of the drop, learnt from earlier attempts of the model. An attempt whose candidate
+was stopped has no gain, so a model that does not improve is retrained less and less often. Refuses to know limits
 and triggers. Idea: cost-aware retraining, Mahadevan and Mathioudakis, "Cost-aware retraining for machine learning"
 (2024).
 """
@@ -13,7 +13,7 @@ from controller.retraining.policy import RetrainingPolicy
 from controller.retraining.quality import decay_of, mean_loss
 
 PRIOR_ATTEMPTS = 1.0
-"""The policy's `recoverable` counts as much as so many attempts."""
+"""The weight of the policy's `recoverable`, in attempts."""
 MAX_RECOVERABLE = 1.5
 """An attempt that gained more than was lost counts as this, so that one lucky attempt does not decide the next ten."""
 

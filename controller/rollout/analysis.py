@@ -1,6 +1,6 @@
 """Judges rules: pass, fail or inconclusive, each with its numbers and a sentence made of them.
 
-Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know what follows from a verdict.
+Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know the consequences of a verdict.
 """
 
 import math
@@ -41,15 +41,15 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 LARGEST_SHOWN = 100.0
-"""Ends of intervals beyond it, in the unit of the effect, are shown as this: larger values make no difference to
-people."""
+"""Larger ends of intervals, in the unit of the effect, are shown as this: people do not need larger values."""
 
 
 MIN_FAILING = 2
-"""Devices that fail altogether before they count: one may have broken, or lie."""
+"""The fewest devices with only failures that count: a single one may be broken, or report falsely."""
 LOOKS = 2.0
-"""The chance that failing devices have the release blindly must be so many times smaller than that of a false alarm:
-a device that breaks by itself stays broken, so later looks show little that is new."""
+"""The chance that failing devices have the release by accident must be so many times smaller than that of a false
+alarm: a device that breaks by itself stays broken, so later checks show little new data.
+"""
 
 ACROSS = "; no harm beyond the limit is shown, but the interval reaches past it"
 """The end of the sentence of a rule that asks for no more than that no harm is shown."""
@@ -133,7 +133,7 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
     }[rule.metric]
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
     figures = _figures_of_devices(rule, hits, decided, counts.pending)
-    if hits and hits > rule.threshold * (decided + counts.pending):  # whatever the pending devices do
+    if hits and hits > rule.threshold * (decided + counts.pending):  # no result of the pending devices can change this
         return RuleVerdict(rule.title, "fail", detail, figures=figures)
     if decided < rule.min_samples:
         words = f"{decided} decided devices, {rule.min_samples} needed"
@@ -183,8 +183,8 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
 
 
 def _word_of_errors(rule: Rule, effect: Effect, figures: Figures, failing: Failing, strata: int) -> Word:
-    """The word where more inferences fail than allowed. Where devices that fail altogether have made the interval wide,
-    it is no pass; they stop the release where chance does not explain that they have it.
+    """The word where more inferences fail than allowed. If devices with only failures have made the interval wide,
+    it is no pass; they stop the release if chance does not explain that they have it.
     """
     chance = could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
     word = word_of(rule, figures, could_be_chance=chance)

@@ -1,15 +1,14 @@
 """The effect of a release with the device as the unit: each device after it, compared with its own past and with the
 others.
 
-Inferences of one device share its place, its sensor and its hour, so a test that treats them as independent reports
-noise as an effect. Here every device is one observation: how far it is from devices of its stratum in the same
-intervals,
-after the release and before it (difference in differences). Its past counts as much as it is reliable: if past and
-present of devices differ by noise alone, they say nothing about each other. Devices that do not have the release yet
-give placebo differences, which show how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker,
-"Improving the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past);
-DerSimonian, Laird, "Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935
-(randomisation). Decides estimates and variances. Refuses to know rules and thresholds.
+Inferences of one device depend on the same place, sensor and hour, so a test that treats them as independent
+reports noise as an effect. Here every device is one observation: how far it is from devices of its stratum in the
+same intervals, after the release and before it (difference in differences). Its past counts as much as it is
+reliable: if past and present of devices differ only by noise, the past is not used. Devices that do not have the
+release yet give placebo differences, which show how much devices differ by themselves. Sources: Deng, Xu, Kohavi,
+Walker, "Improving the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own
+past); DerSimonian, Laird, "Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments",
+1935 (randomisation). Decides estimates and variances. Refuses to know rules and thresholds.
 """
 
 import math
@@ -22,15 +21,16 @@ from controller.rollout.noise import PRIOR_DEGREES, hit_noise, number_noise, rel
 from controller.rollout.rows import Flags, Numbers, Places, sums_by
 
 RANDOMISED_UP_TO = 30
-"""The number of devices with the release up to which their rank among random choices of devices is also tested; beyond
-it the mean of so many is normal."""
+"""The number of devices with the release up to which their rank among random choices of devices is also tested;
+with more, the mean of so many is normal.
+"""
 RANDOM_CHOICES = 1_999
 """Random choices of as many devices: the smallest probability that they can show is 1 in 2,000."""
 MAX_NOISE_TIMES = 4.0
-"""A placebo difference with more than so many times the variance by noise of the noisiest device with the release is
-not used in random choices, which treat all devices as alike. A device that took the release minutes after the others
-has a placebo of about twenty samples, and one of those among a hundred devices kept five points of accuracy from being
-found for hours."""
+"""A placebo difference with more than so many times the variance by noise of the noisiest device with the release
+is not used in random choices, which treat all devices as alike. A device that took the release minutes after the
+others has a placebo of about twenty samples, and with one of those among a hundred devices a loss of five points of
+accuracy was not found for hours."""
 _SMALLEST = 1e-12
 _LARGEST_LOG = 20.0
 
@@ -116,7 +116,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """An estimate with its variance and how many degrees of freedom that has."""
+    """An estimate with its variance and the degrees of freedom of that."""
 
     value: float
     variance: float
@@ -134,7 +134,7 @@ class Effect:
     paired: bool = False
     """Whether both versions answered on the same devices at the same time."""
     set_aside: int | None = None
-    """The number of a device that lay so far from all others that it does not count; see `far_device`."""
+    """The number of a device that was so far from all others that it is not counted; see `far_device`."""
 
 
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
@@ -305,7 +305,7 @@ def _log_ratio(value: Numbers, expected: Numbers) -> Numbers:
 
 
 def _persistence(treated: Group, beside: Group, assumed: Assumed) -> tuple[float, float]:
-    """Returns (lasting variance between devices, variance of their pasts that neither lasts nor is noise)."""
+    """Returns (lasting variance between devices, variance of their pasts that is neither lasting nor noise)."""
     lasting = passing = 0.0
     degrees = 0
     for group in (treated, beside):

@@ -1,8 +1,8 @@
-"""``decide(rollout, facts, rows, now)``: what must be done next, so that devices run what the rollout wants.
+"""``decide(rollout, facts, rows, now)``: the next actions, so that devices run the release of the rollout.
 
-Decides offers, and at most one change of status or wave for each pass. It keeps no state: the same facts give the same
-decision again, and facts that show an offer as done give no such offer. A controller that restarts recovers nothing.
-Refuses to know how offers travel.
+Decides offers, and at most one change of status or wave for each pass. It keeps no state: the same facts give the
+same decision again, and facts that show an offer as done give no such offer. After a restart nothing must be
+recovered. Refuses to know how offers travel.
 """
 
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _with(decision: Decision, **changes: object) -> Decision:
 
 
 def _outcomes(rollout: Rollout, facts: Facts, now: float) -> Outcomes:
-    """Returns the outcome of each member for which there are facts."""
+    """Returns the outcome of each member with facts."""
     return {
         member.device: outcome_of(rollout, member, facts[member.device], now)
         for member in rollout.members
@@ -125,7 +125,7 @@ def _new_endings(rollout: Rollout, facts: Facts, outcomes: Outcomes, known: Endi
 
 
 def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], endings: Endings) -> Rollout | None:
-    """Returns the rollout after the first failed rule that still has something to do."""
+    """Returns the rollout after the first failed rule that still has an effect."""
     for verdict in verdicts:
         if verdict.word == "fail":
             after = _after_trip(rollout, verdict, named_failures(rollout, endings, verdict.stratum))
@@ -179,7 +179,7 @@ def after_wave(rollout: Rollout, now: float) -> Rollout:
 
 
 def waits_for_proof(rollout: Rollout, facts: Facts) -> list[str]:
-    """Returns devices that must show that their way back is complete before the second wave; none if that is not
+    """Returns devices that must prove before the second wave that they could roll back; none if that is not
     required.
     """
     return unproven(rollout, facts) if rollout.strategy.preflight and rollout.wave == 0 else []
@@ -277,13 +277,13 @@ def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
 
 
 def waits_for_absentees_only(rollout: Rollout, facts: Facts, now: float) -> bool:
-    """Tells whether every device was ordered back, and every device that has not returned yet is offline."""
+    """Tells whether every device was ordered to roll back, and every device that has not returned yet is offline."""
     told = rollout.returning_since is not None and not _back(rollout, _returning(rollout, facts), facts)
     return told and all(facts[device].presence != "online" for device in awaited(rollout, facts, now))
 
 
 def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
-    """Returns for how many seconds a roll back waits for this device; negative: not at all."""
+    """Returns the seconds for which a roll back waits for this device; negative: it does not wait."""
     match fact.presence:
         case "online":
             return rollout.strategy.deadline_s
@@ -310,8 +310,8 @@ def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
 
 
 def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirmed: bool) -> bool:
-    """Whether a way back would change the device: it was offered the release, and does not keep what it
-    has confirmed.
+    """Whether a roll back would change the device: it was offered the release, and does not keep what it has
+    confirmed.
     """
     if member.lost_digest or fact.pinned_at or (keeps_confirmed and _has_confirmed(rollout, fact)):
         return False
@@ -327,8 +327,8 @@ def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer,
 
 
 def _keeps_its_own(rollout: Rollout, member: Member, fact: DeviceFact) -> bool:
-    """Whether a device without a way back has confirmed another version than the release: withdrawing would end that as
-    well.
+    """Whether a device without a way back has confirmed another version than the release: a withdrawal would end
+    that version as well.
     """
     stable = fact.state.stable if fact.state is not None else None
     return not member.previous_release and stable is not None and not rollout.carries(stable.digest)

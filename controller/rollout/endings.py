@@ -1,6 +1,6 @@
-"""The final outcome of a rollout on each member, with code and detail, kept after the device has moved on.
+"""The final outcome of a rollout on each member, with code and detail, kept after the device runs other versions.
 
-Decides from when on an outcome is final, and which one replaces which. Refuses to know where endings are stored.
+Decides when an outcome becomes final, and which one replaces which. Refuses to know where endings are stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,9 @@ def named(devices: Sequence[str]) -> str:
 
 
 def named_failures(rollout: Rollout, endings: Endings, stratum: str = "") -> str:
-    """Returns up to `MAX_NAMED` failed devices that were not resumed over, each with its code; empty for none."""
+    """Returns up to `MAX_NAMED` failed devices whose failure was not accepted by a resume, each with its code; empty
+    for none.
+    """
     failed = [
         f"{member.device} ({ending.code or ending.outcome})"
         for member in rollout.members

@@ -1,7 +1,7 @@
 """Each metric of a rule as an effect by device, with an interval that contains the true effect at every look.
 
-Decides which counts a metric compares, and what is assumed about a fleet that has not shown how much its devices
-differ. `by_device` estimates, `contract.sequential` bounds. Refuses to know what follows from it.
+Decides which counts a metric compares, and the assumptions about a fleet without enough data. `by_device`
+estimates, `contract.sequential` computes intervals. Refuses to know the consequences.
 """
 
 import math
@@ -29,7 +29,7 @@ from controller.rollout.noise import hit_noise
 from controller.rollout.rows import Flags, Numbers, Places, Table, sums_by
 
 FALSE_ALARM = 0.01
-"""The probability that a rule ever stops a rollout whose release is as good as required."""
+"""The probability that a rule ever stops a rollout of a good release."""
 POWER = 0.8
 SMALLEST_TIMES = 1e-9
 _POWER_DISTANCE = 0.8416
@@ -79,7 +79,7 @@ def interval_of(effect: Effect, tests: int = 1) -> tuple[float, float]:
 
 
 def detectable(variance: float, degrees: float, tests: int = 1) -> float:
-    """Returns how far beyond its limit an effect must lie to be found with a probability of `POWER`."""
+    """Returns how far an effect must exceed its limit to be found with a probability of `POWER`."""
     return radius(variance, 2 * FALSE_ALARM / tests, degrees) + _POWER_DISTANCE * math.sqrt(variance)
 
 
@@ -104,7 +104,7 @@ def limit_of(rule: Rule) -> float:
 
 
 def accuracy_drop(found: Compared) -> Effect | None:
-    """Returns how much less often the release is right; None without labels on both sides at the same time."""
+    """Returns how much less often the release answers right; None without labels on both sides at the same time."""
     return effect_of(accuracy_sample(found), ASSUMED["accuracy_drop"])
 
 
@@ -116,7 +116,9 @@ def accuracy_sample(found: Compared) -> Sample:
 
 
 def errors(found: Compared) -> Effect | None:
-    """Returns how much more of the inferences fail than before and beside it; None if no version runs beside it."""
+    """Returns the increase of failed inferences, compared with the past and with other devices; None if no version
+    runs beside it.
+    """
     return effect_of(failure_sample(found), ASSUMED["error_ratio"])
 
 

@@ -1,4 +1,4 @@
-"""A rollout in sentences: its state, what it waits for, and each rule's verdict with its numbers.
+"""A rollout in sentences: its state, its reasons to wait, and each rule's verdict with its numbers.
 
 Decides words. Everything in them comes from the same facts and verdicts that `decide` uses.
 """
@@ -102,7 +102,7 @@ def _how(ending: Ending) -> str:
 
 
 def _left(rollout: Rollout, facts: Facts) -> list[str]:
-    """Says which devices keep the release after a roll back, because their version before is lost."""
+    """Says which devices keep the release after a roll back, because their former version is lost."""
     if rollout.status not in (*RETURNING, "rolled_back"):
         return []
     left = [
@@ -116,7 +116,7 @@ def _left(rollout: Rollout, facts: Facts) -> list[str]:
 
 
 def _pinned(rollout: Rollout, facts: Facts) -> list[str]:
-    """Says which devices a pin keeps where they are, whether they were left out or pinned later."""
+    """Says which devices a pin keeps where they are, both excluded ones and those that were pinned later."""
     known = () if rollout.status in FINAL else (each for each in rollout.members if each.device in facts)
     later = [each.device for each in known if is_left_alone(rollout, each, facts[each.device])]
     held = sorted({*pinned_among(rollout.excluded), *later})
@@ -127,7 +127,7 @@ def _pinned(rollout: Rollout, facts: Facts) -> list[str]:
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:
-    """Says for which devices the way back waits, at most `MAX_NAMED` of them by name."""
+    """Says for which devices the roll back waits, at most `MAX_NAMED` of them by name."""
     if rollout.status not in RETURNING or not (devices := awaited(rollout, facts, now)):
         return []
     waited = named([f"{device} ({facts[device].presence})" for device in devices])

@@ -1,4 +1,4 @@
-"""How much devices have used a release so far: for how long it answered on them, and how often.
+"""The use of a release by devices so far: the hours in which it answered, and the number of answers.
 
 Decides how hours are counted from what was measured. Refuses to know where that is stored.
 """
@@ -13,7 +13,7 @@ from controller.rollout.rows import Table
 
 
 class Exposure(Message, frozen=True):
-    """How much of the fleet's work a release has done."""
+    """The part of the fleet's work that a release has done."""
 
     device_hours: float
     """Hours from the first to the newest measurement of the release on each device, summed."""

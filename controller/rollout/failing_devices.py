@@ -1,9 +1,9 @@
-"""Devices on which a release fails altogether: each is one observation, however many inferences it has failed.
+"""Devices on which nearly all inferences of a release fail: each is one observation.
 
-Two or three of ten such devices make the mean over devices so uncertain that nothing is shown by it, though nobody
-would go on. Decides which device fails altogether, and whether more of those with the release do than chance explains:
-of all devices that began to fail, how many would have the release if it had been dealt out blindly. Source: Fisher,
-"The Design of Experiments", 1935 (exact test of a two by two table). Refuses to know rules.
+If two or three of ten devices fail so, the mean over devices is too uncertain for a verdict, although the release
+is clearly bad. Decides which device fails, and whether more of those with the release fail than by chance: the
+number of failing devices that would have the release if devices were chosen at random. Source: Fisher, "The Design
+of Experiments", 1935 (exact test of a two by two table). Refuses to know rules.
 """
 
 import math
@@ -16,14 +16,16 @@ from controller.rollout.evidence import Compared
 from controller.rollout.rows import Flags, sums_by
 
 ALTOGETHER = 0.5
-"""The share of failed inferences from which on a device is of no use: one that fails a little is below a tenth."""
+"""The fraction of failed inferences from which a device counts as failing: a device with few failures is below a
+tenth.
+"""
 MIN_INFERENCES = 5
-"""Inferences of a device before it is judged: one that has failed its first request may be starting."""
+"""The fewest inferences of a device before it is judged: the first request may fail during the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """How many devices fail altogether that did not before, of those with the release and of those without it."""
+    """The number of devices that fail now and did not before, with the release and without it."""
 
     treated: int
     devices: int
@@ -32,14 +34,14 @@ class Failing:
 
     @property
     def words(self) -> str:
-        """For a sentence; empty if no device with the release fails altogether."""
+        """Returns words for a sentence; empty if no device with the release fails."""
         if not self.treated:
             return ""
         others = f", {self.beside} of {self.devices_beside} others" if self.devices_beside else ""
         return f"; {self.treated} of {self.devices} devices fail altogether{others}"
 
     def chance(self) -> float:
-        """The probability that as many or more of the failing devices have the release if it does nothing."""
+        """The probability that so many or more of the failing devices have the release if it has no effect."""
         everyone, failing = self.devices + self.devices_beside, self.treated + self.beside
         most = min(failing, self.devices)
         ways = sum(
@@ -50,7 +52,7 @@ class Failing:
 
 
 def failing_devices(found: Compared) -> Failing:
-    """Counts devices of both sides since the release was first seen; those without inferences count neither way."""
+    """Counts devices of both sides since the release was first seen; those without inferences are not counted."""
     table = found.table
     own = own_rows(table.treated, table.start, found.first[table.device])
     beginning = np.min(table.start[table.treated], initial=math.inf)
@@ -66,7 +68,7 @@ def failing_devices(found: Compared) -> Failing:
 
 
 def _states(found: Compared, rows: Flags) -> tuple[Flags, Flags]:
-    """By device, shape (D,): whether it has inferences enough in these rows, and whether they fail altogether."""
+    """By device, shape (D,): whether it has enough inferences in these rows, and whether it fails."""
     table, devices = found.table, len(found.first)
     total, failed = (
         sums_by(table.device[rows], table.column(name)[rows], devices) for name in ("inferences", "errors")

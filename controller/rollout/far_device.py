@@ -1,11 +1,10 @@
-"""Bounds the effect of one device on an estimate over devices, whatever it reports.
+"""Limits the effect of one device on an estimate over devices.
 
-A device with false reports, or whose sensor broke at that moment, is further from all others than they ever are apart.
-With it a mean has an interval so wide that it shows nothing any more, neither harm nor benefit. One such device is set
-aside, never two: two may be what the release does to a part of the fleet. Sources: Huber, "Robust Estimation of a
-Location Parameter", 1964 (bounded influence); Hampel, "The Influence Curve and its Role in Robust Estimation", 1974
-(median of deviations as scale). Decides which device is set aside, and the largest weight of a device in the usual
-level. Refuses to know rules.
+A device with false reports or a broken sensor is further from all others than these are from each other. With it
+the interval of a mean is too wide for any verdict. One such device is excluded, never two: two may show the effect
+of the release on a part of the fleet. Sources: Huber, "Robust Estimation of a Location Parameter", 1964 (bounded
+influence); Hampel, "The Influence Curve and its Role in Robust Estimation", 1974 (median of deviations as scale).
+Decides which device is excluded, and the largest weight of a device in the usual level. Refuses to know rules.
 """
 
 from collections.abc import Sequence
@@ -15,10 +14,11 @@ import numpy as np
 from controller.rollout.rows import Numbers
 
 FAR = 8.0
-"""Robust standard deviations beyond which a device is set aside: practically none of 10,000 normal devices is."""
+"""Robust standard deviations from which a device is excluded: of 10,000 normal devices practically none is."""
 MIN_DEVICES = 5
-"""Of a side, from which on one can be told from the others: three say too little of how far devices lie apart. One of
-four is also a quarter of what the release does: below this nobody is set aside, and the interval stays wide."""
+"""The fewest devices of a side for an exclusion: three do not show how far devices usually differ. Also, one of four
+is a quarter of the effect: with fewer no device is excluded, and the interval stays wide.
+"""
 MOST_TIMES = 5.0
 """A row counts in the usual level at most as so many times the median count."""
 LARGEST_RATIO = 1e3
@@ -45,8 +45,8 @@ def farthest(values: Sequence[Numbers], noises: Sequence[Numbers], assumed: floa
 
 
 def bounded(totals: Numbers) -> Numbers:
-    """Returns by row the part of it that counts in a sum over devices, at most 1: a count far above the median counts
-    less.
+    """Returns by row the part of it that counts in a sum over devices, at most 1: a count far above the median has
+    less weight.
     """
     there = totals[totals > 0]
     most = MOST_TIMES * float(np.median(there)) if len(there) else np.inf
@@ -54,7 +54,7 @@ def bounded(totals: Numbers) -> Numbers:
 
 
 def bounded_errors(totals: Numbers, values: Numbers) -> Numbers:
-    """Returns by row a sum of errors in which no mean error lies absurdly far above the median one."""
+    """Returns by row a sum of errors in which no mean error is far above the median one."""
     means = values / np.maximum(totals, 1e-12)
     there = means[(totals > 0) & (means > 0)]
     most = LARGEST_RATIO * float(np.median(there)) if len(there) else np.inf

@@ -26,7 +26,8 @@ STRETCH_S = 3600.0
 def judge_late(
     rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]], classes: Collection[Answer] = ()
 ) -> tuple[RuleVerdict, ...]:
-    """Returns what the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out.
+    """Returns the verdicts of the rollout's own rules about labels on (device, row) with labels; stopped strata are
+    left out.
 
     `classes`: the plain labels that versions of the model answer. Rows with another label say nothing about a version.
     Empty: classes are unknown, and all rows count.
@@ -41,8 +42,8 @@ def _is_of(classes: Collection[Answer], row: CapturedRow) -> bool:
 
 
 def judge_named(rollout: Rollout, rows: Rows) -> tuple[RuleVerdict, ...]:
-    """Returns what the rules with a name say of all numbers from the rollout's members, also after its end, because an
-    application may send its numbers days later.
+    """Returns the verdicts of the rules with a name on all numbers from the rollout's members, also after its end,
+    because an application may send its numbers days later.
     """
     return _judge_again(rollout, NAMED_METRICS, rows)
 

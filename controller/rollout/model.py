@@ -1,4 +1,4 @@
-"""What a rollout is: its strategy, its waves, its status. Everything here is durable."""
+"""The data of a rollout: its strategy, its waves, its status. Everything here is durable."""
 
 import hashlib
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ DEVICE_METRICS: frozenset[Metric] = frozenset({"failed_ratio", "rejected_ratio",
 NUMBER_METRICS: frozenset[Metric] = frozenset({"metric_increase", "metric_decrease"})
 """Metrics of numbers that applications measure, by name."""
 NAMED_METRICS: frozenset[Metric] = NUMBER_METRICS | {"class_share"}
-"""Those with a `name`: an application's number, or an answer of a classifier."""
+"""Metrics with a `name`: an application's number, or an answer of a classifier."""
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -66,7 +66,7 @@ class Rule(Message, frozen=True):
     """Without data: wait for them, or decide by the other rules. Missing data is never a pass."""
     on_fail: OnFail = "roll_back"
     needs: Literal["no_harm_shown", "shown_harmless"] = "no_harm_shown"
-    """no_harm_shown: passes with enough samples and nothing beyond the limit. shown_harmless: passes once the whole
+    """no_harm_shown: passes with enough samples and no value beyond the limit. shown_harmless: passes once the whole
     interval lies on the allowed side."""
 
     @property
@@ -105,8 +105,8 @@ class Strategy(Message, frozen=True):
     strata: tuple[str, ...] = ("machine", "memory")
     """What distinguishes strata: `machine`, `memory`, `cpus`, `runtime`, or the name of a label."""
     start_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
-    """Seconds after its offer at which a device that has not begun is `silent`; one that is offline counts neither
-    way."""
+    """Seconds after its offer at which a device that has not begun is `silent`; one that is offline is not counted.
+    """
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
     """Seconds after its offer at which a device that has begun and not decided counts as failed."""
     max_concurrent: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -140,8 +140,8 @@ class Member(Message, frozen=True):
     previous_digest: str = ""
     """The digest of the form that was confirmed."""
     lost_digest: str = ""
-    """The digest of a confirmed version that the registry does not hold: there is no way back to it. A roll back leaves
-    the device as it is, because any version is better than none."""
+    """The digest of a confirmed version that the registry does not hold: the device cannot roll back to it. A roll
+    back leaves the device as it is, because any version is better than none."""
     late: bool = False
     """Whether it joined after the plan was made."""
 
@@ -156,7 +156,7 @@ class Rollout(Message, frozen=True):
     strategy: Strategy
     members: tuple[Member, ...]
     selector: dict[str, str] = {}
-    """The devices that it is for; those that match later join at the end."""
+    """The devices of the rollout; those that match later join at the end."""
     excluded: dict[str, str] = {}
     """Devices that match and cannot run the release, with the reason."""
     forms: tuple[Form, ...] = ()
@@ -176,7 +176,7 @@ class Rollout(Message, frozen=True):
     """Strata that are rolled back by themselves, while the others continue."""
     stopped_waves: tuple[int, ...] = ()
     acknowledged: tuple[str, ...] = ()
-    """Devices whose failure an operator has resumed over; only new failures trip a rule again."""
+    """Devices whose failure an operator has accepted by a resume; only new failures trip a rule again."""
     evidence_since: float = 0.0
     """Seconds since 1970; what was measured before is not judged again."""
     created_by: str = ""
@@ -189,12 +189,13 @@ class Rollout(Message, frozen=True):
     retry_of: str = ""
     """The rollout whose failed devices it retries."""
     proposers: tuple[str, ...] = ()
-    """The people behind the proposal: the one who started it or wrote its policy, and the one who pushed the
-    version."""
+    """The people who proposed it: the person who started it or wrote its policy, and the person who pushed the
+    version.
+    """
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The names in `proposers` and `created_by`, each once, without the part that says how they acted."""
+        """The names in `proposers` and `created_by`, each once, without the suffix for a policy."""
         return tuple(dict.fromkeys(name for each in (self.created_by, *self.proposers) if (name := person(each))))
 
     def digest_for(self, member: Member) -> str:

@@ -1,6 +1,6 @@
 """The state of one device in a rollout, from its own reports.
 
-Decides what is success, what is a failure and of which kind, and what counts neither way. Refuses to know other
+Decides what is success, what is a failure and of which kind, and what is not counted. Refuses to know other
 devices.
 """
 
@@ -28,12 +28,12 @@ MemberOutcome = Literal[
     "retired",
     "pinned",
 ]
-"""waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
-refused the release. silent: it got the offer and never answered. regressed: it had confirmed and runs another version
-now. absent: offline before it could begin, or so sick that its stable version fails as much; counts neither way.
-stopped: taken out with its stratum or wave. sent_back: had or fetched the release when the rollout was ended; an ending
-only. retired: it has left the fleet; counts neither way. pinned: a person holds it at another release, or where it is
-on the way back; counts neither way."""
+"""waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own
+configuration refused the release. silent: it got the offer and never answered. regressed: it had confirmed and runs
+another version now. absent: offline before it could begin, or its stable version fails as much; not counted.
+stopped: taken out with its stratum or wave. sent_back: had or fetched the release when the rollout was ended; an
+ending only. retired: it has left the fleet; not counted. pinned: a person holds it at another release, or at its
+present one during a roll back; not counted."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
 DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent", "pinned"}
@@ -72,7 +72,7 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
 
 
 def _left_out(rollout: Rollout, member: Member, fact: DeviceFact) -> MemberOutcome | None:
-    """Returns the outcome of a member that is asked for nothing now; None for the others."""
+    """Returns the outcome of a member without a present order; None for the others."""
     if fact.retired:
         return "retired"
     if is_left_alone(rollout, member, fact):
@@ -83,7 +83,7 @@ def _left_out(rollout: Rollout, member: Member, fact: DeviceFact) -> MemberOutco
 
 
 def mode_of(rollout: Rollout) -> str:
-    """What the wave asks of its devices: `serve` or `shadow`."""
+    """The mode of the wave: `serve` or `shadow`."""
     return rollout.strategy.waves[rollout.wave].mode
 
 
@@ -117,13 +117,13 @@ def ended_in(fact: DeviceFact) -> UpdateOutcome | None:
 
 def _decided(rollout: Rollout, assigned: Assigned, ended: UpdateOutcome) -> MemberOutcome:
     if ended.result == "confirmed":
-        return "regressed"  # it runs another version by now
+        return "regressed"  # it runs another version now
     if ended.result == "shadowed":
         return "succeeded" if mode_of(rollout) == "shadow" else "pending"
     if ended.code in RETRYABLE and assigned.attempt < rollout.strategy.attempts:
         return "pending"
     if ended.code == Code.DEVICE_SICK:
-        return "absent"  # its stable version fails as much, which says nothing about the release
+        return "absent"  # its stable version fails as much, so the release is not judged by it
     return "rejected" if ended.result == "rejected" else "failed"
 
 

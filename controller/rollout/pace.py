@@ -11,7 +11,7 @@ from controller.rollout.plan import unit_hash
 
 
 def due(rollout: Rollout, untold: Sequence[str], *, told: int, under_way: int, now: float) -> list[str]:
-    """Returns the devices of `untold` whose time has come, in their order.
+    """Returns the devices of `untold` that are due, in their order.
 
     `untold`: devices that must still be offered the release. `told`: the number of devices of this wave that were
     offered it. `under_way`: the number of devices of any wave without a result. `now` is in seconds since 1970.

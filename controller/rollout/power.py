@@ -1,4 +1,4 @@
-"""What a rule can find with the devices of the first wave, by how much this fleet's own devices differ.
+"""Computes what a rule can find with the devices of the first wave, from the differences between this fleet's devices.
 
 Decides the smallest harm that is found with a probability of 80 %, in devices and hours, and which rule could never
 trip. Refuses to know where the fleet's past is stored.
@@ -32,7 +32,7 @@ COUNTED: dict[Metric, str] = {
 
 
 class Shown(Struct, frozen=True):
-    """What a fleet's data show about one metric."""
+    """The facts about one metric in a fleet's data."""
 
     spread: float
     """Standard deviation between devices of how much each moves by itself, in the unit of the effect."""
@@ -47,8 +47,8 @@ class Shown(Struct, frozen=True):
     largest: float | None = None
     """The largest possible change, if the fleet's data show it."""
     lacks: Literal["", "name", "mean"] = ""
-    """What a rule with a name lacks in this fleet: a device that reports the number or answers the class; a mean above
-    0 for a relative change."""
+    """The data that a rule with a name lacks in this fleet: a device that reports the number or answers the class;
+    a mean above 0 for a relative change."""
 
 
 def assumed(metric: Metric) -> Shown:

@@ -51,7 +51,9 @@ class Left(msgspec.Struct, frozen=True):
     """The smallest possible number."""
     low_s: float
     high_s: float
-    """The range in which it is expected, by the habits of devices that are away; both as `seconds` if none is."""
+    """The range in which it is expected, by the usual hours of offline devices; both equal `seconds` if none is
+    offline.
+    """
     words: str
     """A sentence: the parts of the time, and what may make it longer. Empty for a rollout that has ended."""
 
@@ -96,7 +98,7 @@ def wave_left_s(rollout: Rollout, number: int, counts: Mapping[str, int], now: f
 
 
 def offering_s(rollout: Rollout, number: int) -> float:
-    """The seconds until a wave's last device is told, by the rate of offers and their spread."""
+    """The seconds until a wave's last device gets its offer, by the rate of offers and their spread."""
     strategy = rollout.strategy
     count = sum(member.wave == number for member in rollout.members)
     needed_s = 0.0
@@ -106,21 +108,21 @@ def offering_s(rollout: Rollout, number: int) -> float:
 
 
 class Away(msgspec.Struct, frozen=True):
-    """Devices that have not decided and are not online, and when the last of them may be back."""
+    """Devices that have not decided and are not online, and when the last of them may return."""
 
     devices: int = 0
     low_s: float = 0.0
     high_s: float = 0.0
     """From now; at most as long as the rollout waits for a device."""
     unknown: int = 0
-    """How many of them have no habits that are known: they count as anything up to that."""
+    """The number of them without known usual hours: for these any time up to that is possible."""
 
 
 NOBODY_AWAY = Away()
 
 
 def away_of(rollout: Rollout, devices: int, returns: Collection[Return | None]) -> Away:
-    """Returns when the last of so many absent devices may be back; `returns` are those that were looked at."""
+    """Returns when the last of so many absent devices may return; `returns` are those that were examined."""
     most_s = rollout.strategy.start_s
     known = [each for each in returns if each is not None]
     unknown = len(returns) - len(known)
@@ -130,7 +132,7 @@ def away_of(rollout: Rollout, devices: int, returns: Collection[Return | None]) 
 
 
 def away_words(away: Away) -> str:
-    """Says when devices that are away may be back; empty if nobody is away whose habits are known."""
+    """Says when offline devices may return; empty if no offline device has known usual hours."""
     if away.unknown >= away.devices:
         return ""
     few = f", though of {away.unknown} nothing is known" if away.unknown else ""

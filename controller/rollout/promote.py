@@ -41,9 +41,9 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
 
 
 def why_not_unseen(rollout: Rollout, facts: Facts, now: float) -> str:
-    """Says why a wave is not ended for somebody who does not name it; empty if it may be.
+    """Says why a wave is not ended by an order that does not name it; empty if it may be.
 
-    A wave without any decided device has just begun: somebody who promotes twice, or late, means the one before.
+    A wave without any decided device has just begun: a second or late promotion was meant for the wave before.
     """
     words = {
         outcome_of(rollout, member, facts[member.device], now)

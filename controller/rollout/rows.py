@@ -1,7 +1,7 @@
-"""What devices measured in one rollout, a row for each device, side and interval.
+"""The measurements of devices in one rollout, a row for each device, side and interval.
 
 Decides how counts are summed, and that older rows are merged by the hour. Rows of a device can be removed: the rest
-equals rows of a fleet that never had it. Refuses to know what follows from counts.
+equals rows of a fleet that never had it. Refuses to know the use of counts.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -33,7 +33,7 @@ RECENT_S = 2 * HOUR_S
 """Rows younger than this keep their minute, older ones are merged by the hour: a day of 1,000 devices is 150,000
 rows."""
 MAX_ROWS = 2_000_000
-"""Rows of one rollout in memory, 600 MB; beyond it the older half of the hours is dropped."""
+"""Rows of one rollout in memory, 600 MB; after that the older half of the hours is dropped."""
 _FIRST_ROWS = 64
 
 Numbers = NDArray[np.float64]

@@ -1,7 +1,7 @@
-"""A rollout as the spans of one trace: push, conversion, gates, waves, what each device did, by times that are kept.
+"""A rollout as the spans of one trace: push, conversion, gates, waves, and the steps of each device, with stored times.
 
 Decides the spans and their parents. Every time is one that the audit or a device's report already has, so a restart
-loses none of them. Refuses to know how a trace travels, and who keeps it.
+loses none of them. Refuses to know how a trace is sent and stored.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from contract.messages import ModelState
 from controller.rollout.model import Member, Rollout
 
 MAX_DEVICES = 500
-"""Devices of one trace, those that failed first: about 2,500 spans, which a collector still shows."""
+"""The most devices of one trace, failed ones first: about 2,500 spans, which a collector can show."""
 STEPS = {"fetching": "transfer", "probing": "probe", "ready": "wait", "trial": "trial"}
-"""The name of the span of each phase in which a device is under way."""
+"""The name of the span of each phase in which a device is updating."""
 
 Attribute = str | int | float | bool
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One stretch of time; seconds since 1970."""
+    """One interval of time; in seconds since 1970."""
 
     name: str
     begins: float
@@ -44,7 +44,7 @@ class Deed(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """One report of a device about the model, as it came."""
+    """One report of a device about the model, as it was received."""
 
     at: float
     state: ModelState
@@ -74,7 +74,7 @@ def traced_devices(rollout: Rollout, failed: Iterable[str]) -> list[Member]:
 def spans_of(
     rollout: Rollout, pushed: Pushed, deeds: Sequence[Deed], told: Mapping[str, Sequence[Told]], ended_at: float
 ) -> list[Span]:
-    """Returns the spans of a rollout that has ended; a parent stands before its children. `told` is by device."""
+    """Returns the spans of a rollout that has ended; a parent is before its children. `told` is by device."""
     what: dict[str, Attribute] = {"edgeward.model": rollout.model, "edgeward.release": rollout.release}
     root = what | {"edgeward.rollout": rollout.id, "edgeward.status": rollout.status, "edgeward.by": pushed.by}
     fault = rollout.reason if rollout.status != "completed" else ""
@@ -120,7 +120,7 @@ def _add_waves(
 
 
 def _add_device(spans: list[Span], rollout: Rollout, member: Member, told: Sequence[Told], wave: int) -> None:
-    """Appends a device's span and one for each step that it took; nothing for one that has said nothing of it."""
+    """Appends a device's span and one for each step that it took; nothing for a device without reports about it."""
     about = [each for each in told if _is_about(each.state, rollout) and each.at >= spans[wave].begins - 1]
     if not about:
         return

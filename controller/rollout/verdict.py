@@ -1,4 +1,4 @@
-"""A verdict: what a rule says in one word, in one sentence, and in the numbers behind both.
+"""A verdict of a rule: one word, one sentence, and the numbers from which both follow.
 
 Decides how an effect and a limit become a word. Refuses to know metrics.
 """
@@ -26,7 +26,7 @@ class Figures(msgspec.Struct, frozen=True):
     limit: float
     unit: Unit
     """ratio: of inferences or answers. fraction: of the value before. times: as long as before. devices: of devices
-    that have decided; the interval shows what it can become with those that have not. number: the unit of the
+    that have decided; the interval shows the possible values when all have decided. number: the unit of the
     application's number."""
     devices: int = 0
     """Devices with the release."""
@@ -80,7 +80,7 @@ _SAYS: dict[Word, str] = {
 
 
 def word_of(rule: Rule, figures: Figures, *, could_be_chance: bool) -> Word:
-    """fail: the whole interval lies beyond the limit. pass: none of it does, or that is not required.
+    """fail: the whole interval lies beyond the limit. pass: no part of it does, or that is not required.
 
     `needs = "shown_harmless"` makes an interval that contains the limit inconclusive.
     """

@@ -1,6 +1,6 @@
-"""What a person whom a provider has identified may do here, and their name in the audit. Pure.
+"""The permissions of a person whom a provider has identified, and their name in the audit. Pure.
 
-Decides that the first grant that fits counts, so that the scope of one never combines with the roles of another.
+Decides that the first matching grant is used, so that the scope of one never combines with the roles of another.
 Refuses to know whether claims are true: `signin.id_token` does.
 """
 
@@ -33,8 +33,8 @@ def grant_of(grants: Iterable[OidcGrant], claims: Mapping[str, Any]) -> OidcGran
 def name_of(claims: Mapping[str, Any], claim: str) -> str:
     """Returns the name of a person, in the form of token names: the claim's text if it is such a name already.
 
-    Other texts are rewritten, and end with a digest of the provider's own id, so that no two people become one.
-    BadInput `sign_in_refused` without the claim.
+    Other texts are rewritten, and end with a digest of the provider's own id, so that two people never have one
+    name. BadInput `sign_in_refused` without the claim.
     """
     said = _found(claims, claim)
     if not isinstance(said, str) or not said:

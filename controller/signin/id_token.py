@@ -1,7 +1,7 @@
 """Verification of an ID token, by OpenID Connect Core 1.0, section 3.1.3.7. Pure: keys and time are handed in.
 
-Decides which algorithms count: only signatures by a provider's public key, so that neither `none` nor a MAC with a
-public key as its secret is accepted. Refuses to know where tokens and keys come from.
+Decides which algorithms are accepted: only signatures by a provider's public key, so that neither `none` nor a MAC
+with a public key as its secret is accepted. Refuses to know where tokens and keys come from.
 """
 
 import hmac
@@ -28,7 +28,7 @@ class UnknownKeyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the token of one sign-in must say."""
+    """The required content of the token of one sign-in."""
 
     issuer: str
     client_id: str

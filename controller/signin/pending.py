@@ -1,7 +1,7 @@
-"""Sign-ins in progress: what this controller has asked a provider, and which browser asked.
+"""Sign-ins in progress: the requests to a provider, and the browser of each.
 
-Decides that a state counts once, for ten minutes, and only in the browser that began. Time and randomness are handed
-in. Refuses to know HTTP and providers.
+Decides that a state is valid once, for ten minutes, and only in the browser that began. Time and randomness are
+handed in. Refuses to know HTTP and providers.
 """
 
 import base64
@@ -16,7 +16,7 @@ from contract.errors import BadInput, Code
 PENDING_S = 600.0
 """Seconds of a sign-in: enough for a person who must find a second factor first."""
 MAX_PENDING = 1_000
-"""The most sign-ins in progress. Beyond it the oldest is dropped, and that person begins again."""
+"""The most sign-ins in progress. Above this limit, the oldest is dropped, and that person begins again."""
 
 
 @dataclass(frozen=True, slots=True)

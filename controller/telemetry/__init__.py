@@ -1,1 +1,1 @@
-"""Counts of what devices measured, on disk: stored before anything is judged by them, merged as they age."""
+"""Counts of measurements of devices, on disk: stored before they are used, merged as they age."""

@@ -1,4 +1,4 @@
-"""One row of the store: what one device measured of one version in one interval, in few bytes.
+"""One row of the store: the measurements of one version on one device in one interval, in few bytes.
 
 Decides the bytes, and that a count which no store can hold is stored as the largest one. Refuses to know files.
 """
@@ -19,7 +19,7 @@ _fields = attrgetter(*Sums.__struct_fields__)
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What one telemetry message reports about one version."""
+    """The content of one telemetry message about one version."""
 
     device: str
     boot: int

@@ -41,10 +41,11 @@ def added_shapes(rows: Iterable[bytes]) -> bytes:
 
 
 def read_shapes(path: Path, model: str, since: float, newest: float, most_devices: int) -> tuple[list[Row], int]:
-    """Returns (rows of a model from `since` on, how many devices have rows after `newest`), by its own connection.
+    """Returns (rows of a model from `since` on, how many devices have rows after `newest`), by its own
+    connection.
 
-    Of more devices than `most_devices` only so many are read, chosen by a stable hash of their names: shapes of a fleet
-    are alike, and a thread reads 100,000 rows in a second.
+    Of more devices than `most_devices` only so many are read, chosen by a stable hash of their names: shapes of a
+    fleet are similar, and a thread reads 100,000 rows in a second.
     """
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:

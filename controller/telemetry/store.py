@@ -2,7 +2,7 @@
 
 Decides that a repeated row is stored once, and how rows age: minutes become hours after two hours, hours become days
 after five weeks, days are deleted after a year. Rows of a device can be removed; the rest equals that of a fleet which
-never had it. Refuses to know what rows say about a release.
+never had it. Refuses to know the meaning of rows for a release.
 """
 
 import json
@@ -140,8 +140,7 @@ class TelemetryStore:
     ) -> list[tuple[str, int, float, Sums]]:
         """Returns (device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
 
-        `marks`: times within hours at which rows begin as well. It costs one lookup per hour, however large the fleet
-        is.
+        `marks`: times within hours at which rows begin as well. It takes one lookup per hour, for a fleet of any size.
         """
         first = int(since // HOUR_S * HOUR_S)
         starts = sorted({*range(first, int(until) + 1, int(HOUR_S)), *(int(mark) for mark in marks if mark >= since)})
@@ -165,8 +164,8 @@ class TelemetryStore:
         return found
 
     def drop(self, device: str) -> None:
-        """Removes everything that a device has measured. Its messages still count as received, so that none of it
-        returns.
+        """Removes everything that a device has measured. Its messages still count as received, so that they are not
+        counted again.
         """
         with transaction(self._db):
             for boot, seq in self._db.execute(
@@ -177,7 +176,7 @@ class TelemetryStore:
                 self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
 
     def tend(self, now: float, marks: Collection[float] = ()) -> None:
-        """Merges or deletes a few old rows: a pass calls it, and the rest waits for the next one.
+        """Merges or deletes a few old rows: a pass calls it, and the next pass continues.
 
         No row then spans one of the `marks`: the beginnings of open rollouts.
         """
@@ -218,9 +217,7 @@ class TelemetryStore:
         self._db.close()
 
     def _roll_up(self, before: float, marks: Collection[float]) -> str:
-        """Merges minutes of the next few devices into hours; returns the last of them, or "" after the last one there
-        is.
-        """
+        """Merges minutes of the next few devices into hours; returns the last of them, or "" after the last device."""
         wanted = "SELECT DISTINCT device FROM recent WHERE device > ? ORDER BY device LIMIT ?"
         devices = [device for (device,) in self._db.execute(wanted, (self._after, DEVICES_AT_ONCE))]
         for device in devices:

@@ -1,4 +1,4 @@
-"""The vitals of a fleet in one SQLite file: a row for each device and five minutes, by the hour where they are older.
+"""The vitals of a fleet in one SQLite file: a row for each device and five minutes, by the hour if they are older.
 
 Decides how rows age: five minutes become hours after 26 hours, hours are deleted after five weeks, or sooner if the
 file is too large. A repeated row is stored once. Refuses to know what a figure means.
@@ -23,8 +23,8 @@ FINE_S = 26 * HOUR_S
 KEEP_S = 35 * 24 * HOUR_S
 """Five weeks: enough to know what is usual for a device at an hour of its week, with one spare week."""
 MAX_MB = 4096
-"""Beyond it hours are deleted sooner: a row takes 117 bytes, so 26 hours of 100,000 devices by five minutes take 3,700
-MB, and five weeks of hours of 10,000 devices 1,000 MB."""
+"""If it is larger, hours are deleted sooner: a row takes 117 bytes, so 26 hours of 100,000 devices by five minutes
+take 3,700 MB, and five weeks of hours of 10,000 devices 1,000 MB."""
 DEVICES_AT_ONCE = 50
 """Devices whose rows age in one pass: about 600 rows, 10 ms; 100,000 devices in half an hour."""
 SHORTER = 0.8
@@ -72,7 +72,7 @@ class VitalsStore:
             self._db.execute("DELETE FROM vitals WHERE device = ?", (device,))
 
     def tend(self, now: float) -> None:
-        """Merges or deletes a few old rows: a pass calls it, and the rest waits for the next one."""
+        """Merges or deletes a few old rows: a pass calls it, and the next pass continues."""
         before = (now - FINE_S) // HOUR_S * HOUR_S
         if before <= self._aged_to:
             return

@@ -1,8 +1,8 @@
 """The audit's seal: its newest checkpoint in a separate file, signed, renewed with each entry from the first one on.
 
-A chain of hashes does not show that its end was cut off. Signed metadata carries a checkpoint to every device, twice a
-day; the seal shows at the next start what was cut off since. Decides what is a fault of a seal, and keeps the first one
-for people. Refuses to know what entries mean.
+A chain of hashes does not show that its end was cut off. Signed metadata carries a checkpoint to every device,
+twice a day; the seal shows at the next start entries that were cut off since. Decides what is a fault of a seal,
+and stores the first one for people. Refuses to know what entries mean.
 """
 
 from collections.abc import Callable

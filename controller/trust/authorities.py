@@ -1,8 +1,8 @@
 """The authorities for devices, services and the broker: one at first, later ones beside it, old ones retired.
 
 Decides which authority issues what. Devices and services get certificates from the newest one. The broker keeps a
-certificate of the oldest that is not retired, which every device knows. Nothing trusts a retired one; its key still
-introduces the others to a device that was away. Refuses to know who has a certificate.
+certificate of the oldest that is not retired, which every device knows. A retired one is not trusted; its key still
+confirms the others to a device that was offline. Refuses to know which devices have certificates.
 """
 
 import re
@@ -19,7 +19,7 @@ from controller.trust.keys import private_pem
 
 FIRST = "ca"
 MAX_AUTHORITIES = 4
-"""The most trusted authorities at a time, so that a device's file of authorities, and its handshakes, stay small."""
+"""The most trusted authorities at a time, so that a device's file of authorities and its handshakes stay small."""
 _NUMBERED = re.compile(r"ca(-[1-9][0-9]{0,3})?\Z")
 
 

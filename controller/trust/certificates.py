@@ -1,7 +1,7 @@
 """Certificates of devices and of the broker: one authority, P-256, short lives, a revocation list.
 
 Decides what a certificate says: the name comes from the claim, never from the request. Time is handed in; keys come
-from the directory. Refuses to know who may have a certificate.
+from the directory. Refuses to know which device may have a certificate.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Life = tuple[datetime, float]
 """Its beginning, and its number of days."""
 RENEW_AT = 2 / 3
-"""A fraction of a certificate's life. The last third leaves time to repair whatever prevents its renewal."""
+"""A fraction of a certificate's life. The last third leaves time to repair the cause if renewal fails."""
 _DEVICE_URL = "urn:edgeward:device:"
 _CURVES = ("secp256r1", "secp384r1")
 
@@ -43,7 +43,7 @@ class CertificateAuthority:
 
     @property
     def pem(self) -> str:
-        """What clients and the broker trust."""
+        """The certificate that clients and the broker trust."""
         return pem(self.certificate)
 
     def issued_device(self, certificate: x509.Certificate) -> str:
@@ -123,7 +123,7 @@ def open_pki(directory: Path, now: datetime, name: str = "ca") -> CertificateAut
     key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
-    if not certificate_file.exists():  # killed in between, or lost: with the same name and key, chains stay valid
+    if not certificate_file.exists():  # after a kill, or if it was lost: with the same name and key, chains stay valid
         words = f"edgeward devices{name.removeprefix('ca').replace('-', ' ')}"  # lists are found by their issuer's name
         replace_file(certificate_file, pem(_self_signed(words, key, now)).encode())
     return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)

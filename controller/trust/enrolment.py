@@ -1,6 +1,7 @@
 """How a device gets, keeps and loses its certificate: claim, enrol, renew, revoke.
 
-Decides who may have one. A refusal tells the caller no reason; the audit has it. Refuses to know HTTP.
+Decides which device may have one. A refusal gives the caller no reason; the reason is in the audit. Refuses to know
+HTTP.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ MAX_CERTIFICATE_BYTES = 8192
 
 MAX_GOOD = 24
 """The most valid certificates of one device: one every two months, and some whose answer was lost. Each is a key that
-is tried for its messages, a row, and a permanent entry of the audit, so no key may request them without end."""
+is tried for its messages, a row, and a permanent entry of the audit, so no key may request an unlimited number."""
 
 
 class ClaimRefused(BadInput):
@@ -132,7 +133,7 @@ class Enrolment:
         return self.credentials.certificate(serial)
 
     def _left_behind(self, text: str, now: datetime, gone: Container[str]) -> Credential | None:
-        """Returns what an unrecorded certificate that an authority of this controller issued says about itself.
+        """Returns the content of an unrecorded certificate that an authority of this controller has issued.
 
         It was issued after the backup from which this controller was restored. This does not help a device whose keys
         were revoked since then.

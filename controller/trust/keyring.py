@@ -1,4 +1,4 @@
-"""The keys that this controller can sign with. The metadata says which of them counts. Refuses to know files."""
+"""The keys that this controller can sign with. The metadata says which of them are valid. Refuses to know files."""
 
 from collections.abc import Iterable
 

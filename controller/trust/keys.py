@@ -1,7 +1,7 @@
 """Keys on the controller's disk, mode 0600: signing keys and secrets. Missing ones are made.
 
-A new controller makes every key itself and says so: in production, root, targets and release keys belong elsewhere
-(docs/guides/go-to-production.md). Refuses to know what is signed.
+A new controller makes every key itself and logs that: in production, root, targets and release keys must be stored
+elsewhere (docs/guides/go-to-production.md). Refuses to know what is signed.
 """
 
 import logging
@@ -24,7 +24,7 @@ from controller.trust.keyring import Keyring
 from controller.trust.metadata import TrustMetadata
 
 BEGUN = "first-start"
-"""A file beside the keys while those of a new fleet are being made: some exist, and no metadata names them yet."""
+"""A file beside the keys while the keys of a new fleet are being made: some exist, but no metadata names them yet."""
 
 _log = logging.getLogger("edgeward.trust")
 

@@ -1,9 +1,9 @@
 """The fleet's metadata: durable, kept current, and signed with the keys that this controller was given.
 
-Decides what the controller may sign by itself: what is current (snapshot, timestamp) and which device runs what
-(director). The versions of a model need the release signer's key, and naming signers needs the targets key. If those
-are not here, it accepts documents that were signed elsewhere, after following them as a device would. Refuses to know
-files and sockets.
+Decides what the controller may sign by itself: current versions (snapshot, timestamp) and desired documents
+(director). The versions of a model need the release signer's key, and naming signers needs the targets key. If
+those are not here, it accepts documents that were signed elsewhere, after following them as a device would. Refuses
+to know files and sockets.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -50,7 +50,7 @@ class TrustMetadata:
 
     @property
     def timestamp_signer(self) -> Signer:
-        """The signer of what is current, and of the audit's seal."""
+        """The signer of snapshot and timestamp, and of the audit's seal."""
         return self.keys.online(self.files).timestamp
 
     @property
@@ -77,7 +77,7 @@ class TrustMetadata:
         return encode(repository.trust_bundle(self.files))
 
     def role(self, model: str) -> bytes | None:
-        """Returns the role document of a model; None if nobody has signed one."""
+        """Returns the role document of a model; None if there is no signed one."""
         text = self.files.get(f"{role_name(model)}.json")
         return text.encode() if text is not None else None
 
@@ -146,11 +146,11 @@ class TrustMetadata:
         return key
 
     def after_restore(self, make: Callable[[str], Signer], now: datetime) -> list[str]:
-        """Signs again what the keys here can sign, so that devices which know more than the backup can follow; returns
-        the names of the documents that people must sign again. `make` makes a key for a role.
+        """Signs again what the keys here can sign, so that devices with newer documents than the backup can follow;
+        returns the names of the documents that people must sign again. `make` makes a key for a role.
 
-        A device never accepts an older snapshot than it has seen. That memory ends with the snapshot's key, so both
-        keys that say what is current are replaced, if root keys are here.
+        A device never accepts an older snapshot than it has seen. This ends with the snapshot's key, so the keys of
+        snapshot and timestamp are replaced, if root keys are here.
         """
         files, waiting = self._signed_again(now)
         if (roots := self.keys.enough(*repository.signers_wanted(files, "root"))) is None:
@@ -178,7 +178,7 @@ class TrustMetadata:
         return files, waiting
 
     def refresh(self, now: datetime) -> bool:
-        """Keeps the timestamp young, and also root, targets and models if this controller has their keys.
+        """Renews the timestamp in time, and also root, targets and models if this controller has their keys.
 
         Returns whether there is something new to publish.
         """

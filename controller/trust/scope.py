@@ -1,8 +1,8 @@
 """Scopes: the part of a fleet on which a token may act. They limit changes, not reading.
 
-Decides whether a change is inside: everything that it reaches must be. A change of a whole model reaches every device
-with it, so a scope with labels forbids it. A change of a whole device reaches every model on it. Refuses to know where
-labels and models are stored, and which changes there are.
+Decides whether a change is inside: all that it affects must be inside. A change of a whole model reaches every
+device with it, so a scope with labels forbids it. A change of a whole device reaches every model on it. Refuses to
+know where labels and models are stored, and which changes there are.
 """
 
 from collections.abc import Iterable, Mapping

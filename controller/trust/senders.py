@@ -1,7 +1,7 @@
-"""Decides whether a message is the device's own: the broker says who sent it, the device's signature proves it.
+"""Decides whether a message is from its device: the topic names the device, and the signature proves it.
 
-A device that ever had a certificate must sign from then on, so removing signatures gains nothing. Presence comes from
-the broker and is not signed. Refuses to know where keys are stored.
+A device that ever had a certificate must always sign, so an attacker gains nothing without a signature. Presence
+comes from the broker and is not signed. Refuses to know where keys are stored.
 """
 
 from collections.abc import Callable, Container
@@ -43,7 +43,7 @@ class Senders:
         self._signed_last: dict[str, str] = {}
         """The key that signed the newest message of each device."""
         self.retired: Container[str] = ()
-        """Retired devices: no message is theirs any more, not even presence."""
+        """Retired devices: no message is accepted from them, not even presence."""
 
     def is_authentic(self, device: str, message: Any, now: float, raw: bytes = b"") -> bool:
         """Returns whether `message`, which came as `raw` on a topic of `device`, is from that device."""

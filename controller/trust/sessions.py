@@ -1,8 +1,8 @@
-"""Sessions of the page: what a browser has in a cookie in place of a token.
+"""Sessions of the page: a browser's cookie in place of a token.
 
-Decides the content of a cookie (whose token, until when) and whether it is one of this controller's. A session is no
-record of its own: it names a token, and ends with it. So it survives a restart of the controller, and nothing is
-stored. Refuses to know HTTP, and what the holder may do.
+Decides the content of a cookie (token and end) and whether this controller made it. A session is not stored: it
+names a token, and ends with it. Therefore it remains valid after a restart of the controller. Refuses to know HTTP,
+and what the holder may do.
 """
 
 import base64
@@ -15,7 +15,7 @@ from contract.errors import BadInput
 from contract.wire import Message, decode, encode
 
 MAX_SESSION_S = 12 * 3600.0
-"""Seconds of the longest session: a working day. After that the token is needed again."""
+"""Seconds of the longest session: a working day. After that a person needs the token again."""
 MAX_COOKIE_CHARS = 512
 LOCAL = "local"
 """The id in a session of the token in the controller's data directory."""

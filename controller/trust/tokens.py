@@ -33,7 +33,7 @@ class ApiToken(Message, frozen=True):
     revoked: bool = False
     scope: Scope = EVERYWHERE
     signed_in: bool = False
-    """Whether a provider has identified its holder: then it ends with their session, and no person has ever seen it."""
+    """Whether a provider has identified its holder: then it ends with the session, and is never shown to a person."""
 
 
 class Tokens:

@@ -1,4 +1,4 @@
-"""Everything that people can ask for, one file per subject. A verb takes the State and audits what it changes.
+"""All actions that people can request, one file per subject. A verb takes the State and audits what it changes.
 
 Refuses to know HTTP.
 """

@@ -94,7 +94,7 @@ def _tell(state: State, result: Look) -> None:
 def _colour(state: State) -> None:
     """Gives each device the words of the worst alert about it that is not muted: its health is `attention` then.
 
-    A silence says that people know the alert, so a silenced alert affects no device's health.
+    A silence means that people know the alert, so a silenced alert affects no device's health.
     """
     words: dict[str, str] = {}
     for alert in sorted(state.alerts.told(), key=lambda each: SEVERITIES.index(each.labels["severity"])):

@@ -1,7 +1,7 @@
 """The fleet's statement about golden sets: pages of devices with their signed heartbeats, signed by the newest
 authority.
 
-Decides which devices and versions a page names. Refuses to know who checks it.
+Decides which devices and versions a page names. Refuses to know how it is checked.
 """
 
 import time

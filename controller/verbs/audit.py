@@ -1,4 +1,4 @@
-"""The audit itself: what the controller did by itself, requested entries, and whether the audit is complete.
+"""The audit itself: the controller's own actions, requested entries, and whether the audit is complete.
 
 Decides under which name the controller acts. Refuses to know what an action means.
 """
@@ -13,7 +13,7 @@ from controller.registry.journal import AuditFilter
 from controller.state import STARTED, State
 
 CONTROLLER = "controller"
-"""The actor of actions that nobody requested at that moment: no token may have this name."""
+"""The actor of actions without a request of a person: no token may have this name."""
 
 
 def note(state: State, *deeds: Deed) -> None:
@@ -31,13 +31,13 @@ def with_trace(state: State, subject: str, words: str) -> str:
 
 
 def begin(state: State) -> None:
-    """Appends the first entries of a starting controller: that it has started, and what was wrong with the audit."""
+    """Appends the first entries of a starting controller: its start, and faults of the audit."""
     found = [Deed("audit broken", "audit", state.audit_fault)] if state.audit_fault else []
     note(state, *found, Deed(STARTED, "controller", f"edgeward {version('edgeward')}"))
 
 
 def tell_new_root(state: State) -> None:
-    """Appends, once for each, that a root was given to the broker."""
+    """Appends an entry for each root that was published, once for each."""
     subject = f"root {state.trust_metadata.newest_root}"
     if state.told_root == subject:
         return

@@ -28,7 +28,7 @@ MAX_LENT_BYTES = 64 << 20
 
 
 class Where(Message, frozen=True):
-    """On which device a candidate is probed: one by its name, or any that has all of these labels."""
+    """The device on which a candidate is probed: one by its name, or any with all of these labels."""
 
     device: str = ""
     labels: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Certificates: the issued ones, revocation, a second authority beside the first, and the controller's own
 certificates.
 
-Decides when the controller renews its own certificates, who is warned of what expires, and what a change of authorities
-requires. Refuses to know HTTP, and how certificates are made.
+Decides when the controller renews its own certificates, when people are warned of expiries, and what a change of
+authorities requires. Refuses to know HTTP, and how certificates are made.
 """
 
 import asyncio
@@ -58,7 +58,9 @@ async def _renew_own(state: State, broker: RunningBroker, files: BrokerFiles) ->
 
 
 def warn(state: State) -> None:
-    """Warns of everything that is past a mark: in the log and as an event, once for each mark, also over restarts."""
+    """Warns of everything that has passed a mark, in the log and as an event: once for each mark, also after
+    restarts.
+    """
     now = time.time()
     own = {what: end.timestamp() for what, end in own_expiries(state).items()}
     certificates = state.credentials.newest_expiries(now)

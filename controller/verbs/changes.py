@@ -64,7 +64,7 @@ _SAID: dict[str, tuple[Look, str]] = {
     "enrol refused": ("warn", "an enrolment was refused: {detail}"),
 }
 _DULL = ("trust publish", "trust sign", "certificates renewed", "certificate renewed")
-"""What the controller does by itself every day: the audit has it."""
+"""Daily actions of the controller, which are only in the audit."""
 
 
 class Change(Message, frozen=True):
@@ -74,7 +74,7 @@ class Change(Message, frozen=True):
     look: Look
     text: str
     actor: str
-    """Empty for what devices did by themselves."""
+    """Empty for actions of devices."""
     kind: str
     """The subject's kind: rollout | device | model | audit."""
     subject: str
@@ -91,7 +91,7 @@ def recent_changes(state: State, hours: float, now: datetime | None = None) -> l
 
 
 def change_of(entry: dict[str, str]) -> Change | None:
-    """Returns the sentence of an entry of the audit; None if it is not worth showing."""
+    """Returns the sentence of an entry of the audit; None if it is not shown."""
     action, subject = entry["action"], entry["subject"]
     if action in _DULL:
         return None
@@ -116,7 +116,7 @@ def undone_by_devices(history: Iterable[tuple[str, str, str]]) -> list[Change]:
         if state is None or ended is None or state.phase != "steady" or ended.result not in ("rolled_back", "rejected"):
             continue
         if ended.code and ended.code in NO_FAULT:
-            continue  # somebody else wanted another version of it: nothing that the device did by itself
+            continue  # another version was requested: this was not an action of the device itself
         found.setdefault((state.model, ended.version.release, ended.result), {}).setdefault(device, (at, ended.code))
     return [_undone(*key, devices) for key, devices in found.items()]
 

@@ -23,7 +23,7 @@ from controller.verbs.versions import devices_by_release
 
 DAY_S = 86_400.0
 LOOK_S = 60.0
-"""Seconds between two checks of what has been kept long enough."""
+"""Seconds between two checks for versions that have been kept long enough."""
 MAX_LABELS = 20
 """Labels that a comparison counts by name."""
 MAX_READINGS = 5
@@ -75,7 +75,7 @@ class TrainedOn(msgspec.Struct, frozen=True):
     created_at: str
     created_by: str
     run: str
-    """The id of the run that made it; empty: not told."""
+    """The id of the run that made it; empty: unknown."""
     devices: int
     """How many devices run it now."""
 

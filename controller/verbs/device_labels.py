@@ -17,7 +17,7 @@ from controller.verbs.device_lives import MAX_DEVICES, DeviceAnswer, refused
 from controller.written import Written
 
 Changes = Mapping[str, str | None]
-"""label -> value; None: the given label is removed, and the device's own label of that key counts again."""
+"""label -> value; None: the given label is removed, and the device's own label of that key is used again."""
 MAX_KEY_CHARS, MAX_VALUE_CHARS = 64, 128
 MAX_NOTE_CHARS = 2_000
 """The longest note: people read a page, but not a book."""

@@ -1,7 +1,7 @@
 """What an operator can do with the life of devices: retire, put new hardware under an old name, adopt.
 
-Decides what each of them ends and what it keeps. A device that is refused does not affect the others: each has its own
-answer. Refuses to know HTTP, and how certificates are made.
+Decides the effect of each on certificates, labels and history. A device that is refused does not affect the others:
+each has its own answer. Refuses to know HTTP, and how certificates are made.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class DeviceAnswer(Message, frozen=True):
     claim: Claim | None = None
     """A password for an hour, if the device must enrol."""
     code: str = ""
-    """Why nothing was done; empty if it was."""
+    """Why nothing was done; empty if it was done."""
     detail: str = ""
 
 
@@ -55,7 +55,7 @@ def chosen(state: State, names: Iterable[str], selector: Mapping[str, str]) -> l
 async def retire(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
     """Takes devices out of the fleet: certificates and sessions end, retained documents are deleted, history stays.
 
-    They count neither way in rollouts, and messages in their names are ignored until they are adopted again.
+    They are not counted in rollouts, and messages in their names are ignored until they are adopted again.
     """
     at = stamp()
     known, answers = _known(state, names)
@@ -96,7 +96,7 @@ async def replace(state: State, names: Iterable[str], *, actor: str) -> list[Dev
 def adopt(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
     """Adopts devices of another controller, and devices that were retired here: returns a claim for each.
 
-    A device still serves what it served: `edgeward-agent adopt` changes whom it trusts, and nothing else.
+    A device still serves what it served: `edgeward-agent adopt` changes only its trust.
     """
     answers = []
     for device in names:
@@ -150,7 +150,7 @@ async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str,
 
 
 def _without_hardware(twin: Twin) -> Twin:
-    """Returns the twin with its labels and what it was told, but without reports of the former hardware."""
+    """Returns the twin with its labels and orders, but without reports of the former hardware."""
     bare = Twin(twin.device, labels=twin.labels, own_labels=twin.own_labels, connected=False)
     return changed(
         bare,

@@ -26,13 +26,13 @@ from controller.trust.refusals import Refusal
 from controller.verbs import refusals
 
 REFUSED_MARK = -1
-"""A value beside the marks of `fleet.expiry`: a device asked for renewal with its own key, but too late."""
+"""A value in addition to the marks of `fleet.expiry`: a device asked for renewal with its own key, but too late."""
 
 _log = logging.getLogger("edgeward.controller")
 
 
 def claim(state: State, device: str, *, actor: str, action: str = "device claim") -> Claim:
-    """A secret with which the device may enrol once, and what else it needs.
+    """A secret with which the device may enrol once, and other facts that it needs.
 
     The known own labels of a device come with it, because new hardware has none. Labels that were given here stay here.
     BadInput `name_invalid`, `device_retired`, `device_enrolled`.
@@ -55,10 +55,10 @@ def claim(state: State, device: str, *, actor: str, action: str = "device claim"
 
 
 def check_free(state: State, device: str, *, actor: str, action: str) -> None:
-    """Refuses a claim for a name that a device goes by: whoever used it would speak in that device's place.
+    """Refuses a claim for a name that is in use: another machine could use it in place of the device.
 
-    It is in use while a certificate of it counts or may be renewed, and, where there never was one, once the device has
-    been heard. The refusal is in the audit. BadInput `name_invalid`, `device_enrolled`.
+    A name is in use while its certificate is valid or may be renewed, or, without any certificate, once the device
+    has sent a message. The refusal is in the audit. BadInput `name_invalid`, `device_enrolled`.
     """
     check_device_name(device)
     twin = state.world.durable.twins.get(device)
@@ -158,7 +158,7 @@ def unquarantine(state: State, *devices: str, actor: str) -> int:
 
 
 def _is_known(state: State, device: str) -> bool:
-    """Whether a device has reported, was retired, is kept from a version, or has ever had a certificate."""
+    """Whether a device has reported, was retired, has a quarantined version, or has ever had a certificate."""
     durable = state.world.durable
     kept = (durable.twins, durable.retired, durable.quarantine)
     return any(device in each for each in kept) or state.credentials.enrolled(device)

@@ -1,6 +1,6 @@
-"""What people write beside rollouts and models. Each step is in the audit; mentioned people are told by an event.
+"""What people write beside rollouts and models. Each step is in the audit; mentioned people are notified by an event.
 
-Decides that a rollout or a model must exist before anybody writes beside it. Refuses to know HTTP.
+Decides that a rollout or a model must exist before people can write about it. Refuses to know HTTP.
 """
 
 from controller.clock import stamp

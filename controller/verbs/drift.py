@@ -1,4 +1,4 @@
-"""Examines how the data of one version have moved: collects what `drift.report` needs, and reads shapes while others
+"""Examines how the data of one version have moved: collects the facts for `drift.report`, and reads shapes while others
 write.
 
 Decides which version is meant and which releases count with the same bins. Refuses to know what a difference means.
@@ -30,7 +30,7 @@ MAX_DAYS = 28.0
 MAX_DEVICES = 100
 """The most devices whose shapes are read for one look: five weeks of hours are 84,000 rows, 2 s of a thread."""
 MAX_ALIKE = 8
-"""The most newest releases that are compared with the examined one: most have bins of their own."""
+"""The most newest releases that are compared with the examined one: most have different bins."""
 MAX_LABELLED = 20_000
 """Newest rows with a label: two years of the label budget."""
 

@@ -26,7 +26,7 @@ from controller.verbs.audit import CONTROLLER
 _log = logging.getLogger("edgeward.erasures")
 MAX_REASON_CHARS = 500
 ROWS_AT_ONCE = 5_000
-"""Captured rows that are deleted before others are answered: 50 ms."""
+"""Captured rows that are deleted before other requests are answered: 50 ms."""
 
 
 class ErasureWanted(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class ErasureWanted(msgspec.Struct, frozen=True):
 async def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
     """Deletes rows here, orders every affected device to do the same, and names the models trained on them.
 
-    Files are read and written in a thread, so that the controller answers others meanwhile.
+    Files are read and written in a thread, so that the controller answers other requests at the same time.
 
     BadInput `request_invalid` for a request for all rows, or without a reason; `unknown_device`.
     """
@@ -88,7 +88,9 @@ def _concerned(state: State, wanted: ErasureWanted) -> list[str]:
 
 
 async def _perform(state: State, made: Request) -> Request:
-    """Deletes rows here and tells devices. One after the other: two that change one file would undo each other."""
+    """Deletes rows here and orders devices to do so. One after the other: two changes of one file would undo each
+    other.
+    """
     state.erasing.add(made.order.id)
     state.captures.refused = state.erasures.in_force(time.time())
     async with state.erasing_turn:
@@ -101,7 +103,7 @@ async def _perform(state: State, made: Request) -> Request:
 
 
 async def _erased_here(state: State, made: Request) -> Request:
-    """The request once its rows are in no file of the controller. What came to its end is durable step by step."""
+    """Returns the request once its rows are in no file of the controller. Each finished step is durable."""
     devices = frozenset(made.only_devices) or None
     numbers = await asyncio.to_thread(state.captures.concerned, made.order, devices)
     chosen = Chosen(made.order, devices, frozenset(numbers))
@@ -139,8 +141,8 @@ def _trained_on(state: State, made: Request) -> tuple[Trained, ...]:
 
 
 def note_version(state: State, version: Version) -> None:
-    """Adds a version that was pushed after deletions to those that it was trained before them: it names a data set that
-    has lost rows since, and nobody knows whether it was read before.
+    """Adds a version that was pushed after deletions to those that it was trained before them: it names a data set
+    that has lost rows, and it is unknown whether it was read before.
     """
     for each in state.erasures.all() if version.lineage.data_sets else ():
         used = sorted(set(version.lineage.data_sets) & each.data_sets.keys())

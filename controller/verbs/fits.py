@@ -1,7 +1,7 @@
 """Which devices of the fleet can run a version, in which of its forms, and why the others cannot. Changes nothing.
 
-Decides that a failed gate or a withdrawal plays no part: this is about hardware, runtimes, pins and quarantine. Refuses
-to know rollouts, and HTTP.
+Decides that a failed gate or a withdrawal is ignored: only hardware, runtimes, pins and quarantine are checked.
+Refuses to know rollouts, and HTTP.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """Before a version is registered: collects what its gates judge, and applies the policy of its model.
 
-Decides who is the champion (the alias, else the newest version that passed), and when a child has to measure. Refuses
-to know how a gate judges, and HTTP.
+Decides which version is the champion (the alias, else the newest that passed), and when a child must measure.
+Refuses to know how a gate judges, and HTTP.
 """
 
 import asyncio
@@ -48,12 +48,12 @@ class OwnVerdict(Message, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a push brings for the gates: held-out rows as a file, verdicts of the user's own gates, who pushes."""
+    """The parts of a push for the gates: held-out rows as a file, verdicts of the user's own gates, the person."""
 
     held_out: Path | None = None
     own: tuple[OwnVerdict, ...] = ()
     rule: ChampionRule | None = None
-    """What a retrained version must show."""
+    """The requirements of a retrained version."""
     champion: int = 0
     """The release that it must beat; 0: the alias champion, or the newest that passed."""
     trained_since: float | None = None
@@ -61,13 +61,13 @@ class Brought:
 
 
 def policy_of(state: State, model: str) -> GatePolicy:
-    """Returns the policy of a model; one without limits if nobody has set one."""
+    """Returns the policy of a model; one without limits if none was set."""
     doc = state.store.get(_TABLE, model)
     return GatePolicy() if doc is None else convert_kept(doc, GatePolicy)
 
 
 def shown_policy(state: State, model: str) -> GatePolicy:
-    """As `policy_of`; BadInput `unknown_model` for a model that has neither a version nor limits of its own."""
+    """As `policy_of`; BadInput `unknown_model` for a model that has neither a version nor limits."""
     if state.store.get(_TABLE, model) is None:
         state.registry.versions(model)
     return policy_of(state, model)
@@ -82,7 +82,7 @@ def set_gates(state: State, model: str, policy: GatePolicy, *, actor: str) -> Ga
 
 
 def check_brought(brought: Brought) -> None:
-    """Raises BadInput before minutes of conversion: `tensors_invalid`, `sample_missing`, `request_invalid`."""
+    """Raises BadInput before the long conversion: `tensors_invalid`, `sample_missing`, `request_invalid`."""
     if len(brought.own) > MAX_OWN_GATES:
         raise BadInput(Code.REQUEST_INVALID, f"{len(brought.own)} gates of your own, limit {MAX_OWN_GATES}")
     if brought.held_out is not None:
@@ -161,8 +161,8 @@ def _form(state: State, manifest: Manifest) -> Form:
 def _held_out(
     manifest: Manifest, brought: Brought, champion: Version | None, evaluation: Evaluation
 ) -> tuple[HeldOut | None, HeldOut | None, str]:
-    """Returns (the newest rows, the fixed rows that no version may forget, the digest of these); None for those that
-    are missing.
+    """Returns (the newest rows, the fixed rows that no version may forget, the digest of these); None for missing
+    ones.
     """
     if brought.held_out is None or evaluation.answers is None:
         return None, None, ""

@@ -21,7 +21,7 @@ from controller.state import State
 from controller.verbs.device_labels import known_twin
 
 WAIT_S = 10.0
-"""Seconds to wait for an answer: a doctor's checks take a second or two on a slow disk, and a person waits."""
+"""Seconds to wait for an answer: a doctor's checks take a second or two on a slow disk, and a person waits for it."""
 
 
 async def ask(

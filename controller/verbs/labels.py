@@ -19,7 +19,7 @@ from controller.state import State
 MAX_LOOKED_AT = 5_000
 """The newest captured rows from which the day's rows are chosen: 50 ms."""
 KINDS = Strategy(name="", waves=(Wave(percent=100),)).strata
-"""What makes devices alike unless a strategy says otherwise: its default."""
+"""The default keys of a stratum, unless a strategy names others."""
 
 
 class LabelsWanted(msgspec.Struct, frozen=True):

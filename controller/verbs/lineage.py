@@ -20,7 +20,7 @@ NodeKind = Literal["data", "run", "version", "rollout", "devices"]
 
 
 class Node(Message, frozen=True):
-    """One thing that a version comes from or went to."""
+    """One origin or destination of a version."""
 
     id: str
     kind: NodeKind
@@ -30,11 +30,11 @@ class Node(Message, frozen=True):
     release: int | None
     """The version to which it belongs; None for data that several share."""
     key: str
-    """The digest, the number, the id of the rollout: what a link needs."""
+    """The digest, the number or the id of the rollout, for a link."""
 
 
 class Edge(Message, frozen=True):
-    """That one thing led to another."""
+    """A connection from one node to the next."""
 
     source: str
     target: str
@@ -64,7 +64,7 @@ def lineage_of(state: State, model: str) -> Lineage:
 
 
 def _chain(state: State, version: Version, devices: list[str]) -> Iterable[Node]:
-    """Yields what one version comes from and went to, in this order."""
+    """Yields the origins and then the destinations of one version."""
     lineage, release = version.lineage, version.release
     if lineage.data is not None:
         digest = lineage.data.sha256

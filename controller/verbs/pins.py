@@ -1,4 +1,4 @@
-"""What an operator can do with pins: hold a model on devices at one release, and let go of them.
+"""What an operator can do with pins: hold a model on devices at one release, and end that.
 
 Decides whether a device may be held there, and that a device on another release is brought to it or refused with the
 reason. A device that is refused does not affect the others. Refuses to know HTTP.
@@ -26,7 +26,7 @@ from controller.verbs.device_labels import MAX_AUDIT_CHARS, known_twin
 from controller.verbs.rollouts import may_start
 
 MAX_REASON_CHARS = 500
-"""The longest reason, which stands in lists, in plans and in the audit."""
+"""The longest reason, which is shown in lists, in plans and in the audit."""
 
 
 class PinAnswer(Message, frozen=True):
@@ -38,21 +38,21 @@ class PinAnswer(Message, frozen=True):
     runs: int = 0
     """The release that the device has confirmed; 0: none."""
     is_moved: bool = False
-    """Whether the device was told to change to the release of the pin."""
+    """Whether the device got an order to change to the release of the pin."""
     code: str = ""
-    """Why nothing was done; empty if it was."""
+    """Why nothing was done; empty if it was done."""
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for: a model, a release (None: what each device runs), why and until when."""
+    """A request for pins: a model, a release (None: what each device runs), why and until when."""
 
     model: str
     release: int | None
     reason: str
     until: float
-    """Seconds since 1970; 0: until somebody ends it."""
+    """Seconds since 1970; 0: until a person ends it."""
 
 
 def pin(state: State, names: Iterable[str], wanted: Wanted, *, actor: str, dry_run: bool = False) -> list[PinAnswer]:
@@ -84,8 +84,8 @@ def pin(state: State, names: Iterable[str], wanted: Wanted, *, actor: str, dry_r
 
 
 def unpin(state: State, names: Iterable[str], model: str, *, actor: str, dry_run: bool = False) -> list[PinAnswer]:
-    """Ends the pins of a model on devices; returns the result for each. Each keeps what it runs: open rollouts take it
-    in again, ended ones change nothing.
+    """Ends the pins of a model on devices; returns the result for each. Each keeps its version: open rollouts
+    include it again, ended ones change nothing.
     """
     answers, twins = [], []
     for device in names:
@@ -118,7 +118,7 @@ def _check(wanted: Wanted, now: float) -> None:
 def _pinned(
     state: State, twin: Twin, wanted: Wanted, actor: str, now: float, *, version_of: Callable[[int], Version]
 ) -> tuple[Twin, PinAnswer]:
-    """Returns (the twin with its pin, and with an order where it must move; the answer). BadInput with the reason."""
+    """Returns (the twin with its pin, and with an order if it must change; the answer). BadInput with the reason."""
     model, runs = wanted.model, _runs(twin, wanted.model)
     release = wanted.release or runs
     if not release:

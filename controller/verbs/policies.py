@@ -29,7 +29,7 @@ class DeploymentPolicy(Message, frozen=True):
     set_by: str = ""
     set_at: str = ""
     after_release: int = 0
-    """Only newer versions are due: set if a controller was restored and cannot know what devices had since."""
+    """Only newer versions are due: set if a controller was restored and does not know later versions of devices."""
 
 
 def all_policies(state: State) -> dict[str, DeploymentPolicy]:
@@ -42,7 +42,7 @@ def all_policies(state: State) -> dict[str, DeploymentPolicy]:
 def set_policy(
     state: State, model: str, strategy: Strategy, selector: dict[str, str], *, approval: bool, actor: str
 ) -> DeploymentPolicy:
-    """Sets a policy from now on. BadInput `unknown_model`, `strategy_invalid`."""
+    """Sets a policy. BadInput `unknown_model`, `strategy_invalid`."""
     state.registry.versions(model)
     check_strategy(strategy)
     at = stamp()
@@ -80,7 +80,7 @@ def start_due(state: State) -> None:
     version or policy.
     """
     if state.deliveries.busy:
-        return  # what is being encoded for a version that has just come
+        return  # the encoding of a version that was just pushed
     for model, policy in all_policies(state).items():
         release = _due(state, model, policy)
         if release is None or state.refused_by_policy.get(model) == release:

@@ -1,6 +1,6 @@
 """Pushes a version: converts, judges, registers, audits.
 
-Decides whether a request is allowed now, and that bytes which are a version already make no second one. A registered
+Decides whether a request is allowed now, and that the bytes of an existing version make no second one. A registered
 version is complete: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
 """
 
@@ -75,10 +75,10 @@ async def push(
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    `under_way` is told at which step the push is. `recurrent`: the state that devices keep between requests.
-    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
-    BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
-    out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
+    `under_way` gets the present step of the push. `recurrent`: the state that devices keep between requests.
+    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are refused. BadInput
+    `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled out.
+    `request_invalid`, `unknown_version` for invalid tags or an unknown parent. Once it is cancelled, its children
     end and nothing is registered.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
@@ -125,7 +125,7 @@ async def push(
 
 
 def begun(state: State, model: str, actor: str, total_bytes: int = 0) -> UnderWay:
-    """Returns a push that begins now; how long it takes is told by the newest version of the model."""
+    """Returns a push that begins now; the newest version of the model gives its expected duration."""
     newest = state.registry.newest(model) if model in state.registry.models() else None
     took_s = newest.evidence.get("took_s", {}) if newest is not None else {}
     return UnderWay(model, actor, time.time(), time.monotonic, sum(took_s.values()) or None, total_bytes)

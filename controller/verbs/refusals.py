@@ -1,7 +1,7 @@
 """Refused attempts in the audit: the first of a kind is written at once, the others as a count.
 
-Decides that a disk which stores no entry changes no answer, and that such entries wait until it does. Refuses to know
-what was refused, and how entries are counted: that is `trust.refusals`.
+Decides that a disk that refuses entries does not change answers, and that the entries wait until it accepts them.
+Refuses to know what was refused, and how entries are counted: that is `trust.refusals`.
 """
 
 import logging

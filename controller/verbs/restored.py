@@ -1,7 +1,7 @@
-"""What a controller does once, at its first start after a restore: documents, rollouts, policies and trust.
+"""The steps of a controller at its first start after a restore: documents, rollouts, policies and trust.
 
-Decides the order: everything is durable before the mark is removed, so that a kill repeats it. Others decide about
-rollouts, documents and keys. Refuses to know how the backup came here.
+Decides the order: everything is durable before the mark is removed, so that a kill repeats it. Other modules decide
+about rollouts, documents and keys. Refuses to know how the backup was restored.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Retraining as people and workers use it: policies, proposals, decisions, and each attempt from claim to end.
 
 Decides nothing about when to retrain: that is `controller.retraining.decide`. Every change of an attempt is durable and
-in the audit before anybody is told. Refuses to know how a pipeline runs, and HTTP.
+in the audit before it is reported. Refuses to know how a pipeline runs, and HTTP.
 """
 
 import logging
@@ -49,7 +49,7 @@ def policy_of(state: State, model: str) -> RetrainingPolicy:
 
 
 def set_policy(state: State, model: str, policy: RetrainingPolicy, *, actor: str) -> RetrainingPolicy:
-    """Sets a policy from now on. BadInput `unknown_model`."""
+    """Sets a policy. BadInput `unknown_model`."""
     state.registry.versions(model)
     state.store.put(_TABLE, {model: msgspec.to_builtins(policy)})
     state.journal.audit(stamp(), actor, "retraining set", model, msgspec.json.encode(policy).decode()[:500])
@@ -59,7 +59,7 @@ def set_policy(state: State, model: str, policy: RetrainingPolicy, *, actor: str
 
 
 def remove_policy(state: State, model: str, *, actor: str) -> None:
-    """Removes a policy: nothing proposes any more. BadInput `unknown_retraining`."""
+    """Removes a policy: nothing is proposed any more. BadInput `unknown_retraining`."""
     policy_of(state, model)
     state.store.delete(_TABLE, model)
     state.journal.audit(stamp(), actor, "retraining remove", model)

@@ -20,7 +20,9 @@ from controller.rollout.model import FINAL
 from controller.state import State
 
 MAX_JUDGED_DEVICES = 1_000
-"""The most devices whose rows are read for one look: their labels tell as much as those of 100,000, in a second."""
+"""The most devices whose rows are read for one look: their labels are as exact as those of 100,000, and take a
+second.
+"""
 
 MAX_CAUSES = 3
 """The most distributions that a decision names as its cause: the drift report has all of them."""
@@ -89,7 +91,7 @@ def alarms(state: State, model: str) -> tuple[Proposal, ...]:
 
 
 def _moved(state: State, model: str) -> str:
-    """Returns the distributions that have moved furthest beyond what their own past explains."""
+    """Returns the distributions that have moved most, compared with their own past."""
     found = state.data_looks.get(model)
     beyond = [each for each in found.moved if each.moved.is_beyond] if found is not None else []
     return ", ".join(
@@ -114,7 +116,7 @@ def _came_at(state: State, champion: Version) -> float:
 
 
 def _cells(rows: Iterable[tuple[str, float, Sums]], block_s: float, *, classifies: bool) -> list[Cell]:
-    """Returns what labels say, by block and device."""
+    """Returns the results of labels, by block and device."""
     found: dict[tuple[int, str], list[float]] = {}
     for device, start, sums in rows:
         count, lost, squared = _losses(sums, classifies=classifies)

@@ -1,7 +1,7 @@
 """Tries the release again only on the devices on which a rollout failed.
 
 Decides which devices: members that ended failed, rejected, silent or regressed and still belong to the fleet. Their
-quarantine from this release is lifted, because a person asks for it. Refuses to know HTTP.
+quarantine from this release is lifted, because a person requests this. Refuses to know HTTP.
 """
 
 import time
@@ -22,9 +22,9 @@ from controller.verbs.rollouts import Retried, end_if_only_absent, find, may_sta
 def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
     """Starts a rollout of the same release to the devices that failed: one wave, with the same rules and trial.
 
-    A way back that only absent devices hold open ends first, as for any newer rollout: they get the order that is meant
-    for them when they return. BadInput `unknown_rollout`, `rollout_conflict` if it has not ended or no device has
-    failed, and as `start`.
+    A roll back that is open only for absent devices ends first, as for any newer rollout: they get their order when
+    they return. BadInput `unknown_rollout`, `rollout_conflict` if it has not ended or no device has failed, and as
+    `start`.
     """
     end_if_only_absent(state, find(state, name).model)
     before = find(state, name)
@@ -52,8 +52,8 @@ def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
 
 
 def _why_open(state: State, rollout: Rollout) -> str:
-    """Says why a rollout that has not ended is not retried, and what to do: by name where only absent devices hold it
-    open.
+    """Says why a rollout that has not ended is not retried, and what to do: with names if only absent devices keep
+    it open.
     """
     then = "what has failed is tried again then"
     now = time.time()

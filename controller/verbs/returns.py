@@ -1,7 +1,7 @@
-"""When devices that are away may be back, by their own past: for the remaining time of a rollout.
+"""When offline devices may return, by their own past: for the remaining time of a rollout.
 
-Decides how many devices are looked at, and what is kept in memory between two looks. Refuses to know what resembles
-what: `fleet.absences` does.
+Decides how many devices are examined, and what is kept in memory. Refuses to know which absences are similar:
+`fleet.absences` does.
 """
 
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from controller.state import State
 from controller.telemetry.vitals import KEEP_S
 
 MAX_DEVICES = 200
-"""Devices of one look: 1 to 2 ms each where nothing is in memory. A sample of more says the same about the last one."""
+"""The most devices that are examined: 1 to 2 ms each if nothing is in memory. A larger sample gives the same result."""
 MAX_KEPT = 10_000
-"""Devices whose absences stay in memory, some kB each; beyond it all are read again."""
+"""Devices whose absences stay in memory, some kB each; after that all are read again."""
 
 
 def returns_of(state: State, devices: Iterable[str], now: float) -> dict[str, Return | None]:
-    """Returns for each device when it may be back; None where too little is known. At most `MAX_DEVICES` of them."""
+    """Returns for each device when it may return; None if too little is known. At most `MAX_DEVICES` of them."""
     found = {}
     for device in list(devices)[:MAX_DEVICES]:
         past, away_since = _past_of(state, device, now)
@@ -26,7 +26,7 @@ def returns_of(state: State, devices: Iterable[str], now: float) -> dict[str, Re
 
 
 def _past_of(state: State, device: str, now: float) -> tuple[tuple[Absence, ...], float | None]:
-    """Returns (its absences, when it was last heard). They hold until it is heard again."""
+    """Returns (its absences, the time of its last message). They are valid until its next message."""
     twin = state.world.durable.twins.get(device)
     seen_at = twin.seen_at if twin is not None else None
     known = state.absences.get(device)

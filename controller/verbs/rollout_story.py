@@ -50,7 +50,7 @@ class RolloutEvent(Message, frozen=True):
     action: str
     """The action as in the audit; `verdict` if the verdict of a rule has changed."""
     by: str
-    """The actor; `controller` for actions that nobody requested."""
+    """The actor; `controller` for its own actions."""
     device: str
     """The device of the event; empty: the rollout."""
     text: str

@@ -1,4 +1,4 @@
-"""What an operator can do with rollouts: preview, start, approve, ask why. Checks, records, audits.
+"""What an operator can do with rollouts: preview, start, approve, explain. Checks, stores and audits.
 
 Decides whether a request is allowed now. Refuses to know HTTP.
 """
@@ -52,10 +52,10 @@ def preview(
     schedule: Schedule = ALWAYS,
     starting: str | None = None,
 ) -> Preview:
-    """Returns what a start would do, without doing it. BadInput as `start`. A plan may be requested while another
+    """Returns the effects of a start, without starting. BadInput as `start`. A plan may be requested while another
 
     rollout of the model is open. With `starting`, the digest of the plan that is
-    meant or "", it is refused where the start is.
+    meant or "", it is refused if the start would be refused.
     """
     version = may_start(state, model, release, again=again)
     if starting is not None:
@@ -77,7 +77,7 @@ def preview(
 
 
 def away_now(state: State, rollout: Rollout, now: float) -> Away:
-    """Returns when the members that are not online may be back, by their own past."""
+    """Returns when the members that are not online may return, by their own past."""
     facts = facts_of(state.world, rollout, now)
     away = [device for device, fact in facts.items() if fact.presence != "online"]
     return away_of(rollout, len(away), list(returns_of(state, away, now).values()))
@@ -102,10 +102,10 @@ def start(
     """Plans and starts; the first devices get their offers within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
-    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`,
-    `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or with `approval`, it waits
-    for another person's approval. `policy_of`: whose policy has started it, if no person did. `source`:
-    the template, in words.
+    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`,
+    `signature_changed`, `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or
+    with `approval`, it waits for another person's approval. `policy_of`: the author of the policy that has started
+    it, if no person did. `source`: the template, in words.
     """
     version = may_start(state, model, release, again=again)
     end_if_only_absent(state, model)
@@ -188,9 +188,9 @@ async def prepare_and_start(
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
     """Approves a proposed rollout, so that it starts.
 
-    BadInput `four_eyes` for everybody behind it (who started it, who wrote the policy that did, who pushed the version)
-    and for the local token, which does not identify a person; `plan_changed` for the digest of another plan;
-    `rollout_conflict`.
+    BadInput `four_eyes` for each person who proposed it (by the start, by its policy, or by the push of the
+    version) and for the local token, which does not identify a person; `plan_changed` for the digest of another
+    plan; `rollout_conflict`.
     """
     rollout = approvable(state, name, subject)
     _same_plan(rollout, plan_digest)

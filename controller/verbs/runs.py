@@ -1,6 +1,6 @@
 """Keeps runs that people send, and compares two of them.
 
-Decides who may replace what is known of a run: only whoever sent it first. Refuses to know HTTP.
+Decides that only the first sender of a run may replace it. Refuses to know HTTP.
 """
 
 from contract.errors import BadInput, Code
@@ -12,8 +12,8 @@ from controller.state import State
 
 
 def keep(state: State, run: str, sent: SentRun, *, actor: str) -> KeptRun:
-    """Keeps a run. BadInput `request_invalid` for one that is too large or has another id, `forbidden` for somebody
-    else's.
+    """Keeps a run. BadInput `request_invalid` for one that is too large or has another id, `forbidden` for a run of
+    another person.
     """
     check_sent(sent)
     if sent.record.id != run:

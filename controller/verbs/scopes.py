@@ -47,13 +47,13 @@ def rollout(state: State, scope: Scope, name: str) -> str:
 
 
 def rollout_refusal(state: State, scope: Scope, name: str) -> str:
-    """What is said to somebody whose scope keeps them from acting on a rollout; empty if it does not."""
+    """Returns the refusal for a caller whose scope does not cover a rollout; empty if it does."""
     words = rollout(state, scope, name) if scope.limits else ""
     return refusal(scope, words) if words else ""
 
 
 def refusal(scope: Scope, words: str) -> str:
-    """What is said to somebody whose deed is outside their scope; `words` is what lies outside."""
+    """Returns the refusal for a caller whose action is outside the scope; `words` name what is outside."""
     return f"your token is for {scope.words}, and {words}"
 
 
@@ -67,7 +67,7 @@ def deployment(state: State, scope: Scope, model: str, selector: Mapping[str, st
 def template(state: State, scope: Scope, name: str, selector: Mapping[str, str] | None) -> str:
     """Returns why a change of a rollout template is outside: the old one, or the new one (None: none).
 
-    A template is about no model. A start by it is held to the scope by itself.
+    A template names no model. A start with it is checked against the scope separately.
     """
     known = [each for each in templates.every(state.store) if each.name == name]
     about = [*(each.selector for each in known), *([] if selector is None else [selector])]

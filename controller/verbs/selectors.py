@@ -1,4 +1,4 @@
-"""Saved selectors: labels under a name, so that a rollout and a list of devices mean the same part of the fleet.
+"""Saved selectors: labels under a name, so that rollouts and lists of devices use the same part of the fleet.
 
 Decides what a selector may contain. A rollout keeps the labels themselves, so a later change of the selector does not
 affect it. Refuses to know HTTP.

@@ -60,7 +60,7 @@ def sign_in(state: State, claims: Mapping[str, Any]) -> ApiToken:
 
 
 def sign_out(state: State, identifier: str) -> None:
-    """Ends the token of a sign-in with its session; a token that a person was given stays valid."""
+    """Ends the token of a sign-in with its session; any other token stays valid."""
     if any(each.id == identifier and each.signed_in for each in state.tokens.all()):
         state.tokens.revoke(identifier)
 

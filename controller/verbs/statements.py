@@ -1,6 +1,7 @@
 """The director's statement about the origin of a version, which can be checked without this controller.
 
-Decides what is stated: what the registry keeps, and one captured row if it is asked for. Refuses to know who checks it.
+Decides what is stated: the facts in the registry, and one captured row on request. Refuses to know how it is
+checked.
 """
 
 import time

@@ -1,6 +1,7 @@
 """What an operator can do with an existing rollout: pause, resume, promote, abort, roll back, judge again.
 
-Decides whether a step is allowed now, and binds it to what the operator has seen. Refuses to know HTTP.
+Decides whether a step is allowed now, and that the state is still the one that the operator has seen. Refuses to
+know HTTP.
 """
 
 import time
@@ -58,7 +59,7 @@ _FIRST: dict[Status, str] = {
 
 
 class Seen(Message, frozen=True):
-    """What an operator has seen before a step, and why they take it. Omitted fields are not compared."""
+    """What an operator has seen before a step, and the reason for it. Omitted fields are not compared."""
 
     status: str = ""
     """The status that was shown."""
@@ -99,7 +100,7 @@ def reason_of(state: State, rollout: Rollout, verb: Verb, actor: str, reason: st
 
 
 def _refuse_unseen(rollout: Rollout, seen: Seen) -> None:
-    """Raises BadInput `rollout_conflict` if a rollout has moved on since the operator looked at it."""
+    """Raises BadInput `rollout_conflict` if a rollout has changed since the operator saw it."""
     now = f"it is {rollout.status}, wave {rollout.wave + 1}"
     if seen.status not in ("", rollout.status) or seen.wave not in (None, rollout.wave):
         was = seen.status or rollout.status

@@ -18,7 +18,7 @@ from controller.state import State
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a stick carries, and what it lacks."""
+    """The content of a stick, and the missing parts."""
 
     documents: Mapping[str, str]
     """The documents by topic."""
@@ -31,7 +31,7 @@ class Export:
 
 
 def export(state: State, devices: Iterable[str]) -> Export:
-    """Gathers what these devices need. What cannot be made for one of them is left out and named.
+    """Collects documents and blobs for these devices. If one cannot be made for a device, it is omitted and named.
 
     BadInput `unknown_device` for a device that has never reported.
     """

@@ -1,7 +1,7 @@
 """Rollout templates: a strategy with its selector and hours under a name, so that the next rollout is like the last.
 
-Decides what a template may hold, which of its revisions are kept, and that what a start names itself wins over it. A
-rollout copies what it takes, so a later change of the template does not affect it. Refuses to know HTTP.
+Decides what a template may hold, which of its revisions are kept, and that the fields of a start replace its
+fields. A rollout copies these fields, so a later change of the template does not affect it. Refuses to know HTTP.
 """
 
 import time
@@ -23,7 +23,7 @@ from controller.verbs.device_labels import check_label
 
 MAX_TEMPLATES = 500
 MAX_REVISIONS = 20
-"""Revisions that are kept of one template, the newest: enough to see who has changed what in a year."""
+"""Revisions that are kept of one template, the newest: enough for the changes of a year."""
 MAX_NOTE_CHARS = 500
 _TABLE = "rollout_templates"
 
@@ -51,7 +51,7 @@ class _Kept(Message, frozen=True):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """How a rollout is to be done, once a template has filled in what the start does not name."""
+    """The settings of a rollout: those of the start, and of the template for omitted ones."""
 
     strategy: Strategy | None
     """None: neither names one."""
@@ -119,7 +119,7 @@ def every(store: Store) -> list[Template]:
 
 
 def fill(store: Store, name: str, strategy: Strategy | None, selector: dict[str, str], schedule: Schedule) -> Filled:
-    """Returns what a start means: each of strategy, selector and hours that it leaves out is that of the template.
+    """Returns the settings of a start: strategy, selector or hours that it omits are those of the template.
 
     BadInput `request_invalid` for a template that does not exist. An empty name is no template.
     """

@@ -1,6 +1,6 @@
-"""The trace of a rollout that has ended, from what the controller keeps anyway.
+"""The trace of a rollout that has ended, from data that the controller stores for other purposes.
 
-Decides which times are looked up. Refuses to know what becomes of the trace: `events.traces` does.
+Decides which times are read. Refuses to know how the trace is sent: `events.traces` does.
 """
 
 from collections.abc import Mapping, Sequence

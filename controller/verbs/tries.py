@@ -1,7 +1,7 @@
 """Tries a model: converts it, judges parity and measures its form as a push does, and registers nothing.
 
-Decides that a try waits for its turn among pushes, and that the audit records it. Refuses to know HTTP, and the search
-that tries models.
+Decides that a try waits in the same queue as pushes, and that the audit records it. Refuses to know HTTP, and the
+search that tries models.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ class Tried(Message, frozen=True):
     passed: bool
     """Whether the converted form answers as the estimator did: the parity gate."""
     detail: str
-    """What the parity gate says, in words."""
+    """The verdict of the parity gate in words."""
     digest: str
     """SHA-256 of the full form as ONNX."""
     size_bytes: int
@@ -37,7 +37,7 @@ class Tried(Message, frozen=True):
     load_mb: float
     operators: tuple[str, ...]
     on: ProbedOn | None = None
-    """What a device has measured; None if none was asked for, or parity has failed."""
+    """The measurements of a device; None if none was requested, or parity has failed."""
 
 
 async def try_out(
@@ -53,8 +53,8 @@ async def try_out(
 ) -> Tried:
     """Converts and measures the model in the file `raw` on the rows in `sample`; stores nothing but an audit entry.
 
-    `waive_rows`: few distinct rows of the sample are enough. `where`: a device probes the form as well, if parity has
-    passed; other pushes have their turn meanwhile. BadInput as of a push, before its gates, and as `probe_candidate`;
+    `waive_rows`: few distinct rows of the sample are enough. `where`: a device probes the form as well, if parity
+    has passed; other pushes run in the meantime. BadInput as of a push, before its gates, and as `probe_candidate`;
     WorldError `busy` if no turn comes in time.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion

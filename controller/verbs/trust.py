@@ -1,5 +1,5 @@
-"""What people can do with trust metadata: offer documents that were signed elsewhere, make a key, see what waits for a
-signature.
+"""What people can do with trust metadata: offer documents that were signed elsewhere, make a key, see the documents
+that wait for a signature.
 
 Decides when the release key on this controller may sign. Refuses to know how documents are followed.
 """

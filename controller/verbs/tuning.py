@@ -1,7 +1,7 @@
 """Sends devices a remote configuration: heartbeats, sensors, captured rows, limits of serving. All of it is audited.
 
 Decides its version, and that it is durable before it is published. The device decides what it allows and whether it
-works: it tries a configuration and takes back one that breaks it. Refuses to know HTTP.
+works: it tries a configuration and returns to the former one if the new one breaks it. Refuses to know HTTP.
 """
 
 import time
@@ -26,7 +26,7 @@ MAX_NAMED_CHARS = 300
 
 def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str) -> list[DeviceAnswer]:
     """Sends devices a configuration, whose version is ignored; returns the result for each. For fields that are not
-    set, the device's own file counts again.
+    set, the device's own file is used again.
     """
     _refuse_silence(wanted, state.config.fleet.silent_s)
     answers, twins, now = [], [], time.time()
@@ -63,8 +63,8 @@ def _refuse_silence(wanted: RemoteConfig, silent_s: float) -> None:
 
 
 def _refuse_unknown(state: State, twin: Twin, wanted: RemoteConfig) -> None:
-    """BadInput `config_invalid` for sensors that the device does not have, and models that nobody has, with those that
-    there are. Which sensors a device has that was never heard, nobody knows.
+    """BadInput `config_invalid` for sensors that the device does not have, and for models that do not exist, with
+    those that exist. The sensors of a device without any report are unknown and not checked.
     """
     sensors = sorted(sensor.name for sensor in twin.sensors)
     models = sorted({*state.registry.models(), *twin.reported})

@@ -26,7 +26,7 @@ from controller.verbs.steering import Verb, failed_now, reason_of, steered
 
 
 class VerbPreview(Message, frozen=True):
-    """What a step would do now."""
+    """The effects of a step now."""
 
     verb: str
     allowed: bool
@@ -39,7 +39,7 @@ class VerbPreview(Message, frozen=True):
     wave: int
     """Counted from 0; people count from 1."""
     sentences: tuple[str, ...]
-    """What would happen, the most important first."""
+    """The effects, the most important first."""
     to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: they would run no version."""
     devices: tuple[str, ...]
@@ -75,7 +75,7 @@ def preview_verb(state: State, name: str, verb: Verb, *, actor: str) -> VerbPrev
 
 
 def preview_approval(state: State, name: str, subject: Subject) -> VerbPreview:
-    """What an approval by somebody would do; BadInput `unknown_rollout`."""
+    """Returns the effects of an approval by a person; BadInput `unknown_rollout`."""
     try:
         rollout = approvable(state, name, subject)
     except BadInput as refused:
@@ -86,7 +86,7 @@ def preview_approval(state: State, name: str, subject: Subject) -> VerbPreview:
 
 
 def refused_step(rollout: Rollout, verb: str, why: BadInput) -> VerbPreview:
-    """What is said of a step that would be refused."""
+    """Returns the preview of a step that would be refused."""
     return replace(_view(rollout, verb, (), {}), allowed=False, refusal=why.detail, code=why.code)
 
 

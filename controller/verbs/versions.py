@@ -21,7 +21,7 @@ from controller.verbs import trust
 
 
 def withdraw(state: State, model: str, release: int, *, reason: str, actor: str) -> Version:
-    """Bars a version from every rollout that starts, and from devices that join a completed one.
+    """Excludes a version from every later rollout, and from devices that join a completed one.
 
     BadInput `unknown_model`, `unknown_version`; `request_invalid` without a reason; `rollout_conflict` while a rollout
     brings the version.
@@ -70,7 +70,7 @@ def devices_by_release(state: State, model: str) -> dict[int, list[str]]:
 
 
 def waive(state: State, model: str, release: int, gate: str, *, reason: str, actor: str) -> Version:
-    """Makes a version pass although a gate has failed, with a reason that is shown from then on.
+    """Makes a version pass although a gate has failed, with a reason that is shown with it.
 
     BadInput `request_invalid` without a reason, or for a gate that has not failed; `four_eyes` for the person who
     pushed the version, in a fleet with four eyes.
@@ -90,7 +90,7 @@ def waive(state: State, model: str, release: int, gate: str, *, reason: str, act
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """The result of the retention rule, or what it would be."""
+    """The result of the retention rule, or its preview."""
 
     rule: Retention
     marked: Sequence[int]
@@ -146,8 +146,8 @@ def _going(state: State, model: str, releases: Sequence[int]) -> frozenset[str]:
 
 
 def _needed(state: State, model: str) -> dict[int, str]:
-    """Returns releases that a device runs, is told to run or may go back to, and those with an alias,
-    with the reason.
+    """Returns releases that a device runs, has an order to run or may roll back to, and those with an alias, with
+    the reason.
     """
     needed = {alias.release: f"alias {name}" for name, alias in state.aliases.of(model).items()}
     for rollout in state.world.durable.rollouts.values():

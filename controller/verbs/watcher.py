@@ -1,7 +1,7 @@
 """Runs the watcher: the fleet's history for its trainer, and looks at the newest hour by its newest version.
 
-Decides which version judges, and how much of the fleet one look covers. Scores come from a confined child, because a
-version is a file that somebody has pushed. Refuses to know what is unusual: `controller.watcher` does.
+Decides which version judges, and how much of the fleet one look covers. Scores come from a confined child, because
+a version is a file that a user has pushed. Refuses to know what is unusual: `controller.watcher` does.
 """
 
 import asyncio

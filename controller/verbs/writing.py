@@ -13,7 +13,7 @@ from controller.written import Written
 
 
 def set_alias(state: State, model: str, name: str, release: int, *, actor: str) -> Alias:
-    """Makes an alias name a version from now on. BadInput `name_invalid`, `unknown_model`, `unknown_version`."""
+    """Sets an alias to a version. BadInput `name_invalid`, `unknown_model`, `unknown_version`."""
     alias = Alias(release=release, by=actor, at=stamp())
     before = state.aliases.set(model, name, alias)
     was = f"; it was v{before.release}" if before is not None else ""

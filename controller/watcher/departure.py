@@ -1,7 +1,7 @@
-"""A device that departs from what is usual: by how much, which figure is the cause, and a sentence about it.
+"""A device that departs from what is usual: the amount, the figure that is the cause, and a sentence.
 
 Decides which figure causes a score: the one without which it is lowest. This works for any model, because only its
-answers are used. Refuses to know how the model is asked.
+answers are used. Refuses to know how the model is run.
 """
 
 import math
@@ -16,7 +16,7 @@ from controller.fleet.vitals import FIGURES
 from controller.watcher.features import CLIP, DAY_H, FEATURES, FLOORS, LOGGED, PAST_D, RANGE_H, SORTS, Departures, Fleet
 
 WIDE = 2.0
-"""The range that is called usual: so many spreads on either side."""
+"""The usual range: this number of spreads on either side."""
 _WORDS = {
     "cpu_ratio": ("CPU", 100.0, "% of a core", 1),
     "rss_mb": ("memory", 1.0, "MB", 1),
@@ -40,7 +40,7 @@ class Departure(Message, frozen=True):
     sort: str
     """What is unusual about the figure: its level, its rise over a day, or its range."""
     spreads: float
-    """How far it departs, in units of what is usual for the device; negative below."""
+    """The distance from the usual value, in units of the device's usual spread; negative below it."""
     past_h: int
     """Hours of its own past with which it was compared."""
     says: str

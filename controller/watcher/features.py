@@ -3,9 +3,9 @@
 Decides what a departure is: three numbers for each figure, in units of what is usual for the device. Refuses to know
 how many of them are too many: the model and its threshold decide.
 
-Vitals of a device depend on its place, its load and the hour of the day, and an hour is like the hour before. So each
-hour is compared with the same hours of the days before, and what the devices of a stratum have in common (a heat wave,
-a release for all) is subtracted.
+Vitals of a device depend on its place, its load and the hour of the day, and and an hour is similar to the hour
+before. Therefore each hour is compared with the same hours of the days before, and what the devices of a stratum
+have in common (a heat wave, a release for all) is subtracted.
 """
 
 import warnings
@@ -32,13 +32,15 @@ DAY_H, PAST_D, MIN_PAST_D = 24, 14, 3
 """A device is judged after three days, by up to two weeks."""
 LEVEL_H, RANGE_H = 3, 6
 AROUND_H = (-1, 0, 1)
-"""Hours around the same hour of a day that are like it."""
+"""Hours around the same hour of a day that are similar to it."""
 MIN_KIND = 5
-"""Devices of a smaller stratum have nothing in common that could be distinguished from a single device."""
+"""In a smaller stratum, a common change cannot be distinguished from a change of one device."""
 PRIOR = 12.0
 """The spread of the stratum counts as much as so many hours of the device's own: three days have only nine."""
 RISE = 2.0
-"""A rise counts at most as twice the level: a device that returns to what is usual falls, and is well."""
+"""A rise counts at most as twice the level: a device that returns to its usual level has a large fall, which is no
+fault.
+"""
 CLIP = 30.0
 """Larger departures count as this."""
 TINY = 1e-4
@@ -69,7 +71,7 @@ class Departures:
     known: NDArray[np.bool_]
     """Shape (devices, hours): whether the device has a long enough past, and has sent vitals in this hour."""
     now: Numbers
-    """What was compared with what is usual: levels as they are or as logarithms, rises, logarithms of ranges."""
+    """The values that were compared with usual ones: levels or their logarithms, rises, logarithms of ranges."""
     usual: Numbers
     spread: Numbers
 

@@ -72,7 +72,7 @@ class Matcher(Answer, frozen=True):
 
 
 class Silence(Answer, frozen=True):
-    """A person's word that some alerts are known. `state` is pending, active or expired."""
+    """A person's statement that some alerts are known. `state` is pending, active or expired."""
 
     id: str
     state: str

@@ -30,7 +30,7 @@ class DeviceAnswer(Answer, frozen=True):
     claim: Claim | None = None
     """A password for an hour, if the device must enrol."""
     code: str = ""
-    """Why nothing was done; empty if it was."""
+    """Why nothing was done; empty if it was done."""
     detail: str = ""
 
     def table_rows(self) -> list[dict[str, object]]:

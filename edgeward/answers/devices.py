@@ -52,7 +52,7 @@ class GoldenProbe(Answer, frozen=True):
 
 
 class ModelState(Answer, frozen=True):
-    """What a device says about one model."""
+    """The report of a device about one model."""
 
     model: str
     phase: str
@@ -183,7 +183,7 @@ class DeviceModel(Answer, frozen=True):
 
 
 class Fault(Answer, frozen=True):
-    """One thing that is wrong with a device."""
+    """One fault of a device."""
 
     code: str
     """`clock_wrong`, `disk_full`, the code of a refused document: docs/reference/codes.md has each."""
@@ -199,7 +199,7 @@ class CaptureRates(Answer, frozen=True):
 
 
 class RemoteConfig(Answer, frozen=True):
-    """What replaces parts of a device's own file. None or empty: its own file counts."""
+    """Values that replace parts of a device's own file. None or empty: its own file is used."""
 
     version: int
     heartbeat_s: int | None = None
@@ -228,7 +228,7 @@ class Device(Answer, frozen=True):
     presence: str
     """`online`, `offline`, `silent` or `unknown`."""
     health: str
-    """The worst of `failing`, `attention`, `silent`, `offline`, `updating` and `well` that holds."""
+    """The worst of `failing`, `attention`, `silent`, `offline`, `updating` and `well` that applies."""
     why: str
     """The reason for `health`."""
     faults: tuple[Fault, ...]
@@ -236,7 +236,7 @@ class Device(Answer, frozen=True):
     quarantined: tuple[str, ...]
     """Versions that are not offered to it again, because they failed there."""
     labels: dict[str, str]
-    """The device's own labels, and over them those that people gave it: selectors use these."""
+    """The device's own labels, replaced by those that people gave it: selectors use these."""
     given_labels: dict[str, str]
     config: RemoteConfig | None
     """The remote configuration that was sent to it."""
@@ -262,9 +262,9 @@ class Device(Answer, frozen=True):
     sensors: tuple[Sensor, ...]
     sinks: tuple[Sink, ...]
     pins: dict[str, Pin]
-    """By model, the release at which people hold it: rollouts pass the device by."""
+    """By model, the release at which people hold it: rollouts do not change the device."""
     pinned: dict[str, int]
-    """The releases at which its own configuration holds models, which wins."""
+    """The releases at which its own configuration holds models, which take precedence."""
 
     def __str__(self) -> str:
         """A sentence, as the command prints it; `repr` has the fields."""
@@ -275,7 +275,7 @@ class Device(Answer, frozen=True):
     def nearest_expiry(self, now: float) -> tuple[str, float] | None:
         """Returns what expires first and when, in seconds since 1970; `now` likewise.
 
-        A role that the controller signs again by itself counts only from the time when that is overdue.
+        A role that the controller signs again by itself is included only once that is overdue.
         """
         told = {
             what: at
@@ -328,7 +328,7 @@ class DeviceDetail(Device, frozen=True):
 
 
 class Enrolment(Answer, frozen=True):
-    """What a new device needs to know: the broker's address, and the signed root of trust (JSON)."""
+    """The facts that a new device needs: the broker's address, and the signed root of trust (JSON)."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"broker_url"})
     """The address may hold a password."""
@@ -360,7 +360,7 @@ class DeviceLines(Answer, frozen=True):
 
 
 class NoteOfDevice(Answer, frozen=True):
-    """The note of a device; None: nobody has written one."""
+    """The note of a device; None: there is none."""
 
     device: str
     note: Written | None

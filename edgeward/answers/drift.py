@@ -1,4 +1,6 @@
-"""What has moved, estimated quality, breaches of the data contract, fairness between groups, rows to be labelled."""
+"""Drifted distributions, estimated quality, breaches of the data contract, fairness between groups, rows to be
+labelled.
+"""
 
 from typing import Literal
 
@@ -14,7 +16,7 @@ class Moved(Answer, frozen=True):
     usual: float | None
     """The median movement of the reference's own blocks."""
     limit: float | None
-    """The limit that the reference's past explains; None if it has too little of it."""
+    """The limit that follows from the reference's past; None if the past is too short."""
     rows: int
     rows_effective: float
     """The number of independent rows to which a block is equivalent, judged by how much blocks differ."""
@@ -44,7 +46,7 @@ class Ranked(Answer, frozen=True):
 
     @property
     def is_beyond(self) -> bool:
-        """Whether it moved further than its own past explains."""
+        """Whether it moved further than usual in its own past."""
         return self.moved.limit is not None and self.moved.distance > self.moved.limit
 
     def table_rows(self) -> list[dict[str, object]]:
@@ -133,7 +135,7 @@ class GroupFairness(Answer, frozen=True):
 
 
 class Fairness(Answer, frozen=True):
-    """How one version treats groups: its rates by group."""
+    """The rates of one version by group."""
 
     model: str
     release: int
@@ -176,7 +178,7 @@ class Signal(Answer, frozen=True):
 
 
 class Drift(Answer, frozen=True):
-    """What has moved in the data of one version; as a table one row for each distribution, the furthest first."""
+    """The drift of the data of one version; as a table one row for each distribution, the largest movement first."""
 
     model: str
     release: int

@@ -5,7 +5,7 @@ from edgeward.answers.rollouts import Finding, RolloutSummary
 
 
 class Served(Answer, frozen=True):
-    """How many devices serve a version, and what they have measured of it since the controller started."""
+    """How many devices serve a version, and their measurements of it since the controller started."""
 
     model: str
     release: int

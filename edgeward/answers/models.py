@@ -1,4 +1,4 @@
-"""Models, their versions with the evidence, and what devices captured of their inferences."""
+"""Models, their versions with the evidence, and inferences that devices captured."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -21,7 +21,7 @@ class Model(Answer, frozen=True):
 
 
 class Waiver(Answer, frozen=True):
-    """Who makes a version pass although a gate has failed, when, and why."""
+    """The person, time and reason of a waiver, by which a version passes although a gate has failed."""
 
     by: str
     at: Time
@@ -58,7 +58,7 @@ class GatePolicy(Answer, frozen=True):
 
 
 class Withdrawal(Answer, frozen=True):
-    """Who has withdrawn a version, when, and why."""
+    """The person, time and reason of a withdrawal."""
 
     by: str
     at: Time
@@ -73,7 +73,7 @@ class RolledBack(Answer, frozen=True):
 
 
 class Removal(Answer, frozen=True):
-    """Who has deleted the blobs of a version, and when."""
+    """The person and time of a deletion of a version's blobs."""
 
     by: str
     at: Time
@@ -270,9 +270,9 @@ class VersionDetail(Version, frozen=True):
     environment: Environment | None
     notes: Notes
     evidence: Plain
-    """What the conversion measured; the keys differ by converter."""
+    """The measurements of the conversion; the keys differ by converter."""
     measured: "VersionMeasured"
-    """What all devices have measured since the controller started, for plots."""
+    """The measurements of all devices since the controller started, for plots."""
 
     @property
     def variants(self) -> tuple["VariantEvidence", ...]:
@@ -291,7 +291,7 @@ class Pushed(VersionDetail, frozen=True):
 
 
 class PushUnderWay(Answer, frozen=True):
-    """A push that is under way: its step, and the share of it that is done."""
+    """A running push: its step, and the fraction of it that is done."""
 
     model: str
     by: str
@@ -299,7 +299,7 @@ class PushUnderWay(Answer, frozen=True):
     took_s: float
     step: str
     words: str
-    """What is done in this step."""
+    """The work of this step."""
     number: int
     """The number of the step, from 1."""
     of: int
@@ -309,7 +309,7 @@ class PushUnderWay(Answer, frozen=True):
 
 
 class VersionMeasured(Answer, frozen=True):
-    """What all devices have measured of one version since the controller started."""
+    """The measurements of one version on all devices since the controller started."""
 
     predictions: dict[str, int] = {}
     """Answers by label; the rarest as `other`."""
@@ -351,17 +351,17 @@ class CapturedRow(Answer, frozen=True):
     """The largest probability, in [0, 1]."""
     label: str | float | None = None
     id: str = ""
-    """The id of the answer on its device, as the application knows it."""
+    """The id of the answer on its device, as the application got it."""
     key: str = ""
     """The person or thing to which the row belongs."""
     file: str = ""
-    """The name of the file from which the row came; of images only."""
+    """The name of the file from which the row came; only for images."""
     signature: str = ""
     """The signature by the device's key, over all but the label; empty for a device without a key."""
 
 
 _UNSHOWN = ("inputs", "signature")
-"""Fields of a row that are not shown: inputs have their own columns, and a signature says nothing to people."""
+"""Fields of a row that are not shown: inputs have their own columns, and a signature is not readable."""
 
 
 class Capture(Answer, frozen=True):

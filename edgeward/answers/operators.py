@@ -80,13 +80,13 @@ class Authority(Answer, frozen=True):
 
 
 class AuditEntry(Answer, frozen=True):
-    """Who did what to which subject, and the hash that chains the entry to the one before it."""
+    """The person, action and subject of an entry, and the hash that chains it to the one before."""
 
     number: int
-    """Counts up from 1 without a gap."""
+    """The number of the entry, from 1 without a gap."""
     at: Time
     actor: str
-    """`controller` for actions that nobody requested at that moment."""
+    """`controller` for actions without a request of a person."""
     action: str
     subject: str
     detail: str
@@ -105,7 +105,7 @@ class AuditExport(Answer, frozen=True):
 
 
 class Role(Answer, frozen=True):
-    """One role of the signed metadata: how many of which keys must sign, and until when its document is valid."""
+    """One role of the signed metadata: its keys, the number of them that must sign, and the expiry of its document."""
 
     role: str
     version: int | None
@@ -121,7 +121,7 @@ class Trust(Answer, frozen=True):
     files: dict[str, str]
     """Every document as it was signed."""
     unsigned: dict[str, tuple[int, ...]]
-    """Versions that passed their gates and wait for a release signer, by model."""
+    """Versions that passed their gates and wait for the release signer's signature, by model."""
 
 
 class RoleProposal(Answer, frozen=True):

@@ -13,11 +13,11 @@ class Pin(Answer, frozen=True):
     at: Time
     reason: str = ""
     until: float = 0.0
-    """Seconds since 1970 at which it ends; 0: when somebody ends it."""
+    """Seconds since 1970 at which it ends; 0: it lasts until a person ends it."""
 
     @property
     def ends(self) -> datetime | None:
-        """When it ends, in UTC; None: when somebody ends it."""
+        """When it ends, in UTC; None: when a person ends it."""
         return datetime.fromtimestamp(self.until, UTC) if self.until else None
 
 
@@ -30,7 +30,7 @@ class PinAnswer(Answer, frozen=True):
     runs: int = 0
     """The release that the device has confirmed; 0: none."""
     is_moved: bool = False
-    """Whether the device was told to change to the release of the pin."""
+    """Whether the device got an order to change to the release of the pin."""
     code: str = ""
-    """Why nothing was done; empty if it was."""
+    """Why nothing was done; empty if it was done."""
     detail: str = ""

@@ -19,14 +19,14 @@ class Estimate(Answer, frozen=True):
 
 
 class Proposal(Answer, frozen=True):
-    """What proposed a training: time, labels, decay, alert or person, and why."""
+    """The source of a proposal to train (time, labels, decay, alert or person), and its reason."""
 
     trigger: str
     detail: str
 
 
 class Weighed(Answer, frozen=True):
-    """The numbers of a decision; gain and costs in answers that could be right."""
+    """The numbers of a decision; gain and costs in right answers."""
 
     decay: Estimate
     recoverable: float

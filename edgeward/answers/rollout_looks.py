@@ -1,4 +1,4 @@
-"""Answers about a rollout besides its state: its history, what people wrote, comparisons."""
+"""Answers about a rollout besides its state: its history, texts of people, comparisons."""
 
 from edgeward.answers.answer import Answer, Time
 from edgeward.answers.written import Written
@@ -29,7 +29,7 @@ class Review(Answer, frozen=True):
 
 
 class Discussion(Answer, frozen=True):
-    """What people wrote beside a rollout or a model."""
+    """The texts of people about a rollout or a model."""
 
     note: Written | None = None
     ticket: str = ""

@@ -35,7 +35,7 @@ class Preview(Answer, frozen=True):
     """The earliest end, in seconds."""
     finish_low_s: float
     finish_high_s: float
-    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
+    """The range in seconds in which it is expected to end, from the usual online hours of devices that are offline."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
@@ -94,7 +94,7 @@ class Verdict(Answer, frozen=True):
     rule: int = 0
     """The index of the rule in its strategy."""
     on_fail: str | None = None
-    """What follows if it fails."""
+    """The consequence if it fails."""
     across: bool = False
     """Whether the interval holds values on both sides of the limit: `pass` then means that no harm was shown."""
 
@@ -141,7 +141,7 @@ class WaveProgress(Answer, frozen=True):
 
 
 class Exposure(Answer, frozen=True):
-    """How much of the fleet's work a release has done."""
+    """The part of the fleet's work that a release has done."""
 
     device_hours: float
     predictions: int
@@ -195,7 +195,7 @@ class MemberPage(Answer, frozen=True):
 
 
 class VerbPreview(Answer, frozen=True):
-    """What a step would do to a rollout now."""
+    """The effects of a step on a rollout now."""
 
     verb: str
     allowed: bool
@@ -218,7 +218,7 @@ class Rollout(RolloutSummary, frozen=True):
     left_s: float
     left_low_s: float
     left_high_s: float
-    """The range in seconds in which it is expected to end, by the habits of devices that are away."""
+    """The range in seconds in which it is expected to end, from the usual online hours of devices that are offline."""
     left: str
     """The smallest time left, in a sentence; empty once it has ended."""
     waits_for: str
@@ -298,22 +298,20 @@ class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
 
 
 class Finding(Answer, frozen=True):
-    """One thing that is wrong with the controller."""
+    """One fault of the controller."""
 
     code: str
     detail: str
 
 
 class HealthData(Answer, frozen=True, tag_field="kind", tag="health"):
-    """What was wrong with the controller; empty once all of it was over."""
+    """The faults of the controller; empty once all have ended."""
 
     findings: tuple[Finding, ...]
 
 
 class ExpiryData(Answer, frozen=True, tag_field="kind", tag="expiry"):
-    """Something that expires soon, or has expired; `what` is `renewal` for a device that came back too
-    late to renew.
-    """
+    """Something that expires soon, or has expired; `what` is `renewal` for a device that returned too late to renew."""
 
     what: str
     expires: float
@@ -323,7 +321,7 @@ class ExpiryData(Answer, frozen=True, tag_field="kind", tag="expiry"):
 
 
 class SickData(Answer, frozen=True, tag_field="kind", tag="sick"):
-    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+    """A device on which the stable version fails as much as the one on trial: the fault is not in a version."""
 
     model: str
     detail: str

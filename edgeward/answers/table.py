@@ -1,6 +1,6 @@
 """A sequence of answers that prints as a table and becomes a DataFrame.
 
-Decides the columns (those that the answers name, in the order of their first appearance) and how many rows print.
+Decides the columns (those that the answers name, in the order in which they first appear) and how many rows print.
 Refuses to know what the rows mean.
 """
 

@@ -1,4 +1,4 @@
-"""Telemetry: what devices measured of a model over time, and what a device reported about itself."""
+"""Telemetry: measurements of a model on devices over time, and reports of a device about itself."""
 
 from datetime import UTC, datetime
 

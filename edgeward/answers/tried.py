@@ -4,11 +4,11 @@ from edgeward.answers.answer import Answer
 
 
 class ProbedOn(Answer, frozen=True):
-    """What a device has measured of a candidate, or why none has."""
+    """The measurements of a candidate on a device, or why there are none."""
 
     device: str
     code: str
-    """Empty if it went well."""
+    """Empty if it succeeded."""
     detail: str
     latency_us_p50: float = 0.0
     """The median latency of one row."""
@@ -35,4 +35,4 @@ class Tried(Answer, frozen=True):
     load_mb: float
     operators: tuple[str, ...]
     on: ProbedOn | None = None
-    """What a device has measured, where one was asked for."""
+    """The measurements of a device, if one was requested."""

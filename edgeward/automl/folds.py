@@ -16,7 +16,7 @@ FOLDS = 3
 MAX_CLASSES = 20
 """Whole numbers with at most so many distinct values are labels; with more they are a quantity."""
 MIN_ROWS = 60
-"""With fewer rows the error of a score is larger than the differences that are searched for."""
+"""With fewer rows the error of a score is larger than the differences between pipelines."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Rows:
     """Array of shape (rows,)."""
     task: Task
     folds: tuple[tuple[Any, Any], ...]
-    """(rows to fit, rows to score) as positions."""
+    """(rows to fit, rows to score) as positions in the frame."""
     split: str
     """How the folds were made, in words."""
 

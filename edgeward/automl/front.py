@@ -1,7 +1,7 @@
 """The Pareto front of measured trials, and which of them are within the limits.
 
-Decides by numbers alone: a higher score, and fewer bytes, less latency and memory are better. Refuses to know how they
-were measured.
+Decides only by numbers: a higher score, and fewer bytes, less latency and memory are better. Refuses to know how
+they were measured.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """`edgeward.automl.search`: draws pipelines, scores them by folds, measures their ONNX form, and records each.
 
 Decides the order: a score first, a measurement only if the score is worth a conversion. Draws with Optuna's
-multi-objective TPE, which chooses after every family was tried once. Refuses to know how a device is measured, and how
-results look.
+multi-objective TPE, which chooses after every family was tried once. Refuses to know how a device measures, and how
+results are shown.
 """
 
 import re
@@ -86,7 +86,7 @@ def search(
 ) -> Search:
     """Searches for `minutes`, or `trials` if that comes first, and returns all trials with their Pareto front.
 
-    `frame` is a DataFrame with the column `target`; rows are split by `time_column` where one is named. `teacher` is an
+    `frame` is a DataFrame with the column `target`; rows are split by `time_column` if it is given. `teacher` is an
     estimator (or a `Teacher`) whose answers the pipelines learn in place of the target; scores stay those against the
     target. `on` is a device, or the labels of a class of devices, whose probe measures latency and memory; a trial that
     no device has probed fails. `measure` (None: the controller that `Client()` finds) converts and measures;
@@ -120,7 +120,7 @@ def search(
             found.append(trial)
             if tell is not None:
                 tell(trial)
-    except KeyboardInterrupt:  # the trials until then are the result
+    except KeyboardInterrupt:  # the trials before the interrupt are the result
         if not found:
             raise
     took_s = time.monotonic() - began
@@ -194,7 +194,7 @@ class _Searching:
 
 
 def _on_device(trial: Trial, found: ProbedOn) -> Trial:
-    """The trial with what a device has measured; the controller's own numbers are about another machine."""
+    """Returns the trial with the measurements of a device; those of the controller are from another machine."""
     if found.code:
         where = f"{found.device}: " if found.device else ""
         return replace(trial, state="failed", reason=f"{where}{found.code}: {found.detail}"[:300], pipeline=None)

@@ -18,7 +18,7 @@ ROWS, COLUMNS = 12, 64
 _FRONT, _OTHER, _BEST = "o", ".", "@"
 COLUMNS_OF_FRONT = ("trial", "family", "score", "bytes", "us", "MB", "on", "limits")
 CONTROLLER = "controller"
-"""The name of the place of a measurement that no device has made."""
+"""The name of the place for measurements of the controller."""
 
 
 def front_rows(found: Search) -> list[tuple[object, ...]]:
@@ -45,7 +45,7 @@ def front_rows(found: Search) -> list[tuple[object, ...]]:
 
 
 def sentences(found: Search) -> list[str]:
-    """Says in words what the search has found."""
+    """Describes the result of the search in words."""
     states = [each.state for each in found.trials]
     counts = ", ".join(
         f"{states.count(state)} {state}" for state in ("measured", "skipped", "failed") if state in states

@@ -35,4 +35,4 @@ class Trial:
     run: str = ""
     """The id of the run that recorded it."""
     pipeline: Any = field(default=None, repr=False, compare=False)
-    """Fitted on all rows; None if the trial was not measured."""
+    """The pipeline, fitted on all rows; None if the trial was not measured."""

@@ -1,4 +1,4 @@
-"""`edgeward backup | restore`: on the controller's own machine, since a backup holds its keys.
+"""`edgeward backup | restore`: on the controller's own machine, because a backup holds its keys.
 
 Decides which directory is meant. `edgeward-controller` does the work: no token gives access to the keys.
 """

@@ -1,7 +1,7 @@
 """Names that a shell completes: models with their versions, devices, rollouts.
 
-Decides which argument and which option is which kind of name. Refuses to know how a shell asks; if the controller does
-not answer, nothing is completed and nothing is printed.
+Decides the kind of name of each argument and option. Refuses to know how a shell requests names; if the controller
+does not answer, nothing is completed or printed.
 """
 
 from collections.abc import Callable
@@ -63,13 +63,13 @@ _KINDS = {
     ("device", "name"): _devices, ("device", "names"): _devices, ("device", "words"): _devices,
     ("rollout", "rollout_id"): _rollouts, ("rollout", "left"): _rollouts, ("rollout", "right"): _rollouts,
 }  # fmt: skip
-"""What an argument names, by the group of commands and the argument's name."""
+"""The kind of name of an argument, by the group of commands and the argument's name."""
 _OPTIONS = {"--model": _models, "--selector": _selectors, "--device": _devices, "--template": _templates}
-"""What an option names, in every group."""
+"""The kind of name of an option, in every group."""
 
 
 def complete_names(group: click.Command) -> None:
-    """Lets a shell complete the arguments and options of a group's commands."""
+    """Makes a shell complete the arguments and options of a group's commands."""
     for command in group.commands.values() if isinstance(group, click.Group) else ():
         for each in command.params:
             found = _named_by(group.name or "", each)

@@ -242,7 +242,7 @@ _LIFE_COLUMNS = ("name", "model", "state", "rows", "done", "refused", "newest", 
 
 
 def _lives(found: Device) -> list[tuple[object, ...]]:
-    """Yields a row for each sensor and each sink: rows that came, were answered or delivered, and were not."""
+    """Yields a row for each sensor and each sink: rows that arrived, were answered or delivered, and failed."""
     rows: list[tuple[object, ...]] = [
         (each.name, each.model, each.state, each.rows, each.answered, each.refused, _ago(each.row_age_s), each.error)
         for each in found.sensors

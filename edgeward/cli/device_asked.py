@@ -1,4 +1,6 @@
-"""`edgeward device logs | doctor`: what one device answers now. Decides exit codes; refuses to know how it is asked."""
+"""`edgeward device logs | doctor`: answers of one device now. Decides exit codes. Refuses to know how a device is
+asked.
+"""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`edgeward device label | note | unquarantine` and `edgeward selector`: what people write about devices.
+"""`edgeward device label | note | unquarantine` and `edgeward selector`: texts and labels that people give devices.
 
 Decides how labels are written on a command line and in a CSV file. Refuses to know which labels a device may have.
 """

@@ -47,7 +47,7 @@ def filter_options(command: F) -> F:
 
 
 def plain_filter_options(command: F) -> F:
-    """Adds the filters but model and release, for a command in which these are what it is about."""
+    """Adds the filters except model and release, for a command whose subject these are."""
     options = (
         click.option("--search", "text", default="", metavar="TEXT", help="A text in names, labels or codes."),
         click.option("--presence", multiple=True, metavar="WORD", help="online, offline, silent or unknown."),
@@ -174,7 +174,7 @@ def _model_cells(model: DeviceModel) -> dict[str, object]:
 
 
 def _version(model: DeviceModel) -> str | None:
-    """Returns the confirmed version, and after an arrow the one that the device shall run instead."""
+    """Returns the confirmed version, and after an arrow the one that the device must run instead."""
     stable, desired = model.stable_release, model.desired_release
     if desired is None or desired == stable:
         return f"v{stable}" if stable else None

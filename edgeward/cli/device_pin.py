@@ -1,6 +1,6 @@
-"""`edgeward device pin | unpin`: a model is held on devices at one release, or let go.
+"""`edgeward device pin | unpin`: holds a model on devices at one release, or ends that.
 
-Decides how a preview and a result read. Refuses to know what a pin does: the controller holds it.
+Decides the words of a preview and a result. Refuses to know what a pin does: the controller holds it.
 """
 
 from collections import Counter
@@ -93,7 +93,7 @@ def _do(
     *,
     flags: tuple[bool, bool, bool],
 ) -> None:
-    """Shows what would happen, or does it once somebody has agreed to it."""
+    """Shows the effects, or applies them after a person has agreed."""
     names, file, given = about
     dry_run, yes, as_json = flags
     chosen = selected(verb, names, file, given, yes=True)
@@ -105,7 +105,7 @@ def _do(
 
 
 def held_words(answer: PinAnswer) -> str:
-    """Says where a device is held, and whether it must change for it."""
+    """Says at which release a device is held, and whether it must change to it."""
     if not answer.is_moved:
         return f"held at v{answer.release}"
     runs = f"from v{answer.runs}" if answer.runs not in (0, answer.release) else "now"
@@ -113,7 +113,7 @@ def held_words(answer: PinAnswer) -> str:
 
 
 def freed_words(answer: PinAnswer) -> str:
-    """Says what the end of a pin leaves."""
+    """Says which release a device has after the end of a pin."""
     runs = f"; it keeps v{answer.runs} until a rollout" if answer.runs else ""
     return f"let go of v{answer.release}{runs}"
 

@@ -1,4 +1,4 @@
-"""`edgeward model drift | fairness`: what has moved, the estimated quality, and the rates of groups.
+"""`edgeward model drift | fairness`: drifted distributions, the estimated quality, and the rates of groups.
 
 Decides how it is shown in 80 columns. Refuses to know how it is computed.
 """
@@ -150,7 +150,7 @@ def _groups(column: GroupFairness) -> None:
 
 
 def bar(distance: float, limit: float | None) -> str:
-    """Returns a bar that is full at the limit of the past, or at all rows; one beyond it ends with >."""
+    """Returns a bar that is full at the limit of the past, or at all rows; a larger one ends with >."""
     full = limit or 1.0
     width = min(BAR, round(BAR * distance / full))
     return "█" * (BAR - 1) + ">" if limit and distance > limit else "█" * width + "·" * (BAR - width)

@@ -1,7 +1,7 @@
 """The end of a command: its exit code, and the words of an error.
 
-Decides which fault has which exit code, the words of errors that have no code of their own, and the command that
-helps. Refuses to know what a command does.
+Decides which fault has which exit code, the words of errors without a code, and the command that helps. Refuses to
+know what a command does.
 """
 
 import json
@@ -23,13 +23,13 @@ from edgeward.cli.asked import Asked
 class Exit(IntEnum):
     """Exit codes of `edgeward`. The comment says what a script may do."""
 
-    DONE = 0  # continue
-    NOT_COMPLETED = 1  # it ended badly, or disk or network failed: the same call may succeed later
+    DONE = 0  # success: continue
+    NOT_COMPLETED = 1  # the result was bad, or disk or network failed: the same call may succeed later
     USAGE = 2  # no such command, option or file: correct the command line
     REFUSED = 3  # the call was understood and refused, and would be refused again: the code says why
     NO_CONTROLLER = 4  # no controller answers, or none is named: start it, or correct EDGEWARD_URL
-    READER_GONE = 141  # whoever read the output has enough, as `head`: nothing is wrong
-    INTERRUPTED = 130  # Ctrl-C: what still runs elsewhere is printed
+    READER_GONE = 141  # the reader of the output has ended, as `head` does: this is no error
+    INTERRUPTED = 130  # Ctrl-C: the output names processes that still run
 
 
 HINTS = {
@@ -51,7 +51,9 @@ HINTS = {
     Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
     Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
-"""For each code the command that shows what exists, or that does what is missing. Names come from the command line."""
+"""For each code the command that shows existing names, or that does the missing step. Names come from the command
+line.
+"""
 
 WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
 """The command that helps if the command line names no model or no device."""

@@ -1,4 +1,4 @@
-"""KEY=VALUE texts of options. Decides what is one. Refuses to know what keys mean."""
+"""KEY=VALUE texts of options. Decides which texts are valid. Refuses to know what keys mean."""
 
 from contract.errors import BadInput, Code
 

@@ -1,6 +1,6 @@
-"""`edgeward model comment | review | discussion`: what people write beside a version or a whole model.
+"""`edgeward model comment | review | discussion`: texts of people about a version or a whole model.
 
-Decides that a name with a version means that version. Refuses to know how texts are kept.
+Decides that a name with a version means that version. Refuses to know how texts are stored.
 """
 
 import click

@@ -1,6 +1,6 @@
 """Shows times in sentences of the controller, which are in UTC, in the time zone of this machine as tables do.
 
-Decides what counts as a time: ISO 8601 with its offset from UTC. Refuses to know what the sentence is about.
+Decides what counts as a time: ISO 8601 with its offset from UTC. Refuses to know the subject of the sentence.
 """
 
 import re

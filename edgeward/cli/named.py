@@ -1,6 +1,6 @@
 """`NAME@VERSION`, and names of saved selectors: how commands name a version, and devices by their labels.
 
-Decides how the text is split. Refuses to know whether the version exists: the controller says so.
+Decides how the text is split. Refuses to know whether the version exists: the controller knows it.
 """
 
 import click

@@ -10,7 +10,7 @@ import click
 
 
 class NamedCommands(MutableMapping[str, click.Command]):
-    """Commands by their name. `homes` has the module of each, in which it stands under that name.
+    """Commands by their name. `homes` has the module of each, which contains it under that name.
 
     `ready` is called once with each command, before its first use.
     """
@@ -21,7 +21,7 @@ class NamedCommands(MutableMapping[str, click.Command]):
         self._loaded: dict[str, click.Command] = {}
 
     def __getitem__(self, name: str) -> click.Command:
-        """Returns the command; KeyError where there is none of this name."""
+        """Returns the command; KeyError for an unknown name."""
         if name not in self._loaded:
             command: click.Command = getattr(importlib.import_module(self._homes[name]), name)
             self._ready(command)
@@ -29,7 +29,7 @@ class NamedCommands(MutableMapping[str, click.Command]):
         return self._loaded[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
-        """Adds a command that is here already."""
+        """Adds a command that is already imported."""
         self._loaded[name] = command
 
     def __delitem__(self, name: str) -> None:

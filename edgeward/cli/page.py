@@ -1,6 +1,6 @@
 """Opens the page in the browser if there is one, otherwise prints its address.
 
-Decides how the token gets into the browser: by a file that only its owner can read and that is soon deleted. In a
+Decides how the browser gets the token: by a file that only its owner can read and that is soon deleted. In a
 command line every user of the machine could read it. Refuses to know what the page shows.
 """
 
@@ -51,7 +51,7 @@ def address_of(found: Settings, actor: str) -> str:
 
 
 def has_browser(environment: Mapping[str, str], platform: str, *, is_terminal: bool) -> bool:
-    """Returns whether a person at this terminal would see a window. A shell by ssh has no display of its own."""
+    """Returns whether a person at this terminal would see a window. A shell by ssh has no display."""
     if not is_terminal or environment.get("SSH_CONNECTION"):
         return False
     if platform not in ("darwin", "win32") and not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):

@@ -1,7 +1,7 @@
 """The fraction of a push that was sent, for pushes that take more than a few seconds.
 
-Decides when it is printed: from 5 s on, on a screen with each piece, elsewhere a line every 10 s. The clock is handed
-in. Refuses to know how bytes are sent.
+Decides when it is printed: from 5 s on, on a screen after each part, in a pipe a line every 10 s. The clock is
+handed in. Refuses to know how bytes are sent.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ QUIET_S = 5.0
 LINE_S = 10.0
 """Seconds between two lines of a log."""
 LOOK_S = 1.0
-"""Seconds between two questions at which step the controller is."""
+"""Seconds between two requests for the controller's present step."""
 
 
 class PushProgress:
@@ -55,7 +55,7 @@ class PushProgress:
         return self._is_whole
 
     def at_step(self, words: str, ratio: float) -> None:
-        """Notes the step at which the controller is, and the share of the push that is done."""
+        """Notes the controller's present step, and the fraction of the push that is done."""
         now = self._clock()
         if now - self._began < QUIET_S:
             return
@@ -68,14 +68,14 @@ class PushProgress:
 
     @property
     def converting(self) -> str:
-        """Prints what the controller does once it has all bytes."""
+        """Prints the controller's steps after it has all bytes."""
         return f"converting {self._file}: parity, golden set, limits"
 
 
 def follow(progress: PushProgress, client: Client, model: str, ended: Event) -> None:
-    """Asks the controller once a second at which step the newest push of a model is, until `ended`.
+    """Requests once a second the step of the newest push of a model, until `ended`.
 
-    A controller that does not answer, or is too old to know, ends the looking and not the push.
+    If the controller does not answer, or is too old, only these requests end, not the push.
     """
     while not ended.wait(LOOK_S):
         if not progress.is_whole:

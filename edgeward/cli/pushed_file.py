@@ -19,7 +19,7 @@ from edgeward.csv_rows import read_csv
 MAX_OWN_LINES = 3
 """Lines of the user's own files that an error is shown with, the innermost last."""
 MAX_ERROR_CHARS = 240
-"""Characters of an error's own words: a library may print a whole table into them."""
+"""Characters of an error's own words: they may contain a whole table."""
 
 
 def load(file: Path | str, sample_path: Path | None, texts: Sequence[str] = ()) -> tuple[Any, Any]:
@@ -51,7 +51,7 @@ def _run(file: Path) -> dict[str, Any]:
     """Returns the variables of a Python file after its run. BadInput `request_invalid` with the lines of the user's own
     files.
     """
-    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import files beside it
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: the file may import others in its directory
     try:
         return runpy.run_path(str(file))
     except (Exception, SystemExit) as error:
@@ -88,8 +88,8 @@ def _rows(path: Path, texts: Sequence[str] = ()) -> Any:
         raise
     except OSError as error:
         raise world_error(error) from None
-    except Exception as error:  # each reader raises errors of its own for a file that is not what its name says
-        arrays = path.suffix in (".npy", ".npz")  # numpy would advise to unpickle it
+    except Exception as error:  # each reader raises its own errors for a file of another format than its name says
+        arrays = path.suffix in (".npy", ".npz")  # numpy's own message recommends to unpickle the file
         said = "it holds no array that numpy.save has written without pickled objects" if arrays else str(error)
         words = f"{path} cannot be read as {path.suffix}: {said}"
         raise BadInput(Code.REQUEST_INVALID, words[:MAX_ERROR_CHARS]) from None

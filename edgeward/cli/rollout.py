@@ -28,7 +28,7 @@ from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
 WAITS_AGAIN_S = 60.0
-"""Seconds after which an unchanged rollout that is followed in lines prints again for which devices it waits."""
+"""Seconds after which the devices for which an unchanged rollout waits are printed again, if there is no screen."""
 
 
 @click.group()
@@ -37,7 +37,7 @@ def rollout() -> None:
 
 
 def _about(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that say which rollout is meant: the same for a preview and for a start."""
+    """Adds the options that define a rollout: the same for a preview and for a start."""
     moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
         click.option(

@@ -1,7 +1,7 @@
-"""The devices of a command: names, a file of names, or filters; and the question before anything is done.
+"""The devices of a command: names, a file of names, or filters; and the question before the command runs.
 
 Decides that a command on several devices runs only after a person has seen them and has typed their number. Refuses
-to know what is done.
+to know the command.
 """
 
 import csv

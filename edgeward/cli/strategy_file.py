@@ -1,6 +1,6 @@
 """A strategy as commands take it: its name, or a TOML file.
 
-Decides how a file is read. Refuses to know which fields a strategy has: the controller says so.
+Decides how a file is read. Refuses to know which fields a strategy has: the controller checks them.
 """
 
 import tomllib

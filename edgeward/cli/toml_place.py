@@ -16,7 +16,7 @@ from contract.maintenance import parse_hours
 
 _OF_A_FILE = frozenset({Code.STRATEGY_INVALID, Code.MESSAGE_MALFORMED, Code.CONFIG_INVALID, Code.REQUEST_INVALID})
 SCHEDULE = "schedule: "
-"""How the controller begins what is wrong with `--from`, `--until` and `--hours`: those stand in no file."""
+"""The beginning of the controller's errors about `--from`, `--until` and `--hours`, which are in no file."""
 
 
 def hours_of_week(_context: Any, _option: Any, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,7 +31,9 @@ def hours_of_week(_context: Any, _option: Any, given: tuple[str, ...]) -> tuple[
 
 @contextmanager
 def told_by_line(file: str | Path | None) -> Iterator[None]:
-    """Puts `file:line: ` before errors that are raised inside; nothing for None, or for a file that is no TOML."""
+    """Puts `file:line: ` before errors that are raised inside; adds nothing for None, or for a file that is not
+    TOML.
+    """
     try:
         yield
     except BadInput as error:

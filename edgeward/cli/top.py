@@ -40,7 +40,7 @@ def top(*, every: float, once: bool) -> None:
 
 
 def _again(client: Client, url: str, before: Seen) -> Seen:
-    """Returns a new look; the one before with the reason if the controller does not answer."""
+    """Returns a new view; the former one with the reason if the controller does not answer."""
     try:
         return look(client, url, datetime.now(UTC))
     except WorldError as error:

@@ -12,7 +12,7 @@ _BLANKS = re.compile(r"[ ]+(?=\n)")
 
 
 class TrimmedOutput(io.TextIOBase):
-    """Writes to what `sys.stdout` is at that moment."""
+    """Writes to the present `sys.stdout`."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
@@ -20,7 +20,7 @@ class TrimmedOutput(io.TextIOBase):
         return _output().encoding or "utf-8"
 
     def write(self, text: str, /) -> int:
-        """Writes a text, to a screen as it is."""
+        """Writes a text, to a screen unchanged."""
         to = _output()
         return to.write(text if to.isatty() else _BLANKS.sub("", text))
 

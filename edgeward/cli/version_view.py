@@ -33,7 +33,7 @@ MAX_GATE_CHARS = 160
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a version can be rolled out; if not, what is missing and who provides it; and the next command."""
+    """Whether a version can be rolled out; if not, the missing steps and who must do them; and the next command."""
 
     free: bool
     words: str
@@ -41,7 +41,7 @@ class Standing:
 
 
 def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
-    """Returns the standing of a version; the first thing that is missing counts."""
+    """Returns the standing of a version; the first missing step decides."""
     named = f"{found.model}@{found.release}"
     if found.removed is not None:
         by = found.removed

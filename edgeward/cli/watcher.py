@@ -61,7 +61,7 @@ def show(*, as_json: bool) -> None:
 
 
 def lines_of(found: Watcher, now: datetime) -> list[str]:
-    """Yields what the watcher has found, in sentences."""
+    """Yields the findings of the watcher, in sentences."""
     if not found.release:
         return ["no version judges: edgeward watcher train"]
     age_s = (now - datetime.fromisoformat(found.trained_at)).total_seconds()

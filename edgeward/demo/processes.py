@@ -134,7 +134,7 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Where the controller answers, once it does."""
+        """The address of the controller, once it answers."""
         return str(json.loads((self.data_dir / "controller.json").read_text(encoding="utf-8"))["url"])
 
     def start_controller(self) -> Client:

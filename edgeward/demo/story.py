@@ -55,7 +55,7 @@ class Chapter:
 
 @dataclass
 class Story:
-    """The steps of the demo, with what has happened so far."""
+    """The steps of the demo, with their results so far."""
 
     site: Site
     client: Client

@@ -150,7 +150,7 @@ def _shown(rollout: Rollout | RolloutSummary) -> dict[str, Any]:
 
 @contextmanager
 def _as_mlflow() -> Iterator[None]:
-    """Turns our errors into MLflow's, so that its command prints them."""
+    """Converts Edgeward's errors to MLflow's, so that its command prints them."""
     try:
         yield
     except EdgewardError as error:

@@ -1,6 +1,6 @@
 """A version with its bytes, for every export: signature, model, golden set, origin.
 
-Decides the names of files that all exports share. Refuses to know how a tool wants them.
+Decides the names of files that all exports share. Refuses to know the format of a tool.
 """
 
 from collections.abc import Callable

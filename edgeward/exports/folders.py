@@ -1,7 +1,7 @@
-"""Folders in and out: a version written in one of the formats, and a model with its rows found in such a folder.
+"""Writes a version to a folder in one of the formats, and finds a model with its rows in such a folder.
 
-Decides which file of a folder is the model, and where its sample rows are. A pickle is never read: it is code. Refuses
-to know what a format looks like inside.
+Decides which file of a folder is the model, and where its sample rows are. A pickle is never read: it is code.
+Refuses to know the content of a format.
 """
 
 from collections.abc import Callable, Mapping

@@ -52,7 +52,7 @@ def folder(exported: Exported) -> dict[str, bytes]:
 def files_of(read: Callable[[str], bytes]) -> dict[str, bytes]:
     """The files that a layout carries, by title; `read` gives the bytes at a path.
 
-    BadInput `request_invalid` for a layout without a model of ours, `digest_mismatch` for a damaged blob.
+    BadInput `request_invalid` for a layout without a model of Edgeward, `digest_mismatch` for a damaged blob.
     """
     index = _read_json(read(INDEX))
     found = [each for each in index.get("manifests", []) if each.get("mediaType") == _MANIFEST_TYPE]

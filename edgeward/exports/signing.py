@@ -1,8 +1,8 @@
 """The OpenSSF model signature (OMS) of a folder: a Sigstore bundle over the digests of all its files.
 
-Decides the form that `model_signing verify key` reads: an in-toto statement in a DSSE envelope, signed with an elliptic
-curve key. Source: the OpenSSF Model Signing specification 1.0. The package itself is not used: it brings Sigstore's
-online services along, and this form needs one signature.
+Decides the form that `model_signing verify key` reads: an in-toto statement in a DSSE envelope, signed with an
+elliptic curve key. Source: the OpenSSF Model Signing specification 1.0. The package itself is not used: it also
+installs Sigstore's online services, and this form needs one signature.
 """
 
 import base64

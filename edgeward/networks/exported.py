@@ -1,7 +1,7 @@
-"""A live network as ONNX that answers as it does: each exporter is tried, and the first that agrees is taken.
+"""Exports a live network as ONNX with the same answers: each exporter is tried, and the first correct result is used.
 
-Decides that it must agree on two numbers of rows, of which neither is the one it was exported with: an exporter that
-writes the number of rows into the graph, or a branch that was taken once, shows it there. Refuses to know a framework.
+Decides that the answers must agree for two numbers of rows other than the exported one: this shows a fixed number
+of rows or a fixed branch in the graph. Refuses to know a framework.
 """
 
 import textwrap
@@ -17,24 +17,24 @@ from contract.tolerance import RESOLUTION, tolerance
 from edgeward.networks.network import Arrays, Network, ask_in_batches, filled_up, rows_in
 
 EXPORTED_ROWS = 2
-"""Rows that the exporters run: PyTorch takes 0 and 1 for fixed numbers."""
+"""Rows that the exporters run: PyTorch treats 0 and 1 as fixed numbers."""
 TRIED_ROWS = (1, 7)
 MAX_WORDS = 300
 IR_VERSION = 8
-"""Enough for opset 18, and loaded by every onnxruntime of a fleet (docs/adr/0002)."""
+"""The IR version: sufficient for opset 18, and every onnxruntime of a fleet loads it (docs/adr/0002)."""
 REMEDY = (
     "choose between values by where() and not by if, because branches that depend on data or on the number of rows "
     "are lost; or export it yourself, and push the .onnx file"
 )
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
-"""Packages that write ONNX and run it, which a client alone does not bring."""
+"""Packages that write ONNX and run it, which the client does not install by itself."""
 INSTALL = "pip install 'edgeward[{}]'"
 
 
 def onnx_of(network: Network, arrays: Arrays, answers: Arrays) -> bytes:
-    """Returns ONNX of a network. `answers` are its own to the rows `arrays`, by which differences are measured.
+    """Returns ONNX of a network. `answers` are its own answers to the rows `arrays`, for the comparison.
 
-    BadInput `config_invalid` names a package that is missing, `conversion_failed` says what each exporter did.
+    BadInput `config_invalid` names a missing package, `conversion_failed` the error of each exporter.
     """
     _refuse_missing(network)
     few = {name: filled_up(array, network.batch or EXPORTED_ROWS) for name, array in arrays.items()}
@@ -43,8 +43,8 @@ def onnx_of(network: Network, arrays: Arrays, answers: Arrays) -> bytes:
         try:
             raw = _as_devices_take(export(few), network.inputs, tuple(answers))
             differing = _differing(raw, network, arrays, answers)
-        except Exception as error:  # exporters raise whatever they like; the next one may do better
-            cause = error.__cause__ or error  # PyTorch wraps it in advice about itself
+        except Exception as error:  # exporters raise any exception; the next one may succeed
+            cause = error.__cause__ or error  # PyTorch adds general advice to the message
             said.append(f"{name} fails with {type(cause).__name__}: {cause}")
             continue
         if not differing:
@@ -56,7 +56,7 @@ def onnx_of(network: Network, arrays: Arrays, answers: Arrays) -> bytes:
 
 
 def _refuse_missing(network: Network) -> None:
-    """Raises BadInput `config_invalid` with the command that installs what is missing."""
+    """Raises BadInput `config_invalid` with the command that installs the missing packages."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         command = INSTALL.format("keras" if "keras" in network.libraries else "torch")
@@ -80,7 +80,7 @@ def _as_devices_take(raw: bytes, inputs: tuple[str, ...], outputs: tuple[str, ..
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Gives values of a graph other names, wherever they are made or used."""
+    """Gives values of a graph other names, at each place where they are made or used."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)} - set(names)
     names |= {name: f"{name}_inner" for name in taken & set(names.values())}
     for node in graph.node:
@@ -94,7 +94,7 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
 
 
 def _differing(raw: bytes, network: Network, arrays: Arrays, answers: Arrays) -> str:
-    """Which rows the exported model answers otherwise, in words; empty if it agrees."""
+    """Says which rows the exported model answers differently; empty if there are none."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

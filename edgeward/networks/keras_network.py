@@ -1,7 +1,7 @@
-"""A model of Keras as a network, on whichever backend it runs.
+"""A model of Keras as a network, on any of its backends.
 
-Decides that it is asked in inference mode, and exported by Keras itself, which puts inputs and outputs with names of a
-dict into the order of these names.
+Decides that it is called in inference mode, and exported by Keras itself, which puts inputs and outputs with names
+of a dict into the order of these names.
 """
 
 import importlib
@@ -41,7 +41,7 @@ class KerasNetwork:
         self.libraries: tuple[str, ...] = ("keras", backend)
 
     def typed(self, array: Array) -> Array:
-        """Numbers in the type of the first input; whole ones stay whole where an input takes such."""
+        """Returns numbers in the type of the first input; whole numbers stay whole if an input takes them."""
         whole = next((each for each in self._types if each.kind in "iu"), None)
         return array.astype(whole if array.dtype.kind in "iu" and whole is not None else self._types[0], copy=False)
 
@@ -58,7 +58,7 @@ class KerasNetwork:
         yield "model.export(format='onnx')", self._by_keras
 
     def _by_keras(self, few: Arrays) -> bytes:
-        del few  # it makes its own rows by the shapes of the inputs
+        del few  # the exporter makes its own rows by the shapes of the inputs
         with tempfile.TemporaryDirectory(prefix="edgeward-keras-") as directory, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             path = Path(directory) / "model.onnx"
@@ -67,6 +67,6 @@ class KerasNetwork:
 
 
 def _name(tensor: Any) -> str:
-    """The name of an input; that of one without a name counts the tensors of the process, and would change."""
+    """The name of an input; an automatic name depends on a counter of the process, and would change."""
     name = str(tensor.name)
     return "input" if name.startswith("keras_tensor") else name

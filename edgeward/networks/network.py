@@ -1,7 +1,7 @@
-"""What a live network is to a push: names of its inputs, answers to arrays, and exports of itself as ONNX.
+"""The interface of a live network for a push: names of its inputs, answers to arrays, and exports as ONNX.
 
-Decides by the names of its classes whether a model is one, and asks it in batches. Refuses to import a framework:
-whoever has such a model has it.
+Decides by the names of its classes whether a model is a network, and calls it in batches. Never imports a
+framework: a caller with such a model has done so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +13,13 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array
 
 BATCH_ROWS = 64
-"""Rows that a network is asked at once: of pictures of 600 kB these are 40 MB, and it makes several copies."""
+"""Rows that a network answers at once: of pictures of 600 kB these are 40 MB, and it makes several copies."""
 OPSET = 18
-"""The newest that every onnxruntime of a fleet runs (docs/adr/0002)."""
+"""The newest opset that every onnxruntime of a fleet runs (docs/adr/0002)."""
 
 Arrays = dict[str, Array]
 Exporter = Callable[[Arrays], bytes]
-"""Returns ONNX for any number of rows, made by the help of a few; raises whatever the framework raises."""
+"""Returns ONNX for any number of rows, made with a few example rows; raises what the framework raises."""
 
 
 class Network(Protocol):
@@ -38,7 +38,7 @@ class Network(Protocol):
         ...
 
     def ask(self, arrays: Mapping[str, Array]) -> Arrays:
-        """The answers to rows by name of the output. Raises whatever the framework raises."""
+        """The answers to rows by name of the output. Raises what the framework raises."""
         ...
 
     def exporters(self) -> Iterator[tuple[str, Exporter]]:
@@ -49,12 +49,12 @@ class Network(Protocol):
 def network_of(model: Any, sample: Any = None) -> Network | None:
     """Returns a live model of PyTorch or Keras as a network; None for anything else.
 
-    The names in a sample of arrays by name say which inputs of a module are given that it could do without.
+    The names in a sample of arrays by name tell which optional inputs of a module are used.
     """
     if isinstance(model, type):
         return None
     kinds = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(model).__mro__}
-    if "keras.Model" in kinds:  # on PyTorch it is a Module too
+    if "keras.Model" in kinds:  # with PyTorch as backend a Keras model is a Module too
         from edgeward.networks.keras_network import KerasNetwork
 
         return KerasNetwork(model)
@@ -66,7 +66,7 @@ def network_of(model: Any, sample: Any = None) -> Network | None:
 
 
 def ask_in_batches(network: Network, arrays: Mapping[str, Array]) -> Arrays:
-    """Returns the answers to all rows. Raises whatever the framework raises."""
+    """Returns the answers to all rows. Raises what the framework raises."""
     count, each = rows_in(arrays), network.batch or BATCH_ROWS
     parts = []
     for start in range(0, count, each):
@@ -78,7 +78,7 @@ def ask_in_batches(network: Network, arrays: Mapping[str, Array]) -> Arrays:
 
 
 def filled_up(array: Array, rows: int) -> Array:
-    """So many rows of an array, which are repeated from the first one on where there are fewer."""
+    """Returns this number of rows of an array; if it has fewer, rows are repeated from the first one on."""
     return np.asarray(np.resize(array, (rows, *array.shape[1:])))
 
 
@@ -88,7 +88,9 @@ def rows_in(arrays: Mapping[str, Array]) -> int:
 
 
 def flat(answer: Any) -> dict[str, Any]:
-    """What a network returns, by name: of a mapping its keys, of several tensors `output_0` and on, of one `output`."""
+    """Returns the outputs of a network by name: the keys of a mapping, `output_0` and so on for several tensors,
+    `output` for one.
+    """
     if hasattr(answer, "shape"):
         return {"output": answer}
     named = dict(answer) if hasattr(answer, "keys") else {f"output_{place}": each for place, each in enumerate(answer)}

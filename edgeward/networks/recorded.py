@@ -1,6 +1,6 @@
-"""What a push of a live network sends: ONNX, the sample, and the network's own answers to it and to rows that try it.
+"""The parts of a push of a live network: ONNX, the sample, and the network's own answers to it and to test rows.
 
-Decides how a sample becomes the inputs of a network, and which rows try it. Refuses to know a framework.
+Decides how a sample becomes the inputs of a network, and which test rows are made. Refuses to know a framework.
 """
 
 import textwrap
@@ -22,9 +22,9 @@ from edgeward.networks.network import Arrays, Network, ask_in_batches, rows_in
 from edgeward.recording import versions_of
 
 MAX_TRIED_ROWS = 64
-"""Rows of each kind that try a network."""
+"""The test rows of each kind."""
 MAX_TRIED_BYTES = 16 << 20
-"""The most bytes of the rows of each kind: of large pictures fewer are tried."""
+"""The most bytes of the rows of each kind: with large pictures there are fewer rows."""
 FAR = (3.0, 10.0)
 """Standard deviations. Rounding in float32 grows with the numbers inside a network: at 1,000 it would exceed the
 tolerance wherever large numbers cancel out.
@@ -78,7 +78,7 @@ def _answers(network: Network, arrays: Arrays) -> Arrays:
         answers = ask_in_batches(network, arrays)
     except BadInput:
         raise
-    except Exception as error:  # a network raises whatever it likes
+    except Exception as error:  # a network may raise any exception
         said = textwrap.shorten(f"{type(error).__name__}: {error}", MAX_WORDS, placeholder=" ...")
         words = f"your {network.name} refuses its own sample, so nothing was sent: {said}"
         raise BadInput(Code.SAMPLE_REFUSED, words) from None
@@ -105,7 +105,9 @@ def _recorded(network: Network, head: Sample, answers: Arrays) -> Recorded:
 
 
 def _tried(head: Sample, rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Array]]]:
-    """(kind, rows by name) that try a network where the sample is silent; one array without a name is named ""."""
+    """Yields (kind, test rows by name) with values that the sample does not have; an array without a name is named
+    "".
+    """
     named: dict[str, Array] = {"": head} if isinstance(head, np.ndarray) else head
     row_bytes = sum(array[:1].nbytes for array in named.values())
     count = max(1, min(MAX_TRIED_ROWS, MAX_TRIED_BYTES // max(row_bytes, 1)))
@@ -123,7 +125,7 @@ def _between(one: Array, other: Array) -> Array:
 
 
 def _far(every: Array, rows: Array, away: Array) -> Array:
-    """Real numbers so many standard deviations away from where they were."""
+    """Returns real numbers moved by this number of standard deviations."""
     if every.dtype.kind != "f":
         return rows
     steps = away.reshape(-1, *[1] * (rows.ndim - 1)) * (every.std() or 1.0)
@@ -131,7 +133,7 @@ def _far(every: Array, rows: Array, away: Array) -> Array:
 
 
 def _beyond(every: Array, rows: Array) -> Array:
-    """Whole numbers, of which every second row is the largest of the sample and one more."""
+    """Returns whole numbers; every second row is the largest number of the sample plus one."""
     if every.dtype.kind not in "iu":
         return rows
     rows = rows.copy()

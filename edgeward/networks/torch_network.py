@@ -1,7 +1,8 @@
 """A module or an exported program of PyTorch as a network.
 
-Decides that it is asked and exported in evaluation mode, without gradients, and left as it was found. Both of PyTorch's
-exporters are offered: the one by tracing through TorchDynamo (which needs onnxscript), and the older one, by running.
+Decides that it is called and exported in evaluation mode, without gradients, and then restored to its former mode.
+Both of PyTorch's exporters are available: tracing with TorchDynamo (which needs onnxscript), and the older one,
+which runs the module.
 """
 
 import importlib
@@ -41,7 +42,7 @@ class TorchNetwork:
         self._device = next((each.device for each in tensors), "cpu")
 
     def typed(self, array: Array) -> Array:
-        """Real numbers in the type of the weights, whole ones as int64, bools as they are."""
+        """Real numbers in the type of the weights, whole ones as int64, bools unchanged."""
         if array.dtype.kind != "f":
             return array.astype(np.int64) if array.dtype.kind in "iu" and array.dtype != np.uint8 else array
         return array.astype(np.float64 if self._real == self._torch.float64 else np.float32, copy=False)
@@ -53,7 +54,9 @@ class TorchNetwork:
         return {name: _plain(each) for name, each in found.items()}
 
     def exporters(self) -> Iterator[tuple[str, Exporter]]:
-        """The exporter by TorchDynamo, which takes no scripts, then the older one, which takes no programs."""
+        """The exporter with TorchDynamo, which does not accept scripts, then the older one, which does not accept
+        programs.
+        """
         if not self._scripted:
             yield "torch.onnx.export(dynamo=True)", self._by_dynamo
         if self._program is None:
@@ -90,7 +93,7 @@ class TorchNetwork:
         return written.getvalue()
 
     def _flat(self) -> Any:
-        """The module as one of positional inputs and a tuple of outputs, which both exporters take."""
+        """The module with positional inputs and a tuple of outputs, which both exporters accept."""
         names, inner = self.inputs, self._module
 
         class Flat(self._torch.nn.Module):  # type: ignore[name-defined,misc]
@@ -105,7 +108,7 @@ class TorchNetwork:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Every part in evaluation mode, no gradients, and the framework's own remarks kept quiet."""
+        """A context with every part in evaluation mode, without gradients and without warnings of the framework."""
         parts = list(self._module.modules()) if self._program is None else []
         before = [part.training for part in parts]
         logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
@@ -125,7 +128,7 @@ class TorchNetwork:
 def _names_of(module: Any, given: tuple[str, ...]) -> tuple[str, ...]:
     """The inputs of `forward`: those that are `given`, or else those that have no default.
 
-    BadInput `request_invalid` where it names none.
+    BadInput `request_invalid` if it names no inputs.
     """
     if hasattr(module.forward, "schema"):  # a scripted module has its own signature
         arguments = [(each.name, each.has_default_value()) for each in module.forward.schema.arguments[1:]]

@@ -1,4 +1,4 @@
-"""The files of a step's process in one directory: what it gets, and what it leaves.
+"""The files of a step's process in one directory: its inputs and its results.
 
 Decides the names of these files. Refuses to know how the process is started (`process`) and what it does (`child`).
 """
@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step has left."""
+    """The results of a step."""
 
     digest: str = ""
     """Digest of the value that it returned, by `edgeward.runs.digest`."""
@@ -87,6 +87,6 @@ def write_job(package: Package, directory: Path) -> None:
 
 
 def read_result(directory: Path) -> Result | None:
-    """The result that a process has left; None if it left none."""
+    """The result that a process has written; None if there is none."""
     path = directory / RESULT
     return msgspec.json.decode(path.read_bytes(), type=Result) if path.is_file() else None

@@ -21,7 +21,7 @@ CARRIED = ("EDGEWARD_URL", "EDGEWARD_TOKEN", "EDGEWARD_REPRODUCE", "PYTHONHASHSE
 
 
 def pack(step: Step, run: Run, results: Results, known: Mapping[str, Result], params: Mapping[str, Any]) -> Package:
-    """Packs a step with the values of the steps that it takes."""
+    """Packs a step with the values of the steps whose outputs it takes."""
     needs = {name: results.value_bytes(known[name]) for name in step.takes if name in known}
     source = step.source
     job = Job(

@@ -11,9 +11,7 @@ from contract.run_record import PushedVersion
 
 
 def are_there(pushed: Iterable[PushedVersion]) -> bool:
-    """Returns whether the controller has every version. False if it cannot be asked: the step then says
-    why it cannot.
-    """
+    """Returns whether the controller has every version. False if it does not answer: the step then reports why."""
     return all(map(_is_there, pushed))
 
 

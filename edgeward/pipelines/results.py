@@ -34,7 +34,7 @@ class Results:
         try:
             result = msgspec.json.decode((self._directory / address).read_bytes(), type=Result)
             self._store.get(result.blob)
-            os.utime(self._directory / address)  # `retention` lets go what was not used for long
+            os.utime(self._directory / address)  # `retention` deletes results that were not used for long
         except (OSError, msgspec.MsgspecError, WorldError):
             return None
         return result
@@ -66,7 +66,7 @@ class Results:
 
     @contextmanager
     def alone(self, pipeline: str, run: str) -> Iterator[None]:
-        """Holds a pipeline for one run. BadInput `pipeline_running` names the run that holds it."""
+        """Locks a pipeline for one run. BadInput `pipeline_running` names the run that has the lock."""
         place = self._store.directory / LOCKS / pipeline
         place.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:

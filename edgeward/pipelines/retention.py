@@ -1,8 +1,8 @@
-"""Which results of steps go, so that what pipelines keep on disk does not grow forever.
+"""Deletes results of steps, so that the storage of pipelines does not grow forever.
 
-Decides by age since the last use and by size, the longest unused first. Never goes: a blob that the record of a run
-names (rows, artifacts, scripts), and results of a run that goes on, that has pushed a version, or that is the newest of
-its pipeline. A result that went is computed again when a step asks for it. Refuses to know what values are.
+Decides by age since the last use and by size, the longest unused first. Never deletes a blob that the record of a
+run names (rows, artifacts, scripts), or results of a run that continues, that has pushed a version, or that is the
+newest of its pipeline. A deleted result is computed again when a step needs it. Refuses to know what values are.
 """
 
 import time
@@ -20,11 +20,11 @@ from edgeward.pipelines.results import STEPS
 from edgeward.runs.store import BLOBS, RunStore
 
 MAX_AGE_S = 30 * 86_400.0
-"""Since the last use of a result: a pipeline that runs once a month still finds its own."""
+"""Seconds since the last use of a result: a pipeline that runs once a month still has its results."""
 MAX_BYTES = 10 << 30
 """The bytes of values that may be deleted: a tenth of a workstation's disk."""
 GRACE_S = 86_400.0
-"""What is younger never goes by itself: a run beside this one may have written it and not named it yet."""
+"""Seconds. Newer files are not deleted automatically: another run may have written one and not named it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What went, and what stays although it is more than the limit."""
+    """The deleted results, and the size above the limit that remains."""
 
     results: int = 0
     too_old: int = 0
@@ -52,7 +52,7 @@ class Dropped:
     """The bytes by which the results that runs need exceed the limit."""
 
     def __str__(self) -> str:
-        """In words; empty if nothing went and nothing is too large."""
+        """Returns words; empty if nothing was deleted and nothing is too large."""
         said = []
         if self.results or self.orphans:
             said.append(
@@ -73,7 +73,7 @@ NOTHING = Dropped()
 def going(
     kept: Sequence[Kept], needed: frozenset[str], now: float, *, max_age_s: float, max_bytes: int
 ) -> tuple[list[Kept], list[Kept]]:
-    """(results that go for their age, those that go for the size of all). `needed` are addresses that stay."""
+    """(results to delete for their age, those to delete for the total size). `needed` are addresses that stay."""
     free = sorted((each for each in kept if each.address not in needed), key=lambda each: (each.used_at, each.address))
     old = [each for each in free if now - each.used_at > max_age_s]
     size = sum(each.size_bytes for each in kept) - sum(each.size_bytes for each in old)
@@ -94,7 +94,7 @@ def prune(
     now: float | None = None,
     dry: bool = False,
 ) -> Dropped:
-    """Lets results and blobs go that are beyond the limits; `dry` only says which would."""
+    """Deletes results and blobs above the limits; `dry` only lists them."""
     now = time.time() if now is None else now
     records = list(store.all())
     kept, named = _kept(store), _named(records)

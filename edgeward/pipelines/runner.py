@@ -1,8 +1,8 @@
 """Runs a pipeline: each step as soon as its inputs exist, unless its address has a result already.
 
-Decides which step runs, what is stored of it, and that the first fault ends the run with the step's name. A step that
-has pushed is known only if the controller has what it pushed. Refuses to know where steps are performed: that is handed
-in.
+Decides which step runs, what is stored of it, and that the first fault ends the run with the step's name. A step
+that has pushed is known only if the controller has the pushed version. Refuses to know where steps are performed:
+that is handed in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
     step: str
     status: str
-    """waiting, running, done, known (its address had a result, and the controller has what it pushed), failed."""
+    """waiting, running, done, known (its address had a result, and the controller has its pushed version), failed."""
     address: str = ""
     digest: str = ""
     kind: str = ""
@@ -47,7 +47,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outputs(Mapping[str, Any]):
-    """The values of steps by name; each is read when it is asked for."""
+    """The values of steps by name; each is read when it is needed."""
 
     def __init__(self, results: Results, known: dict[str, Result], pipeline: Pipeline) -> None:
         self._results, self._known, self._pipeline = results, known, pipeline
@@ -68,15 +68,15 @@ class PipelineResult:
 
     run_id: str
     outputs: Outputs
-    """Values by step; each is read when it is asked for."""
+    """Values by step; each is read when it is needed."""
     pushed_version: int | None
     """The release that a step has pushed, now or in an earlier run; None if none did."""
     pushed_now: bool
-    """Whether a step of this very run pushed it. False: an earlier run did, and the controller has it."""
+    """Whether a step of this run pushed it. False: an earlier run did, and the controller has it."""
     metrics: dict[str, float]
     steps: tuple[StepState, ...]
     dropped: Dropped = NOTHING
-    """Results of steps that went after it, because they were not used for long or are too large together."""
+    """Results of steps that were deleted after it, because they were not used for long or are too large together."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class _Progress:
     """Steps that have pushed in this run, and those that come after one."""
 
     def follows_push(self, name: str) -> bool:
-        """Whether a step takes what a push of this run led to: no result of an earlier push may replace it."""
+        """Whether a step depends on a push of this run: then no result of an earlier push may replace it."""
         return not self.pushing.isdisjoint(self.pipeline.needs(name))
 
     def note(self, state: StepState) -> None:

@@ -1,7 +1,7 @@
 """When a scheduled pipeline runs next: an interval, or a time of day in UTC every so many days.
 
-Decides the next time from the last one, and that one run makes up for all missed times. Refuses to know what runs, and
-the clock: now is handed in.
+Decides the next time from the last one, and that one run makes up for all missed times. Refuses to know what runs,
+and the clock: the time is handed in.
 """
 
 import re

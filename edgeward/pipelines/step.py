@@ -35,7 +35,7 @@ class Step:
     timeout_s: float = TIMEOUT_S
     memory_mb: float = MEMORY_MB
     always: bool = False
-    """Runs each time, because it reads the world: its result decides whether later steps run again."""
+    """Runs each time, because it reads outside data: its result decides whether later steps run again."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Calls the function here, for tests."""

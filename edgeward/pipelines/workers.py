@@ -20,7 +20,7 @@ from edgeward.pipelines.process import perform
 SCHEME = "dask://"
 CONNECT_S = 10.0
 RETRIES = 3
-"""Workers that may die under one step before it counts as the step's fault."""
+"""Workers that may die during one step before it counts as the step's fault."""
 
 
 class Workers(Protocol):
@@ -43,7 +43,7 @@ class LocalWorkers:
         return self._pool.submit(perform, package, self._stopped.is_set)
 
     def close(self) -> None:
-        """Ends what still runs."""
+        """Ends running processes."""
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
 
@@ -65,7 +65,7 @@ class DaskWorkers:
             raise WorldError(Code.REQUEST_INVALID, words[:400]) from None
 
     def submit(self, address: str, package: Package) -> Future[Outcome]:
-        """Sends a package to the cluster; a worker that dies has it performed by another."""
+        """Sends a package to the cluster; if a worker dies, another one performs it."""
         raw = msgspec.msgpack.encode(package)
         # The name of the task is the address: the cluster performs it once for one controller, for all callers.
         key = f"edgeward-{address}-{package.environment.get('EDGEWARD_URL', '')}"
@@ -76,7 +76,7 @@ class DaskWorkers:
         return future
 
     def close(self) -> None:
-        """Ends the connection; what still runs there is forgotten by the cluster."""
+        """Ends the connection; the cluster drops tasks that still run."""
         self._client.close()
 
 

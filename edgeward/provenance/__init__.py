@@ -1,1 +1,1 @@
-"""A version's chain of signatures in a folder: written here, and checked with nothing but the root of trust."""
+"""A version's chain of signatures in a folder: written here, and checked with only the root of trust."""

@@ -1,7 +1,7 @@
-"""Checks a version's chain edge by edge: from a prediction to the data digest, from the root of trust alone.
+"""Checks a version's chain edge by edge: from a prediction to the data digest, with only the root of trust.
 
-Decides which edges there are and what breaks each. Every edge is checked, if possible also after a broken one, so that
-the first fault does not hide the others. Trusts nothing but the given root. Refuses to know HTTP.
+Decides which edges exist and what breaks each. Every edge is checked, if possible also after a broken one, so that
+the first fault does not hide the others. Trusts only the given root. Refuses to know HTTP.
 """
 
 from collections.abc import Callable
@@ -26,16 +26,16 @@ from edgeward.provenance.folder import Provenance
 
 Verdict = Literal["holds", "broken", "not stated"]
 TOLD = ("run", "data", "code", "parent")
-"""Parts of the lineage that are edges of their own; every other field is one edge, `lineage`."""
+"""Parts of the lineage that are separate edges; every other field is one edge, `lineage`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One step of the chain: from what, to what, and whether it holds."""
+    """One step of the chain: its two ends, and whether it is valid."""
 
     name: str
     words: str
-    """What the edge says, or why it is broken."""
+    """The content of the edge, or why it is broken."""
     verdict: Verdict
 
 
@@ -64,7 +64,7 @@ def _behind(folder: Provenance, stated: Any, reason: BadInput) -> list[Edge]:
 def _signed_edges(folder: Provenance, trusted: Trusted, stated: Any, at: datetime) -> list[Edge]:
     model = str(folder.described.get("model", ""))
     role = _attempt(lambda: _role(trusted, folder, model, at))
-    edges = [_edge("metadata -> role", f"a release signer speaks for {model}", role)]
+    edges = [_edge("metadata -> role", f"{model} has a release signer", role)]
     manifest = _attempt(lambda: _manifest(role, folder))
     edges.append(_edge("role -> manifest", "signed as this release", manifest))
     if isinstance(manifest, Manifest):
@@ -82,7 +82,7 @@ def _signed_edges(folder: Provenance, trusted: Trusted, stated: Any, at: datetim
 
 
 def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
-    """Compares the statement with what the folder shows to people."""
+    """Compares the statement with the facts that the folder shows to people."""
     told = folder.described
     named = f"{stated.model} v{stated.release}"
     edges = [
@@ -105,8 +105,8 @@ def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
 
 
 def _summary(told: dict[str, Any], lineage: dict[str, Any]) -> Edge:
-    """Checks the unsigned summary at the top of the file. Notes, tags and aliases change after the push and prove
-    nothing.
+    """Checks the unsigned summary at the top of the file. Notes, tags and aliases may change after the push and
+    are no proof.
     """
     manifest = told.get("manifest")
     artifact = manifest.get("artifact", {}) if isinstance(manifest, dict) else {}
@@ -127,12 +127,12 @@ def _prediction(stated: LineageStatement) -> Edge:
 
 
 def _device(stated: LineageStatement) -> Edge:
-    """Whether the device itself has signed the answer, with the key for which the director vouches."""
+    """Whether the device itself has signed the answer, with the key that the director confirms."""
     name, found = "device -> prediction", stated.prediction
     if found is None:
         return Edge(name, "no prediction was asked for: lineage export --prediction ID", "not stated")
     if not found.row.signature:
-        return Edge(name, f"{found.device} had no key when it answered: the director alone says so", "not stated")
+        return Edge(name, f"{found.device} had no key when it answered: only the director states it", "not stated")
     if not found.device_key:
         return Edge(name, f"no key of {found.device} that the controller knows has signed it", "broken")
     try:
@@ -149,13 +149,13 @@ def _told(name: str, stated: object, shown: object) -> Edge:
     if canonical(stated) != canonical(shown):
         return Edge(f"version -> {name}", f"the folder says {_short(shown)}, signed is {_short(stated)}", "broken")
     verdict: Verdict = "holds" if stated not in (None, "", {}, []) else "not stated"
-    return Edge(f"version -> {name}", _short(stated) if verdict == "holds" else "nobody has said it", verdict)
+    return Edge(
+        f"version -> {name}", _short(stated) if verdict == "holds" else "the statement does not name it", verdict
+    )
 
 
 def _followed(start: Trusted, folder: Provenance, at: datetime) -> Trusted:
-    """Follows the metadata as of the time of the statement: what was valid then is not invalid because it
-    is old now.
-    """
+    """Follows the metadata at the time of the statement: documents that have expired since then stay valid."""
     files, found = folder.metadata, start
     raw = encode(repository.trust_bundle(files))
     while (version := chain.missing_root(found, raw)) is not None:
@@ -174,7 +174,7 @@ def _manifest(role: Any, folder: Provenance) -> Manifest:
     release = folder.described.get("release")
     found = role.manifests.get(release)
     if found is None:
-        raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no signer vouches for release {release}")
+        raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no release signer has signed release {release}")
     signed: Manifest = found
     if canonical(msgspec.to_builtins(signed)) != canonical(folder.described.get("manifest")):
         raise BadInput(Code.IMAGE_MISMATCH, "the folder shows another manifest than the one that was signed")
@@ -193,7 +193,7 @@ def _director(folder: Provenance, trusted: Trusted) -> str:
         delegations.keys[signed.keyid].verify_signature(
             Signature(signed.keyid, signed.signature), signed_bytes(signed.statement)
         )
-    except Exception as error:  # securesystemslib's errors share no base class with what a bad hex text raises
+    except Exception as error:  # securesystemslib's errors and those for a bad hex text have no common base class
         words = f"the statement was changed after it was signed: {type(error).__name__}"
         raise BadInput(Code.SIGNATURE_INVALID, words) from None
     return signed.keyid

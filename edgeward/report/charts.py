@@ -1,4 +1,6 @@
-"""Small pictures in SVG: a bar, and an estimate with its interval against its limit. Pure: numbers in, text out."""
+"""Small pictures in SVG: a bar, and an estimate with its interval against its limit. Pure: takes numbers, returns
+text.
+"""
 
 import math
 

@@ -1,8 +1,8 @@
 """Duties of the EU AI Act and of NIST's AI RMF: the evidence for each, what signs it, and how it is checked again.
 
-Decides which evidence belongs to which duty, from facts alone. It is no legal advice: whether a system is high-risk,
-and whether evidence is enough, is for people to say. Sources: Regulation (EU) 2024/1689, NIST AI 100-1. Refuses to know
-where the facts come from.
+Decides which evidence belongs to which duty, only from facts. It is no legal advice: people must decide whether a
+system is high-risk, and whether evidence is enough. Sources: Regulation (EU) 2024/1689, NIST AI 100-1. Refuses to
+know where the facts come from.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ NO_ADVICE = "This is no legal advice: it says which evidence exists, not whether
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts that a controller has about one model and that duties need."""
+    """The facts about one model that the duties need, from a controller."""
 
     model: str
     now: datetime
@@ -56,7 +56,7 @@ class Finding:
     evidence: str
     """The evidence, or what is missing and how to get it."""
     signed_by: str
-    """What makes a later change of the evidence visible."""
+    """The signature or hash that shows a later change of the evidence."""
     check: str
     """The command that checks it again."""
 

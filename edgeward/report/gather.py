@@ -1,6 +1,6 @@
 """The content of a report: the fleet, its versions, rollouts, alerts and changes in a period.
 
-Decides what belongs to the period. Refuses to know how it looks.
+Decides what belongs to the period. Refuses to know how it is shown.
 """
 
 from dataclasses import dataclass

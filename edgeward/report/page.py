@@ -156,7 +156,7 @@ def _changes(report: Report) -> str:
 
 
 class _Raw(str):
-    """HTML that was escaped when it was made."""
+    """HTML that is already escaped."""
 
     __slots__ = ()
 

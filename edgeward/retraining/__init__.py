@@ -1,1 +1,1 @@
-"""The worker that trains what the controller has approved, and the output of a retraining pipeline."""
+"""The worker that performs approved trainings, and the output of a retraining pipeline."""

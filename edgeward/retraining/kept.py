@@ -1,8 +1,8 @@
-"""Fitted estimators of versions that this worker has pushed, beside its runs: what a warm start continues from.
+"""Fitted estimators of versions that this worker has pushed, beside its runs, for warm starts.
 
-Decides that a file is named by the digest of the version's artifact, and how many are kept. They stay on the worker's
-machine: an estimator can hold rows (neighbours, support vectors), and a controller that kept it could not delete them.
-Refuses to know which estimators can continue (`warm`).
+Decides that a file is named by the digest of the version's artifact, and how many are kept. They stay on the
+worker's machine: an estimator can hold rows (neighbours, support vectors), and a controller with a copy could not
+delete these rows. Refuses to know which estimators can continue (`warm`).
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ DIRECTORY = "estimators"
 MAX_KEPT = 20
 """Files of all models of a worker, the newest ones: a champion is among the newest few versions of its model."""
 MAX_KEPT_BYTES = 256 << 20
-"""The most bytes of one file: reading a larger one takes longer than a warm start saves."""
+"""The most bytes of one file: to read a larger one takes longer than a warm start saves."""
 MAX_ANCESTORS = 100
-"""Versions that are looked through for deleted rows, from one warm start to the next."""
+"""The most versions in a chain of warm starts that are checked for deleted rows."""
 WARM = "warm"
 TAG = "start"
 """The tag of a version that names how its training began."""
@@ -35,16 +35,16 @@ class KeptEstimators:
         self._directory = runs_directory(runs_dir) / DIRECTORY
 
     def path(self, digest: str) -> Path:
-        """Where the estimator of a version lies, whose artifact has this digest."""
+        """The path of the estimator of the version whose artifact has this digest."""
         return self._directory / f"{digest}.skops"
 
     def keep(self, digest: str, estimator: Any) -> None:
-        """Keeps an estimator, and lets the oldest go. BadInput `request_invalid` for what skops cannot write."""
+        """Stores an estimator, and deletes the oldest. BadInput `request_invalid` if skops cannot write it."""
         import skops.io
 
         try:
             raw = skops.io.dumps(estimator)
-        except Exception as error:  # an object of anybody's
+        except Exception as error:  # an object of any library may raise any error
             words = f"{type(estimator).__name__} cannot be kept: {type(error).__name__}: {error}"
             raise BadInput(Code.REQUEST_INVALID, words[:300]) from None
         if len(raw) > MAX_KEPT_BYTES:
@@ -59,7 +59,7 @@ class KeptEstimators:
 def champion_file(client: Client, kept: KeptEstimators, model: str, champion: int) -> tuple[str, str]:
     """(the file of the champion's estimator, nothing) or (nothing, why a training must start from scratch).
 
-    The champion must not have learnt from rows that somebody had deleted, nor the versions from which it continued.
+    Neither the champion nor the versions from which it continued may have learnt from rows that were deleted.
     """
     version = client.version(model, champion)
     path = kept.path(version.digest)
@@ -76,7 +76,7 @@ def champion_file(client: Client, kept: KeptEstimators, model: str, champion: in
 
 
 def _went_on_from(client: Client, version: VersionDetail) -> list[int]:
-    """The version and those whose estimators live on in it, newest first."""
+    """The version and those from which its estimator continued, newest first."""
     found = [version.release]
     while len(found) < MAX_ANCESTORS and version.lineage.tags.get(TAG, "").startswith(WARM):
         if version.lineage.parent is None:

@@ -1,9 +1,8 @@
 """Fits a candidate from the champion's fitted estimator if that kind can, and reports how the training started.
 
-Decides which kinds can, how much of a forest is replaced, and why a fit started anew. What comes before the estimator
-in a pipeline stays as the champion learnt it. Refuses to know where the champion's file is from (`kept`) and whether
-the
-candidate is good: the gates judge it as any other.
+Decides which kinds can, how much of a forest is replaced, and why a fit started from scratch. Steps before the
+estimator in a pipeline stay as in the champion. Refuses to know where the champion's file is from (`kept`) and
+whether the candidate is good: the gates judge it as any other.
 """
 
 from collections.abc import Callable
@@ -18,11 +17,11 @@ RENEWED_PART = 0.25
 ADDED_PART = 0.2
 """The trees that boosting adds, as a fraction of its first trees."""
 MAX_GROWTH = 2.0
-"""The growth after which boosting starts anew, in times of its first size: devices hold every tree."""
+"""The growth after which boosting starts from scratch, as a multiple of its first size: devices hold every tree."""
 EPOCHS = 5
 """The default number of passes over the rows, for an estimator that learns in passes."""
 LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
-"""Libraries whose types a champion's file may hold beside those that skops trusts by itself."""
+"""Libraries whose types a champion's file may hold, in addition to those that skops trusts."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,13 @@ class Start:
 
     warm: bool
     how: str
-    """`partial_fit`, `new trees`, `more trees`, `warm_start`; anew: `fit`."""
+    """`partial_fit`, `new trees`, `more trees`, `warm_start`; from scratch: `fit`."""
     epochs: int = 0
     """Passes over the rows; 0: the estimator does not learn in passes."""
     trees: int = 0
-    """Trees that were fitted, of those that all stay or replace others."""
+    """The number of trees that were fitted."""
     why: str = ""
-    """The reason why it started anew."""
+    """The reason why it started from scratch."""
 
     def __str__(self) -> str:
         """Returns the start in words, without the champion's number."""
@@ -51,11 +50,11 @@ class Start:
 def fit_from(warm_from: str, estimator: Any, rows: Any, labels: Any, *, epochs: int = EPOCHS) -> tuple[Any, Start]:
     """Returns (a fitted estimator, how it began).
 
-    `warm_from` is the parameter of that name that the worker hands to a pipeline: the file of the champion's estimator,
-    or nothing. `estimator` is what is fitted anew where the champion's cannot go on: an estimator or a Pipeline, whose
-    parameters the champion must share. `rows` (rows, features), `labels` (rows,): to what learns in passes the newest
-    ones suffice; new trees need as many as those that they replace. The numbers of the start become metrics of the run
-    that is open. ValueError for less than one epoch.
+    `warm_from` is the parameter of that name that the worker hands to a pipeline: the file of the champion's
+    estimator, or nothing. `estimator` is fitted from scratch if the champion's cannot continue: an estimator or a
+    Pipeline, whose parameters the champion must have. `rows` (rows, features), `labels` (rows,): for estimators
+    that learn in passes the newest rows suffice; new trees need as many rows as the trees that they replace. The
+    numbers of the start become metrics of the run that is open. ValueError for less than one epoch.
     """
     if epochs < 1:
         raise ValueError(f"{epochs} epochs: expected at least 1")
@@ -74,7 +73,7 @@ def _begun(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) 
 
 
 def _gone_on(warm_from: str, estimator: Any, rows: Any, labels: Any, epochs: int) -> tuple[Any, Start]:
-    """(the champion's estimator after it continued, how), or (anything, why it did not)."""
+    """Returns (the champion's estimator after it continued, how), or (an unused value, why it did not)."""
     if not warm_from:
         return None, _cold("no estimator of the champion is here")
     try:
@@ -107,13 +106,15 @@ def read_champion(path: Path) -> Any:
         return skops.io.load(path, trusted=named)
     except BadInput:
         raise
-    except Exception as error:  # zip, JSON and skops' own errors: a torn file raises any of them
+    except Exception as error:  # zip, JSON and skops' own errors: a damaged file raises any of them
         words = f"the champion's file cannot be read: {type(error).__name__}: {error}"
         raise BadInput(Code.REQUEST_INVALID, words[:200]) from None
 
 
 def _other(champion: Any, estimator: Any, rows: Any) -> str:
-    """Why the champion is another estimator than the pipeline asks for, or learnt from other columns; empty: none."""
+    """Returns why the champion differs from the pipeline's estimator, or learnt from other columns; empty if
+    neither.
+    """
     if _described(champion) != _described(estimator):
         return "the pipeline asks for another estimator, or for other parameters, than the champion has"
     columns, known = getattr(rows, "columns", None), getattr(champion, "feature_names_in_", None)
@@ -150,7 +151,7 @@ def _strange_label(last: Any, labels: Any) -> str:
 
 
 def _is_any(last: Any, names: frozenset[str]) -> bool:
-    """By name within scikit-learn: a class of the user's own with that name is another."""
+    """Names of classes in scikit-learn: a user's class with the same name does not count."""
     return type(last).__name__ in names and type(last).__module__.startswith("sklearn.")
 
 
@@ -199,8 +200,9 @@ _WAYS: tuple[tuple[frozenset[str], Callable[[Any, Any, Any, Any, int], Start]], 
     (frozenset({"GradientBoostingClassifier", "GradientBoostingRegressor"}), _by_more_trees),
     (frozenset({"LogisticRegression"}), _by_weights),
 )
-"""Kinds whose warm start is right on other rows. Histogram boosting bins those anew, and its old trees mean the old
-bins: it starts from scratch."""
+"""Kinds whose warm start is right on other rows. Histogram boosting makes new bins for those, and its old trees
+refer to the old bins: it starts from scratch.
+"""
 
 
 def _note(start: Start) -> None:

@@ -20,7 +20,7 @@ from edgeward.retraining.candidate import Candidate
 from edgeward.retraining.kept import MAX_START_CHARS, TAG, WARM, KeptEstimators, champion_file
 
 STEP = "candidate"
-"""The step whose output is pushed."""
+"""The name of the step whose output is pushed."""
 WARM_FROM = "warm_from"
 """The parameter of a pipeline that gets the file of the champion's estimator; empty: there is none."""
 POLL_S = 5.0
@@ -68,7 +68,7 @@ class Worker:
         return ended
 
     def work(self, poll_s: float = POLL_S) -> None:
-        """Works without end. A controller that does not answer is asked again."""
+        """Works forever. If the controller does not answer, tries again."""
         while True:
             try:
                 if self.work_once() is not None:
@@ -135,7 +135,7 @@ class Worker:
             self._keep(attempt, pushed.digest, candidate.model)
 
     def _keep(self, attempt: Retraining, digest: str, estimator: Any) -> None:
-        """Keeps the estimator for the next warm start; one that cannot be kept is said, and stops nothing."""
+        """Keeps the estimator for the next warm start; one that cannot be stored is reported, and nothing stops."""
         try:
             KeptEstimators(self.runs_dir).keep(digest, estimator)
         except (BadInput, OSError) as error:
@@ -159,7 +159,7 @@ class Worker:
 
 
 def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candidate, why: str) -> str:
-    """How the training began, for people; nothing if neither policy nor pipeline speaks of it."""
+    """How the training began, for people; empty if neither policy nor pipeline uses warm starts."""
     start = candidate.start
     if start is not None and start.warm:
         return f"{WARM} from v{attempt.champion}: {start}"
@@ -171,7 +171,7 @@ def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candi
 
 
 class _Life:
-    """While it is open, it reports to the controller that the worker lives, and in which step."""
+    """A context that reports to the controller that the worker is alive, and its step."""
 
     def __init__(self, worker: Worker, attempt: Retraining) -> None:
         self._worker, self._attempt = worker, attempt

@@ -1,7 +1,7 @@
 """Deletes rows in runs on this machine that were deleted at the controller.
 
 Decides that a run loses all rows of a data set that lost some: which of them the run had is not known here. Results of
-pipelines' steps with such rows are deleted too. Refuses to know who asked.
+pipelines' steps with such rows are deleted too. Refuses to know which person requested that.
 """
 
 import msgspec

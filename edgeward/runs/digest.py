@@ -28,7 +28,7 @@ def value_digest(value: Any) -> str:
 
 
 class _Walk:
-    """One walk through a value; an object that holds itself is named by its depth."""
+    """One walk through a value; an object that contains itself is named by its depth."""
 
     def __init__(self) -> None:
         self.hash = hashlib.sha256()

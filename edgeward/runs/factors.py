@@ -1,8 +1,9 @@
 """Which difference between a recorded run and its repetition changed the result.
 
-Decides by experiments: first everything is restored as recorded, then one thing after the other is set to its present
-value. What must stay restored to get the recorded result is the cause. Refuses to know how an experiment is performed;
-source of the method: Zeller, "Isolating cause-effect chains from computer programs", FSE 2002.
+Decides by experiments: first everything is restored as recorded, then one thing after the other is set to its
+present value. The differences that must stay restored for the recorded result are the cause. Refuses to know how an
+experiment is performed; source of the method: Zeller, "Isolating cause-effect chains from computer programs", FSE
+2002.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from contract.run_differences import ORDER, Difference
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a search for the causes has found."""
+    """The result of a search for the causes."""
 
     causes: tuple[Difference, ...]
     innocent: tuple[Difference, ...]
@@ -40,7 +41,7 @@ def find_causes(found: Sequence[Difference], repeats: Callable[[Sequence[Differe
 
 
 class _Search:
-    """What is still restored, and the number of experiments so far."""
+    """The differences that are still restored, and the number of experiments so far."""
 
     def __init__(self, kept: list[Difference], repeats: Callable[[Sequence[Difference]], bool]) -> None:
         self.kept, self._repeats, self.experiments = kept, repeats, 0
@@ -59,5 +60,5 @@ class _Search:
 
 
 def _groups(found: Sequence[Difference]) -> list[list[Difference]]:
-    """Differences of one kind together: twenty libraries that changed nothing cost one experiment."""
+    """Differences of one kind together: for twenty libraries without effect one experiment is enough."""
     return [group for kind in ORDER if (group := [each for each in found if each.kind == kind])]

@@ -1,4 +1,4 @@
-"""The facts that a run finds out by itself: code and its difference, environment, threads and kernels, entry, seeds,
+"""The facts that a run collects by itself: code and its difference, environment, threads and kernels, entry, seeds,
 rows.
 
 Decides which facts are collected; unknown facts are left out, never guessed. Refuses to know how a run is stored.

@@ -1,7 +1,7 @@
-"""A push from within a run: what the version is told about the run, and what the run stores about the version.
+"""A push from within a run: the facts about the run in the version, and those about the version in the run.
 
-Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only if one is open: a
-push without one costs nothing more.
+Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only if one is
+open: a push without a run takes no more time.
 """
 
 import sys
@@ -28,7 +28,7 @@ def open_run(run: "Run | None") -> "Run | None":
 
 
 def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the controller is told about a version, with the run's id, metrics and data; the caller's values
+    """Returns the facts about a version for the controller, with the run's id, metrics and data; the caller's values
     come first.
     """
     record = run.record
@@ -43,7 +43,7 @@ def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
 
 
 def note_push(run: "Run", model: Any, name: str, answer: Pushed, transport: "Transport") -> None:
-    """Records in the run what was pushed, and the digest of the model, by which a reproduction is compared. Once the
+    """Records in the run the pushed version and the digest of the model, for comparison with a reproduction. Once the
     run has ended, it is sent to the controller that has the version.
     """
     from contract.run_record import PushedVersion

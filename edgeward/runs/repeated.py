@@ -1,6 +1,6 @@
-"""A run that is being reproduced, as the repeating process sees it: which recorded things it gets back.
+"""A run that is being reproduced, for the repeating process: the recorded values that it gets.
 
-Decides that recorded rows and seeds are returned if the reproduction asks for it. Refuses to know why it does.
+Decides that recorded rows and seeds are returned if the reproduction requests them. Refuses to know why it does.
 """
 
 import os
@@ -15,7 +15,7 @@ from edgeward.runs.store import REPRODUCED, RunStore
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The request: which run is repeated, where it is stored, and what of it is returned: data, seed."""
+    """The request: which run is repeated, where it is stored, and which parts are returned: data, seed."""
 
     directory: str
     run: str

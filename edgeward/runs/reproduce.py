@@ -75,7 +75,7 @@ def reproduce(
 ) -> Reproduction:
     """Repeats a run in this environment, or in a new one made from its lock; searches the cause of another digest.
 
-    With `recorded_rows` every experiment gets the recorded rows: for a source that still grows.
+    With `recorded_rows` every experiment gets the recorded rows: for a data source that still grows.
 
     BadInput `request_invalid` for a run that made nothing, was started by hand, or whose entry fails now.
     """

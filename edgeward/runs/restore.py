@@ -1,4 +1,4 @@
-"""Restores what a run used, for one experiment: variables, libraries, an environment, code.
+"""Restores the environment of a run, for one experiment: variables, libraries, an environment, code.
 
 Decides how each is restored without a change to the user's environment or working tree. Refuses to know why.
 """

@@ -72,7 +72,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The id of the run, which a version that is pushed from it carries."""
+        """The id of the run, which is stored with a version that is pushed from it."""
         return self._record.id
 
     @property
@@ -142,7 +142,7 @@ class Run:
         return rows
 
     def seed(self, number: int) -> int:
-        """Seeds `random` and NumPy's global generator, keeps the number, and returns it for generators of one's own."""
+        """Seeds `random` and NumPy's global generator, keeps the number, and returns it for other generators."""
         arguments.whole_number("number", number)
         if self._repeated is not None:
             number = self._repeated.seed(number)
@@ -167,7 +167,7 @@ class Run:
         return self._add(Artifact(name, self._store.put(raw), len(raw)), raw)
 
     def log_model(self, model: Any, name: str = "model") -> Artifact:
-        """Stores the digest of a fitted model by what it has learnt. It counts for the result of the run."""
+        """Stores the digest of a fitted model's content. It counts for the result of the run."""
         arguments.text("name", name)
         digest = self._store.put(model) if isinstance(model, bytes) else value_digest(model)
         return self._add(Artifact(name, digest, len(model) if isinstance(model, bytes) else 0, "model"))
@@ -182,11 +182,13 @@ class Run:
         self._change(pushed=(*self._record.pushed, version))
 
     def at_end(self, what: str, deed: Callable[[], None]) -> None:
-        """Calls `deed` once the run has ended; a later one for the same `what` takes its place."""
+        """Calls `deed` once the run has ended; a later one for the same `what` replaces it."""
         self._at_end[what] = deed
 
     def recorded_push(self, model: str) -> PushedVersion | None:
-        """During a reproduction: returns what the run pushed of this model. Nothing is pushed a second time."""
+        """During a reproduction: returns the version of this model that the run pushed. Nothing is pushed a second
+        time.
+        """
         if self._repeated is None:
             return None
         found = next((each for each in self._repeated.record.pushed if each.model == model), None)
@@ -270,7 +272,8 @@ def run(
     tracking_uri: str | None = None,
     entry: Entry | None = None,
 ) -> Run:
-    """Begins a run, for a `with` statement. It ends as finished, as failed with the exception, or is found broken.
+    """Begins a run, for a `with` statement. It ends as finished, as failed with the exception, or is later found
+    broken.
 
     `directory` is where runs are stored (default: EDGEWARD_RUNS_DIR, then `.edgeward/runs`); `tracking_uri` an MLflow
     server that gets the run as well (default: MLFLOW_TRACKING_URI, if that is an address of HTTP); `entry` how it is

@@ -1,7 +1,7 @@
-"""A run made ready for a controller: without what concerns this machine alone, and with numbers thinned for a plot.
+"""Prepares a run for a controller: without the facts about this machine, and with fewer numbers, for a plot.
 
-Decides what stays here: arguments, directories and answers to pushes, which may hold names and secrets of this machine.
-Refuses to know how it is sent.
+Decides which parts are not sent: arguments, directories and answers to pushes, which may hold names and secrets of
+this machine. Refuses to know how it is sent.
 """
 
 import math
@@ -24,7 +24,7 @@ MAX_CURVE_POINTS = 2_000
 
 
 def sent_run(record: Record, points: Sequence[Point]) -> SentRun:
-    """Returns what a controller is told of a run."""
+    """Returns the parts of a run that a controller gets."""
     entry = Entry((), "", script=Path(record.entry.script).name, script_sha256=record.entry.script_sha256)
     code = replace(record.code, root="") if record.code is not None else None
     pushed = tuple(replace(each, answer={}) for each in record.pushed)
@@ -46,9 +46,9 @@ def send_run(transport: Transport, store: RunStore, run: str) -> None:
 
 
 def send_or_say(transport: Transport | None, store: RunStore, run: str) -> None:
-    """Sends a run that has pushed a version; a controller that does not take it is named and ends nothing.
+    """Sends a run that has pushed a version; if the controller refuses it, that is only reported.
 
-    `transport` None: to the controller that the settings name, because a step in a process of its own has pushed.
+    `transport` None: to the controller in the settings, because a step in another process has pushed.
     """
     try:
         send_run(transport or Transport(find_settings()), store, run)

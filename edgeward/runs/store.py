@@ -1,7 +1,8 @@
 """Runs on disk: a directory for each with `run.json` and `metrics.jsonl`, and blobs by their digest beside them.
 
-Decides what is durable when, and that a run whose process ended without a report is broken: the process holds a lock on
-the run's file `lock`, which the kernel releases however it ends. Refuses to know how a run is made.
+Decides when each file is durable, and that a run whose process ended without a report is broken: the process holds
+a lock on the run's file `lock`, which the kernel releases after any end of the process. Refuses to know how a run
+is made.
 """
 
 import fcntl
@@ -21,9 +22,9 @@ DIRECTORY = Path(".edgeward") / "runs"
 """The directory of runs below the current one, unless EDGEWARD_RUNS_DIR names another."""
 RECORD, METRICS, LOCK, BLOBS = "run.json", "metrics.jsonl", "lock", "blobs"
 REPRODUCED = "EDGEWARD_REPRODUCE"
-"""The variable by which a process knows that it repeats a run (`edgeward.runs.repeated`)."""
+"""The environment variable that tells a process that it repeats a run (`edgeward.runs.repeated`)."""
 MAX_RUNS = 10_000
-"""Runs in one directory: listing so many takes a second. `edgeward run delete` makes room."""
+"""The most runs in one directory: to list so many takes a second. `edgeward run delete` makes room."""
 MAX_BLOB_BYTES = 1 << 30
 """The largest artifact. Larger ones belong into their own store, and their digest into a parameter."""
 
@@ -31,7 +32,7 @@ MAX_BLOB_BYTES = 1 << 30
 def runs_directory(directory: Path | None = None) -> Path:
     """The directory of runs: the argument, then EDGEWARD_RUNS_DIR, then `.edgeward/runs` here.
 
-    In a process that repeats a run it is the reproduction's own, whatever the script says.
+    In a process that repeats a run it is the reproduction's own, also if the script names another.
     """
     if REPRODUCED in os.environ:
         directory = None

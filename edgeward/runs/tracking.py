@@ -60,7 +60,7 @@ class Tracking:
             self._flush()
 
     def artifact(self, name: str, content: bytes) -> None:
-        """Sends a small artifact to a server that proxies artifacts, which is how `mlflow server` starts."""
+        """Sends a small artifact to a server that proxies artifacts, as `mlflow server` does by default."""
         scheme, _, path = self._artifacts_at.partition(":/")
         if scheme == "mlflow-artifacts" and len(content) <= MAX_ARTIFACT_BYTES:
             self._put(f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}/{quote(name)}", content)

@@ -1,1 +1,1 @@
-"""The live view of a fleet in a terminal: what is looked at, and how it is drawn."""
+"""The live view of a fleet in a terminal: its data, and how it is drawn."""

@@ -1,4 +1,6 @@
-"""One frame of the live view, from what was seen. Fits 80 columns. Refuses to know the controller and the terminal."""
+"""One frame of the live view, from the collected data. Fits 80 columns. Refuses to know the controller and the
+terminal.
+"""
 
 from datetime import UTC, datetime
 

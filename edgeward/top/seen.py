@@ -1,4 +1,4 @@
-"""What one frame of the live view shows, from a few calls to the controller.
+"""The data of one frame of the live view, from a few calls to the controller.
 
 Decides which figures there are. Refuses to know how they are drawn.
 """
@@ -15,12 +15,12 @@ from edgeward.client import Client
 RATE_MINUTES = 3
 """Inferences per second are over this minute and the two before it: devices report every half minute."""
 MAX_MODELS = 20
-"""Models whose rate is asked for, one call each; the others are shown without one."""
+"""The most models whose rate is requested, one call each; the others are shown without one."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What a version did lately."""
+    """The recent figures of a version."""
 
     per_s: float
     failed: float | None
@@ -38,11 +38,11 @@ class Seen:
     """The rates by model and release."""
     alerts: tuple[Alert, ...] = ()
     error: str = ""
-    """Why the newest look failed; the rest is then of the look before."""
+    """Why the newest request failed; all other data are then from the one before."""
 
 
 def look(client: Client, url: str, now: datetime) -> Seen:
-    """Asks the controller."""
+    """Requests the data from the controller."""
     fleet = client.fleet()
     models = list(dict.fromkeys(each.model for each in fleet.serving if each.release))[:MAX_MODELS]
     since = now - timedelta(minutes=RATE_MINUTES - 1, seconds=now.second)
@@ -54,7 +54,7 @@ def look(client: Client, url: str, now: datetime) -> Seen:
 
 
 def rates_of(rows: Iterable[TelemetryRow], now: datetime) -> dict[int, Rate]:
-    """By release, what it did from the first of these minutes until now."""
+    """Returns by release its figures from the first of these minutes until now."""
     rows = list(rows)
     if not rows:
         return {}

@@ -1,8 +1,8 @@
-"""Fits a watcher on the history of a fleet, and finds the threshold by which people are rarely woken.
+"""Fits a watcher on the history of a fleet, and finds a threshold with few alerts.
 
 Decides the model: the squared distance of an hour from a device's usual hours, in the space of principal components,
 each divided by its spread (Hotelling's T2 over all components: the reconstruction error of the last ones is a part of
-it). It is a scikit-learn pipeline with one number for an answer, so it is pushed, converted and judged as any model is.
+it). It is a scikit-learn pipeline with one number as its answer, so it is pushed, converted and judged as any model is.
 Source: J. E. Jackson, G. S. Mudholkar, Control procedures for residuals associated with principal component analysis,
 Technometrics 21 (1979). Refuses to know where the history comes from, and what a feature means.
 """
@@ -20,20 +20,23 @@ from contract.watcher import QUIET_H, THRESHOLD
 
 HOUR_S, MONTH_H = 3600.0, 720
 QUIET_RATIO = 0.9
-"""The threshold lies above every hour of nine devices in ten: the tenth may be ill already, and a watcher that took its
-hours for usual ones would not find the next."""
+"""The threshold lies above every hour of nine devices in ten: the tenth may be faulty already, and a watcher that
+treats its hours as usual would not find the next one.
+"""
 MIN_LEFT_OUT_OF = 5
-"""Of so many devices, fewer than ten, the farthest one is left out; of fewer none."""
+"""With this number of devices, but fewer than ten, the farthest one is left out; with fewer none."""
 MARGIN, FEW_MARGIN, FEW_MONTHS = 1.25, 1.5, 10.0
-"""By how much it lies above them, and above those of a history of less than `FEW_MONTHS` months of a device: next month
-is not like the last one. On simulated quiet fleets that makes 0.4 to 0.9 alerts for a device and month, and the bar is
-1 (`make bench ONLY=watchers`)."""
+"""The factor by which it lies above them, and above those of a history of less than `FEW_MONTHS` months of a
+device: next month may differ from the last one. On simulated quiet fleets that makes 0.4 to 0.9 alerts for a device
+and month, and the bar is 1 (`make bench ONLY=watchers`)."""
 USUAL = 6.0
-"""Features are cut off there before spreads are taken: a device that was faulty in the history would hide the next."""
+"""Features are limited to this before spreads are computed: otherwise a faulty device in the history would hide the
+next one.
+"""
 MIN_ROWS = 500
 """Hours of devices: 18 features have 171 moments of second order."""
 MAX_FITTED = 20_000
-"""Rows by which the last step is solved: its 190 columns need no more."""
+"""The most rows for the last step: its 190 columns need no more."""
 MAX_SAMPLE = 1_000
 """Rows that go with a push, by which the conversion is judged; the farthest are among them."""
 
@@ -53,7 +56,8 @@ class Fitted:
 
 
 def fit(hours: Sequence[Numbers], rows: Sequence[Numbers]) -> Fitted:
-    """A watcher of devices: of each the begins of its hours, of shape (n,), and their features, (n, features).
+    """Fits a watcher. `devices` has for each device the beginnings of its hours, shape (n,), and their features,
+    (n, features).
 
     BadInput `sample_too_small` names how many hours are missing.
     """
@@ -81,7 +85,7 @@ def _distance(matrix: NDArray[np.float32]) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-    noise = 0.05 * np.random.default_rng(0).standard_normal(matrix.shape)  # what never moved has no spread
+    noise = 0.05 * np.random.default_rng(0).standard_normal(matrix.shape)  # a feature that never changed has no spread
     moving = np.clip(matrix, -USUAL, USUAL) + noise
     model = make_pipeline(StandardScaler(), PCA(whiten=True), PolynomialFeatures(2), LinearRegression())
     few = moving[:: max(1, len(moving) // MAX_FITTED)]
@@ -91,7 +95,7 @@ def _distance(matrix: NDArray[np.float32]) -> Any:
 
 
 def threshold_of(scores: Sequence[Numbers]) -> float:
-    """The score beyond which an hour is told of, from all scores of each device."""
+    """The score above which an hour is reported, from all scores of each device."""
     farthest = sorted(float(each.max()) for each in scores if len(each))
     months = sum(map(len, scores)) / MONTH_H
     margin = MARGIN if months >= FEW_MONTHS else FEW_MARGIN
@@ -100,6 +104,6 @@ def threshold_of(scores: Sequence[Numbers]) -> float:
 
 
 def episodes(hours: Numbers, beyond: NDArray[np.bool_]) -> int:
-    """Alerts of one device: hours beyond a threshold, those with fewer than `QUIET_H` between them as one."""
+    """Alerts of one device: hours above a threshold, those with fewer than `QUIET_H` between them as one."""
     at = np.asarray(hours)[beyond]
     return 0 if not len(at) else 1 + int((np.diff(at) > QUIET_H * HOUR_S).sum())

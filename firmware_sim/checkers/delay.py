@@ -1,6 +1,6 @@
 """The law that one bad device never delays another, compared with a second world without faults of single devices.
 
-Decides from histories of devices alone. Refuses to know what the faults are.
+Decides only from histories of devices. Refuses to know what the faults are.
 """
 
 from firmware_sim.checkers.law import hold
@@ -21,7 +21,7 @@ def never_delays(world: FleetWorld, well: FleetWorld) -> None:
 
 
 def decided_at_s(world: FleetWorld, device: str) -> dict[int, float]:
-    """Returns by release when the device first confirmed it or gave it up."""
+    """Returns by release when the device first confirmed it or dropped it."""
     found: dict[int, float] = {}
     for moment in world.devices[device].history:
         record = moment.record

@@ -35,7 +35,7 @@ def safety(world: FleetWorld) -> None:
 
 
 def liveness(world: FleetWorld) -> None:
-    """Checks that after the faults every device converges, and that the controller knows it."""
+    """Checks that after the faults every device converges, and that the controller has recorded it."""
     ends_at = world.clock.now
     given = _given(world)
     for device in world.devices.values():
@@ -54,7 +54,7 @@ def liveness(world: FleetWorld) -> None:
 
 
 def refusals(world: FleetWorld) -> None:
-    """Checks that devices have long had nothing to refuse when the world ends, so that no fault locks one out."""
+    """Checks that for some time before the end no device has refused anything, so that no fault locks one out."""
     quiet_since = world.clock.now - QUIET_S
     for when, device, code in world.controller.refusals:
         at = (datetime.fromisoformat(when) - WORLD_BEGAN).total_seconds()
@@ -88,8 +88,8 @@ def rollouts(world: FleetWorld) -> None:
 
 
 def order(world: FleetWorld) -> None:
-    """Checks at every moment: durable before published, published before acknowledged, whatever failed or
-    was killed.
+    """Checks at every moment: durable before published, published before acknowledged, also after failures and
+    kills.
     """
     controller = world.controller
     for at, device, version, durable in controller.published:
@@ -101,7 +101,7 @@ def order(world: FleetWorld) -> None:
 
 
 def resources(world: FleetWorld) -> None:
-    """Checks that flash holds only what the record needs, and that the broker holds few messages a device."""
+    """Checks that flash holds only what the record needs, and that the broker holds few messages per device."""
     for device in world.devices.values():
         allowed = {
             "device",

@@ -1,9 +1,9 @@
-"""The law that health reports: every problem of the controller's side that lasts a minute is reported by then, until it
-ends.
+"""The law that health reports: every problem of the controller's side that lasts a minute is reported within that
+minute, until it ends.
 
 After the faults nothing is reported any more.
 
-Decides from traces of the broker, of passes and of the store alone. Refuses to know which faults were planned.
+Decides only from traces of the broker, of passes and of the store. Refuses to know which faults were planned.
 """
 
 from collections.abc import Iterator

@@ -7,8 +7,8 @@ from firmware_sim.world import FleetWorld
 
 
 def identity(world: FleetWorld) -> None:
-    """Checks that a device is heard after every start, and that two devices with one name are reported,
-    and only these.
+    """Checks that a device is accepted after every start, and that two devices with one name are reported, and only
+    these.
     """
     for at, device, is_heard in world.seen.heard:
         hold(is_heard, "heard_after_every_start", device, at, "the controller still uses an earlier start")

@@ -1,4 +1,4 @@
-"""Safety of one device at every moment of its history, because the end alone does not show faults that heal."""
+"""Safety of one device at every moment of its history, because the end does not show faults that were repaired."""
 
 from collections.abc import Container, Mapping, Sequence
 

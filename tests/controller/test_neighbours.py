@@ -48,7 +48,9 @@ def test_devices_elsewhere_offline_on_other_versions_or_without_sharing_are_not_
     assert named(asker, replace(near("b", address=2), connected=False)) == ()
     assert named(asker, near("b", address=2), now=300.0) == (), "silent"
     assert named(asker, near("b", address=2), label="") == (), "the operator has named no label"
-    assert named(replace(asker, labels={}), replace(near("b", address=2), labels={})) == (), "no site is no place"
+    assert named(replace(asker, labels={}), replace(near("b", address=2), labels={})) == (), (
+        "a device without a site has no neighbours"
+    )
 
 
 def test_a_device_is_not_its_own_neighbour() -> None:
@@ -79,7 +81,7 @@ def offered(*, label: str, sources: tuple[str, ...] = ()) -> World:
 def test_a_document_lists_the_neighbour_before_other_sources_and_the_whole_artifact() -> None:
     assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).durable.twins["a"].desired["m"]
     assert assigned.sources == (at(2), "https://cdn.example/{sha256}")
-    assert assigned.delivery is None, "a neighbour has no change at hand"
+    assert assigned.delivery is None, "a neighbour cannot send a change"
 
 
 def test_without_the_site_label_no_neighbour_is_named_and_the_change_is() -> None:

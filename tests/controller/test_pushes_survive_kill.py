@@ -1,4 +1,4 @@
-"""kill -9 during a push, or a caller that disconnects: the version is complete, or not there at all."""
+"""kill -9 during a push, or a caller that disconnects: the version is complete or absent."""
 
 import asyncio
 import signal
@@ -94,7 +94,7 @@ def test_a_version_is_complete_or_absent_after_every_kill(
 
 
 class Caller:
-    """A request whose caller disconnects when the test says so."""
+    """A request whose caller disconnects when the test requires it."""
 
     def __init__(self) -> None:
         self.gone = False

@@ -190,7 +190,7 @@ def test_the_verdict_without_a_revoked_device_equals_that_of_a_fleet_that_never_
 
 
 def _close(ours: Any, theirs: Any) -> bool:
-    """Equal words and samples, and numbers equal but for the order in which floats were added."""
+    """Equal words and samples, and numbers that differ only by the order in which floats were added."""
     for one, other in zip(ours, theirs, strict=True):
         assert (one.word, one.figures is None) == (other.word, other.figures is None)
         if one.figures is not None:

@@ -1,4 +1,4 @@
-"""Every power cut of every single-device scenario recovers; bugs planted in the agent do not go unnoticed."""
+"""Every power cut of every single-device scenario recovers; all bugs that are planted in the agent are found."""
 
 from collections.abc import Callable
 from itertools import chain

@@ -2,7 +2,7 @@
 
 Decides which of mutmut's changes are drawn. Changes that another check refuses are left out: `None` in place of a value
 and wrong keyword arguments (`mypy --strict`), annotations and decorators. The wording of sentences is left out, too,
-because no test should fix it (a text with a blank in it, a formatted text). Refuses to know which tests run.
+because no test should fix it (a text with a space, a formatted text). Refuses to know which tests run.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +82,7 @@ def _is_left_out(node: cst.CSTNode) -> bool:
 
 
 def _is_prose(node: cst.CSTNode) -> bool:
-    """Tells whether a text is written for people: it has a blank in it. Texts that the code compares have none."""
+    """Tells whether a text is written for people: it contains a space. Texts that the code compares have none."""
     match node:
         case cst.SimpleString(value=value):
             return " " in value

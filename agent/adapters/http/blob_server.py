@@ -1,8 +1,8 @@
-"""Blobs for neighbours: confirmed blobs, for any device on the network that names the digest.
+"""Blobs for neighbours: confirmed blobs, for any device on the network that requests them by digest.
 
-Decides how many are served at a time and how long each may take, so that no idle neighbour holds a place. Refuses to
-know who asks: as at the broker, a digest is enough, and the receiver verifies the blob. Uses the standard library's
-server: few neighbours at a time, and latency does not matter.
+Decides how many are served at a time and how long each may take, so that no idle neighbour keeps a connection.
+Refuses to know which device asks: a digest is enough, as at the broker, and the receiver verifies the blob. Uses
+the standard library's server: few neighbours at a time, and latency does not matter.
 """
 
 import logging
@@ -132,7 +132,7 @@ def _is_here(address: str) -> bool:
 
 
 class _Asker(BaseHTTPRequestHandler):
-    """One neighbour: `GET /{sha256}` with a range, or `GET /{sha256}.list`."""
+    """The connection of one neighbour: `GET /{sha256}` with a range, or `GET /{sha256}.list`."""
 
     server: _Server
     protocol_version = "HTTP/1.1"

@@ -65,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting: deque[Request] = deque()
         self._answering = False
         self._running: tuple[Future[Response], Stop, str] | None = None
-        """What is computed for this client in a thread, what ends it, and the path of what would then be unanswered."""
+        """The task that computes for this client in a thread, the call that ends it, and the path of its request."""
         self._writable = True
         self._refused: Response | None = None
         self._deaf = False
@@ -78,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         self._json_length: int | None = None
         self._host = self._origin = self._content_type = self._coding = self._accept = b""
         self._asked_whom = True
-        """Whether `Host` is checked: not on a Unix socket, where no name leads. `Origin` is checked on both."""
+        """Whether `Host` is checked: not on a Unix socket, which has no host name. `Origin` is checked on both."""
         self._continue = self._says_connection = self._offers = False
         self.close_at = time.monotonic() + IDLE_S
 
@@ -164,12 +164,12 @@ class Connection(asyncio.BufferedProtocol):
         return b"\r\n".join([b"%s %s HTTP/%s" % (method, self._path, version), *lines, b"", b""])
 
     def pause_writing(self) -> None:
-        """Stops computing for a client that does not read."""
+        """Stops answering requests of a client that does not read."""
         self._writable = False
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Goes on for a client that reads again."""
+        """Continues for a client that reads again."""
         self._writable = True
         self._next()
 
@@ -267,7 +267,7 @@ class Connection(asyncio.BufferedProtocol):
         self._continue = self._says_connection = self._offers = False
 
     def _refuse_tricked(self) -> None:
-        """Refuses a request that a web page has sent under a host name of its own, or across sites."""
+        """Refuses a request that a web page has sent under another host name, or from another site."""
         host, origin = self._host.decode("latin-1"), self._origin.decode("latin-1")
         config = self._serving.config
         if self._asked_whom and not is_host_served(host, config.names):

@@ -1,4 +1,4 @@
-"""What all connections of one HTTP server share, and which client is closed for a new one.
+"""The state that all connections of one HTTP server share, and the choice of a client that is closed for a new one.
 
 Decides that only the oldest client that has asked for nothing is closed. Refuses to know how requests are parsed.
 """
@@ -20,7 +20,9 @@ RECEIVE_BYTES = 256 * 1024
 
 @dataclass
 class Listening:
-    """What all connections of one server share. Where limits change, `config` is replaced and never modified."""
+    """The state that all connections of one server share. Where limits change, `config` is replaced and never
+    modified.
+    """
 
     endpoint: Endpoint
     config: ServingConfig

@@ -55,7 +55,7 @@ class HttpServer:
         self._serves.wait(START_S)
 
     def limit(self, max_connections: int | None, max_body_bytes: int | None) -> None:
-        """Serves within other limits from here on; None means the configured ones. From any thread."""
+        """Sets other limits for all later requests; None means the configured ones. From any thread."""
         own = self._own
         self._serving.config = replace(
             own,
@@ -124,7 +124,7 @@ class _Turns(selectors.DefaultSelector):
 
 
 class _Few:
-    """The kernel's object that watches sockets. It is asked for a few events at a time."""
+    """The kernel's object that watches sockets; returns only a few events at a time."""
 
     def __init__(self, watched: Any) -> None:
         self._watched = watched

@@ -1,8 +1,8 @@
 """paho's client with a faster path: it parses a bare message (QoS 0, no properties, as every chunk is) with one copy.
 
-paho searches every message for properties and copies the payload five times. That is more than a third of a chunk's
-time in Python, and there is no public way around it (docs/adr/0014, adapters/private_parts.py). Decides which messages
-are bare; paho handles all others. Refuses to know what messages mean.
+paho searches every message for properties and copies the payload five times. That takes more than a third of a
+chunk's time in Python, and no public method avoids it (docs/adr/0014, adapters/private_parts.py). Decides which
+messages are bare; paho handles all others. Refuses to know what messages mean.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""One connection to the broker, made and ended: whether it accepts this device, and if not, why, in words.
+"""Makes and ends one connection to the broker: whether the broker accepts this device, and if not, why, in words.
 
-Decides the words: each text names what is wrong and what to check. Under mutual TLS the broker ends this device's open
-session for this connection; that session returns by itself. Refuses to know paho, which would try again and does not
-tell reasons.
+Decides the words: each text names what is wrong and what to check. Under mutual TLS the broker ends this device's
+open session for this connection; that session returns by itself. Refuses to know paho, which would try again and
+gives no reasons.
 """
 
 import socket
@@ -53,7 +53,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """How the broker has answered."""
+    """The answer of the broker."""
 
     accepted: bool
     words: str
@@ -64,7 +64,9 @@ class Welcome:
 
 
 def say_hello(broker: Broker, device: str, today: datetime) -> Welcome:
-    """Connects to `broker.url` as `device`, over TLS where it says so. BadInput `config_invalid` for wrong files."""
+    """Connects to `broker.url` as `device`, over TLS if the address says so. BadInput `config_invalid` for wrong
+    files.
+    """
     address = parse_mqtt_address(broker.url)
     where = f"{address.host}:{address.port}"
     try:
@@ -101,18 +103,18 @@ def _greet_securely(
         expires = x509.load_der_x509_certificate(shown).not_valid_after_utc if shown else None
         try:
             found = _greet(secure, address, device)
-        except ssl.SSLError as error:  # under TLS 1.3 a refused certificate is told after the handshake
+        except ssl.SSLError as error:  # under TLS 1.3 a broker reports a refused certificate after the handshake
             found = _refused(error, today)
     return Welcome(found.accepted, found.words, found.reached, expires)
 
 
 def _greet(stream: socket.socket, address: MqttAddress, device: str) -> Welcome:
     try:
-        with suppress(OSError):  # a broker that has refused has closed the connection: its reason must still be read
+        with suppress(OSError):  # a broker that refuses closes the connection: its reason must still be read
             stream.sendall(_connect_packet(address, device))
         answer = stream.recv(4)
         if len(answer) == 4 and answer[3] == 0:
-            stream.sendall(b"\xe0\x00")  # DISCONNECT: without it the broker says that the device is gone
+            stream.sendall(b"\xe0\x00")  # DISCONNECT: without it the broker announces that the device is offline
     except ssl.SSLError:
         raise
     except OSError as error:
@@ -151,7 +153,9 @@ def _distrust(error: ssl.SSLCertVerificationError, address: MqttAddress, today: 
 
 
 def _dates(address: MqttAddress) -> tuple[datetime | None, datetime | None]:
-    """Returns from when and until when the certificate is valid. It is only read for the words: nothing is sent."""
+    """Returns from when and until when the certificate is valid. The certificate is only read for an error text:
+    nothing is sent.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

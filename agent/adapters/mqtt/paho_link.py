@@ -80,7 +80,7 @@ class PahoLink:
         self._address = _configure(self._client, broker)
 
     def start(self) -> None:
-        """Connects in the background; tries again without end, every half second to 30 s."""
+        """Connects in the background; tries again until it succeeds, every half second to 30 s."""
         self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
@@ -100,7 +100,7 @@ class PahoLink:
 
     def revive(self) -> None:
         """Starts the network thread again if it has died."""
-        thread = self._client._thread  # no public way to ask (adapters/private_parts.py)
+        thread = self._client._thread  # paho has no public method for this (adapters/private_parts.py)
         if thread is not None and not thread.is_alive():
             _log.error("network thread died; starting it again")
             self._client.loop_stop()
@@ -109,14 +109,14 @@ class PahoLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queues a message; from any thread. At QoS 0 it is sent now or never."""
+        """Queues a message; from any thread. At QoS 0 it is sent now or dropped."""
         if qos:
             self._change(partial(self._queue.put, Unsent(topic, payload, retain, expiry_s)))
         elif self._client.is_connected():
             self._client.publish(topic, payload, qos=0, retain=retain)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribes to the topics while connected. Without topics does nothing, because paho would raise.
+        """Subscribes to the topics while connected. Does nothing without topics, because paho would raise.
 
         Queued messages are sent after the first subscription on a connection, not before.
         """
@@ -132,8 +132,8 @@ class PahoLink:
     def _change(self, change: Callable[[], object]) -> None:
         """Makes a change of the queue, and gives paho the messages that may be sent after it; from any thread.
 
-        Never waits for another thread: paho calls back while it holds its own lock, for which `publish` waits. A
-        thread that finds another one at work leaves its change to that one.
+        Never waits for another thread: paho calls back while it holds its own lock, for which `publish` waits. If
+        another thread is doing this already, that thread makes this change as well.
         """
         self._changes.append(change)
         while self._changes and self._changing.acquire(blocking=False):

@@ -106,7 +106,7 @@ class OnnxRuntime:
 
     def answer_golden(self, session: Session, manifest: Manifest, golden: bytes) -> Generator[None, None, int]:
         """Answers a golden set run by run; see the Runtime port."""
-        from contract.golden import missed_in_steps, split_golden  # needed once per boot
+        from contract.golden import missed_in_steps, split_golden  # imported here: it is needed once per boot
         from contract.tensors import decode_tensors
 
         arrays = decode_tensors(golden)

@@ -1,4 +1,4 @@
-"""The threads and execution providers of one session: what its rollout asks for, within what the device allows.
+"""The threads and execution providers of one session: the request of its rollout, within the limits of the device.
 
 Decides both. Refuses to know onnxruntime: the caller says which providers this build has.
 """
@@ -26,10 +26,12 @@ class Budget(msgspec.Struct, frozen=True):
     providers: tuple[str, ...] = ()
 
     def settings(self, policy: TrialPolicy, available: Collection[str]) -> SessionSettings:
-        """Returns what a version gets of what it asks for; `available` are the providers of this build."""
+        """Returns the settings that a version gets from those that it requests; `available` are the providers of
+        this build.
+        """
         granted = [each for each in policy.providers if each in self.providers and each in available and each != CPU]
         return SessionSettings(min(policy.threads, self.threads), (*granted, CPU))
 
 
 PLAIN, SMALLEST = SessionSettings(), Budget()
-"""PLAIN: a session on one thread of the CPU. SMALLEST: the budget of a device that allows one thread and the CPU."""
+"""PLAIN: the settings of a session on one thread of the CPU. SMALLEST: the limits of a device that allows only that."""

@@ -1,9 +1,9 @@
 """Tensors in memory that an agent and its worker share, one behind the other; one short message describes them.
 
-Decides the layout, and checks every description that the other side sends: an attacker may control a worker. Numbers
-are stored unchanged. Text is stored as the end of each cell, uint32, and then all cells as UTF-8, so that one long cell
-does not widen others. The region is a memfd sealed against shrinking, so that no act of the worker makes the agent's
-reads fail.
+Decides the layout, and checks every description that the other side sends: an attacker may control a worker.
+Numbers are stored unchanged. Text is stored as the end of each cell, uint32, and then all cells as UTF-8, so that
+one long cell does not widen others. The region is a memfd sealed against shrinking, so that the worker cannot make
+the agent's reads fail.
 """
 
 import fcntl
@@ -75,7 +75,7 @@ class Region:
         self._map = mmap.mmap(fd, self.size_bytes)
 
     def grow(self, size_bytes: int) -> None:
-        """Makes the region at least this large. BadInput `tensors_invalid` beyond MAX_BYTES."""
+        """Makes the region at least this large. BadInput `tensors_invalid` if that is more than MAX_BYTES."""
         if size_bytes > MAX_BYTES:
             raise BadInput(Code.TENSORS_INVALID, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
         if size_bytes > self.size_bytes:
@@ -101,7 +101,7 @@ class Region:
         return placed
 
     def view(self, placed: Placed) -> Array:
-        """Returns the described array with its shape and dtype: numbers not copied, text as object.
+        """Returns the described array with its shape and dtype: numbers are not copied, text has dtype object.
 
         WorldError `worker_failed` if it is not valid.
         """
@@ -130,7 +130,7 @@ class Region:
         return cells.reshape(placed.shape)
 
     def close(self) -> None:
-        """Closes the descriptor. The mapping exists as long as arrays in it."""
+        """Closes the descriptor. The mapping remains until its last array is freed."""
         os.close(self.fd)
 
 
@@ -161,7 +161,7 @@ def needed(laid: list[Laid]) -> int:
 
 
 def write_message(fd: int, said: Said) -> None:
-    """Sends a message; OSError if the other side has ended."""
+    """Sends a message; OSError if the other process has ended."""
     body = msgspec.json.encode(said)
     data = memoryview(struct.pack("<I", len(body)) + body)
     while data:
@@ -169,7 +169,7 @@ def write_message(fd: int, said: Said) -> None:
 
 
 def read_message(fd: int) -> Said | None:
-    """Receives a message; None if the other side has ended or sends something else."""
+    """Receives a message; None if the other process has ended or sends something else."""
     head = _exactly(fd, 4)
     if head is None:
         return None

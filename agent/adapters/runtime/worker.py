@@ -1,7 +1,7 @@
-"""A model in its own confined process: it may crash, hang or be taken over, and the agent continues.
+"""A model in its own confined process: it may crash, hang or be attacked, and the agent continues.
 
-Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may be what
-killed the worker; the next one waits for the replacement. Refuses to know what a request is for.
+Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may have
+ended the worker; the next one waits for the replacement. Refuses to know what a request is for.
 """
 
 import logging
@@ -27,9 +27,11 @@ from contract.manifest import Manifest
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
-"""Texts of onnxruntime, the kernel and Python for lack of memory. After a large request, the caller is at fault."""
+"""Error texts of onnxruntime, the kernel and Python for lack of memory. After a large request, they are the caller's
+fault.
+"""
 MAX_DEATHS = 3
-"""The most deaths in a row without an answer between them; after it, each further start waits."""
+"""The most deaths in a row without an answer between them; after these, each further start waits."""
 MAX_PAUSE_S = 60.0
 
 _log = logging.getLogger("edgeward.agent")
@@ -68,8 +70,8 @@ class WorkerSession:
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data.
 
-        BadInput `tensors_invalid` for tensors that are larger than a worker can share. A request that has begun runs
-        to its end: `stop` keeps one that waits for its turn from beginning.
+        BadInput `tensors_invalid` for tensors that are larger than a worker can share. A request that has begun
+        runs to its end: `stop` only prevents the start of a request that waits.
         """
         with self._lock:
             if stop is not None and stop.why:

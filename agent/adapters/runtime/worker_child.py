@@ -18,15 +18,15 @@ from contract.manifest import Manifest
 
 
 def main() -> None:
-    """Runs the worker. Arguments: the descriptors to read from, to write to, and of the region; the artifact. Standard
-    input names what to run.
+    """Runs the worker. Arguments: the descriptors to read from, to write to, and of the region; the artifact.
+    Standard input names the model.
     """
     reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
     manifest, settings = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Manifest, SessionSettings])
     artifact = Path(sys.argv[4])
     region = Region(memory)
     try:
-        shared_mb = 2 * MAX_BYTES >> 20  # what is shared is the agent's, and mapped twice while it grows
+        shared_mb = 2 * MAX_BYTES >> 20  # the shared memory counts for the agent, and it is mapped twice while it grows
         confine(Bounds(manifest.limits.memory_mb + shared_mb, cpu_s=None), [artifact, *library_paths()])
         session = OnnxSession(str(artifact), manifest, settings)
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -54,7 +54,7 @@ def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, 
         if again is None:
             return False
         if again.size_bytes < size_bytes:
-            return True  # the agent does not accept so much, and has told the caller
+            return True  # the agent does not accept so much, and the caller got its error
         region.see(again.size_bytes)
     write_message(writes, Said(region.put(outputs)))
     return True

@@ -1,4 +1,4 @@
-"""Clips of sound: 16-bit samples in, overlapping stretches of float32 from -1 to 1 out, all channels mixed to one.
+"""Clips of sound: takes 16-bit samples, returns overlapping parts as float32 from -1 to 1, all channels mixed to one.
 
 Decides where a clip begins, and keeps half a sample or half a clip for what comes next. Refuses to know where sound
 comes from.
@@ -23,7 +23,7 @@ def samples_of(config: SoundSensor) -> tuple[int, int]:
 
 
 class Clips:
-    """The clips of one sound. `clip` and `hop` are samples; `channels` lie beside each other in each frame."""
+    """The clips of one sound. `clip` and `hop` are samples; each frame holds one sample for each of the `channels`."""
 
     def __init__(self, clip: int, hop: int, channels: int) -> None:
         self._clip = clip
@@ -37,7 +37,7 @@ class Clips:
         """The place at which the next clip begins."""
 
     def cut(self, raw: bytes) -> Iterator[tuple[int, Array]]:
-        """Yields (where it begins, a clip: float32 of shape (clip,)) for each that is whole with these bytes."""
+        """Yields (its beginning, a clip: float32 of shape (clip,)) for each clip that these bytes complete."""
         self._waiting = np.concatenate([self._waiting, self._mixed(raw)])
         while self._begins + len(self._waiting) >= self._next + self._clip:
             at = self._next - self._begins

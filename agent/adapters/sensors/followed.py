@@ -1,8 +1,8 @@
-"""Rows that other programs append to a file, as they are appended: CSV with a line of names, or one JSON object per
-line.
+"""Rows that other programs append to a file, as soon as they are appended: CSV with a line of names, or one JSON
+object per line.
 
-Decides what is a whole line, of which kind the rows are, and when a file was rotated (moved away and made anew) or cut.
-Refuses to know which model answers. A file that was moved away is read to its end before the new one.
+Decides which lines are complete, the format of the rows, and when a file was rotated (renamed and created again) or
+cut. Refuses to know which model answers. A renamed file is read to its end before the new one.
 """
 
 import csv
@@ -19,12 +19,12 @@ from agent.ports import Sample
 from contract.errors import BadInput, Code
 
 LOOK_S = 0.2
-"""Seconds between two looks at a file that has not grown."""
+"""Seconds between two checks of a file that has not grown."""
 
 
 @dataclass
 class Followed:
-    """How far a file was read, so that a source that is opened again can continue."""
+    """The place up to which a file was read, so that a source that is opened again can continue."""
 
     file: tuple[int, int] | None = None
     """Device and inode of the file; None before the first file."""
@@ -32,7 +32,7 @@ class Followed:
     names: tuple[str, ...] = ()
     """The names of the columns; empty if each line is a JSON object."""
     is_json: bool = False
-    """Whether an object was read: then no later file begins with names, whatever its first line is."""
+    """Whether an object was read: then the first line of a later file is never a line of names."""
 
 
 def follow(
@@ -92,13 +92,13 @@ def _read(
         ):
             yield found
         if left:
-            place.file = (0, 0)  # what has its name now is read from its beginning
+            place.file = (0, 0)  # the file that has this name now is read from its beginning
         if left or wait(LOOK_S):
             return
 
 
 def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
-    """Reads the line of names, and skips so many rows; None: all whole rows that are there."""
+    """Reads the line of names, and skips this number of rows; None: all complete rows of the file."""
     left = -1 if rows is None else rows + 1
     while left and (line := file.readline(MAX_LINE_BYTES)):
         if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
@@ -114,7 +114,7 @@ def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
 def _left(file: BinaryIO, path: Path, place: Followed) -> str:
     """Returns "moved" if another file has the name now, "cut" if this one became shorter, else "".
 
-    One that is only gone may still be written to.
+    A file that was only deleted may still be written to.
     """
     try:
         now = path.stat()
@@ -150,13 +150,13 @@ def _begun(line: bytes) -> tuple[tuple[str, ...], bool]:
     """Returns the names in a first line that is skipped, and whether it is a JSON object."""
     try:
         names = _names(line)
-    except BadInput:  # the rows after it say for themselves what they are
+    except BadInput:  # the next rows show their format
         return (), False
     return names, not names
 
 
 def _names(line: bytes) -> tuple[str, ...]:
-    """Returns the names of columns in the first line; empty if it is a JSON object."""
+    """Returns the names of columns in the first line; empty if the line is a JSON object."""
     text = text_of(line, 1).strip()
     return () if text.startswith("{") else tuple(next(csv.reader([text]), ()))
 

@@ -22,7 +22,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 
 @dataclass
 class Seen:
-    """Pictures that were answered, or were there at the start. They stay known when the directory is opened again."""
+    """Pictures that were answered, or existed at the start. They are kept when the directory is opened again."""
 
     paths: frozenset[Path] | None = None
 
@@ -74,7 +74,7 @@ def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
                 return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {picture.width} x {picture.height} is too large")
             small = picture.convert("RGB" if config.colours else "L").resize((config.width, config.height))
             return Sample(_values(small, config), None, path.name, path.name)
-    except Exception as error:  # decoders raise whatever a damaged picture leads them to: it costs this picture alone
+    except Exception as error:  # decoders may raise any exception for a damaged picture: only this picture is lost
         return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {type(error).__name__}: {error}"[:200])
 
 

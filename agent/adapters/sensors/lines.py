@@ -8,7 +8,7 @@ from typing import BinaryIO
 from contract.errors import BadInput, Code
 
 MAX_LINE_BYTES = 1024 * 1024
-"""Far above a row of thousands of columns, far below what hurts a small device."""
+"""Characters of a line: much more than a row of thousands of columns, and little memory for a small device."""
 
 
 class Lines:

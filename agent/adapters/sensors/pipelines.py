@@ -71,7 +71,7 @@ class Pipelines:
             waiting.put(None)
 
     def _source(self, sensor: Sensor) -> Callable[[], Iterable[Sample | BadInput]]:
-        """Returns a function that opens the sensor's source; a later call continues where the one before ended."""
+        """Returns a function that opens the sensor's source; a later call continues where the earlier call ended."""
         beside, wait = self._beside, self._stop.wait
         match sensor:
             case ReplaySensor():
@@ -111,7 +111,7 @@ class Pipelines:
         self._dropped["lines_cut"] += 1
 
     def _sink(self, sensor: Sensor, number: int) -> SinkThread | None:
-        """Starts a sensor's sink. Its lines leave out the columns that must not leave the device in captured rows."""
+        """Starts a sensor's sink. Its lines omit the columns that must not leave the device in captured rows."""
         if sensor.sink is None:
             return None
         removed = self._removed.get(sensor.model, ())

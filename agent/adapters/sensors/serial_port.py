@@ -1,4 +1,4 @@
-"""Rows from a serial port: JSON objects or values separated by commas, a line each.
+"""Rows from a serial port: JSON objects or values separated by commas, one row for each line.
 
 Decides the settings of the port and the format of a line; a port that disappears is opened again. Refuses to know which
 model answers. Uses Python's termios: pyserial would do no more for a device that runs Linux.
@@ -27,7 +27,7 @@ def from_serial(
 ) -> Iterator[Sample | BadInput]:
     """Yields samples until `wait(seconds)`, which pauses, returns True. For a bad line, yields the error.
 
-    Calls `cut` for half a line, of which nobody can know the rest: at the beginning, and where the port closes.
+    Calls `cut` for half a line, whose rest is unknown: at the beginning, and where the port closes.
     """
     port = os.open(beside.parent / config.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     try:
@@ -39,7 +39,7 @@ def from_serial(
 
 
 def _set_up(port: int, baud: int) -> None:
-    """Sets eight raw bits, no echo, no flow control. What has come already is kept."""
+    """Sets eight raw bits, no echo, no flow control. Bytes that arrived before are kept."""
     tty.setraw(port, termios.TCSANOW)
     settings = termios.tcgetattr(port)
     settings[4] = settings[5] = getattr(termios, f"B{baud}")
@@ -47,7 +47,7 @@ def _set_up(port: int, baud: int) -> None:
 
 
 def _lines(port: int, wait: Callable[[float], bool], cut: Callable[[], None]) -> Iterator[bytes | BadInput]:
-    """Yields whole lines that are not empty. What comes before the first line end may be half a line."""
+    """Yields whole lines that are not empty. The bytes before the first line end may be half a line."""
     rest, begun, too_long = b"", False, False
     while not wait(0.0):
         if not select.select([port], [], [], WAIT_S)[0]:

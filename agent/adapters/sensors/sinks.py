@@ -22,8 +22,8 @@ RETRIES = 3
 FIRST_PAUSE_S = 0.5
 TIMEOUT_S = 5.0
 KIND_CHARS = 60
-"""The characters of a fault's words that tell its kind: the rest differs from batch to batch. Each kind is logged
-once."""
+"""The number of first characters of a fault's text that show its kind: the rest differs from batch to batch. Each
+kind is logged once."""
 MAX_KINDS = 64
 """The most kinds that are logged."""
 
@@ -32,11 +32,11 @@ Deliver = Callable[[list[bytes]], None]
 
 
 class NeverTaken(Exception):
-    """The other side has said that it will never accept this batch: it is not tried again."""
+    """The receiver says that it will never accept this batch: the batch is not tried again."""
 
 
 class Sink(Protocol):
-    """The interface of a sink to a sensor's thread."""
+    """The interface of a sink for a sensor's thread."""
 
     def put(self, prediction: Prediction) -> None:
         """Takes one prediction; never blocks."""
@@ -73,7 +73,7 @@ class SinkThread:
         try:
             crowded_out = self._outbox.put(prediction, time.monotonic(), time.time())
             self.life.crowded_out += crowded_out
-        except Exception as error:  # only this line of this sink is lost: no sensor loses its thread
+        except Exception as error:  # only this line of this sink is lost: the sensor's thread continues
             self._dropped["predictions_unsayable"] += 1
             self.life.crowded_out += 1
             self._note(error)
@@ -102,7 +102,7 @@ class SinkThread:
             except NeverTaken as error:
                 self._note(error)
                 return False
-            except Exception as error:  # the other side may answer anything; the sink's thread must continue
+            except Exception as error:  # the receiver may give any answer; the sink's thread must continue
                 self._note(error)
                 if attempt < RETRIES and self._stopping.wait(FIRST_PAUSE_S * 2**attempt):
                     return False

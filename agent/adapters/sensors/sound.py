@@ -1,8 +1,8 @@
 """Clips of sound as rows: of a WAV file, of each file that appears in a directory, or of a pipe of 16-bit samples.
 
-Decides which sound is new, and that one at another rate or width is refused with both figures: resampled sound is not
-what the model was judged on. Each sound is a stream with its own key, so that state never passes from one to the
-next. Refuses to know which model answers.
+Decides which sound is new. Refuses a sound of another rate or width with both figures: the model was not judged on
+resampled sound. Each sound is a stream with its own key, so that no state of one is used for the next. Refuses to
+know which model answers.
 """
 
 import os
@@ -23,7 +23,7 @@ KINDS = frozenset({".wav", ".wave"})
 READ_FRAMES = 16 * 1024
 """Samples of a file that are read at once: a second or less, so that an hour of sound takes no more memory."""
 READ_BYTES = 64 * 1024
-"""The bytes read from a pipe at once: what Linux holds in one at most by default."""
+"""The bytes read from a pipe at once: the size of a pipe in Linux by default."""
 WAIT_S = 0.2
 """Seconds between two checks of a pipe without a writer."""
 
@@ -33,10 +33,10 @@ Identity = tuple[str, int, int]
 
 @dataclass
 class Heard:
-    """Sounds that were handed on, or were there at the start: a source that is opened again hears none twice."""
+    """Sounds that were read, or existed at the start: a source that is opened again reads none twice."""
 
     files: frozenset[Identity] | None = None
-    """None before the first look. By name, inode and time of change: a file that takes the place of one is new."""
+    """None before the first check. By name, inode and time of change: a file that replaces another one is new."""
     sounds: int = 0
     """Sounds that have begun; the number is part of a sound's key."""
     growing: dict[Identity, int] = field(default_factory=dict)
@@ -50,8 +50,8 @@ class Heard:
 def from_sound(
     config: SoundSensor, beside: Path, wait: Callable[[float], bool], heard: Heard | None = None
 ) -> Iterator[Row]:
-    """Yields a sample for each clip until `wait(seconds)`, which pauses, returns True, or the one file ends. For a
-    sound that the sensor does not take, yields the error. OSError where there is nothing at the path.
+    """Yields a sample for each clip until `wait(seconds)`, which pauses, returns True, or the only file ends. For a
+    sound that the sensor does not accept, yields the error. OSError if the path does not exist.
     """
     path, heard = beside.parent / config.path, heard or Heard()
     mode = path.stat().st_mode
@@ -104,7 +104,7 @@ def _file(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float],
 
 
 def _unfit(sound: wave.Wave_read, config: SoundSensor) -> str | None:
-    """Why a sound is not what the model takes, with both figures; None if it is."""
+    """Why the model cannot take a sound, with both figures; None if it can."""
     if sound.getframerate() != config.rate_hz:
         return f"it has {sound.getframerate()} samples a second, the sensor says rate_hz = {config.rate_hz}"
     if sound.getsampwidth() != BYTES_A_SAMPLE:
@@ -113,8 +113,8 @@ def _unfit(sound: wave.Wave_read, config: SoundSensor) -> str | None:
 
 
 def _pipe(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float], bool]) -> Iterator[Row]:
-    """Yields the clips of what is written into a pipe: raw 16-bit samples, little-endian. A new writer is a new
-    sound. OSError once the path is another one's.
+    """Yields the clips of samples that are written into a pipe: 16 bits, little-endian. A new writer begins a new
+    sound. OSError once the path names another file.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
         identity, clips, key = os.fstat(pipe.fileno()).st_ino, None, ""
@@ -125,7 +125,7 @@ def _pipe(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float],
                     clips, key = Clips(*samples_of(config), config.channels), heard.key(path.name)
                 yield from _samples(clips, raw, config, key=key)
                 continue
-            if raw == b"":  # nobody holds the other end any more
+            if raw == b"":  # no program has the other end open any more
                 clips = None
                 if wait(WAIT_S):
                     return
@@ -134,7 +134,7 @@ def _pipe(path: Path, config: SoundSensor, heard: Heard, wait: Callable[[float],
 
 
 def _came(pipe: BinaryIO) -> bytes | None:
-    """Returns what was written; b"" where nobody writes, None if a writer has said nothing for a while."""
+    """Returns the bytes that were written; b"" without a writer, None if a writer sent nothing for a while."""
     if not select.select([pipe], [], [], WAIT_S)[0]:
         return None
     raw: bytes | None = pipe.read(READ_BYTES)

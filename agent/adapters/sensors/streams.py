@@ -1,6 +1,6 @@
-"""Sensors: where rows come from. Each is an iterable of samples that ends when its source does.
+"""Sensors: the sources of rows. Each is an iterable of samples that ends when its source ends.
 
-Decides pacing and what to drop. Refuses to know which model answers.
+Decides the rate of rows and which rows are dropped. Refuses to know which model answers.
 """
 
 import csv
@@ -22,17 +22,17 @@ from agent.ports import Sample
 from contract.errors import BadInput, Code
 
 MAX_WAITING = 1000
-"""The most rows of a topic that wait for the model; beyond it the oldest is dropped and counted."""
+"""The most rows of a topic that wait for the model; if there are more, the oldest is dropped and counted."""
 
 
 def to_sample(values: dict[str, Any], label: str, key: str = "") -> Sample:
-    """Makes a sample of a row, and takes the label column out. None is a missing cell; an empty text is a text."""
+    """Makes a sample of a row, and removes the label column. None is a missing cell; an empty text is a text."""
     features = {column: value for column, value in values.items() if column != label}
     return Sample(features, values.get(label) if label else None, str(values.get(key, "")) if key else "")
 
 
 def from_cells(cells: dict[str, Any]) -> dict[str, Any]:
-    """Returns the cells of a line of CSV. An empty cell is missing, because CSV has no other way to say that."""
+    """Returns the cells of a line of CSV. An empty cell is missing, because CSV has no other sign for that."""
     return {column: None if cell == "" else cell for column, cell in cells.items()}
 
 
@@ -49,10 +49,12 @@ def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
 
 @dataclass
 class Place:
-    """How far a file was read: a source that is opened again continues there, so that no row is answered twice."""
+    """The place up to which a file was read: a source that is opened again continues there, so that no row is
+    answered twice.
+    """
 
     row: int = 0
-    """The number of rows of this pass through the file that were answered."""
+    """The number of answered rows since the file was last opened at its beginning."""
 
 
 def replay(
@@ -60,7 +62,7 @@ def replay(
 ) -> Iterator[Sample | BadInput]:
     """Yields rows at `rate_hz`; for a bad line, the error. `wait(seconds)` pauses and returns whether to stop.
 
-    A late row is not followed by a burst. BadInput `config_invalid` if the file cannot be opened.
+    After a late row, the next rows are not sent faster. BadInput `config_invalid` if the file cannot be opened.
     """
     path = beside.parent / config.path
     period_s = 1.0 / config.rate_hz
@@ -102,7 +104,7 @@ class TopicQueue:
         self._dropped = dropped
 
     def put(self, payload: bytes | None) -> None:
-        """Adds a row, None to end; never blocks."""
+        """Adds a row; None ends the rows. Never blocks."""
         while True:
             try:
                 self._queue.put_nowait(payload)

@@ -1,4 +1,4 @@
-"""Keeps one sensor alive: a source that fails is opened again, after a pause that grows while it brings no row.
+"""Keeps one sensor alive: a source that fails is opened again, after a pause that grows while the source gives no row.
 
 Decides when a source is opened again and what is logged. Refuses to know what a source is. Any exception counts as a
 fault of the source, because a sensor whose thread has ended sends nothing until the agent restarts.
@@ -37,7 +37,7 @@ def tend(
         rows_before = life.rows
         try:
             answer(_opened(open_rows, life))
-        except Exception as error:  # whatever the fault is, the sensor's thread must continue
+        except Exception as error:  # the sensor's thread must continue after any fault
             _note(life, error, said)
         else:
             break

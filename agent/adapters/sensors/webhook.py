@@ -54,7 +54,7 @@ class Webhook:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirect to the caller, who sees its status."""
+    """Does not follow a redirect: the caller gets its status."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

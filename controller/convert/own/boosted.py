@@ -69,7 +69,7 @@ class _Booster(BaseEstimator):
 
 
 def _leaves(tree: BoostedTree, rows: Array) -> Array:
-    """The leaf that each row falls into."""
+    """The leaf for each row."""
     at = np.zeros(len(rows), dtype=np.int64)
     while not tree.leaf[at].all():
         number = rows[np.arange(len(rows)), tree.feature[at]]

@@ -1,7 +1,7 @@
 """Histogram gradient boosting that splits by sets of categories, as columns of 0 and 1 and trees of numbers.
 
 Decides that each distinct set becomes one column: 0 if a row goes left, 1 if it goes right. A missing or unknown
-category goes where the node sends missing values, so that it needs no value of its own. Refuses to know how trees are
+category goes to the side of missing values, so that it needs no separate value. Refuses to know how trees are
 written. Source of the rule: scikit-learn 1.9, ensemble/_hist_gradient_boosting/_predictor.pyx.
 """
 
@@ -89,7 +89,7 @@ def _known(categories: Array) -> Array:
 
 
 def _with_numbers(predictor: Any, found: dict[_Split, int], numbers: int, categories: int) -> Any:
-    """Returns a tree whose nodes test numbers: columns of numbers, then the sets in order of appearance."""
+    """Returns a tree whose nodes test numbers: columns of numbers, then the sets in the order in which they appear."""
     made = copy.copy(predictor)
     nodes = made.nodes = predictor.nodes.copy()
     inner = nodes["is_leaf"] == 0

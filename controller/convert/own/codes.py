@@ -1,6 +1,7 @@
 """Estimators that write a number or a text as codes: one-hot, bins, and means of the target.
 
-Decides that a category is found by equality. Categories that are equal in float32 but not in float64 are refused there.
+Decides that a category is found by equality. Refuses, in float32, categories that are equal in float32 but not in
+float64.
 """
 
 from typing import Any

@@ -15,7 +15,7 @@ from contract.tensors import Array
 from controller.convert.own.graph import Graph
 
 ERROR_FUNCTION_ENDS = 6.0
-"""Beyond these numbers the error function is 1 in float64."""
+"""For larger numbers the error function is 1 in float64."""
 ERROR_FUNCTION_PIECES, ERROR_FUNCTION_DEGREE = 48, 9
 """Polynomials that agree with the error function to 1e-15: onnxruntime has it for float32 only."""
 
@@ -59,7 +59,7 @@ def _fitted(left: float, right: float) -> Array:
 
 
 def interpolated(graph: Graph, column: str, x: Array, y: Array) -> str:
-    """Linear interpolation at a column (rows, 1); beyond the ends the values of the ends."""
+    """Linear interpolation at a column (rows, 1); outside, the values of the ends."""
     x, first = np.unique(np.asarray(x, dtype=float), return_index=True)
     last = np.append(first[1:] - 1, len(y) - 1)
     if len(x) == 1:

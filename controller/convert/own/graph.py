@@ -68,7 +68,7 @@ class Graph:
         return first, second
 
     def bind(self, made: str, wanted: str) -> None:
-        """Gives a result the name that the rest of the graph knows."""
+        """Gives a result the name that the rest of the graph uses."""
         self._container.add_node("Identity", [made], [wanted], name=self._scope.get_unique_operator_name("Identity"))
 
     def numbers(self, variables: list[Any]) -> str:

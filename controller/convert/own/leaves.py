@@ -1,4 +1,4 @@
-"""A forest that answers into which leaf of each tree a row falls: one column for each leaf.
+"""A forest that returns the leaf of each tree for a row: one column for each leaf.
 
 Decides that a leaf is its own target, to which it adds 1. Refuses to know how trees become attributes.
 """

@@ -1,5 +1,5 @@
-"""Estimators whose answer is one affine map, or a function of one: projections, factors, sparse components, restricted
-machines, and random features.
+"""Estimators whose answer is one affine map, or a function of one: projections, factors, sparse components,
+restricted Boltzmann machines, and random features.
 
 Decides that the map is computed here, in float64. Refuses to know distances and kernels.
 """

@@ -1,4 +1,4 @@
-"""Estimators that ask the training rows within a radius, or the nearest ones by distance or by paths.
+"""Estimators that use the training rows within a radius, or the nearest ones by distance or by paths.
 
 Decides that distances are Euclidean, those of weighted nearest rows also sums of absolute differences: other metrics
 are refused by name.
@@ -19,7 +19,9 @@ def _refuse_metric(model: Any) -> None:
 
 
 def _within(graph: Graph, model: Any, given: list[Any]) -> tuple[str, str]:
-    """Returns (weights of the training rows, distances): (rows, points) each; a weight of 0 means too far away."""
+    """Returns (weights of the training rows, distances): (rows, points) each; a weight of 0: the row is too far
+    away.
+    """
     _refuse_metric(model)
     away = graph.distances(graph.numbers(given), _points(model))
     near = graph.node("LessOrEqual", away, float(model.radius))
@@ -98,15 +100,15 @@ def _kernel_pca(graph: Graph, similar: str, pca: Any) -> str:
 
 
 def takes_weighted(model: Any, inputs: list[Any]) -> bool:
-    """Whether it weighs its nearest neighbours by distance, which skl2onnx leaves out."""
+    """Whether it weights its nearest neighbours by distance, which skl2onnx ignores."""
     del inputs
     return bool(model.weights == "distance")
 
 
 def _nearest(graph: Graph, model: Any, given: list[Any], known: Array) -> tuple[str, str]:
-    """Returns (weights, what is `known` of them) of the nearest training rows: (rows, k, 1) and (rows, k, columns).
+    """Returns (weights, values of `known`) of the nearest training rows: (rows, k, 1) and (rows, k, columns).
 
-    Of rows that lie at a training row the weight is 1 there, and 0 elsewhere.
+    For a row that equals a training row, the weight of that one is 1, and of all others 0.
     """
     rows, points = graph.numbers(given), _points(model)
     if model.effective_metric_ == "manhattan":

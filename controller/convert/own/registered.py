@@ -48,7 +48,7 @@ def register(kind: type, own: Own) -> None:
 
 
 def register_operator(operator: str, own: Own) -> None:
-    """Adds an operator that one of Edgeward's own parsers declares."""
+    """Adds an operator that one of Edgeward's parsers declares."""
     _registration._shape_calculator_pool[operator] = lambda declared: _shapes(declared, own)
 
     def written(scope: Any, declared: Any, container: Any) -> None:
@@ -86,7 +86,7 @@ _BEFORE: dict[str, tuple[Any, Any]] = {}
 
 
 def _one_output(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
-    """Declares an estimator with one output of reals, whatever its base classes say."""
+    """Declares an estimator with one output of reals, even if its base classes declare others."""
     operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
     operator.inputs = inputs
     operator.outputs.append(scope.declare_local_variable("variable", real_type(inputs)([None, None])))

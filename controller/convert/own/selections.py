@@ -1,6 +1,7 @@
 """Estimators that keep some columns, or mark missing cells in some.
 
-Decides by the fitted selection. An empty selection is refused: a device would send rows for an empty answer.
+Decides the columns by the fitted selection. An empty selection is refused: a device would send rows for an empty
+answer.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two years of hourly weather in Beijing, and whether the air was dirty: real rows that really drift.
+"""Two years of hourly weather in Beijing, and whether the air was dirty: real rows with real drift.
 
 Decides which rows v1 was trained on: one winter. Refuses to know what happens to v1. Source and licence: NOTICE.md.
 """
@@ -75,5 +75,5 @@ def never_forget() -> Any:
 
 
 def with_winter(newest: HeldOut, fixed: Any) -> HeldOut:
-    """Held-out rows with the fixed set beside them."""
+    """Held-out rows together with the fixed set."""
     return with_never_forget(newest, inputs_of(fixed), labels_of(fixed))

@@ -15,7 +15,7 @@ answers."""
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, and whether it holds."""
+    """One sentence, and whether it is true."""
 
     words: str
     holds: bool
@@ -38,7 +38,7 @@ def figures_of(story: Loop) -> dict[str, Any]:
 
 
 def claims_of(story: Loop) -> list[Claim]:
-    """Returns everything that must hold, from what the controller has recorded."""
+    """Returns all claims that must be true, from the controller's records."""
     figures, client, attempt, rollout = figures_of(story), story.client, story.attempt, story.rollout
     triggers = {each.trigger for each in attempt.decision.proposals} if attempt is not None else set()
     release = attempt.release if attempt is not None else 0

@@ -93,14 +93,16 @@ def _tell_story(site: Site, tell: Tell, began_s: float) -> Loop:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine on which no program listens."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 def _draw(story: Loop, png: Path, tell: Tell) -> None:
-    """Draws the plot in the terminal, which is part of the summary; the PNG is omitted if nothing can draw it."""
+    """Draws the plot in the terminal, which is part of the summary; the PNG is omitted without a library that can
+    draw it.
+    """
     series = story.accuracy.series()
     attempt = story.attempt
     marks = [(story.turns_at, "spring")]

@@ -1,4 +1,4 @@
-"""The fleet's accuracy as a picture: a PNG with what happened when, drawn by Pillow.
+"""The fleet's accuracy as a picture: a PNG with the events and their times, drawn by Pillow.
 
 Decides scales, colours and words. Refuses to know where the numbers come from.
 """
@@ -20,7 +20,7 @@ _FALLEN, _RISEN = (192, 57, 43), (31, 119, 180)
 Series = Sequence[tuple[float, float]]
 """(seconds, accuracy) in order."""
 Mark = tuple[float, str]
-"""(seconds, what happened)."""
+"""(seconds, event)."""
 
 
 def write_picture(series: Series, alone: Series, marks: Sequence[Mark], turns_at: float, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The steps of the loop: v1 serves, the season changes, and the rest happens without a person. Each step can be
+"""The steps of the loop: v1 serves, the season changes, and all later steps run without a person. Each step can be
 checked.
 
 Decides what is printed and when the demo ends. After `begin` it only reads: no call of it changes anything.
@@ -36,7 +36,7 @@ LOOK_S = 0.5
 
 @dataclass
 class Loop:
-    """The loop with what has happened so far. Moments are seconds since `began_s` of the monotonic clock."""
+    """The loop with its past events. Moments are seconds since `began_s` of the monotonic clock."""
 
     site: Site
     client: Client
@@ -82,7 +82,7 @@ class Loop:
         self.client.deploy(MODEL, strategy=SHADOW_THEN_CANARY)
         self.client.set_retraining_policy(MODEL, RETRAINING)
         pipeline = self.site.directory / "retrain_air.py"
-        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # as a user's own file
+        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # as a file of a user
         token = self.client.create_token("trainer", ["operator"], 1.0)
         command = [
             "env", f"EDGEWARD_URL={self.site.url}", f"EDGEWARD_TOKEN={token.token}",
