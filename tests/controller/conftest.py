@@ -8,6 +8,7 @@ import pytest
 
 from controller.convert.convert import ConversionLimits, Converted
 from controller.convert.starter import Starter
+from controller.convert.under_way import UnderWay
 from controller.verbs import push
 from tests.controller.conversions import convert_bytes
 
@@ -25,6 +26,7 @@ async def _convert_once(
     chunk_bytes: int,
     rows_waived: bool = False,
     starter: Starter | None = None,
+    push: UnderWay | None = None,
 ) -> Converted:
     """Converts in the real child what was not pushed before, byte for byte. A refusal is not kept."""
     given = model.read_bytes(), sample.read_bytes()
@@ -32,7 +34,7 @@ async def _convert_once(
     key = (kind, digests, repr(limits), variants, chunk_bytes, rows_waived)
     if key not in _kept:
         _kept[key] = await convert_bytes(
-            kind, *given, limits, variants, chunk_bytes=chunk_bytes, rows_waived=rows_waived, starter=starter
+            kind, *given, limits, variants, chunk_bytes=chunk_bytes, rows_waived=rows_waived, starter=starter, push=push
         )
     return _kept[key]
 
