@@ -6,6 +6,8 @@ cannot.
 
 from contract.manifest import Manifest, Tensor
 
+WIDENED = {("FP32", "FP64"), ("FP16", "FP64"), ("FP16", "FP32")}
+"""Pairs (datatype in a request, datatype of the input): the agent converts the first into the second without loss."""
 MAX_NAMED = 3
 """The most differences that a sentence names: the first ones show the change."""
 
@@ -13,7 +15,8 @@ MAX_NAMED = 3
 def interface_change(before: Manifest, after: Manifest) -> str:
     """Says in words how `after` differs for a caller of `before`; empty if it does not.
 
-    Inputs are compared by name, because requests name them. An added output breaks no caller.
+    Inputs are compared by name, because requests name them. An added output breaks no caller, and neither does an
+    input of a wider floating-point type.
     """
     found = [*_tensors("input", before.inputs, after.inputs), *_tensors("output", before.outputs, after.outputs)]
     found += [f"input {tensor.name!r} is new" for tensor in _only_in(after.inputs, before.inputs)]
@@ -32,9 +35,13 @@ def _tensors(kind: str, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -
         other = now.get(tensor.name)
         if other is None:
             found.append(f"{kind} {tensor.name!r} is gone")
-        elif (other.datatype, other.shape) != (tensor.datatype, tensor.shape):
+        elif other.shape != tensor.shape or not _is_taken(kind, tensor.datatype, other.datatype):
             found.append(f"{kind} {tensor.name!r} is {_described(other)}, it was {_described(tensor)}")
     return found
+
+
+def _is_taken(kind: str, before: str, after: str) -> bool:
+    return before == after or (kind == "input" and (before, after) in WIDENED)
 
 
 def _only_in(these: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> list[Tensor]:

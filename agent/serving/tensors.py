@@ -18,6 +18,7 @@ from agent.ports import Array
 from agent.serving.acceptance import Acceptance, takes_shape
 from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
+from contract.interface import WIDENED
 from contract.manifest import DATATYPES, Tensor
 
 _NARROW: dict[str, tuple[str, Any]] = {
@@ -64,9 +65,10 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
 
     BadInput `tensors_invalid` names the tensor and the field; `value_range`, `value_missing`.
     """
-    if given.datatype == "BOOL" and wanted.datatype.startswith("INT"):
-        truths = msgspec.structs.replace(wanted, datatype="BOOL")
-        return read_tensor(given, truths, binary, acceptance).astype(DATATYPES[wanted.datatype])
+    truths = given.datatype == "BOOL" and wanted.datatype.startswith("INT")
+    if truths or (given.datatype, wanted.datatype) in WIDENED:
+        narrower = msgspec.structs.replace(wanted, datatype=given.datatype)
+        return read_tensor(given, narrower, binary, acceptance).astype(DATATYPES[wanted.datatype])
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)

@@ -236,10 +236,10 @@ def test_a_trial_on_a_sick_device_is_reported_once_and_ended_with_that_code() ->
 
 
 def test_a_version_with_another_signature_is_refused_unless_the_policy_allows_it() -> None:
-    taken = (replace(B2.manifest.inputs[0], datatype="FP64"),)
+    taken = (replace(B2.manifest.inputs[0], datatype="INT64"),)
     other = replace(B2, manifest=replace(B2.manifest, inputs=taken))
     state, commands = after(Steady(STABLE), DesiredChanged(other))
-    why = "input 'X' is FP64 [-1, 1], it was FP32 [-1, 1]"
+    why = "input 'X' is INT64 [-1, 1], it was FP32 [-1, 1]"
     assert state.record.outcome == outcome(other, "rejected", Code.SIGNATURE_CHANGED, why)
     assert commands == (Save(state.record), Prune(), Report(Code.SIGNATURE_CHANGED, why))
     allowed = replace(other, policy=replace(other.policy, signature="may_change"))

@@ -353,6 +353,29 @@ def test_a_column_that_was_trained_as_0_and_1_accepts_true_and_false() -> None:
     assert (status, "takes INT64" in said["error"]) == (400, True)
 
 
+@pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
+def test_a_narrower_float_is_widened_and_a_wider_one_is_refused(*, binary: bool) -> None:
+    class Keeps:
+        seen: Any = None
+
+        def run(self, inputs: Any) -> list[Any]:
+            Keeps.seen = inputs["x"]
+            return [np.ones(len(inputs["x"]), dtype=np.float32)]
+
+    values = np.array([0.1, 2.5], dtype=np.float32)
+    given: dict[str, Any] = {"name": "x", "shape": [2, 1], "datatype": "FP32", "data": values.tolist()}
+    wide = endpoint_of(slot_of(Keeps(), inputs=(Tensor(name="x", datatype="FP64", shape=(-1, 1)),)))
+    if binary:
+        del given["data"]
+        head = json.dumps({"inputs": [{**given, "parameters": {"binary_data_size": 8}}]}).encode()
+        assert wide.answer(Request("POST", INFER, head + values.tobytes(), len(head))).status == 200
+    else:
+        assert post(wide, {"inputs": [given]})[0] == 200
+        narrow = endpoint_of(slot_of(Keeps(), inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 1)),)))
+        assert post(narrow, {"inputs": [{**given, "datatype": "FP64"}]})[0] == 400
+    assert (Keeps.seen.dtype, Keeps.seen.ravel().tolist()) == (np.float64, values.astype(np.float64).tolist())
+
+
 def test_requests_to_a_model_or_version_that_is_not_there_are_counted_as_one_number() -> None:
     dropped: Counter[str] = Counter()
     slots = {"plant": slot_of(), "empty": ModelSlot("empty", perf_s=time.perf_counter, lock=threading.Lock())}

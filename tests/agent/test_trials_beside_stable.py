@@ -92,7 +92,7 @@ def ask(model: DeviceModel, value: float) -> None:
 
 
 def test_a_trial_that_refuses_every_caller_of_stable_is_rolled_back_within_ten_requests(tmp_path: Path) -> None:
-    taken = (replace(make_model(2, "good").manifest.inputs[0], datatype="FP64"),)
+    taken = (replace(make_model(2, "good").manifest.inputs[0], datatype="INT64"),)
     model = on_trial(tmp_path, {1: Answers(), 2: Answers()}, inputs=taken)
     endpoint = Endpoint(
         lambda: {"m": model.slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1"
@@ -106,7 +106,7 @@ def test_a_trial_that_refuses_every_caller_of_stable_is_rolled_back_within_ten_r
         if found.verdict is Verdict.FAIL:
             break
     assert (found.code, refused <= 10) == (Code.HEALTH_REFUSALS, True)
-    assert "datatype: 'FP32', the model takes FP64" in found.detail
+    assert "datatype: 'FP32', the model takes INT64" in found.detail
 
 
 def test_rows_that_stable_refuses_too_do_not_count_against_a_trial(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ STRATEGY = Strategy(name="s", waves=(Wave(percent=100),))
 MAY = replace(STRATEGY, trial=TrialPolicy(signature="may_change"))
 
 
-def retyped(datatype: str = "FP64") -> Manifest:
+def retyped(datatype: str = "INT64") -> Manifest:
     return replace(NEW, inputs=(replace(NEW.inputs[0], datatype=datatype),))
 
 
@@ -38,7 +38,7 @@ def test_a_plan_refuses_another_signature_with_the_difference_the_devices_and_wh
     with pytest.raises(BadInput) as caught:
         plan(retyped())
     assert caught.value.code == Code.SIGNATURE_CHANGED
-    assert "input 'X' is FP64 [-1, 1], it was FP32 [-1, 1]" in caught.value.detail
+    assert "input 'X' is INT64 [-1, 1], it was FP32 [-1, 1]" in caught.value.detail
     assert "v2 refuses callers of v1, which 1 devices run" in caught.value.detail
     assert 'signature = "may_change"' in caught.value.detail
 
@@ -62,6 +62,9 @@ BASE = replace(OLD, inputs=(X,), outputs=(Y, P), columns=("a", "b"))
         ({"inputs": (replace(X, dimensions=("n", "")),)}, ""),
         ({"outputs": (Y, P, replace(P, name="score"))}, ""),
         ({"inputs": (replace(X, shape=(-1, 3)),)}, "input 'X' is FP32 [-1, 3], it was FP32 [-1, 2]"),
+        ({"inputs": (replace(X, datatype="FP64"),)}, ""),
+        ({"inputs": (replace(X, datatype="INT64"),)}, "input 'X' is INT64 [-1, 2], it was FP32 [-1, 2]"),
+        ({"outputs": (Y, replace(P, datatype="FP64"))}, "output 'probabilities' is FP64 [-1, 2], it was FP32 [-1, 2]"),
         ({"inputs": (replace(X, name="Z"),)}, "input 'X' is gone; input 'Z' is new"),
         ({"inputs": (X, replace(X, name="Z"))}, "input 'Z' is new"),
         ({"outputs": (Y,)}, "output 'probabilities' is gone"),

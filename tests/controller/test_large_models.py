@@ -22,6 +22,7 @@ from controller.convert.convert import ConversionLimits
 from controller.convert.memory import MAX_MEMORY_MB, PER_MODEL, is_memory_fault, memory_for, memory_words
 from controller.convert.model_file import scan_model
 from controller.convert.request import Request
+from controller.convert.under_way import STEP_FILE
 from controller.health import FREE_BYTES_WANTED
 from controller.registry import atomic_file
 from controller.registry.blobs import BlobStore
@@ -66,7 +67,7 @@ def test_a_pushed_file_is_opened_once_and_neither_copied_nor_parsed(
     answer = child._convert(Request(kind="onnx", model=str(model)), scratch)
     assert (answer.as_pushed, answer.form.ir, answer.form.opset) == (True, 8, 18)
     assert opened == [model]
-    assert sorted(path.name for path in scratch.iterdir()) == [files.GOLDEN, files.SAMPLE]
+    assert sorted(path.name for path in scratch.iterdir()) == [files.GOLDEN, files.SAMPLE, STEP_FILE]
 
 
 def test_the_memory_of_a_conversion_grows_with_the_model_up_to_a_maximum() -> None:

@@ -94,8 +94,8 @@ def test_one_unknown_device_does_not_stop_the_configuration_of_others(state: Sta
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (None, "has not said anything"),
-        ({"confirmed": 3}, "has not said anything"),
+        (None, "has not reported about it yet"),
+        ({"confirmed": 3}, "has not reported about it yet"),
         ({"confirmed": 7}, "a heartbeat every 5 s: confirmed"),
         ({"trial": 7}, "on trial"),
         ({"refused": 7, "code": "config_taken_back", "detail": "the server has ended"}, "taken back: config_taken"),

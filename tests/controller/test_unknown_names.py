@@ -27,6 +27,8 @@ MAKES = {
     ("PUT", "/v1/models/{model}/gates"),
     ("POST", "/v1/devices/{device}/claim"),
     ("PUT", "/v1/selectors/{selector}"),
+    ("PUT", "/v1/runs/{run}"),
+    ("PUT", "/v1/rollout-templates/{template}"),
 }
 """Routes that give a name for the first time. Limits are set before a model's first version is judged by them."""
 BODIES: dict[str, Any] = {

@@ -85,7 +85,7 @@ def edgeward(state: State, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(*words: Any, fails: bool = False) -> str:
         said = io.StringIO()
         for module in (device_vitals, drift, label, render, telemetry):
-            monkeypatch.setattr(module, "console", Console(file=said, width=80))
+            monkeypatch.setattr(module, "console", Console(file=said, width=80), raising=False)
             monkeypatch.setattr(module, "tell", lambda text: said.write(text + "\n"), raising=False)
         done = CliRunner().invoke(cli, [*map(str, words)])
         if fails:

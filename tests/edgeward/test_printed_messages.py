@@ -132,7 +132,7 @@ def test_the_example_reports_a_wrong_cell_without_a_traceback(monkeypatch: pytes
     ask = runpy.run_path(str(ROOT / "examples" / "ask.py"))
     assert ask["cell"]("kitchen", {"name": "room", "datatype": "BYTES"}) == "kitchen"
     assert ask["cell"]("true", {"name": "door", "datatype": "BOOL"}) is True
-    with pytest.raises(SystemExit, match="size: 'large' is no FP32"):
+    with pytest.raises(SystemExit, match="size: 'large' is not a FP32"):
         ask["cell"]("large", {"name": "size", "datatype": "FP32"})
     example = [sys.executable, ROOT / "examples" / "ask.py"]
     done = subprocess.run(example, capture_output=True, text=True, check=False)

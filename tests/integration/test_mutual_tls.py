@@ -93,7 +93,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
-        assert "telemetry has codes from now on" in (tmp_path / "agent.log").read_text()
+        assert "telemetry carries codes from here on" in (tmp_path / "agent.log").read_text()
         before = inferences(client)
         wait_for("telemetry that carries codes", lambda: inferences(client) > before or None, agent)
 

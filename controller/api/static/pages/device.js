@@ -138,7 +138,7 @@ function Acts({ name, quarantined, again }) {
     try { said("good", d.done(await api(d.path, { method: "POST", body: d.body }))); close(); again(); } catch (error) { setWrong(error.message); }
   };
   return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
-    <${Act} icon="pin" off="A pin is the device's own configuration: set it there, in agent.toml.">Pin<//><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
+    <${Act} icon="pin" off="Pin it in a terminal: edgeward device pin.">Pin<//><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
     <${Dialog} open=${Boolean(d)} title=${d?.title || ""} onClose=${close} foot=${d && html`<button class="btn" onClick=${close}>Leave it as it is</button>
       <button class=${`btn main ${d.harm ? "harm" : ""}`} aria-disabled=${d.harm && typed !== name ? "true" : undefined} onClick=${act}>${d.word}</button>`}>
       ${d && html`<div class="in"><ul class="will">${d.will.map((w) => html`<li>${w}</li>`)}</ul>
