@@ -175,6 +175,7 @@ def _rollouts(state: State, now: float, devices: list[str]) -> None:
 
 def _deeds(state: State, now: float) -> None:
     deeds = [
+        (88_000, "local:lena", "device note", "dunmore-011", ""),  # yesterday, also late in the evening
         (82_000, "dunmore-012", "device enrolled", "dunmore-012", ""),
         (81_900, "dunmore-013", "device enrolled", "dunmore-013", ""),
         (69_000, "ci-release", "push", f"{MODEL} v13", "parity passed; variant fp16 passed"),
