@@ -1,5 +1,6 @@
 """`edgeward device show | why | config | enrol | revoke`; the rest: `device_list`, `device_labels`, `device_life`."""
 
+import csv
 import json
 import shlex
 import tomllib
@@ -64,6 +65,8 @@ _SERVING = """\
 listen = "{listen}"
 
 """
+MAX_NAMED_COLUMNS = 20
+"""The most columns that a refusal names: it must fit on a screen."""
 _NO_SENSOR = """\
 # The source of rows. Without a sensor the device only holds the model.
 # [[sensor]]
@@ -151,18 +154,22 @@ def why(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write.")
 @click.option(
-    "--replay", metavar="MODEL=FILE", help="Feed a model with the rows of a CSV or Parquet file, ten a second."
+    "--replay",
+    "replays",
+    multiple=True,
+    metavar="MODEL=FILE",
+    help="Feed a model with the rows of a CSV or Parquet file, ten a second. May be given several times.",
 )
 @click.option("--label", default="", help="Column of the replayed file that holds the true label.")
 @click.option("--serve", default="", metavar="HOST:PORT", help="Answer local programs by the Open Inference Protocol.")
 @json_option
-def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
+def config(name: str, out: Path, replays: tuple[str, ...], label: str, serve: str, *, as_json: bool) -> None:
     """Write agent.toml and root.json for a new device called NAME.
 
     If the broker requires certificates, a claim is added: the agent's first start within an hour uses it up.
     """
     check_device_name(name)
-    sensor, serving, file = _sensor(replay, label), _serving(serve), out / "agent.toml"
+    sensor, serving, file = _sensors(replays, label), _serving(serve), out / "agent.toml"
     if file.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
     client, home = Client(), out.resolve()
@@ -266,13 +273,31 @@ def _load(found: Device) -> str:
     return memory + cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
 
-def _sensor(replay: str | None, label: str) -> str:
-    if replay is None:
-        return _NO_SENSOR
-    ((model, path),) = pairs((replay,)).items()
-    if not Path(path).is_file():
-        raise BadInput(Code.REQUEST_INVALID, f"--replay {replay}: there is no file {path}")
-    return _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
+def _sensors(replays: tuple[str, ...], label: str) -> str:
+    """Returns a table [[sensor]] for each replayed file. BadInput `request_invalid` for a file or a label that is
+    not there, and for two files of one model.
+    """
+    files = pairs(replays, "MODEL=FILE")
+    if len(files) < len(replays):
+        raise BadInput(Code.REQUEST_INVALID, "--replay: name each model once")
+    for model, path in files.items():
+        _check_rows(Path(path), label, f"--replay {model}={path}")
+    tables = [
+        _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
+        for model, path in files.items()
+    ]
+    return "\n".join(tables) or _NO_SENSOR
+
+
+def _check_rows(file: Path, label: str, option: str) -> None:
+    if not file.is_file():
+        raise BadInput(Code.REQUEST_INVALID, f"{option}: there is no file {file}")
+    if label and file.suffix == ".csv":
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            columns = next(csv.reader(lines), [])
+        if label not in columns:
+            words = f"--label {label}: {file} has no such column, but {', '.join(columns[:MAX_NAMED_COLUMNS])}"
+            raise BadInput(Code.REQUEST_INVALID, words)
 
 
 def _serving(serve: str) -> str:
