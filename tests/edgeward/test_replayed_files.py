@@ -1,4 +1,4 @@
-"""The sensors that `edgeward device config --replay` writes: one for each file, refused if a file cannot be replayed."""
+"""The sensors that `edgeward device config --replay` writes: one for each file, refused if a file is unusable."""
 
 import tomllib
 from pathlib import Path
