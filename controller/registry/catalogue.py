@@ -1,7 +1,7 @@
 """An index over all versions, in an SQL engine in memory, so that search, filter and sort need not read all documents.
 
 Decides nothing that is stored: it is made from the registry's documents at each start, and follows each change, so it
-cannot be older than they are or damaged by a kill (docs/adr/0017). Refuses to know HTTP.
+cannot be older than they are or damaged by a kill (docs/adr/0026). Refuses to know HTTP.
 """
 
 import sqlite3

@@ -20,7 +20,7 @@ from controller.registry.version import Environment, Removal, Version, Withdrawa
 
 VERSIONS_PER_TABLE = 500
 """The most versions in one table: a push writes its table whole, in 8 to 12 ms. All of 100,000 versions in one table
-took 16 s (docs/adr/0017)."""
+took 16 s (docs/adr/0026)."""
 _VERSIONS, _WITHDRAWN, _WAIVERS, _ENVIRONMENTS, _REMOVED = (
     "versions",
     "withdrawn",
