@@ -41,11 +41,11 @@ def run_once(scenario: Script, seed: int, operations: tuple[int, ...]) -> tuple[
     return CutResult(scenario.name, seed, operations), world
 
 
-def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
-    """Yields the results of one run without a cut, then of one run for each operation of it."""
+def every_cut(scenario: Script, seed: int, step: int = 1) -> Iterator[CutResult]:
+    """Yields the results of one run without a cut, then of one run for each operation of it, or for each `step`-th."""
     calm, world = run_once(scenario, seed, ())
     yield calm
-    for operation in range(1, world.flash.power.operations + 1):
+    for operation in range(1, world.flash.power.operations + 1, step):
         yield run_once(scenario, seed, (operation,))[0]
 
 

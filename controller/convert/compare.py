@@ -11,9 +11,6 @@ from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import NOTHING, Compared, Parity, WorstRow
 
 MAX_WORST = 5
-MATRIX = 2
-TIED = 1e-6
-"""Two classes whose probabilities are this close have the same one: sums of float32 differ by so much in any order."""
 AS_PUSHED = "as pushed"
 """The precision of a model that came as ONNX."""
 
@@ -56,32 +53,12 @@ def compare(
 
 
 def differing_rows(expected: Mapping[str, Array], actual: Mapping[str, Array], allowed: Mapping[str, Array]) -> Array:
-    """Returns which rows differ in any output: bool of shape (rows,).
-
-    A row whose best two classes have the same probability may get the label of either one.
-    """
-    tied = np.logical_or.reduce([_tied(want) for want in expected.values()])
+    """Returns which rows differ in any output: bool of shape (rows,)."""
     found = [
         rows_differ(want, shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
-        & ~(tied if want.dtype.kind != "f" else np.zeros(len(want), dtype=bool))
         for name, want in expected.items()
     ]
     return np.asarray(np.logical_or.reduce(found))
-
-
-def _tied(want: Array) -> Array:
-    """Returns for which rows the two largest probabilities are equal: bool of shape (rows,)."""
-    if not _are_probabilities(want):
-        return np.zeros(len(want), dtype=bool)
-    best = np.sort(want, axis=1)[:, -2:]
-    return np.asarray(best[:, 1] - best[:, 0] <= TIED)
-
-
-def _are_probabilities(numbers: Array) -> bool:
-    """Returns whether each row has two or more numbers from 0 to 1 with the sum 1."""
-    if numbers.dtype.kind != "f" or len(numbers.shape) != MATRIX or numbers.shape[1] == 1:
-        return False
-    return bool(np.all(numbers >= 0) and np.allclose(numbers.sum(axis=1), 1.0, atol=1e-4))
 
 
 def shaped(got: Array, want: Array) -> Array:

@@ -112,7 +112,7 @@ SPACES = st.sampled_from(["", " ", "\n  ", "\t"])
 DATATYPES = st.sampled_from(["FP32", "FP32", "FP64", "FP16", "INT64", "INT8", "UINT64", "BOOL", "BYTES"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def _differs_nowhere(data: st.DataObject) -> None:
     cells = data.draw(st.lists(TEXTS, min_size=1, max_size=24))

@@ -155,30 +155,3 @@ def test_a_model_without_an_estimator_passes_the_gate_on_its_rows_alone() -> Non
 
 def test_the_tolerance_is_that_of_float32() -> None:
     assert (RESOLUTION, OF_SPREAD, MAX_WORST) == (1e-6, 1e-4, 5)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "differing"),
-    [
-        ([0.5, 0.5], 0),
-        ([0.5 + 4e-7, 0.5 - 4e-7], 0),
-        ([0.5 + 1e-6, 0.5 - 1e-6], 1),
-        ([0.4, 0.6], 1),
-    ],
-    ids=["equal", "equal in float32", "nearly equal", "clear"],
-)
-def test_a_row_with_two_equally_probable_classes_may_get_either_label(
-    probabilities: list[float], differing: int
-) -> None:
-    numbers = np.tile(probabilities, (5, 1))
-    expected = {"label": np.zeros(5, dtype=np.int64), "probabilities": numbers}
-    actual = {"label": np.array([0, 0, 1, 0, 0]), "probabilities": numbers}
-    found, _ = compare(FIVE, expected, actual, "sample", {"probabilities": np.array(1e-3)})
-    assert found.differing == differing
-
-
-def test_two_equal_scores_that_are_no_probabilities_make_no_tie() -> None:
-    scores = np.tile([3.0, 3.0], (5, 1))
-    expected = {"label": np.zeros(5, dtype=np.int64), "scores": scores}
-    actual = {"label": np.ones(5, dtype=np.int64), "scores": scores}
-    assert compare(FIVE, expected, actual, "sample", {"scores": np.array(1e-3)})[0].differing == len(FIVE)

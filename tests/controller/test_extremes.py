@@ -173,7 +173,7 @@ def well(state: State) -> None:
 
 
 def test_extreme_numbers_of_one_device_break_nothing_and_change_no_other_devices_figures(tmp_path: Path) -> None:
-    survives(tmp_path, seed=1, messages=60)
+    survives(tmp_path, seed=1, messages=30)
 
 
 @pytest.mark.soak

@@ -130,7 +130,7 @@ def test_old_field_names_are_replaced_in_trial_policies_and_rules_only() -> None
 
 def planned(world: World, strategy: Strategy, **changes: Any) -> Rollout:
     running = {1: make_model(1, "good").manifest}
-    inputs = replace(running[1].inputs[0], datatype="FP64")
+    inputs = replace(running[1].inputs[0], datatype="INT64")
     manifest = replace(make_model(2, "good").manifest, inputs=(inputs,))
     return plan_rollout(
         world, manifest, strategy, name="r", model="m", selector={}, now=0.0, running=running, **changes

@@ -193,6 +193,7 @@ def test_a_child_that_takes_too_long_is_killed(kept: Starter) -> None:
 
 
 @full_only
+@pytest.mark.soak
 def test_a_stuck_starter_is_killed_with_its_child(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_child, "KILL_S", 0.5)
     pids = []
@@ -241,6 +242,7 @@ def test_a_starter_that_ends_repeatedly_is_used_no_more(starter: Starter, monkey
     assert starter.pid is None
 
 
+@pytest.mark.soak
 def test_a_starter_with_threads_does_not_fork(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator may want more threads of a library: then every child is fresh."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")

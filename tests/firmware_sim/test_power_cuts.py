@@ -16,9 +16,10 @@ from firmware_sim.scripts import SCRIPTS, Script
 
 
 @pytest.mark.no_cover  # see test_worlds
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["each third", "each"])
 @pytest.mark.parametrize("scenario", SCRIPTS, ids=lambda scenario: scenario.name)
-def test_every_power_cut_recovers(scenario: Script) -> None:
-    results = [*every_cut(scenario, seed=1), *sampled_pairs(scenario, seed=1, count=10)]
+def test_every_power_cut_recovers(scenario: Script, step: int) -> None:
+    results = [*every_cut(scenario, 1, step), *sampled_pairs(scenario, seed=1, count=10)]
     broken = [f"{result.violation}; {result.reproduce}" for result in results if result.violation]
     assert broken == []
 

@@ -162,7 +162,7 @@ STEPS = ("before anything", "rows written", "history written", "published", "aft
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("devices", [60, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("devices", [30, *(pytest.param(devices, marks=pytest.mark.soak) for devices in (60, 1000))])
 def test_a_controller_killed_in_every_pass_ends_like_one_that_runs(
     devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ LARGE = {
     "crash_on_one_stratum",
     "drifting_world",
     "marathon",
+    "mixed_fleet",
     "sick_sensors",
     "slower_model",
     "uneven_devices",
@@ -29,7 +30,7 @@ LARGE = {
     "worse_model",
 }
 """Seconds a seed: the first shows here that nothing is broken, more of them find what is rare in `make soak`."""
-LARGEST = {"crash_on_one_stratum", "drifting_world"}
+LARGEST = {"crash_on_one_stratum", "drifting_world", "worse_model"}
 """Those that `test_rollouts` and the planted bugs run as well: only `make soak` runs them alone."""
 
 

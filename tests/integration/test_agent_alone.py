@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SERVER_STACK = ("scikit-learn", "skl2onnx", "aiohttp", "tinydb", "onnx", "pandas", "skops", "iotcore", "click", "rich")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_the_agents_wheel_contains_no_server_and_runs_an_update(tmp_path: Path) -> None:
     subprocess.run(
