@@ -6,8 +6,9 @@ cannot.
 
 from contract.manifest import Manifest, Tensor
 
-WIDENED = {("FP32", "FP64"), ("FP16", "FP64"), ("FP16", "FP32")}
-"""Pairs (datatype in a request, datatype of the input): the agent converts the first into the second without loss."""
+CONVERTED = {("FP32", "FP64"), ("FP64", "FP32"), ("FP16", "FP64"), ("FP16", "FP32")}
+"""Pairs (datatype in a request, datatype of the input) that the agent converts. FP64 is rounded to FP32, like the rows
+by which the parity of the version was judged."""
 MAX_NAMED = 3
 """The most differences that a sentence names: the first ones show the change."""
 
@@ -16,7 +17,7 @@ def interface_change(before: Manifest, after: Manifest) -> str:
     """Says in words how `after` differs for a caller of `before`; empty if it does not.
 
     Inputs are compared by name, because requests name them. An added output breaks no caller, and neither does an
-    input of a wider floating-point type.
+    input of another floating-point type that the agent converts.
     """
     found = [*_tensors("input", before.inputs, after.inputs), *_tensors("output", before.outputs, after.outputs)]
     found += [f"input {tensor.name!r} is new" for tensor in _only_in(after.inputs, before.inputs)]
@@ -41,7 +42,7 @@ def _tensors(kind: str, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -
 
 
 def _is_taken(kind: str, before: str, after: str) -> bool:
-    return before == after or (kind == "input" and (before, after) in WIDENED)
+    return before == after or (kind == "input" and (before, after) in CONVERTED)
 
 
 def _only_in(these: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> list[Tensor]:

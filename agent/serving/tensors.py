@@ -18,7 +18,7 @@ from agent.ports import Array
 from agent.serving.acceptance import Acceptance, takes_shape
 from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
-from contract.interface import WIDENED
+from contract.interface import CONVERTED
 from contract.manifest import DATATYPES, Tensor
 
 _NARROW: dict[str, tuple[str, Any]] = {
@@ -66,9 +66,9 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
     BadInput `tensors_invalid` names the tensor and the field; `value_range`, `value_missing`.
     """
     truths = given.datatype == "BOOL" and wanted.datatype.startswith("INT")
-    if truths or (given.datatype, wanted.datatype) in WIDENED:
-        narrower = msgspec.structs.replace(wanted, datatype=given.datatype)
-        return read_tensor(given, narrower, binary, acceptance).astype(DATATYPES[wanted.datatype])
+    if truths or (given.datatype, wanted.datatype) in CONVERTED:
+        as_given = msgspec.structs.replace(wanted, datatype=given.datatype)
+        return _converted(given, read_tensor(given, as_given, binary, acceptance), DATATYPES[wanted.datatype])
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)
@@ -78,6 +78,15 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
         array = _from_binary(given, count, binary)
         acceptance.check_values(given.name, array.reshape(given.shape))
     return array.reshape(given.shape)
+
+
+def _converted(given: GivenTensor, array: Array, dtype: Any) -> Array:
+    """Returns the array in another type. BadInput `value_range` if a number is too large for it."""
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype)
+    if found.dtype.kind == "f" and bool((np.isinf(found) & np.isfinite(array)).any()):
+        raise BadInput(Code.VALUE_RANGE, f"input {given.name[:64]!r}: a number is too large for {found.dtype}")
+    return found
 
 
 def as_json(tensor: Tensor, array: Array) -> dict[str, Any]:

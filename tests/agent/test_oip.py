@@ -139,7 +139,7 @@ def test_only_the_requested_outputs_are_returned() -> None:
         ({"inputs": []}, 400, "input 'X' is missing"),
         ({"inputs": [tensor(), tensor()]}, 400, "input 'X' is given twice"),
         ({"inputs": [tensor(name="Y")]}, 400, "input 'Y' is unknown; the model takes X"),
-        ({"inputs": [tensor(datatype="FP64")]}, 400, "input 'X': datatype: 'FP64', the model takes FP32"),
+        ({"inputs": [tensor(datatype="INT64")]}, 400, "input 'X': datatype: 'INT64', the model takes FP32"),
         ({"inputs": [tensor(shape=[3, 2])]}, 400, "input 'X': shape: [3, 2], the model takes [-1, 3]"),
         ({"inputs": [tensor(shape=[-2, 3])]}, 400, "input 'X': shape"),
         ({"inputs": [tensor(shape=[2**40, 3])]}, 400, "elements, limit"),
@@ -354,7 +354,7 @@ def test_a_column_that_was_trained_as_0_and_1_accepts_true_and_false() -> None:
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
-def test_a_narrower_float_is_widened_and_a_wider_one_is_refused(*, binary: bool) -> None:
+def test_a_float_of_another_width_is_converted_and_a_number_too_large_for_it_is_refused(*, binary: bool) -> None:
     class Keeps:
         seen: Any = None
 
@@ -372,7 +372,12 @@ def test_a_narrower_float_is_widened_and_a_wider_one_is_refused(*, binary: bool)
     else:
         assert post(wide, {"inputs": [given]})[0] == 200
         narrow = endpoint_of(slot_of(Keeps(), inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 1)),)))
-        assert post(narrow, {"inputs": [{**given, "datatype": "FP64"}]})[0] == 400
+        large = {**given, "datatype": "FP64", "data": [0.1, 1e39]}
+        status, said = post(narrow, {"inputs": [large]})
+        assert (status, "too large for float32" in said["error"]) == (400, True)
+        assert post(narrow, {"inputs": [{**given, "datatype": "FP64"}]})[0] == 200
+        assert Keeps.seen.dtype == np.float32
+        assert post(wide, {"inputs": [given]})[0] == 200
     assert (Keeps.seen.dtype, Keeps.seen.ravel().tolist()) == (np.float64, values.astype(np.float64).tolist())
 
 

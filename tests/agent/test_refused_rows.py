@@ -51,7 +51,7 @@ def by_row(slot: ModelSlot, values: list[list[Any]], **_: Any) -> int:
         (by_row, [[1.0, "warm"]], {}, Code.SAMPLE_INVALID),
         (by_row, [[1.0, [2.0]]], {}, Code.SAMPLE_INVALID),
         (by_row, [[1.0, 10**400]], {}, Code.VALUE_RANGE),
-        (by_http, [[1.0, 2.0]], {"datatype": "FP64"}, Code.TENSORS_INVALID),
+        (by_http, [[1.0, 1e39]], {"datatype": "FP64"}, Code.VALUE_RANGE),
         (by_http, [[1.0, 2.0]], {"shape": [1, 3]}, Code.TENSORS_INVALID),
         (by_http, [[1.0, "2"]], {}, Code.TENSORS_INVALID),
         (by_array, [[1.0, 2.0]], {"dtype": np.float64}, Code.TENSORS_INVALID),

@@ -63,6 +63,7 @@ BASE = replace(OLD, inputs=(X,), outputs=(Y, P), columns=("a", "b"))
         ({"outputs": (Y, P, replace(P, name="score"))}, ""),
         ({"inputs": (replace(X, shape=(-1, 3)),)}, "input 'X' is FP32 [-1, 3], it was FP32 [-1, 2]"),
         ({"inputs": (replace(X, datatype="FP64"),)}, ""),
+        ({"inputs": (replace(X, datatype="FP16"),)}, "input 'X' is FP16 [-1, 2], it was FP32 [-1, 2]"),
         ({"inputs": (replace(X, datatype="INT64"),)}, "input 'X' is INT64 [-1, 2], it was FP32 [-1, 2]"),
         ({"outputs": (Y, replace(P, datatype="FP64"))}, "output 'probabilities' is FP64 [-1, 2], it was FP32 [-1, 2]"),
         ({"inputs": (replace(X, name="Z"),)}, "input 'X' is gone; input 'Z' is new"),
