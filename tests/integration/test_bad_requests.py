@@ -67,7 +67,7 @@ class Traffic:
         if bad:
             changes, code = self._rng.choice(
                 [
-                    ({"datatype": "FP64"}, Code.TENSORS_INVALID),
+                    ({"datatype": "INT64"}, Code.TENSORS_INVALID),
                     ({"data": [1e39] * rows}, Code.VALUE_RANGE),
                     ({"name": "Y"}, Code.TENSORS_INVALID),
                 ]

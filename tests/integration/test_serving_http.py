@@ -146,9 +146,9 @@ def test_tritons_client_reads_statistics(client: triton.InferenceServerClient) -
 
 
 def test_tritons_client_gets_the_name_of_the_wrong_field(client: triton.InferenceServerClient) -> None:
-    tensor = triton.InferInput("X", [1, 1], "FP64")
-    tensor.set_data_from_numpy(np.array([[1.0]]), binary_data=True)
-    with pytest.raises(InferenceServerException, match="datatype: 'FP64', the model takes FP32"):
+    tensor = triton.InferInput("X", [1, 1], "INT64")
+    tensor.set_data_from_numpy(np.array([[1]]), binary_data=True)
+    with pytest.raises(InferenceServerException, match="datatype: 'INT64', the model takes FP32"):
         client.infer("plant", [tensor])
     with pytest.raises(InferenceServerException, match="signed rollouts"):
         client.unload_model("plant")
