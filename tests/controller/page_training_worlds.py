@@ -1,5 +1,6 @@
 """Trainings at a controller, for tests and pictures of the page: runs that learn, a data set that changed, versions."""
 
+import asyncio
 import math
 import time
 from typing import Any
@@ -13,6 +14,8 @@ from controller.verbs.data_sets import RowsWanted
 from tests.controller.page_worlds import fill
 from tests.controller.registry_worlds import version
 
+_MADE: list[asyncio.Task[None]] = []
+"""Data sets that are being made beside the page: a loop keeps no task alive by itself."""
 RUNS = 32
 """Runs that were sent: more than one page has."""
 STEPS = 60
@@ -26,7 +29,7 @@ def fill_with_trainings(state: State) -> None:
     fill(state, time.time(), 60)
     for release in (1, 2):
         state.registry.add(version(release, data_sets=("weather@1",), run=(SECOND, FIRST)[release - 1]))
-    _data(state)
+    _MADE.append(asyncio.get_running_loop().create_task(_data(state)))
     for number in range(RUNS):
         made = record(number)
         runs.keep(state, made.id, SentRun(record=made, curves=_curves(number)), actor=("ada", "jonas")[number % 2])
@@ -64,13 +67,13 @@ def _curves(number: int) -> tuple[Curve, ...]:
     )
 
 
-def _data(state: State) -> None:
+async def _data(state: State) -> None:
     rows = tuple(_captured(number) for number in range(40))
     state.captures.keep([("aldern-001", Captured(protocol=1, device="aldern-001", boot=1, seq=1, rows=rows))])
-    data_sets.make(state, "weather", RowsWanted("m", remove=("site",)), actor="ada")
+    await data_sets.make(state, "weather", RowsWanted("m", remove=("site",)), actor="ada")
     state.captures.label("m", {number: "rain" if number % 3 else "dry" for number in range(1, 30)}, time.time())
-    data_sets.make(state, "weather", RowsWanted("m", remove=("_key",), keep_days=30), actor="jonas")
-    data_sets.make(state, "storms", RowsWanted("m", labelled=True), actor="ada")
+    await data_sets.make(state, "weather", RowsWanted("m", remove=("_key",), keep_days=30), actor="jonas")
+    await data_sets.make(state, "storms", RowsWanted("m", labelled=True), actor="ada")
 
 
 def _captured(number: int) -> CapturedRow:
