@@ -82,9 +82,11 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
 
 def _converted(given: GivenTensor, array: Array, dtype: Any) -> Array:
     """Returns the array in another type. BadInput `value_range` if a number is too large for it."""
+    if np.can_cast(array.dtype, dtype):
+        return array.astype(dtype)
     with np.errstate(over="ignore"):
         found = array.astype(dtype)
-    if found.dtype.kind == "f" and bool((np.isinf(found) & np.isfinite(array)).any()):
+    if bool((np.isinf(found) & np.isfinite(array)).any()):
         raise BadInput(Code.VALUE_RANGE, f"input {given.name[:64]!r}: a number is too large for {found.dtype}")
     return found
 

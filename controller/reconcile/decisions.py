@@ -7,7 +7,7 @@ change becomes durable or reaches a device: `one_pass` orders that.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from contract.messages import Ack, Heartbeat, Report, Telemetry
+from contract.messages import Ack, Heartbeat, Report
 from controller.fleet.twin import Twin
 from controller.fleet.vitals import Vitals
 from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quarantines
@@ -147,9 +147,6 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
 
 
 def _fold_one(world: World, device: str, message: FromDevice, now: float, heard: _Heard) -> None:
-    if isinstance(message, Telemetry):
-        fold(world, device, message, now)
-        return
     before = world.durable.twins.get(device) or Twin(device)
     if fold(world, device, message, now):
         heard.restarted.add(device)

@@ -4,7 +4,16 @@ import click
 
 from edgeward.answers.operators import Authority
 from edgeward.answers.table import Table
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
+from edgeward.cli.render import (
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    say_done,
+    tell,
+    when,
+)
 from edgeward.client import Client
 
 MAX_LISTED = 1000
@@ -57,7 +66,7 @@ def revoke(serial: str, *, as_json: bool) -> None:
     """Revoke one certificate. A service of the controller gets a new one at once."""
     ended = Client().revoke_certificate(serial)
     words = f"revoked {ended.serial} of {ended.subject}"
-    print_json(ended.plain) if as_json else console.print(words)
+    say_done(words, facts=ended.plain, as_json=as_json)
 
 
 @certificate.command()

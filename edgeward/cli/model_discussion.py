@@ -8,7 +8,7 @@ import click
 from edgeward.answers.models import Notes
 from edgeward.answers.rollout_looks import Discussion
 from edgeward.cli.named import split_name
-from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.cli.render import console, json_option, print_json, say_done, table, when
 from edgeward.cli.rollout_looks import written_words
 from edgeward.client import Client
 
@@ -23,7 +23,7 @@ def comment(name: str, text: str, *, as_json: bool) -> None:
     found: Notes | Discussion
     found = Client().comment_on_model(model, text) if release is None else Client().comment(model, release, text)
     count = len(found.comments)
-    print_json(found.plain) if as_json else console.print(f"{count} comment{'s' if count != 1 else ''}")
+    say_done(f"{count} comment{'s' if count != 1 else ''}", facts=found.plain, as_json=as_json)
 
 
 @click.command()

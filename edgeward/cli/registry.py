@@ -20,6 +20,7 @@ from edgeward.cli.render import (
     json_option,
     print_json,
     print_table,
+    say_done,
     size,
     table,
     tell,
@@ -155,7 +156,7 @@ def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
     model, release = split_version(name)
     found = Client().waive(model, release, gate, reason)
     words = "may be rolled out" if found.passed else "still has failed gates"
-    print_json(found.plain) if as_json else console.print(f"{gate} is waived; {model} v{found.release} {words}")
+    say_done(f"{gate} is waived; {model} v{found.release} {words}", facts=found.plain, as_json=as_json)
 
 
 @click.command()
@@ -196,7 +197,7 @@ def tag(name: str, tags: tuple[str, ...], *, as_json: bool) -> None:
         changes[key] = value or None
     found = Client().tag(*split_version(name), changes)
     words = ", ".join(f"{key}={value}" for key, value in found.tags.items()) or "no tags"
-    print_json(found.plain) if as_json else console.print(words)
+    say_done(words, facts=found.plain, as_json=as_json)
 
 
 @click.command()
@@ -206,7 +207,7 @@ def tag(name: str, tags: tuple[str, ...], *, as_json: bool) -> None:
 def note(name: str, text: str, *, as_json: bool) -> None:
     """Replace the note of NAME@VERSION by TEXT; an empty TEXT removes it."""
     found = Client().write_note(*split_version(name), text)
-    print_json(found.plain) if as_json else console.print("kept" if found.note else "removed")
+    say_done("kept" if found.note else "removed", facts=found.plain, as_json=as_json)
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 from edgeward.answers.rollouts import Template
 from edgeward.cli.key_values import pairs
 from edgeward.cli.named import ONLY, with_saved
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
+from edgeward.cli.render import csv_option, json_option, print_json, print_table, say_done, when
 from edgeward.cli.strategy_file import NAMED, read_strategy
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
@@ -37,7 +37,7 @@ def save(
             name, strategy=read_strategy(strategy), selector=pairs(selectors), hours=hours, note=note
         )
     words = f"{made.name}, revision {made.revision}: {words_of(made)}"
-    print_json(made.plain) if as_json else console.print(words)
+    say_done(words, facts=made.plain, as_json=as_json)
 
 
 @template.command(name="list")
@@ -77,7 +77,7 @@ def delete(name: str, *, as_json: bool) -> None:
     """Delete a template with its revisions. Rollouts that began with it keep what they took."""
     found = Client().delete_template(name)
     words = f"deleted {found.name}: {words_of(found)}"
-    print_json(found.plain) if as_json else console.print(words)
+    say_done(words, facts=found.plain, as_json=as_json)
 
 
 def words_of(found: Template) -> str:
