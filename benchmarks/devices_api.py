@@ -5,7 +5,6 @@ Decides the fleet and the questions. Refuses to know sockets: the handler and it
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -88,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

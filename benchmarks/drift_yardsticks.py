@@ -8,7 +8,9 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ def main() -> None:
         print(json.dumps([str(stream["name"]), found]), flush=True)
 
 
-def _tried(measure, stream) -> dict[str, float]:
+def _tried(measure: Callable[[Any], dict[str, float]], stream: Any) -> dict[str, float]:
     try:
         return measure(stream)
     except Exception as error:  # a library that fails on one stream is reported, not fatal
@@ -39,7 +41,7 @@ def _tried(measure, stream) -> dict[str, float]:
         return {}
 
 
-def _frames(stream) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+def _frames(stream: Any) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     """(reference, what came after, months)."""
     columns = [str(each) for each in stream["columns"]]
     before = pd.DataFrame(stream["sample"], columns=columns)
@@ -54,7 +56,7 @@ def _frames(stream) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     return before.iloc[::step].reset_index(drop=True), after, float(stream["day"][-1] + 1) / MONTH_DAYS
 
 
-def _nannyml(stream) -> dict[str, float]:
+def _nannyml(stream: Any) -> dict[str, float]:
     import nannyml
 
     before, after, months = _frames(stream)
@@ -87,7 +89,7 @@ def _nannyml(stream) -> dict[str, float]:
     }
 
 
-def _evidently(stream) -> dict[str, float]:
+def _evidently(stream: Any) -> dict[str, float]:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 

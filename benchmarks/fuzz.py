@@ -8,7 +8,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.onnx_scan import scan_onnx
 from contract.trust import chain
 from contract.trust.documents import read_desired
+from contract.trust.verified import Trusted
 from contract.wire import decode
 from firmware_sim.real_models import onnx_bytes
 
@@ -69,7 +70,7 @@ def targets() -> list[Target]:
     ]
 
 
-def _any_of(raw: bytes, kinds: list[type]) -> None:
+def _any_of(raw: bytes, kinds: Sequence[type[object]]) -> None:
     """Decodes `raw` as each of these kinds; raises the first refusal if none of them accepts it."""
     refusals = []
     for kind in kinds:
@@ -81,7 +82,7 @@ def _any_of(raw: bytes, kinds: list[type]) -> None:
         raise refusals[0]
 
 
-def _followed(given: chain.Trusted, honest: chain.Trusted, raw: bytes) -> list[object]:
+def _followed(given: Trusted, honest: Trusted, raw: bytes) -> list[object]:
     """Returns what is trusted after a trust bundle; the kept parts of a refused one must have been signed as well."""
     try:
         return _meaning(chain.follow(given, raw, WHEN))
@@ -92,7 +93,7 @@ def _followed(given: chain.Trusted, honest: chain.Trusted, raw: bytes) -> list[o
         raise
 
 
-def _meaning(trusted: chain.Trusted) -> list[object]:
+def _meaning(trusted: Trusted) -> list[object]:
     """Returns the signed content. `2026-01-3` and extra blanks give the same content, and only that is signed."""
     texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
     return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts if text]

@@ -6,7 +6,7 @@ atheris`, which no other part of Edgeward uses.
 
 import sys
 
-import atheris  # type: ignore[import-not-found]
+import atheris
 
 with atheris.instrument_imports():
     from benchmarks.fuzz import targets

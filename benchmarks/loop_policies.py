@@ -24,7 +24,8 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
     """Calls the controller's policy and gate once a day."""
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
-    life, since, past = Life(None), world.begins, []
+    life, since = Life(None), world.begins
+    past: list[Retraining] = []
     for start, end in pairwise(world.days):
         now = float(world.stream.at[start])
         facts = _facts(world, policy, serving, served, life=(since, start), past=tuple(past))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 import psutil
@@ -125,7 +126,7 @@ class _Honest:
             self._mqtt.publish(topics.report(self._name), encode(said), 1)
 
     def _acknowledged(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        at = self._sent.pop(decode(message.payload, Ack).seq, None)
+        at = self._sent.pop(decode(bytes(message.payload), Ack).seq, None)
         if at is not None:
             self._waits.append(time.monotonic() - at)
 
@@ -157,7 +158,7 @@ def _messages(device: str) -> bytes:
     """One batch: heartbeats, reports and telemetry, all well formed, each number once."""
     packets = []
     for seq in range(RATE // BATCHES):
-        head = {"protocol": PROTOCOL, "device": device, "boot": 1, "seq": seq + 2}
+        head: dict[str, Any] = {"protocol": PROTOCOL, "device": device, "boot": 1, "seq": seq + 2}
         said = (
             (topics.heartbeat(device), Heartbeat(**head, uptime_s=1, hardware=_HARDWARE)),
             (topics.report(device), Report(**head, refusal=Refusal(code="disk_full", detail="x" * 400))),

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -54,8 +55,7 @@ def measure() -> list[Row]:
         index_s, catalogue = _timed(lambda: Catalogue(registry, aliases, notes))
         took = [took_s * 1000 for asked in ASKED for took_s in _asked(registry, catalogue, asked)]
         adds = [
-            _timed(lambda number=number: registry.add(_version("m-0", VERSIONS + number, Random(1))))[0]
-            for number in range(ROUNDS)
+            _timed(partial(registry.add, _version("m-0", VERSIONS + number, Random(1))))[0] for number in range(ROUNDS)
         ]
         add_s = statistics.median(adds)
     p95 = statistics.quantiles(took, n=20)[-1]

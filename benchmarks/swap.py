@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.core.model import Assignment
@@ -90,8 +91,12 @@ def swap_under_inference(paths: list[Path], *, isolated: bool) -> dict[str, floa
     Keys end in their unit: `_ms` and `_mb`; `swaps`, `answers` and `failures` are counts.
     """
     runtime = OnnxRuntime()
-    load = partial(runtime.load, isolated=isolated)
     assignments = [assignment_for(path.read_bytes(), number + 1) for number, path in enumerate(paths)]
+    policy = replace(assignments[0].policy, isolated=isolated)
+
+    def load(path: str, manifest: Manifest) -> Session:
+        return runtime.load(path, manifest, policy)
+
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
     slot.swap(slot.prepare(assignments[0], load(str(paths[0]), assignments[0].manifest)))
     began = time.perf_counter()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
@@ -71,7 +72,7 @@ def measure() -> list[Row]:
 
 
 def _message(device: str, seq: int, interval: ModelInterval = _INTERVAL) -> Telemetry:
-    measured = {"rss_mb": 91.5, "cpu_ratio": 0.21, "temperature_c": 48.5}
+    measured: dict[str, Any] = {"rss_mb": 91.5, "cpu_ratio": 0.21, "temperature_c": 48.5}
     return Telemetry(
         protocol=PROTOCOL, device=device, boot=1, seq=seq, interval_s=60.0, intervals=(interval,), **measured
     )

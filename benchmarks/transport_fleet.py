@@ -43,7 +43,7 @@ class Fetcher:
         self.failed = ""
         self.delays_s: list[float] = []
         self._lock = threading.RLock()
-        self._link = PahoLink(Broker(url=url), name, self._take)
+        self._link = PahoLink(Broker(url=url), name, 1, self._take)
         made = make_model(1, "good")
         manifest = replace(made.manifest, artifact=blob)
         assignment = Assignment(model="m", generation=1, manifest=manifest, policy=TrialPolicy())

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -118,10 +119,14 @@ def _device(home: Path, name: str, enrolment: Enrolment, now: datetime) -> None:
     (home / "root.json").write_text(FIRST["1.root.json"])
 
 
+def _at_once(_client: paho.Client, _userdata: Any, opened: Any) -> None:
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def _client(port: int, ca: Path, certificate: Path, key: Path) -> paho.Client:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "bench", protocol=paho.MQTTv5)
     client.tls_set(str(ca), str(certificate), str(key))
-    client.on_socket_open = lambda _c, _u, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.on_socket_open = _at_once
     client.connect("localhost", port)
     client.loop_start()
     while not client.is_connected():
@@ -135,6 +140,10 @@ def _service(broker: RunningBroker) -> paho.Client:
     return _client(broker.port, Path(tls.ca_file), Path(tls.cert_file), Path(tls.key_file))
 
 
+def _echo(client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+    client.publish(topics.report("echo"), message.payload, 1)
+
+
 def _round_trips(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datetime) -> float:
     """Measures round trips from the service to a device and back, both QoS 1."""
     place = home / "echo"
@@ -143,7 +152,7 @@ def _round_trips(home: Path, enrolment: Enrolment, broker: RunningBroker, now: d
     service = _service(broker)
     device = _client(broker.port, place / "ca.pem", place / "device.pem", place / "device.key")
     back = threading.Event()
-    device.on_message = lambda client, _u, message: client.publish(topics.report("echo"), message.payload, 1)
+    device.on_message = _echo
     service.on_message = lambda *_: back.set()
     device.subscribe(topics.desired("echo"), 1)
     service.subscribe(topics.report("echo"), 1)

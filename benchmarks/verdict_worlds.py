@@ -102,10 +102,10 @@ class World:
             + self.treated * self.small[:, None] * harm.errors_on_small
         )
         return {
-            "inferences": np.float64(INFERENCES),
-            "errors": self._rng.binomial(INFERENCES, np.clip(broken, 0, 1), self.treated.shape),
-            "labelled": np.float64(LABELS),
-            "correct": self._rng.binomial(LABELS, right),
+            "inferences": np.asarray(INFERENCES, np.float64),
+            "errors": self._rng.binomial(INFERENCES, np.clip(broken, 0, 1), self.treated.shape).astype(np.float64),
+            "labelled": np.asarray(LABELS, np.float64),
+            "correct": self._rng.binomial(LABELS, right).astype(np.float64),
         }
 
     def _regression(self, harm: Harm) -> Mapping[str, Numbers]:
@@ -115,9 +115,9 @@ class World:
         scale = np.exp(level + self.treated * (np.log(harm.error_times) + reacts))
         errors = np.abs(self._rng.normal(0, 1, (*self.treated.shape, LABELS))) * scale[..., None]
         return {
-            "inferences": np.float64(INFERENCES),
-            "labelled": np.float64(LABELS),
-            "measured": np.float64(LABELS),
+            "inferences": np.asarray(INFERENCES, np.float64),
+            "labelled": np.asarray(LABELS, np.float64),
+            "measured": np.asarray(LABELS, np.float64),
             "absolute_error_sum": errors.sum(axis=2),
             "squared_error_sum": (errors**2).sum(axis=2),
         }

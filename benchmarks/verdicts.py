@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from benchmarks import old_engine
 from benchmarks.table import Row
@@ -70,13 +71,12 @@ def _of_fleet(name: str, fleet: Fleet, count: int, *, bars: bool = True) -> list
             _row(f"{name}, {kind}: {what}", float(ours), float(theirs), goal if bars else None, at_least=bool(cause))
         )
         if cause:
-            hours, before = (
-                _median([pair[at].after_h for pair in endings if stopped(pair[at], cause)]) for at in (0, 1)
-            )
-            rows.append(Row(f"{name}, {kind}: hours, median", hours, before, "h", "the engine before"))
+            hours = [_median([pair[at].after_h for pair in endings if stopped(pair[at], cause)]) for at in (0, 1)]
+            rows.append(Row(f"{name}, {kind}: hours, median", hours[0], hours[1], "h", "the engine before"))
             rows.append(Row(f"{name}, {kind}: stopped within the canary wave", float(at_canary), 0.0, "", "none"))
-    ours, theirs = (_precision(found, at) for at in (0, 1))
-    rows.append(_row(f"{name}: precision, as many good as bad", ours, theirs, 0.95 if bars else None, at_least=True))
+    precision = [_precision(found, at) for at in (0, 1)]
+    what = f"{name}: precision, as many good as bad"
+    rows.append(_row(what, precision[0], precision[1], 0.95 if bars else None, at_least=True))
     return rows
 
 
@@ -149,7 +149,7 @@ def _before(world: World) -> Ending:
     return Ending()
 
 
-def _sums(world: World, devices: np.ndarray, hour: int) -> Sums:  # type: ignore[type-arg]
+def _sums(world: World, devices: NDArray[np.bool_], hour: int) -> Sums:
     rows = np.flatnonzero(devices) * world.hours + hour
     counts = dict(zip(COUNTS, world.table.counts[rows].sum(axis=0).tolist(), strict=True))
     times = tuple(world.table.latency[rows].sum(axis=0).tolist())

@@ -59,7 +59,10 @@ def _unwobbled(fleet: Fleet, by_hour: Numbers) -> Fleet:
 def _quiet(random: np.random.Generator, devices: int, steps: int, hourly: float, site: NDArray[np.int64]) -> Numbers:
     """Returns vitals without faults, of shape (devices, steps of five minutes, figures)."""
     hour = np.arange(steps) / PER_HOUR
-    own = lambda low, high: random.uniform(low, high, (devices, 1))  # noqa: E731
+
+    def own(low: float, high: float) -> Numbers:
+        return random.uniform(low, high, (devices, 1))
+
     phase = own(-2, 2)
     day = np.sin(2 * np.pi * (hour + phase) / 24)
     weekend = np.where((hour // 24) % 7 >= 5, 1.0, 0.0)

@@ -196,4 +196,4 @@ def alarms_of(beyond: NDArray[np.bool_], asked: Judged) -> float:
 
 
 def _hours(asked: Judged) -> Numbers:
-    return np.arange(asked.found.known.shape[1]) * HOUR_S
+    return np.arange(asked.found.known.shape[1], dtype=np.float64) * HOUR_S
