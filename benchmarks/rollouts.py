@@ -122,8 +122,8 @@ _ENDS: dict[str, Judge] = {
     "drifting_world": _completed,
 }
 _WORDS = {
-    "worse_model": "stopped at 5 % or less",
-    "slower_model": "stopped at 5 % or less",
+    "worse_model": "stopped within the canaries",
+    "slower_model": "stopped within the canaries",
     "crash_on_one_stratum": "that kind alone went back",
     "drifting_world": "not blamed",
 }
