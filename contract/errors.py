@@ -52,6 +52,7 @@ class Code(StrEnum):
     PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
     PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion
     GOLDEN_MISMATCH = "golden_mismatch"  # the session misses its golden set: see docs/concepts/trust.md
+    GOLDEN_OVERDUE = "golden_overdue"  # no golden probe could run for days: let updates go on, or look at the flash
     BOOT_BUDGET_SPENT = "boot_budget_spent"  # the trial rebooted the device too often
     HEALTH_ERRORS = "health_errors"  # inferences of the trial raise too often
     HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows
