@@ -308,8 +308,8 @@ class SimController:
         else:
             self._pass_record.passed(self._clock.now)
             self.passes[-1] = (self._clock.now, True)
-        if self.world.measured.unfolded:  # the service goes on without such a message: here every sender is honest
-            raise AssertionError(f"messages were not folded: {self.world.measured.unfolded}")
+        if unusable := self.world.measured.left_out.unusable_told():  # the service goes on: here every sender is honest
+            raise AssertionError(f"messages were not folded: {unusable}")
 
     def _die(self) -> None:
         self.kill()

@@ -25,8 +25,6 @@ from controller.rollout.model import FINAL, JUDGED, Rollout
 from controller.rollout.rows import Rows
 from controller.telemetry.counts import Counted
 
-MAX_WORDS = 200
-"""Characters about a message that could not be used."""
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
 
@@ -142,7 +140,9 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         try:
             _fold_one(world, device, message, now, heard)
         except Exception as error:  # a message that cannot be folded costs itself, whatever is wrong with it
-            world.measured.unfolded[device] = f"a {type(message).__name__} could not be used: {error!r}"[:MAX_WORDS]
+            world.measured.left_out.note_unusable(device, type(message).__name__, error)
+        else:
+            world.measured.left_out.note_used(device, type(message).__name__)
     return heard
 
 

@@ -95,7 +95,7 @@ class Passes:
         """
         self._save(now)
         messages, captured = inbox.take()
-        known = [(device, fold_captured(self._world, device, batch)) for device, batch in captured]
+        known = [(device, fold_captured(self._world, device, batch, now)) for device, batch in captured]
         self._unsaved.take(reconcile(self._world, messages, now), known)
         self._save(now)
         await self._publish()

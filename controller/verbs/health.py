@@ -50,7 +50,8 @@ def facts_of(state: State) -> Facts:
             if (words := refused_config(twin)) is not None
         },
         strangers=state.inbox.strangers(),
-        loudest=state.world.measured.unfolded | state.inbox.loudest(),
+        loudest=state.world.measured.left_out.unusable_told() | state.inbox.loudest(),
+        left_out=state.world.measured.left_out.rows_told(date),
         audit_fault=_audit_fault(state),
     )
 
