@@ -117,7 +117,7 @@ def plan_rollout(
     targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
     if not targets:
         device, reason = next(iter(excluded.items()))
-        raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
+        raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason.words}")
     expanded = expand(strategy, targets)
     order = f"{model} v{manifest.release}"
     planned_members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
@@ -178,7 +178,7 @@ def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY
         plan_digest=rollout.plan_digest,
         devices=len(rollout.members),
         waves=tuple(_waves(rollout)),
-        excluded=rollout.excluded,
+        excluded={device: reason.words for device, reason in rollout.excluded.items()},
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names.get(rollout.digest_for(member))))),
         finish_s=finish_s,
