@@ -310,6 +310,8 @@ class SimController:
             self.passes[-1] = (self._clock.now, True)
         if unusable := self.world.measured.left_out.unusable_told():  # the service goes on: here every sender is honest
             raise AssertionError(f"messages were not folded: {unusable}")
+        if undecided := self.world.measured.undecided:
+            raise AssertionError(f"rollouts were not decided: {undecided}")
 
     def _die(self) -> None:
         self.kill()

@@ -25,6 +25,8 @@ from controller.rollout.model import FINAL, JUDGED, Rollout
 from controller.rollout.rows import Rows
 from controller.telemetry.counts import Counted
 
+MAX_WORDS = 200
+"""Characters about a rollout that could not be decided."""
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
 
@@ -75,9 +77,14 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     for rollout in list(world.durable.rollouts.values()):
         if rollout.status not in JUDGED:
             world.measured.rows.pop(rollout.id, None)
+        world.measured.undecided.pop(rollout.id, None)
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
-        decision, kept_from, done = _decide_one(world, rollout, now)
+        try:
+            decision, kept_from, done = _decide_one(world, rollout, now)
+        except Exception as error:  # what devices said of one model must not stop the rollouts of others
+            world.measured.undecided[rollout.id] = f"{type(error).__name__}: {error}"[:MAX_WORDS]
+            continue
         verdicts += points_of(world, rollout, decision.verdicts, now)
         endings |= {(rollout.id, device) for device in decision.endings}
         for offer in decision.offers:

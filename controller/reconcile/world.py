@@ -117,6 +117,8 @@ class Measured:
     """The vitals of each device in the newest five minutes in which it sent any."""
     closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
     """(device, vitals) of intervals that are over and not durable yet."""
+    undecided: dict[str, str] = field(default_factory=dict)
+    """The fault of each rollout that the newest pass could not decide."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     """The newest verdicts of each rollout's rules."""
 

@@ -39,7 +39,8 @@ def facts_of(state: State) -> Facts:
         broker_fault=broker.fault if broker else "not started",
         free_bytes=_free_bytes(state),
         expiry_days=_expiry_days(state, today()),
-        failing_steps=state.steps.told(now),
+        failing_steps=state.steps.told(now)
+        | {f"rollout {name}": words for name, words in state.world.measured.undecided.items()},
         skipped=state.skipped.why,
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from contract import topics
 from contract.captured import Captured, CapturedRow, LateLabel
-from contract.messages import ModelInterval, Telemetry, VersionRef
+from contract.errors import Code, WorldError
+from contract.messages import Hardware, Heartbeat, ModelInterval, Telemetry, VersionRef
 from contract.wire import encode
 from controller.api.app import make_app
 from controller.api.metrics import exposition
@@ -22,7 +23,10 @@ from controller.config import Config, StorageConfig
 from controller.fleet.believable import MAX_PER_S
 from controller.fleet.credit import FIRST_S, Credit, least_s
 from controller.fleet.left_out import MAX_DEVICES, MAX_VERSIONS, OTHERS, TOLD_S, WELL_AFTER, LeftOut
+from controller.fleet.vitals import OpenSpan, span_of
 from controller.health import Finding, findings_of, is_failing
+from controller.reconcile import decisions
+from controller.rollout.model import Rollout
 from controller.service import Service
 from controller.state import State, open_state
 from controller.verbs.health import facts_of
@@ -30,6 +34,7 @@ from edgeward.answers.data import RowsLeftOut
 from edgeward.cli import data
 from edgeward.cli.main import cli
 from tests.controller.registry_worlds import version
+from tests.controller.rollout_worlds import rollout
 
 UNLUCKY = 13
 
@@ -159,6 +164,54 @@ def test_a_captured_batch_that_cannot_be_used_costs_itself(state: State, monkeyp
     assert "a Captured could not be used" in state.world.measured.left_out.unusable_told()["cam-1"]
 
 
+@pytest.mark.parametrize("store", ["captures", "telemetry", "vitals", "journal"])
+def test_what_no_store_can_hold_costs_its_own_device_and_no_pass_fails(
+    state: State, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """A part of one device that a store refuses for another reason than the disk."""
+    kept: list[str] = []
+    name = {"journal": "record"}.get(store, "keep")
+    real = getattr(getattr(state, store), name)
+
+    def refuse(*parts: Any) -> None:
+        named = repr(parts)
+        if "cam-1" in named:
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        kept.extend(["cam-2"] if "cam-2" in named else [])
+        real(*parts)
+
+    monkeypatch.setattr(getattr(state, store), name, refuse)
+    both = ("cam-1", "cam-2")
+    hardware = Hardware(machine="m", cpus=1, memory_mb=1, python="3", onnxruntime="1", agent="0")
+    for device in both:
+        beat = Heartbeat(protocol=1, device=device, boot=1, seq=9, uptime_s=1, hardware=hardware)
+        assert state.inbox.put(topics.heartbeat(device), encode(beat))
+    span = OpenSpan(span_of(time.time()))
+    span.add(telemetry(state))
+    state.world.measured.closed_vitals = [(device, span.vitals()) for device in both]
+    rows = [replace(captured(row()), device=device) for device in both]
+    run_pass(state, *rows, *(telemetry(state, device=device) for device in both))
+    assert kept
+    assert set(state.world.measured.left_out.unusable_told()) == {"cam-1"}
+    assert "too large" in state.world.measured.left_out.unusable_told()["cam-1"]
+    run_pass(state)
+
+
+def test_a_full_disk_still_fails_the_pass_and_loses_nothing(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise WorldError(Code.DISK_FULL, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state.captures, "keep", full)
+        service = Service(state)
+        assert state.inbox.put(topics.captured("cam-1"), encode(captured(row())))
+        with pytest.raises(WorldError):
+            asyncio.run(service.one_pass())
+    service._passes._history.keep_captured = state.captures.keep  # type: ignore[method-assign]
+    asyncio.run(service.one_pass())
+    assert len(state.captures.rows_of("m")) == 1
+
+
 def test_a_device_cannot_show_more_inferences_than_the_controllers_own_clock_allows(state: State) -> None:
     day = int(MAX_PER_S * 86_400)
     run_pass(state, *(telemetry(state, day, seq=seq) for seq in range(1, 9)), telemetry(state, device="cam-2"))
@@ -194,3 +247,28 @@ def test_data_list_says_which_rows_were_not_kept(monkeypatch: pytest.MonkeyPatch
     assert "not kept: 2 captured rows of m v7, which the registry does not have" in said
     assert "not kept: 9 captured rows of other versions, which the registry does not have" in said
     assert "not kept" not in CliRunner().invoke(cli, ["data", "list", "--csv"]).output
+
+
+def test_a_rollout_that_cannot_be_decided_stops_no_other_and_health_names_it(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = decisions.decide
+
+    def broken(asked: Rollout, *others: Any) -> Any:
+        if asked.id == "r-1":
+            raise OverflowError("cannot convert float infinity to integer")
+        return real(asked, *others)
+
+    for name in ("r-1", "r-2"):
+        state.world.durable.rollouts[name] = replace(rollout(), id=name, model=name, began_at=time.time())
+    monkeypatch.setattr(decisions, "decide", broken)
+    run_pass(state)
+    assert set(state.world.measured.verdicts) == {"r-2"}
+    told = finding(state, "steps_fail")
+    assert told is not None
+    assert told.detail.startswith(
+        "rollout r-1 fails after every pass, and is tried again: OverflowError: cannot convert"
+    )
+    monkeypatch.undo()
+    run_pass(state)
+    assert finding(state, "steps_fail") is None
