@@ -60,7 +60,7 @@ class _Plain(urllib.request.HTTPHandler):
         self._within_s = within_s
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_timely(http.client.HTTPConnection, self._within_s), request)  # type: ignore[arg-type]
+        return self.do_open(_timely(http.client.HTTPConnection, self._within_s), request)
 
 
 class _Secure(urllib.request.HTTPSHandler):
@@ -69,7 +69,7 @@ class _Secure(urllib.request.HTTPSHandler):
         self._within_s = within_s
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_timely(http.client.HTTPSConnection, self._within_s), request)  # type: ignore[arg-type]
+        return self.do_open(_timely(http.client.HTTPSConnection, self._within_s), request)
 
 
 def _timely(kind: type[http.client.HTTPConnection], within_s: float) -> Callable[..., http.client.HTTPConnection]:

@@ -17,7 +17,7 @@ _COUNTS = ("inferences", "labelled", "compared", "refused_alone", "labels_unusab
 
 def least_s(interval: ModelInterval) -> float:
     """Returns the seconds without which no device could count so much."""
-    counted = max([getattr(interval, name) for name in _COUNTS])
+    counted: int = max([getattr(interval, name) for name in _COUNTS])
     if interval.refused:
         counted = max(counted, sum(interval.refused.values()))
     numbers = max(interval.rows, sum(interval.predictions.values()))

@@ -141,7 +141,8 @@ class Passes:
             self._history.record(at, reports, heartbeats)
 
         unsaved = self._unsaved
-        self._keep([*unsaved.reports, *unsaved.heartbeats.items()], record, itemgetter(0))
+        said: list[tuple[str, Report | Heartbeat]] = [*unsaved.reports, *unsaved.heartbeats.items()]
+        self._keep(said, record, itemgetter(0))
         if unsaved.reports:
             self._listener.reported(unsaved.reports)
 
