@@ -11,7 +11,7 @@ import msgspec
 
 REASONS = (
     "rows_unregistered", "labels_unregistered", "messages_unusable", "counts_impossible", "counts_too_many",
-    "names_invented", "telemetry_repeated",
+    "names_unknown", "telemetry_repeated",
 )  # fmt: skip
 """The names of `LeftOut.counts`. Rows and labels are counted one by one, messages and entries of telemetry too."""
 TOLD_S = 3600.0

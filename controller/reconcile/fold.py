@@ -131,7 +131,7 @@ def _named_row(world: World, device: str, row: CapturedRow) -> CapturedRow:
 
 def _note_invented(world: World, of: tuple[str, str, int], invented: tuple[str, ...]) -> None:
     if invented:
-        world.measured.left_out.counts[INVENTED] += len(invented)
+        world.measured.left_out.counts["names_unknown"] += len(invented)
         count = world.measured.invented[of] = world.measured.invented.get(of, 0) + len(invented)
         _note(world, of, INVENTED, f"{count} counts or cells were left out: v{of[2]} has no {invented[0]}")
 
