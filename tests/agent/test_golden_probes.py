@@ -316,7 +316,8 @@ def test_a_flipped_bit_in_the_weights_of_a_session_is_found_and_the_model_is_loa
     broken = device.session
     device.wake(2 * WEEK_S)
     for _ in range(ROWS.shape[0]):  # it is overdue, and runs row by row
-        device.wake(1.0)
+        if device.said.golden.passed:
+            device.wake(1.0)
     probe = device.said.golden
     assert (probe.passed, probe.rows) == (False, 16)
     assert probe.missed > 0
