@@ -374,7 +374,8 @@ class Agent:
             self._stepper.step(name, model.probe_golden(now), now)
         states = tuple(model.message() for _, model in sorted(self.models.items()))
         identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
-        self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
+        clock = self._documents.clock_fault(date) if self._documents else None
+        self._faults.look(self._stepper.disk_fault, clock, self._stepper.probe_fault(now))
         at, faults = max(0, int(date.timestamp())), self._faults.by_code()
         config = None if self._tuner.state == NEVER else self._tuner.state
         self._reporter.heartbeat(

@@ -104,29 +104,32 @@ def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does not need it
 
     if config.enrolment.claim_file:
+        from agent.adapters.timely import open_url
         from agent.trust.enrol import enrol_at_first_start
 
-        if enrol_at_first_start(call.config.parent / config.enrolment.claim_file, PosixDisk):
+        if enrol_at_first_start(call.config.parent / config.enrolment.claim_file, PosixDisk, open_url):
             _log.info("enrolled as %s: the claim is used up", config.device.name)
     Daemon(config, call.config, lambda checks: _doctor_lines(config, call.config, checks)).run()
     return 0
 
 
 def _enrol(call: argparse.Namespace) -> int:
+    from agent.adapters.timely import open_url
     from agent.trust.enrol import enrol
 
-    config = enrol(call.claim, call.out, PosixDisk)
+    config = enrol(call.claim, call.out, PosixDisk, open_url)
     print(f"enrolled; wrote {config}; next: edgeward-agent run -c {shlex.quote(str(config))}")
     return 0
 
 
 def _adopt(config: Config, call: argparse.Namespace) -> int:
     from agent.adapters.directory_lock import lock_directory
+    from agent.adapters.timely import open_url
     from agent.trust.adopt import adopt
 
     lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it has these files in use
     try:
-        home = adopt(call.claim, config, call.config, PosixDisk)
+        home = adopt(call.claim, config, call.config, PosixDisk, open_url)
     finally:
         lock.close()
     print(f"follows {config.device.name}'s new controller with the credentials in {home}")

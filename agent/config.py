@@ -288,6 +288,7 @@ def load_config(path: Path) -> Config:
         check_device_name(config.device.name)
         check_listen(config.serving.listen)
         check_transfer(config.transfer)
+        check_feedback(config)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
             check_follow(sensor)
@@ -322,6 +323,15 @@ def check_follow(sensor: Sensor) -> None:
     if sensor.loop or sensor.path.endswith((".gz", ".parquet")):
         words = "follow reads what is appended to a file of CSV or JSON lines, and never comes to its end"
         raise BadInput(Code.CONFIG_INVALID, f"sensor path {sensor.path[:80]!r}: {words}")
+
+
+def check_feedback(config: Config) -> None:
+    """Checks that labels and metrics come on topics of their own: a message is read once. BadInput `config_invalid`."""
+    rows = [sensor.topic for sensor in config.sensor if isinstance(sensor, TopicSensor)]
+    named = [topic for topic in (config.feedback.labels_topic, config.feedback.metrics_topic) if topic]
+    if twice := next((topic for topic in named if topic in rows or named.count(topic) > 1), ""):
+        words = "rows, labels and metrics are different messages, and each needs a topic of its own"
+        raise BadInput(Code.CONFIG_INVALID, f"topic {twice[:80]!r} is named twice: {words}")
 
 
 def check_transfer(transfer: TransferConfig) -> None:

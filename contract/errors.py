@@ -52,6 +52,7 @@ class Code(StrEnum):
     PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
     PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion
     GOLDEN_MISMATCH = "golden_mismatch"  # the session misses its golden set: see docs/concepts/trust.md
+    GOLDEN_OVERDUE = "golden_overdue"  # no golden probe could run for days: let updates go on, or look at the flash
     BOOT_BUDGET_SPENT = "boot_budget_spent"  # the trial rebooted the device too often
     HEALTH_ERRORS = "health_errors"  # inferences of the trial raise too often
     HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows
@@ -141,7 +142,7 @@ class Code(StrEnum):
     DATA_INVALID = "data_invalid"  # rows break their contract: the detail names column, rule and rows
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
-    STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup
+    STORE_CORRUPT = "store_corrupt"  # a file of the registry is missing or damaged: restore it from a backup
     BACKUP_INVALID = "backup_invalid"  # the file is no whole backup, or of a newer version: take another one
     CONFIG_TAKEN_BACK = "config_taken_back"  # it broke the device or its link, as the detail says: send another one
     DEVICE_UNREACHABLE = "device_unreachable"  # it is offline, or did not answer in time: the detail says which

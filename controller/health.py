@@ -30,7 +30,7 @@ MAX_NAMED = 3
 CODES = (
     "passes_fail", "passes_late", "steps_fail", "broker_lost", "audit_broken", "not_published", "retained_by_others",
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
-    "messages_refused", "config_refused",
+    "messages_refused", "rows_left_out", "config_refused",
 )  # fmt: skip
 """All codes of findings."""
 STEPS = (
@@ -38,7 +38,7 @@ STEPS = (
     "certificates",
 )  # fmt: skip
 """What follows a pass, in order. Each step has a try of its own."""
-OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused", "config_refused"})
+OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused", "rows_left_out", "config_refused"})
 """Codes that one device can cause: they are reported, but the controller still counts as healthy. Somebody with the key
 of one device must not be able to make a monitor restart the controller again and again."""
 
@@ -138,6 +138,8 @@ class Facts:
     """The number of recent unsigned messages in the name of each device."""
     loudest: Mapping[str, str] = field(default_factory=dict)
     """The malformed or excessive recent messages of each device, in words, the worst first."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The captured rows of each device that were left out lately, in words."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
     """The reason why a device does not use the configuration that was sent to it, by device."""
     audit_fault: str = ""
@@ -161,6 +163,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _taken(facts),
             _strangers(facts),
             _loudest(facts),
+            _rows_left_out(facts),
             _refused_configs(facts),
         )
         if detail
@@ -231,6 +234,17 @@ def _loudest(facts: Facts) -> tuple[str, str]:
     return "messages_refused", (
         f"{name} sends most of what is dropped: {words}{more}. Look at that device: its agent is of another version or "
         f"broken, or somebody else has its key"
+    )
+
+
+def _rows_left_out(facts: Facts) -> tuple[str, str]:
+    if not facts.left_out:
+        return "", ""
+    name, words = min(facts.left_out.items())
+    more = f", and {len(facts.left_out) - 1} more devices" if len(facts.left_out) > 1 else ""
+    return "rows_left_out", (
+        f"not kept from {name}{more}: {words}. Push that version again, or roll out one that is there; the counts: "
+        f"edgeward data list"
     )
 
 

@@ -49,6 +49,8 @@ class Verified:
     """(model, release, digest of the golden set, rows in it) -> devices that answered it within tolerance."""
     not_proven: dict[tuple[str, str], str] = field(default_factory=dict)
     """(device, model) -> one of REASONS; with an empty model it covers everything that the device reports."""
+    overdue: dict[str, str] = field(default_factory=dict)
+    """Devices that say that no probe can run, and why, in their own words; some still have a recent one that counts."""
 
 
 def read_attestation(path: Path) -> Attestation:
@@ -109,6 +111,8 @@ def _judge(device: AttestedDevice, statement: Statement, found: Verified) -> Non
     if reason := _why_not(device, said, statement.made_at):
         found.not_proven[device.device, ""] = reason
         return
+    if words := said.faults.get(str(Code.GOLDEN_OVERDUE)):
+        found.overdue[device.device] = words
     versions = {(each.model, each.release, each.digest): each for each in statement.versions}
     for model in said.models:
         if model.stable is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contract.errors import BadInput, Code, WorldError
-from edgeward.answers.data import DataComparison, DataSet, DataSetMade, Deletion
+from edgeward.answers.data import DataComparison, DataSet, DataSetMade, Deletion, RowsLeftOut
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
 
@@ -33,6 +33,12 @@ class DataCalls:
             found += map(DataSet.read, page["data_sets"])
             if not page["data_sets"] or len(found) >= page["total"]:
                 return Table(sorted(found, key=lambda each: (each.name, each.version)))
+
+    def rows_left_out(self) -> Table[RowsLeftOut]:
+        """Captured rows that the controller has not kept since it started, by version: its registry lacks these, as
+        after a restore from an older backup.
+        """
+        return Table(map(RowsLeftOut.read, self._transport.get("/v1/data?limit=1")["left_out"]))
 
     def make_data_set(
         self,

@@ -308,8 +308,10 @@ class SimController:
         else:
             self._pass_record.passed(self._clock.now)
             self.passes[-1] = (self._clock.now, True)
-        if self.world.measured.unfolded:  # the service goes on without such a message: here every sender is honest
-            raise AssertionError(f"messages were not folded: {self.world.measured.unfolded}")
+        if unusable := self.world.measured.left_out.unusable_told():  # the service goes on: here every sender is honest
+            raise AssertionError(f"messages were not folded: {unusable}")
+        if undecided := self.world.measured.undecided:
+            raise AssertionError(f"rollouts were not decided: {undecided}")
 
     def _die(self) -> None:
         self.kill()

@@ -83,6 +83,13 @@ def test_links_between_documents_have_targets() -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_each_decision_has_a_number_of_its_own_and_the_same_in_its_heading() -> None:
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [page.name.partition("-")[0] for page in pages]
+    assert len(set(numbers)) == len(numbers)
+    assert [page.read_text().partition(".")[0] for page in pages] == [f"# {int(number)}" for number in numbers]
+
+
 def test_the_tests_named_by_the_promises_of_a_rollout_exist() -> None:
     page = (ROOT / "docs" / "reference" / "rollouts.md").read_text()
     written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from agent.adapters.mqtt.hello import say_hello
 from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.timely import open_url
 from agent.config import Broker, Config
 from agent.trust.enrol import ask_renewal
 from agent.trust.keypair import AUTHORITIES, NEXT, PAIR, KeyPair, KeyPairs, whole_pair
@@ -74,7 +75,7 @@ def new_renewal(config: Config, pairs: KeyPairs) -> Renewal:
         config.device.name,
         pairs,
         authorities=authorities,
-        ask=lambda asked: ask_renewal(config.enrolment.url, asked),
+        ask=lambda asked: ask_renewal(config.enrolment.url, asked, open_url),
         accepted=accepted,
     )
 

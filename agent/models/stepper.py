@@ -20,7 +20,7 @@ from agent.ports import Runtime
 from agent.stimuli import ProbeEnded, Stimulus
 from agent.transfer.download import Download
 from agent.uplink.reporter import Reporter
-from contract.errors import EdgewardError, WorldError
+from contract.errors import Code, EdgewardError, WorldError
 
 SAVE_RETRY_S = 5.0
 """Seconds until a step whose record the disk refused is repeated: people need time to empty a full disk."""
@@ -120,6 +120,11 @@ class Stepper:
     def disk_fault(self) -> WorldError | None:
         """Why the disk has refused a record that is still to be saved; None if there is none."""
         return self._refused if self._retry else None
+
+    def probe_fault(self, now: float) -> WorldError | None:
+        """Returns which models have had no golden probe for too long, and why; None if there are none."""
+        found = [f"{name}: {words}" for name, model in self.models.items() if (words := model.probes.overdue(now))]
+        return WorldError(Code.GOLDEN_OVERDUE, "; ".join(sorted(found))) if found else None
 
     def retry_at(self) -> float:
         """Returns when `retry` is due; infinity for never."""

@@ -12,6 +12,10 @@ from contract.protocol import MAX_DETAIL_CHARS
 STARTING = "starting"
 """The state of a sensor that was not opened yet, and of a sink that was given nothing: neither well nor ill."""
 
+SETTLED_S = 5.0
+"""Seconds without a fault after which a source that was opened again counts as running, although no row has come: a
+quiet source is well. A port that opens and then cannot be read fails within half a second."""
+
 
 class SensorLife(msgspec.Struct):
     """The state and counts of one sensor."""
@@ -27,6 +31,15 @@ class SensorLife(msgspec.Struct):
     failures: int = 0
     error: str = ""
     row_at: float | None = None
+    reopened_at: float | None = None
+    """When the source was opened again after its newest fault; None while it is not open."""
+
+    def opened(self, now: float) -> None:
+        """Notes that the source is open. At first it runs at once; after a fault, once a row came or it has settled."""
+        if self.state == "waiting":
+            self.reopened_at = now
+        else:
+            self.state = "running"
 
     def row_came(self, now: float) -> None:
         """Counts a row, good or bad."""
@@ -41,17 +54,19 @@ class SensorLife(msgspec.Struct):
 
     def failed(self, words: str) -> None:
         """Counts a fault of the source."""
-        self.state = "waiting"
+        self.state, self.reopened_at = "waiting", None
         self.failures += 1
         self.error = words[:MAX_DETAIL_CHARS]
 
     def told(self, now: float) -> SensorState:
         """Returns the state and counts as a message."""
+        reopened_at = self.reopened_at
+        is_settled = reopened_at is not None and now - reopened_at >= SETTLED_S
         return SensorState(
             name=self.name,
             kind=self.kind,
             model=self.model,
-            state=self.state,
+            state="running" if self.state == "waiting" and is_settled else self.state,
             rows=self.rows,
             answered=self.answered,
             refused=self.refused,

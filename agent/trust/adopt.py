@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.config import Config
 from agent.flash.atomic_file import replace
 from agent.flash.store import Store
-from agent.trust.enrol import OpenDisk, certificate_for, read_claim
+from agent.trust.enrol import OpenDisk, OpenUrl, certificate_for, read_claim
 from agent.trust.keypair import forget_pairs
 from agent.trust.renewal import private_key_pem
 from contract.errors import BadInput, Code
@@ -26,7 +26,7 @@ from contract.toml_edit import with_values
 FILES = ("device.key", "device.pem", "ca.pem", "root.json")
 
 
-def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDisk) -> Path:
+def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDisk, open_url: OpenUrl) -> Path:
     """Exchanges a claim of the new controller for a certificate and makes it this device's controller.
 
     The caller holds the state directory's lock. Returns the directory of the new credentials. BadInput `claim_refused`,
@@ -53,7 +53,7 @@ def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDi
     key = ec.generate_private_key(ec.SECP256R1())
     disk = open_disk(home)
     replace(disk, "device.key", private_key_pem(key))
-    answer = certificate_for(claim, key)
+    answer = certificate_for(claim, key, open_url)
     for name, content in (("device.pem", answer.certificate), ("ca.pem", claim.ca), ("root.json", claim.root)):
         replace(disk, name, content.encode())
     _forget(Store(open_disk(Path(config.device.state_dir))))

@@ -10,7 +10,7 @@ from contract import topics
 from contract.errors import BadInput, Code, EdgewardError
 from contract.protocol import MAX_FAULTS
 
-_DISK, _CLOCK = "a record", "the clock"
+_DISK, _CLOCK, _PROBES = "a record", "the clock", "golden probes"
 _PASSING = frozenset({Code.DESIRED_NOT_FRESH})
 """A fault that ends by itself: the document is older than this boot. The next document is newer."""
 
@@ -69,9 +69,11 @@ class Faults:
             _log.error(_RETIRED.format(device=device))
         return True
 
-    def look(self, disk: EdgewardError | None, clock: EdgewardError | None) -> None:
-        """Takes over the faults of records and the clock as they are now; None if nothing is wrong with them."""
-        for place, error in ((_DISK, disk), (_CLOCK, clock)):
+    def look(
+        self, disk: EdgewardError | None, clock: EdgewardError | None, probes: EdgewardError | None = None
+    ) -> None:
+        """Takes over the faults of records, the clock and golden probes as they are now; None if nothing is wrong."""
+        for place, error in ((_DISK, disk), (_CLOCK, clock), (_PROBES, probes)):
             if error is None:
                 self.over(place)
             else:

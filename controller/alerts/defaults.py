@@ -18,6 +18,7 @@ RULES = (
         codes=("identity_taken", "metadata_expired", "signature_invalid", "desired_equivocation"), keep_s=300.0,
     ),
     Rule(name="GoldenProbeFailed", measure="device_fault", severity="critical", codes=("golden_mismatch",)),
+    Rule(name="GoldenProbeOverdue", measure="device_fault", codes=("golden_overdue",), keep_s=300.0),
     Rule(name="CertificateEndsSoon", measure="expiry_days", below=7.0),
     Rule(name="CertificateEnded", measure="expiry_days", below=0.0, severity="critical"),
     Rule(name="SensorDead", measure="sensor_failing", for_s=120.0, keep_s=60.0),

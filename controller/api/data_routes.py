@@ -25,12 +25,24 @@ class DataSetMade(msgspec.Struct, frozen=True):
     data_set: DataSet
 
 
+class RowsLeftOut(msgspec.Struct, frozen=True):
+    """Captured rows that were not kept, because the registry has no such version."""
+
+    model: str
+    """Empty: versions beyond the first 64, together."""
+    release: int
+    rows: int
+    """Since the controller started."""
+
+
 class DataPage(msgspec.Struct, frozen=True):
     """A page of versions of data sets."""
 
     total: int
     """The number of versions on all pages."""
     data_sets: list[DataSet]
+    left_out: list[RowsLeftOut]
+    """Of all devices, on every page."""
 
 
 class TrainedView(msgspec.Struct, frozen=True):
@@ -72,7 +84,9 @@ async def list_data_sets(request: web.Request) -> DataPage:
         if model in ("", each.model) and all(word in _words(each) for word in words)
     ]
     found.sort(key=lambda each: (each.created_at, each.version), reverse=True)
-    return DataPage(len(found), found[offset : offset + limit])
+    left_out = request.app[STATE].world.measured.left_out.rows
+    rows = [RowsLeftOut(*of, count) for of, count in sorted(left_out.items())]
+    return DataPage(len(found), found[offset : offset + limit], rows)
 
 
 async def list_trained(request: web.Request) -> list[TrainedOn]:

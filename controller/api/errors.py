@@ -45,7 +45,7 @@ _STATUS = {
     Code.MESSAGE_TOO_LARGE: 413,
     Code.HOST_UNKNOWN: 421,
     Code.REQUEST_SLOW: 408,
-    Code.STORE_CORRUPT: 500,
+    Code.STORE_CORRUPT: 503,
 }
 
 

@@ -15,6 +15,7 @@ from contract.errors import Code
 from contract.messages import Phase
 from controller.alerts.muting import NOTHING
 from controller.api.state_key import STATE
+from controller.fleet import left_out
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import PresenceWord
 from controller.health import CODES, STEPS, Facts, findings_of, nearest_expiry
@@ -45,6 +46,7 @@ FAMILIES = {
     "edgeward_controller_alert_rule_faults_total": ("counter", "Times that a rule of alerts could not be judged."),
     "edgeward_controller_notifications_total": ("counter", "Messages to receivers, by receiver and result."),
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
+    "edgeward_controller_parts_left_out_total": ("counter", "Parts of messages that were left out, by reason."),
     "edgeward_controller_retained_put_right_total": (
         "counter",
         "Times that other clients had retained a message over a topic.",
@@ -98,6 +100,9 @@ def _samples(state: State, facts: Facts) -> Iterator[tuple[str, str, float]]:
     yield from _of_alerts(state, time.time())
     for reason in REASONS:
         yield "edgeward_controller_messages_dropped_total", f'{{reason="{reason}"}}', state.inbox.counts[reason]
+    for reason in left_out.REASONS:
+        count = state.world.measured.left_out.counts[reason]
+        yield "edgeward_controller_parts_left_out_total", f'{{reason="{reason}"}}', count
     yield "edgeward_controller_retained_put_right_total", "", state.foreign.count
 
 

@@ -201,7 +201,7 @@ def rollout_view(
         exposure=exposure_of(rollout, rows.table(), progress) if rows is not None else None,
         devices=len(rollout.members),
         members=_views(rollout, rollout.members[:MAX_MEMBERS], facts, endings, now),
-        excluded=rollout.excluded,
+        excluded={device: reason.words for device, reason in rollout.excluded.items()},
         plan_digest=rollout.plan_digest,
         approved_by=rollout.approved_by,
         retry_of=rollout.retry_of,

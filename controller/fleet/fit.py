@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from contract.desired import TrialPolicy
 from contract.manifest import Manifest
 from contract.wire import Message
-from controller.fleet.pin import PINNED_AT, pin_words
+from controller.fleet.exclusion import Exclusion
+from controller.fleet.pin import pin_words
 from controller.fleet.twin import Twin
 
 MAX_MEMORY_RATIO = 0.5
@@ -92,33 +93,38 @@ def forms_of(manifest: Manifest) -> tuple[Form, ...]:
 
 def choose_form(
     twin: Twin, model: str, forms: Sequence[Form], policy: TrialPolicy, quarantined: Mapping[str, str]
-) -> tuple[Form | None, str]:
-    """Returns (the first form that fits, ""); if none fits, (None, why the first one does not fit, and the number
+) -> tuple[Form | None, Exclusion | None]:
+    """Returns (the first form that fits, None); if none fits, (None, why the first one does not fit, and the number
     of other forms).
     """
     reasons = []
     for form in forms:
         reason = why_unfit(twin, model, form, policy, quarantined)
-        if not reason:
-            return form, ""
+        if reason is None:
+            return form, None
         reasons.append(reason)
     others = f"; nor does any of {len(reasons) - 1} smaller variants fit" if len(reasons) > 1 else ""
-    return None, reasons[0] + others if reasons else ""
+    return None, reasons[0].with_words(others) if reasons else None
 
 
-def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
-    """Returns in words why a device cannot run this form; an empty text if it can."""
+def why_unfit(
+    twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantined: Mapping[str, str]
+) -> Exclusion | None:
+    """Returns why a device cannot run this form; None if it can."""
     if (rollout := quarantined.get(form.digest)) is not None:
-        return f"quarantined: it failed there in {rollout}; `edgeward device unquarantine {twin.device}` lifts that"
+        words = f"quarantined: it failed there in {rollout}; `edgeward device unquarantine {twin.device}` lifts that"
+        return Exclusion("quarantined", words)
     own, pin = twin.pinned.get(model, form.release), twin.pins.get(model)
     if own != form.release:
-        return f"{PINNED_AT}{own} by the device's own configuration"
+        return Exclusion("pinned", f"pinned at v{own} by the device's own configuration")
     if pin is not None and pin.release != form.release:
-        return f"{pin_words(pin)}; `edgeward device unpin {twin.device} --model {model}` ends that"
+        words = f"{pin_words(pin)}; `edgeward device unpin {twin.device} --model {model}` ends that"
+        return Exclusion("pinned", words)
     stable = twin.reported[model].stable if model in twin.reported else None
     if policy.mode == "shadow" and stable is None:
-        return "no version serves, so a shadow has nothing to run beside"
-    return _unfit_hardware(twin, form, policy)
+        return Exclusion("nothing_serves", "no version serves, so a shadow has nothing to run beside")
+    words = _unfit_hardware(twin, form, policy)
+    return Exclusion("hardware", words) if words else None
 
 
 def _unfit_hardware(twin: Twin, form: Form, policy: TrialPolicy) -> str:

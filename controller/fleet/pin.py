@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from contract.wire import Message
-
-PINNED_AT = "pinned at v"
-"""The beginning of every reason that names a pin, of the device's own configuration or of the controller."""
+from controller.fleet.exclusion import Exclusion
 
 
 class Pin(Message, frozen=True):
@@ -32,9 +30,11 @@ class Pin(Message, frozen=True):
 def pin_words(pin: Pin) -> str:
     """Returns in words the release of a pin, its person, its end and its reason."""
     until = f" until {datetime.fromtimestamp(pin.until, UTC).isoformat(timespec='seconds')}" if pin.until else ""
-    return f"{PINNED_AT}{pin.release} by {pin.by}{until}" + (f": {pin.reason}" if pin.reason else "")
+    return f"pinned at v{pin.release} by {pin.by}{until}" + (f": {pin.reason}" if pin.reason else "")
 
 
-def pinned_among(excluded: Mapping[str, str]) -> list[str]:
-    """Returns the devices, sorted, that a pin has left out; `excluded` is the reason by device."""
-    return sorted(device for device, reason in excluded.items() if reason.startswith(PINNED_AT))
+def pinned_among(excluded: Mapping[str, Exclusion]) -> list[str]:
+    """Returns the devices, sorted, that a pin has left out, of the controller or of the device's own configuration;
+    `excluded` is the reason by device.
+    """
+    return sorted(device for device, reason in excluded.items() if reason.why == "pinned")

@@ -26,7 +26,7 @@ from controller.rollout.rows import Rows
 from controller.telemetry.counts import Counted
 
 MAX_WORDS = 200
-"""Characters about a message that could not be used."""
+"""Characters about a rollout that could not be decided."""
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
 
@@ -77,9 +77,14 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     for rollout in list(world.durable.rollouts.values()):
         if rollout.status not in JUDGED:
             world.measured.rows.pop(rollout.id, None)
+        world.measured.undecided.pop(rollout.id, None)
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
-        decision, kept_from, done = _decide_one(world, rollout, now)
+        try:
+            decision, kept_from, done = _decide_one(world, rollout, now)
+        except Exception as error:  # what devices said of one model must not stop the rollouts of others
+            world.measured.undecided[rollout.id] = f"{type(error).__name__}: {error}"[:MAX_WORDS]
+            continue
         verdicts += points_of(world, rollout, decision.verdicts, now)
         endings |= {(rollout.id, device) for device in decision.endings}
         for offer in decision.offers:
@@ -142,7 +147,9 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         try:
             _fold_one(world, device, message, now, heard)
         except Exception as error:  # a message that cannot be folded costs itself, whatever is wrong with it
-            world.measured.unfolded[device] = f"a {type(message).__name__} could not be used: {error!r}"[:MAX_WORDS]
+            world.measured.left_out.note_unusable(device, type(message).__name__, error)
+        else:
+            world.measured.left_out.note_used(device, type(message).__name__)
     return heard
 
 

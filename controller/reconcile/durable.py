@@ -22,9 +22,10 @@ from contract.names import is_device_name
 from contract.remote_config import RemoteConfig
 from contract.said import decode_said
 from controller.fleet.boots import of_past
+from controller.fleet.exclusion import Exclusion
 from controller.fleet.pin import Pin
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat, fold_report, with_given_labels
-from controller.reconcile.old_words import in_words_of_now
+from controller.reconcile.old_words import exclusion_of, in_words_of_now, with_exclusions
 from controller.reconcile.ports import Rows, Tables
 from controller.reconcile.world import Caches, Durable, Retired, World
 from controller.rollout.endings import Ending
@@ -76,7 +77,7 @@ class FleetRecords:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._members: dict[str, tuple[Member, ...]] = {}
-        self._excluded: dict[str, dict[str, str]] = {}
+        self._excluded: dict[str, dict[str, Exclusion]] = {}
         self.unreadable: dict[str, str] = {}
         """The reasons why `load_world` could not read rows, by table and key."""
 
@@ -210,10 +211,10 @@ class FleetRecords:
         members: dict[str, list[Member]] = {}
         for key, member in sorted(self._readable("members", self._tables.rows("members"), _member).items()):
             members.setdefault(key.partition("/")[0], []).append(member)
-        excluded: dict[str, dict[str, str]] = {}
+        excluded: dict[str, dict[str, Exclusion]] = {}
         for key, body in self._tables.rows("excluded").items():
             name, _, device = key.partition("/")
-            excluded.setdefault(name, {})[device] = body.decode()
+            excluded.setdefault(name, {})[device] = exclusion_of(body)
         return {
             name: replace(rollout, members=tuple(members.get(name, ())), excluded=excluded.get(name, {}))
             for name, rollout in self._readable("rollouts", self._tables.rows("rollouts"), _rollout).items()
@@ -304,7 +305,7 @@ def quarantine_rows(quarantine: Mapping[str, Mapping[str, str]], devices: Iterab
 
 
 def rollout_rows(
-    rollout: Rollout, members: tuple[Member, ...] = (), excluded: Mapping[str, str] | None = None
+    rollout: Rollout, members: tuple[Member, ...] = (), excluded: Mapping[str, Exclusion] | None = None
 ) -> dict[str, dict[str, bytes | None]]:
     """Returns a rollout's own row, and a row for each member and each excluded device that has changed; None removes
     the row of a device that is excluded no more.
@@ -320,7 +321,7 @@ def rollout_rows(
         "rollouts": {rollout.id: msgspec.json.encode(replace(rollout, members=(), excluded={}))},
         "members": new,
         "excluded": {
-            **{f"{rollout.id}/{d}": reason.encode() for d, reason in out.items() if known.get(d) != reason},
+            **{f"{rollout.id}/{d}": msgspec.json.encode(reason) for d, reason in out.items() if known.get(d) != reason},
             **{f"{rollout.id}/{d}": None for d in gone},
         },
     }
@@ -348,7 +349,7 @@ def rows_of_table(table: str, old_docs: Mapping[str, Any]) -> Rows:
         case "rollouts":
             rows: dict[str, dict[str, bytes | None]] = {"rollouts": {}, "members": {}, "excluded": {}}
             for doc in docs.values():
-                for name, new in rollout_rows(msgspec.convert(doc, Rollout)).items():
+                for name, new in rollout_rows(msgspec.convert(with_exclusions(doc), Rollout)).items():
                     rows[name].update(new)
             return rows
     raise ValueError(f"no table {table!r}")

@@ -10,6 +10,7 @@ from contract.histogram import merge
 from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
 from contract.protocol import MAX_FEATURES
 from controller.fleet.believable import why_impossible
+from controller.fleet.credit import Credit, least_s
 from controller.fleet.heard import Heard
 from controller.fleet.invented import without_invented, without_invented_cells
 from controller.fleet.traffic import Traffic
@@ -23,6 +24,8 @@ from controller.telemetry.counts import Counted
 
 IMPOSSIBLE = "counts_impossible"
 """The fault of a device whose counts are impossible."""
+TOO_MANY = "counts_too_many"
+"""The fault of a device that has counted more than it can have by the controller's clock."""
 INVENTED = "names_invented"
 """Among a device's faults: it counts under classes, columns or groups that its version does not have."""
 MAX_PREDICTIONS = 64
@@ -54,26 +57,31 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
 def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -> None:
     heard, is_news = world.measured.heard.get(device, Heard()).then(message.boot, message.seq)
     if not is_news:
-        world.measured.repeated += 1
+        world.measured.left_out.counts["telemetry_repeated"] += 1
         return
     world.measured.heard[device] = heard
     world.caches.changed.add(device)
     known = world.measured.traffic.get(device)
     world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic.begin(message, now)
     _add_vitals(world, device, message, now)
-    inferences = 0
+    inferences, credit = 0, world.measured.credits.get(device, Credit(now)).then(now)
     for interval in message.intervals:
         if not holds(world, interval.model, interval.version):
             continue  # a device may invent any number of releases, and each would take memory for its sums
         if words := why_impossible(interval, message.interval_s, inferences):
             of = (device, interval.model, interval.version.release)
             _note(world, of, IMPOSSIBLE, f"counts that cannot be were left out: {words}")
+            world.measured.left_out.counts[IMPOSSIBLE] += 1
             continue
-        inferences += interval.inferences
+        if (left := credit.spend(least_s(interval))) is None:
+            _note_too_many(world, (device, interval.model, interval.version.release), interval)
+            continue
+        credit, inferences = left, inferences + interval.inferences
         believed = _named(world, device, interval)
         _add(world, device, believed, now)
         at = now - interval.age_s
         world.measured.new.append(Counted(device, message.boot, message.seq, at, believed))
+    world.measured.credits[device] = credit
 
 
 def _named(world: World, device: str, interval: ModelInterval) -> ModelInterval:
@@ -84,17 +92,34 @@ def _named(world: World, device: str, interval: ModelInterval) -> ModelInterval:
     return kept
 
 
-def fold_captured(world: World, device: str, batch: Captured) -> Captured:
+def fold_captured(world: World, device: str, batch: Captured, now: float) -> Captured:
     """Returns the batch without what the registry and the signed manifests do not know: each model's rows have a limit,
-    names have none. Notes in `world` what was left out of rows of known versions.
+    names have none. Notes in `world` what was left out.
+
+    A batch that cannot be used is empty then: it is acknowledged, because its device would send it again for ever.
     """
+    left_out = world.measured.left_out
+    try:
+        kept = _fold_captured(world, device, batch, now)
+    except Exception as error:  # a batch that cannot be folded costs itself, whatever is wrong with it
+        left_out.note_unusable(device, Captured.__name__, error)
+        return replace(batch, rows=(), labels=())
+    left_out.note_used(device, Captured.__name__)
+    return kept
+
+
+def _fold_captured(world: World, device: str, batch: Captured, now: float) -> Captured:
     if world.registered is None:
         return batch
-    rows = tuple(
-        _named_row(world, device, row) for row in batch.rows if row.release in world.registered.get(row.model, ())
-    )
+    rows = []
+    for row in batch.rows:
+        if row.release in world.registered.get(row.model, ()):
+            rows.append(_named_row(world, device, row))
+        else:  # the registry was restored from a backup of before that version, or the device invents it
+            world.measured.left_out.note_row(device, row.model, row.release, now)
     labels = tuple(label for label in batch.labels if label.model in world.registered)
-    return replace(batch, rows=rows, labels=labels)
+    world.measured.left_out.counts["labels_unregistered"] += len(batch.labels) - len(labels)
+    return replace(batch, rows=tuple(rows), labels=labels)
 
 
 def _named_row(world: World, device: str, row: CapturedRow) -> CapturedRow:
@@ -106,8 +131,16 @@ def _named_row(world: World, device: str, row: CapturedRow) -> CapturedRow:
 
 def _note_invented(world: World, of: tuple[str, str, int], invented: tuple[str, ...]) -> None:
     if invented:
+        world.measured.left_out.counts["names_unknown"] += len(invented)
         count = world.measured.invented[of] = world.measured.invented.get(of, 0) + len(invented)
         _note(world, of, INVENTED, f"{count} counts or cells were left out: v{of[2]} has no {invented[0]}")
+
+
+def _note_too_many(world: World, of: tuple[str, str, int], interval: ModelInterval) -> None:
+    world.measured.left_out.counts[TOO_MANY] += 1
+    count = world.measured.too_many[of] = world.measured.too_many.get(of, 0) + interval.inferences
+    words = f"{count} inferences were left out: no device can count so much in the time that has passed here"
+    _note(world, of, TOO_MANY, words)
 
 
 def _note(world: World, of: tuple[str, str, int], code: str, words: str) -> None:

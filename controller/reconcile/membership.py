@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from contract.messages import VersionRef
+from controller.fleet.exclusion import Exclusion
 from controller.fleet.fit import Form, choose_form, stratum_of
 from controller.fleet.twin import Twin
 from controller.reconcile.world import World, holds, members_of
@@ -82,7 +83,7 @@ def join_newcomers(world: World) -> list[Rollout]:
     return grown
 
 
-def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
+def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[list[Target], dict[str, Exclusion]]:
     """Returns (new members that it fits, why it does not fit the others)."""
     members = members_of(world, rollout)
     twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
@@ -91,33 +92,36 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
         for twin in twins
         if rollout.selector.items() <= twin.labels.items() and (not rollout.among or twin.device in rollout.among)
     ]
-    settled = {twin.device: why for twin in matching if (why := _why_left_alone(world, twin, rollout.model))}
+    settled = {
+        twin.device: why for twin in matching if (why := _why_left_alone(world, twin, rollout.model)) is not None
+    }
     newcomers = (twin for twin in matching if twin.device not in settled)
     targets, excluded = fitted(world, newcomers, rollout.model, rollout.forms, rollout.strategy)
     return targets, excluded | settled
 
 
-def _why_left_alone(world: World, twin: Twin, model: str) -> str:
-    """Returns why a device that joins with a version of the model gets no other version by itself; empty if it may
-    get one.
+def _why_left_alone(world: World, twin: Twin, model: str) -> Exclusion | None:
+    """Returns why a device that joins with a version of the model gets no other version by itself; None if it may get
+    one.
 
     The device was moved here, or got the version from this controller before that was restored from a backup.
     """
     state = twin.reported.get(model)
     if state is None or state.stable is None or model in twin.desired or holds(world, model, state.stable):
-        return ""
-    return f"it runs v{state.stable.release}, which the registry does not hold: start a rollout to change that"
+        return None
+    words = f"it runs v{state.stable.release}, which the registry does not hold: start a rollout to change that"
+    return Exclusion("unregistered", words)
 
 
 def fitted(
     world: World, twins: Iterable[Twin], model: str, forms: tuple[Form, ...], strategy: Strategy
-) -> tuple[list[Target], dict[str, str]]:
+) -> tuple[list[Target], dict[str, Exclusion]]:
     """Returns (devices that a release fits in one of its forms, as in a plan; the reason for each other device)."""
     targets, excluded = [], {}
     for twin in twins:
         form, reason = choose_form(twin, model, forms, strategy.trial, world.durable.quarantine.get(twin.device, {}))
         if form is None:
-            excluded[twin.device] = reason
+            excluded[twin.device] = reason or Exclusion("unknown", "the version has no form")
             continue
         stratum = stratum_of(twin, strategy.strata)
         targets.append(Target(device=twin.device, stratum=stratum, labels=twin.labels, digest=form.digest))

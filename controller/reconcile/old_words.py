@@ -1,9 +1,13 @@
-"""Renames the keys of documents that an older version kept as JSON files.
+"""Reads what an older version kept: keys with other names in JSON files, and reasons of excluded devices as plain text.
 
-Decides which keys have new names. Refuses to know what they mean. Pure.
+Decides which keys have new names, and which code an old reason has. Refuses to know what they mean. Pure.
 """
 
 from typing import Any
+
+import msgspec
+
+from controller.fleet.exclusion import Exclusion
 
 RENAMED_KEYS = {
     "share": "traffic_share",
@@ -25,6 +29,24 @@ def in_words_of_now(doc: Any) -> Any:
         case list():
             return [in_words_of_now(each) for each in doc]
     return doc
+
+
+def exclusion_of(kept: bytes) -> Exclusion:
+    """Returns a stored reason. One without a code is that of a pin if it begins like the words of a pin of its time."""
+    try:
+        return msgspec.json.decode(kept, type=Exclusion)
+    except msgspec.MsgspecError:
+        words = kept.decode(errors="replace")
+        return Exclusion("pinned" if words.startswith("pinned at v") else "unknown", words)
+
+
+def with_exclusions(rollout: Any) -> Any:
+    """Returns an old rollout's document with the reasons of its excluded devices as they are kept now."""
+    excluded = {
+        device: msgspec.to_builtins(exclusion_of(why.encode())) if isinstance(why, str) else why
+        for device, why in rollout.get("excluded", {}).items()
+    }
+    return {**rollout, "excluded": excluded}
 
 
 def _renamed(part: Any) -> Any:

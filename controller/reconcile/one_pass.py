@@ -5,9 +5,11 @@ pass begins with that write. Refuses to know where rows are stored and how messa
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
+from typing import TypeVar
 
 from contract.captured import Captured
 from contract.errors import EdgewardError
@@ -22,6 +24,8 @@ from controller.reconcile.ports import Broker, History, Inbox, Listener
 from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import World
 from controller.telemetry.counts import Counted
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -95,7 +99,7 @@ class Passes:
         """
         self._save(now)
         messages, captured = inbox.take()
-        known = [(device, fold_captured(self._world, device, batch)) for device, batch in captured]
+        known = [(device, fold_captured(self._world, device, batch, now)) for device, batch in captured]
         self._unsaved.take(reconcile(self._world, messages, now), known)
         self._save(now)
         await self._publish()
@@ -109,19 +113,15 @@ class Passes:
             unsaved.deeds = []
         devices = unsaved.redesired | unsaved.restarted | unsaved.unpinned
         self._records.save(durable, devices, unsaved.rollouts, unsaved.quarantined, unsaved.endings)
-        if unsaved.measured or unsaved.verdicts:
-            self._history.keep_measured(unsaved.measured, unsaved.verdicts)
-            unsaved.measured, unsaved.verdicts = [], []
-        if unsaved.vitals:
-            self._history.keep_vitals(unsaved.vitals)
-            unsaved.vitals = []
-        if unsaved.captured:
-            self._history.keep_captured(unsaved.captured)
-        if unsaved.reports or unsaved.heartbeats:
-            history = ((device, encode(report).decode()) for device, report in unsaved.reports)
-            reported = ((device, encode(heartbeat)) for device, heartbeat in unsaved.heartbeats.items())
-            self._history.record(_stamp(now), history, reported)
-            self._listener.reported(unsaved.reports)
+        if unsaved.verdicts:
+            self._history.keep_measured([], unsaved.verdicts)
+            unsaved.verdicts = []
+        self._keep(unsaved.measured, lambda parts: self._history.keep_measured(parts, []), lambda part: part.device)
+        unsaved.measured = []
+        self._keep(unsaved.vitals, self._history.keep_vitals, itemgetter(0))
+        unsaved.vitals = []
+        self._keep(unsaved.captured, self._history.keep_captured, itemgetter(0))
+        self._record(now)
         self._unsaved = Unsaved()
         self._unpublished |= unsaved.redesired | unsaved.unheard
         self._again |= bool(unsaved.unheard)
@@ -130,6 +130,45 @@ class Passes:
             self._listener.judged(unsaved.news)
         if unsaved.rollouts:
             self._listener.saved([durable.rollouts[name] for name in sorted(unsaved.rollouts)])
+
+    def _record(self, now: float) -> None:
+        """Stores reports and newest heartbeats."""
+        at = _stamp(now)
+
+        def record(parts: Sequence[tuple[str, Report | Heartbeat]]) -> None:
+            reports = [(device, encode(said).decode()) for device, said in parts if isinstance(said, Report)]
+            heartbeats = [(device, encode(said)) for device, said in parts if isinstance(said, Heartbeat)]
+            self._history.record(at, reports, heartbeats)
+
+        unsaved = self._unsaved
+        said: list[tuple[str, Report | Heartbeat]] = [*unsaved.reports, *unsaved.heartbeats.items()]
+        self._keep(said, record, itemgetter(0))
+        if unsaved.reports:
+            self._listener.reported(unsaved.reports)
+
+    def _keep(self, parts: Sequence[T], keep: Callable[[Sequence[T]], None], device_of: Callable[[T], str]) -> None:
+        """Stores what devices have sent. If that fails for another reason than the disk, each part is stored alone, and
+        those that fail again are left out and counted: the next pass would fail in the same way, for all devices.
+
+        WorldError as of `keep`.
+        """
+        if not parts:
+            return
+        try:
+            keep(parts)
+        except EdgewardError:
+            raise
+        except Exception:
+            for part in parts:
+                self._keep_alone(part, keep, device_of)
+
+    def _keep_alone(self, part: T, keep: Callable[[Sequence[T]], None], device_of: Callable[[T], str]) -> None:
+        try:
+            keep([part])
+        except EdgewardError:
+            raise
+        except Exception as error:  # whatever is wrong with it, it costs itself
+            self._world.measured.left_out.note_unusable(device_of(part), _kind_of(part), error)
 
     async def _publish(self) -> None:
         try:
@@ -145,6 +184,10 @@ class Passes:
     def _acknowledge(self) -> None:
         while self._unacknowledged:
             self._broker.acknowledge(*self._unacknowledged.popleft())
+
+
+def _kind_of(part: object) -> str:
+    return type(part[1] if isinstance(part, tuple) else part).__name__
 
 
 def _stamp(now: float) -> str:

@@ -27,9 +27,18 @@ from controller.rollout.check import check_power, check_strategy, check_task
 from controller.rollout.decide import unproven
 from controller.rollout.endings import named
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
+from controller.rollout.model import DEVICE_METRICS, NAMED_METRICS, Member, Metric, Rollout, Rule, Strategy
 from controller.rollout.plan import expand, plan_members
-from controller.rollout.power import Shown, count_in, judged_for_s, past_of, power_of, shown_of, why_it_cannot_trip
+from controller.rollout.power import (
+    Shown,
+    alone,
+    count_in,
+    judged_for_s,
+    past_of,
+    power_of,
+    shown_of,
+    why_it_cannot_trip,
+)
 from controller.rollout.progress import NOBODY_AWAY, Away, away_words, offering_s
 from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
 from controller.rollout.words import devices_of, span
@@ -108,7 +117,7 @@ def plan_rollout(
     targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
     if not targets:
         device, reason = next(iter(excluded.items()))
-        raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
+        raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason.words}")
     expanded = expand(strategy, targets)
     order = f"{model} v{manifest.release}"
     planned_members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
@@ -169,7 +178,7 @@ def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY
         plan_digest=rollout.plan_digest,
         devices=len(rollout.members),
         waves=tuple(_waves(rollout)),
-        excluded=rollout.excluded,
+        excluded={device: reason.words for device, reason in rollout.excluded.items()},
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names.get(rollout.digest_for(member))))),
         finish_s=finish_s,
@@ -232,21 +241,29 @@ def _wave_s(rollout: Rollout, wave: int) -> float:
 
 
 def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
+    lonely = _lonely(rollout)
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         if shown is None:
             yield f"{rule.title}: {_of_devices(rule, first)}"
+        elif lonely and not first and rule.metric in NEEDS_OTHERS:
+            yield f"{rule.title}: {alone(rule, len(lonely))}"
         else:
             tests = len({member.stratum for member in rollout.members}) if rule.scope == "stratum" else 1
             collects_s = judged_for_s(rule, _soak_s(rollout))
-            yield f"{rule.title}: {power_of(rule, first, beside, collects_s, shown=shown, tests=tests)}"
+            words = f"; not counted, because none of their kind is beside them: {named(lonely)}"
+            left_out = words if lonely and rule.metric in NEEDS_OTHERS else ""
+            yield f"{rule.title}: {power_of(rule, first, beside, collects_s, shown=shown, tests=tests)}{left_out}"
 
 
 def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
     """Raises BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet, or whose
     name is unknown.
     """
+    lonely = _lonely(rollout)
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         collects_s = judged_for_s(rule, _soak_s(rollout))
+        if shown is not None and not first and rule.metric in NEEDS_OTHERS and rule.on_missing == "wait":
+            raise BadInput(Code.STRATEGY_INVALID, f"rule {rule.title} can never pass: {alone(rule, len(lonely))}")
         if shown is not None and (words := why_it_cannot_trip(rule, first, beside, collects_s, shown=shown)):
             raise BadInput(Code.STRATEGY_INVALID, words)
         if shown is not None and shown.lacks == "mean":
@@ -273,21 +290,43 @@ def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
 
 def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
     """Yields (rule, devices of the first wave, control devices, measurements of the fleet), None for rules about
-    devices.
+    devices. A rule that needs others counts the devices that have some of their kind beside them.
     """
-    first, beside = (sum((member.wave == 0) is early for member in rollout.members) for early in (True, False))
+    everyone = Counter(member.wave == 0 for member in rollout.members)
     kinds = {member.device: member.stratum for member in rollout.members}
+    alone_there = set(_lonely(rollout))
     past = None
     for rule in rollout.strategy.rules:
+        first, beside = everyone[True], everyone[False]
         if rule.metric in DEVICE_METRICS:
             yield rule, first, beside, None
             continue
+        if rule.metric in NEEDS_OTHERS and alone_there:
+            first -= len(alone_there)
+            beside = sum(member.wave > 0 and member.stratum in _first_kinds(rollout) for member in rollout.members)
         if past is None:
             past = past_of(fleet_rows(world, rollout, now).table(), kinds)
         shown = shown_of(rule, past, judged_for_s(rule, _soak_s(rollout)))
         if not shown.per_hour:
             shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, partial(count_in, rule)))
         yield rule, first, beside, shown
+
+
+NEEDS_OTHERS: frozenset[Metric] = frozenset(("accuracy_drop", "error_increase", "latency_ratio_p95", *NAMED_METRICS))
+"""Metrics that say nothing about a device without others of its kind beside it. Failures can be judged alone."""
+
+
+def _first_kinds(rollout: Rollout) -> set[str]:
+    return {member.stratum for member in rollout.members if member.wave == 0}
+
+
+def _lonely(rollout: Rollout) -> list[str]:
+    """Returns devices of the first wave that have none of their kind beside them, unless both versions run on each."""
+    trial, mode = rollout.strategy.trial, rollout.strategy.waves[0].mode
+    if mode == "shadow" or trial.reverse_share > 0 or trial.traffic_share < 1:
+        return []
+    later = {member.stratum for member in rollout.members if member.wave > 0}
+    return [member.device for member in rollout.members if member.wave == 0 and member.stratum not in later]
 
 
 def _of_devices(rule: Rule, first: int) -> str:

@@ -10,8 +10,10 @@ from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
 from controller.drift.shape import Shape
+from controller.fleet.credit import Credit
 from controller.fleet.heard import Heard
 from controller.fleet.invented import Names
+from controller.fleet.left_out import LeftOut
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.roster import Roster
 from controller.fleet.traffic import Traffic
@@ -89,10 +91,10 @@ class Measured:
     """What this pass has counted and is not durable yet."""
     told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
     """The time and the content of the newest stored verdict, by rollout, rule and stratum."""
-    unfolded: dict[str, str] = field(default_factory=dict)
-    """The newest message of a device that was readable and could not be used, in words, by device."""
-    repeated: int = 0
-    """Repeated telemetry messages, which were not counted."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """The parts of readable messages that were left out: counts, and what a person is told."""
+    credits: dict[str, Credit] = field(default_factory=dict)
+    """How much more each device can have counted since its newest telemetry."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
     """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
     predictions: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
@@ -105,6 +107,8 @@ class Measured:
     """device -> (model, release) of which there are totals"""
     invented: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """(device, model, release) -> counts that were left out, because the version has no such class or column"""
+    too_many: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """(device, model, release) -> inferences that were left out, because so many cannot have been in the time"""
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
     """(device, model, release) -> code -> the newest words about a row that failed or was refused"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -113,6 +117,8 @@ class Measured:
     """The vitals of each device in the newest five minutes in which it sent any."""
     closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
     """(device, vitals) of intervals that are over and not durable yet."""
+    undecided: dict[str, str] = field(default_factory=dict)
+    """The fault of each rollout that the newest pass could not decide."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     """The newest verdicts of each rollout's rules."""
 
@@ -193,11 +199,17 @@ def drop_twin(world: World, device: str) -> None:
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)
     world.measured.heard.pop(device, None)
-    world.measured.unfolded.pop(device, None)
+    world.measured.left_out.drop(device)
+    world.measured.credits.pop(device, None)
     world.measured.vitals.pop(device, None)
     world.measured.closed_vitals = [each for each in world.measured.closed_vitals if each[0] != device]
     for model, release in world.measured.versions.pop(device, ()):
-        for kept in (world.measured.totals, world.measured.invented, world.measured.faults):
+        for kept in (
+            world.measured.totals,
+            world.measured.invented,
+            world.measured.too_many,
+            world.measured.faults,
+        ):
             kept.pop((device, model, release), None)
     for rows in world.measured.rows.values():
         rows.drop({device})

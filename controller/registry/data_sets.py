@@ -7,7 +7,8 @@ deletion. Refuses to know who asks, and where rows come from. Rows are plain col
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ class DataSets:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._db = open_database(directory / "data_sets.sqlite", _SCHEMA)
+        self._finish_interrupted()
 
     def close(self) -> None:
         """Closes the connection."""
@@ -123,25 +125,42 @@ class DataSets:
         return made, True
 
     def content(self, data_set: DataSet) -> bytes:
-        """Returns the Parquet file of a version. BadInput `unknown_data_set` if its rows are deleted."""
-        if not data_set.sha256:
-            words = f"the rows of {data_set.reference} were deleted at {data_set.deleted_at}: {data_set.deleted_why}"
-            raise BadInput(Code.UNKNOWN_DATA_SET, words)
-        return self._path(data_set).read_bytes()
+        """Returns the verified Parquet file of a version. BadInput `unknown_data_set` if its rows are deleted,
+        `store_corrupt` if the file is missing or damaged.
+        """
+        _refuse_deleted(data_set)
+        with _readable(data_set):
+            content = self._path(data_set).read_bytes()
+        if hashlib.sha256(content).hexdigest() != data_set.sha256:
+            raise _unreadable(data_set, "damaged")
+        return content
+
+    def check(self, data_set: DataSet) -> None:
+        """Verifies the file of a version piece by piece. BadInput as of `content`."""
+        _refuse_deleted(data_set)
+        with _readable(data_set), self._path(data_set).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != data_set.sha256:
+            raise _unreadable(data_set, "damaged")
 
     def column(self, data_set: DataSet, name: str) -> Any:
-        """Returns one column of a version as a pyarrow array. BadInput `unknown_data_set` if its rows are deleted."""
+        """Returns one column of a version as a pyarrow array. The file is not verified: `check` does that once.
+
+        BadInput `unknown_data_set` if its rows are deleted, `store_corrupt` if the file is missing or no Parquet file.
+        """
         from pyarrow import parquet
 
-        if not data_set.sha256:
-            self.content(data_set)  # refuses, and says since when
-        return parquet.read_table(self._path(data_set), columns=[name]).column(name)
+        _refuse_deleted(data_set)
+        with _readable(data_set):
+            return parquet.read_table(self._path(data_set), columns=[name]).column(name)
 
     def rows_of(self, data_set: DataSet) -> list[dict[str, Any]]:
-        """The rows of a version by column."""
+        """The rows of a version by column. BadInput as of `content`."""
         from pyarrow import parquet
 
-        found: list[dict[str, Any]] = parquet.read_table(io.BytesIO(self.content(data_set))).to_pylist()
+        content = self.content(data_set)
+        with _readable(data_set):
+            found: list[dict[str, Any]] = parquet.read_table(io.BytesIO(content)).to_pylist()
         return found
 
     def delete(self, data_set: DataSet, *, at: str, why: str) -> DataSet:
@@ -156,6 +175,8 @@ class DataSets:
     def without(self, data_set: DataSet, chosen: "Chosen") -> DataSet | None:
         """Returns the version without the rows of an order, with its file beside the old one; None if it has none
         of these rows. Any thread may call: a million rows take seconds. `put_left` puts it in force.
+
+        BadInput as of `content`.
         """
         rows = self.rows_of(data_set)
         kept = [row for row in rows if not chosen.has(data_set.model, row)]
@@ -176,17 +197,34 @@ class DataSets:
         )
 
     def put_left(self, left: DataSet, *, at: str, why: str) -> None:
-        """Replaces the version by the result of `without`, unless it was deleted in the meantime."""
+        """Replaces the version by the result of `without`, unless it was deleted in the meantime.
+
+        The record is durable first: after a kill, the next start gives it its file (`_finish_interrupted`).
+        """
         path = self._path(left)
         if not self.find(left.reference).sha256:
             _beside(path).unlink(missing_ok=True)
             return
         if left.sha256:
-            _beside(path).replace(path)
             self._save(left)
+            _beside(path).replace(path)
             return
         self._save(msgspec.structs.replace(left, deleted_at=at, deleted_why=why))
         path.unlink(missing_ok=True)
+
+    def _finish_interrupted(self) -> None:
+        """Completes what a kill has interrupted: rows that were to be deleted must not stay in a file."""
+        for each in self.all():
+            path, beside = self._path(each), _beside(self._path(each))
+            if not each.sha256:
+                path.unlink(missing_ok=True)
+            if beside.exists():
+                with beside.open("rb") as file:
+                    is_next = hashlib.file_digest(file, "sha256").hexdigest() == each.sha256
+                if is_next:
+                    beside.replace(path)
+                else:  # the deletion goes on after the start and makes it again
+                    beside.unlink()
 
     def _save(self, data_set: DataSet) -> None:
         with transaction(self._db):
@@ -277,6 +315,30 @@ class Chosen:
             id=row["_answer"] or "", key=row["_key"] or "",
         )  # fmt: skip
         return self.order.matches(captured) and (self.devices is None or row["_device"] in self.devices)
+
+
+def _refuse_deleted(data_set: DataSet) -> None:
+    if not data_set.sha256:
+        words = f"the rows of {data_set.reference} were deleted at {data_set.deleted_at}: {data_set.deleted_why}"
+        raise BadInput(Code.UNKNOWN_DATA_SET, words)
+
+
+@contextmanager
+def _readable(data_set: DataSet) -> Iterator[None]:
+    """Turns a missing or damaged file into BadInput `store_corrupt`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise _unreadable(data_set, "missing") from None
+    except (OSError, ValueError, KeyError, NotImplementedError):  # pyarrow's exceptions are subclasses of these
+        raise _unreadable(data_set, "damaged") from None
+
+
+def _unreadable(data_set: DataSet, how: str) -> BadInput:
+    words = (
+        f"the file of {data_set.reference} is {how}: restore it from a backup, or delete it with edgeward data delete"
+    )
+    return BadInput(Code.STORE_CORRUPT, words)
 
 
 def _beside(path: Path) -> Path:

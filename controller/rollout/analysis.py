@@ -15,6 +15,7 @@ from controller.rollout.by_device import Effect, could_be_chance
 from controller.rollout.evidence import Compared
 from controller.rollout.facts import BUCKET_S
 from controller.rollout.failing_devices import Failing, failing_devices
+from controller.rollout.far_device import MIN_DEVICES
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 from controller.rollout.rows import Rows, Table
@@ -42,8 +43,6 @@ class Counts(msgspec.Struct, frozen=True):
 
 LARGEST_SHOWN = 100.0
 """Larger ends of intervals, in the unit of the effect, are shown as this: people do not need larger values."""
-
-
 MIN_FAILING = 2
 """The fewest devices with only failures that count: a single one may be broken, or report falsely."""
 LOOKS = 2.0
@@ -184,12 +183,15 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
 
 def _word_of_errors(rule: Rule, effect: Effect, figures: Figures, failing: Failing, strata: int) -> Word:
     """The word where more inferences fail than allowed. If devices with only failures have made the interval wide,
-    it is no pass; they stop the release if chance does not explain that they have it.
+    it is no pass; they stop the release if chance does not explain that they have it. One of fewer than `MIN_DEVICES`
+    is no pass either.
     """
     chance = could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
     word = word_of(rule, figures, could_be_chance=chance)
-    if word == "fail" or figures.value <= figures.limit or failing.treated < MIN_FAILING:
+    if word == "fail" or figures.value <= figures.limit:
         return word
+    if failing.treated < MIN_FAILING:
+        return "inconclusive" if failing.treated and failing.devices < MIN_DEVICES else word
     return "fail" if failing.chance() <= evidence.FALSE_ALARM / LOOKS / strata else "inconclusive"
 
 

@@ -8,6 +8,7 @@ import msgspec
 from contract.desired import TrialPolicy
 from contract.messages import Short
 from contract.wire import Message, encode
+from controller.fleet.exclusion import Exclusion
 from controller.fleet.fit import Form
 from controller.rollout.schedule import ALWAYS, Schedule
 
@@ -157,7 +158,7 @@ class Rollout(Message, frozen=True):
     members: tuple[Member, ...]
     selector: dict[str, str] = {}
     """The devices of the rollout; those that match later join at the end."""
-    excluded: dict[str, str] = {}
+    excluded: dict[str, Exclusion] = {}
     """Devices that match and cannot run the release, with the reason."""
     forms: tuple[Form, ...] = ()
     """The requirements of each form of the release, by which devices that join late are fitted as well."""

@@ -8,6 +8,7 @@ import msgspec
 
 from contract.messages import VersionRef
 from contract.names import unit_number
+from controller.fleet.exclusion import Exclusion
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 
@@ -79,7 +80,7 @@ def member_of(target: Target, wave: int, confirmed: Mapping[str, VersionRef], *,
 
 
 def join(
-    rollout: Rollout, targets: Iterable[Target], excluded: Mapping[str, str], confirmed: Mapping[str, VersionRef]
+    rollout: Rollout, targets: Iterable[Target], excluded: Mapping[str, Exclusion], confirmed: Mapping[str, VersionRef]
 ) -> Rollout:
     """Returns the rollout with devices that match it only now, in its last wave, and with those that cannot run it."""
     joined = tuple(member_of(target, rollout.final_wave, confirmed, late=True) for target in targets)

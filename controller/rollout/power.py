@@ -123,7 +123,26 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown
         else f"assumed that devices move by {moves}, until this fleet has shown it"
     )
     unseen = f"between {_in_unit(rule, limit, shown.scale)} (allowed) and that much nothing trips in this wave"
-    return f"{what}: finds {_harm(rule, finds, shown.scale)} with 80 %; {unseen}; {source}"
+    return f"{what}: finds {_harm(rule, finds, shown.scale)} with 80 %; {unseen}; {source}{_choices(first, beside)}"
+
+
+def _choices(first: int, beside: int) -> str:
+    """Says that so few devices alone show nothing, with the number of ways to choose them; empty for enough devices."""
+    ways = math.comb(first + beside, first)
+    if not beside or ways >= 1 / evidence.FALSE_ALARM:
+        return ""
+    return (
+        f"; {first} of {first + beside} can be chosen in {ways} ways, so that the order of devices alone shows nothing "
+        f"rarer than 1 in {ways}: the verdict rests on how far they move by themselves"
+    )
+
+
+def alone(rule: Rule, first: int) -> str:
+    """Says that a rule which compares devices has nothing to compare in the first wave, and what would help."""
+    return (
+        f"{devices_of(first)}, and none of their kind without the release: nothing to compare with, so that it "
+        "finds no harm in this wave, however large; make the first wave smaller, or set trial.reverse_share"
+    )
 
 
 def _too_few(rule: Rule, first: int, samples: int, soak_s: float, *, per_hour: float) -> str:

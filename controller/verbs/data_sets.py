@@ -194,6 +194,8 @@ async def compare(state: State, before: str, after: str) -> DataComparison:
 
 def _compared(store: DataSets, first: DataSet, second: DataSet) -> DataComparison:
     """Compares column by column: two versions of a million rows each are never in memory as a whole."""
+    for each in (first, second):
+        store.check(each)
     old, new = (_labels_by_id(store, each) for each in (first, second))
     types = {
         name: f"{first.columns[name]} -> {second.columns[name]}"

@@ -40,7 +40,8 @@ _log = logging.getLogger("edgeward.drift")
 async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> DriftReport:
     """Returns what has moved since the weeks before, for one release; None: the one that most devices run.
 
-    BadInput `unknown_model`, `unknown_version`, `request_invalid`, `store_corrupt`.
+    BadInput `unknown_model`, `unknown_version`, `version_removed`, `request_invalid`; `store_corrupt` if the golden set
+    of that release is missing or damaged.
     """
     if not 1.0 <= days <= MAX_DAYS:
         raise BadInput(Code.REQUEST_INVALID, f"{days:g} days: expected 1 to {MAX_DAYS:g}")
@@ -72,7 +73,10 @@ def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> 
 
 def _facts(state: State, model: str, release: int, now: float, span_s: float) -> Facts:
     manifest = state.registry.version(model, release).manifest
-    reference = _reference(state, manifest)
+    if (removal := state.registry.removal(model, release)) is not None:
+        words = f"{model} v{release}: its blobs were deleted by {removal.by} at {removal.at}, its golden set among them"
+        raise BadInput(Code.VERSION_REMOVED, words)
+    reference = _reference(state, model, manifest)
     alike = frozenset(_alike(state, model, release, reference))
     return Facts(
         model=model,
@@ -103,16 +107,24 @@ def _alike(state: State, model: str, release: int, reference: Reference) -> Iter
     known = sorted(state.registry.registered.get(model, {}), reverse=True)[:MAX_ALIKE]
     for other in known:
         if other != release and state.registry.removal(model, other) is None:
-            found = _reference(state, state.registry.version(model, other).manifest)
+            try:
+                found = _reference(state, model, state.registry.version(model, other).manifest)
+            except BadInput as error:  # a damaged version beside it only takes its own past away
+                _log.warning("%s is looked at without v%d: %s", model, other, error.detail)
+                continue
             if found.features.keys() == reference.features.keys() and all(
                 np.array_equal(edges, found.features[name]) for name, edges in reference.features.items()
             ):
                 yield other
 
 
-def _reference(state: State, manifest: Manifest) -> Reference:
-    """Returns the reference in the golden set of a version. BadInput `store_corrupt` if it is missing."""
-    return _read(state.blobs.get(manifest.golden.blob.sha256), manifest)
+def _reference(state: State, model: str, manifest: Manifest) -> Reference:
+    """Returns the reference in the golden set of a version. BadInput `store_corrupt` if it is missing or damaged."""
+    try:
+        return _read(state.blobs.get(manifest.golden.blob.sha256), manifest)
+    except BadInput as error:
+        words = f"the golden set of {model} v{manifest.release} cannot be read ({error.detail.partition(';')[0]})"
+        raise BadInput(Code.STORE_CORRUPT, f"{words}: restore it from a backup, or push that version again") from None
 
 
 @lru_cache(maxsize=2 * MAX_ALIKE)

@@ -17,7 +17,7 @@ from contract.erasure import Erasure
 from contract.errors import BadInput, Code, EdgewardError
 from controller.clock import stamp
 from controller.reconcile.world import put_twin
-from controller.registry.data_sets import Chosen
+from controller.registry.data_sets import Chosen, DataSet
 from controller.registry.erasures import PENDING, Request, Trained
 from controller.registry.version import Version
 from controller.state import State
@@ -108,17 +108,31 @@ async def _erased_here(state: State, made: Request) -> Request:
     numbers = await asyncio.to_thread(state.captures.concerned, made.order, devices)
     chosen = Chosen(made.order, devices, frozenset(numbers))
     for each in state.data_sets.all():
-        left = await asyncio.to_thread(state.data_sets.without, each, chosen) if each.sha256 else None
+        try:
+            left = await asyncio.to_thread(state.data_sets.without, each, chosen) if each.sha256 else None
+        except BadInput as error:  # what cannot be read may hold these rows, so all of it is deleted
+            made = _without_unreadable(state, made, each, error)
+            continue
         if left is not None:
-            state.data_sets.put_left(left, at=stamp(), why=f"deletion {made.order.id}: no row was left")
             lost = left.erased_rows - each.erased_rows
             made = replace(made, data_sets=made.data_sets | {each.reference: lost})
-            state.erasures.save(made)
+            state.erasures.save(made)  # first: after a kill, nobody can count the rows that are gone
+            state.data_sets.put_left(left, at=stamp(), why=f"deletion {made.order.id}: no row was left")
     for first in range(0, len(numbers), ROWS_AT_ONCE):
         state.captures.erase(numbers[first : first + ROWS_AT_ONCE])
         await asyncio.sleep(0)
     state.captures.erase_waiting(made.order, devices)
     return replace(made, captured_rows=made.captured_rows + len(numbers))
+
+
+def _without_unreadable(state: State, made: Request, unreadable: DataSet, error: BadInput) -> Request:
+    """Deletes a version whose file cannot be read; returns the request with its rows."""
+    if not state.data_sets.find(unreadable.reference).sha256:
+        return made  # it was deleted while it was read
+    made = replace(made, data_sets=made.data_sets | {unreadable.reference: unreadable.rows})
+    state.erasures.save(made)
+    state.data_sets.delete(unreadable, at=stamp(), why=f"deletion {made.order.id}: {error.detail}")
+    return made
 
 
 def _tell_devices(state: State, made: Request) -> None:

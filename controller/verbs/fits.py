@@ -32,7 +32,7 @@ def fit(state: State, model: str, release: int) -> Fit:
     for device, twin in sorted(durable.twins.items()):
         form, reason = choose_form(twin, model, forms, TrialPolicy(), durable.quarantine.get(device, {}))
         if form is None:
-            found.unfit[device] = reason
+            found.unfit[device] = reason.words if reason is not None else "the version has no form"
         elif twin.hardware is None:
             found.unknown.append(device)
         else:

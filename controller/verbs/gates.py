@@ -127,7 +127,7 @@ async def _measured(
     settings = state.config.convert
     found = await evaluate(
         Form(manifest, *(made.path for made in converted.forms[""])),
-        None if champion is None else await asyncio.to_thread(_form, state, champion.manifest),
+        None if champion is None else await asyncio.to_thread(stored_form, state, champion),
         held_out,
         timeout_s=settings.timeout_s,
         memory_mb=settings.memory_mb,
@@ -149,12 +149,18 @@ def _champion(state: State, model: str, named: int) -> Version | None:
     return None if gone else version
 
 
-def _form(state: State, manifest: Manifest) -> Form:
-    """Returns a stored version as the child needs it. BadInput `store_corrupt`."""
+def stored_form(state: State, version: Version) -> Form:
+    """Returns a stored version as the child needs it, verified. BadInput `store_corrupt`."""
+    manifest = version.manifest
     digests = manifest.artifact.sha256, manifest.golden.blob.sha256
     for digest in digests:
-        with state.blobs.opened(digest):
-            pass  # it is verified
+        try:
+            with state.blobs.opened(digest):
+                pass  # it is verified
+        except BadInput as error:
+            why = error.detail.partition(";")[0]
+            words = f"{version.model} v{version.release} cannot be read ({why}): restore it from a backup"
+            raise BadInput(error.code, words) from None
     return Form(manifest, *map(state.blobs.path, digests))
 
 

@@ -39,7 +39,8 @@ def facts_of(state: State) -> Facts:
         broker_fault=broker.fault if broker else "not started",
         free_bytes=_free_bytes(state),
         expiry_days=_expiry_days(state, today()),
-        failing_steps=state.steps.told(now),
+        failing_steps=state.steps.told(now)
+        | {f"rollout {name}": words for name, words in state.world.measured.undecided.items()},
         skipped=state.skipped.why,
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
@@ -50,7 +51,8 @@ def facts_of(state: State) -> Facts:
             if (words := refused_config(twin)) is not None
         },
         strangers=state.inbox.strangers(),
-        loudest=state.world.measured.unfolded | state.inbox.loudest(),
+        loudest=state.world.measured.left_out.unusable_told() | state.inbox.loudest(),
+        left_out=state.world.measured.left_out.rows_told(date),
         audit_fault=_audit_fault(state),
     )
 

@@ -147,7 +147,8 @@ def _digest(state: State, twin: Twin, model: str, version: Version) -> str:
     quarantined = state.world.durable.quarantine.get(twin.device, {})
     form, reason = choose_form(twin, model, forms_of(version.manifest), POLICY, quarantined)
     if form is None:
-        raise BadInput(Code.NOTHING_FITS, f"it cannot run v{version.release}: {reason}")
+        words = reason.words if reason is not None else "it has no form"
+        raise BadInput(Code.NOTHING_FITS, f"it cannot run v{version.release}: {words}")
     return form.digest
 
 

@@ -243,7 +243,9 @@ def _register(
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:
-    """Stores the version, or finds the one with these bytes; then its blobs are restored if they were deleted."""
+    """Stores the version, or finds the one with these bytes; then its blobs are restored if they were deleted, are
+    missing, or are damaged.
+    """
     version = Version(
         model=model,
         release=state.registry.next_release(model),
@@ -254,11 +256,11 @@ def _register(
     )
     known = state.registry.having(model, version.manifest.artifact.sha256)
     same = next((each for each in reversed(known) if same_bytes(each, version)), None)
-    if same is not None and state.registry.removal(model, same.release) is None:
-        return Pushed(same, new=False)
     for form in converted.forms.values():
         for made in form:
-            state.blobs.take(made.path, made.blob.sha256)
+            state.blobs.mend(made.path, made.blob.sha256)
+    if same is not None and state.registry.removal(model, same.release) is None:
+        return Pushed(same, new=False)
     if same is not None:
         state.registry.keep(model, same.release)
         return Pushed(same, new=False)

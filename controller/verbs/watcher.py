@@ -11,11 +11,12 @@ import math
 from contract.errors import BadInput, Code, EdgewardError
 from contract.names import unit_number
 from contract.watcher import THRESHOLD, WATCHER
-from controller.evaluate.evaluate import Form, evaluate
+from controller.evaluate.evaluate import evaluate
 from controller.evaluate.request import encode_rows
 from controller.registry.version import Version
 from controller.state import State
 from controller.telemetry.vitals import KEEP_S, read_vitals
+from controller.verbs.gates import stored_form
 from controller.verbs.labels import kind_of
 from controller.watcher.departure import Departure, Watch, asked_rows, departed
 from controller.watcher.features import DAY_H, PAST_D, Departures, Fleet, departures
@@ -117,8 +118,8 @@ async def look(state: State, now: float) -> None:
 async def _judge(state: State, version: Version, fleet: Fleet, found: Departures, at: float) -> list[Departure]:
     if not fleet.devices:
         return []
-    manifest, settings = version.manifest, state.config.convert
-    form = Form(manifest, state.blobs.path(manifest.artifact.sha256), state.blobs.path(manifest.golden.blob.sha256))
+    settings = state.config.convert
+    form = await asyncio.to_thread(stored_form, state, version)
     rows = await asyncio.to_thread(lambda: encode_rows(asked_rows(found)))
     measured = await evaluate(form, None, rows, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
     assert measured.answers is not None  # rows were handed in

@@ -34,6 +34,16 @@ class DataSet(Answer, frozen=True):
         return f"{self.name}@{self.version}"
 
 
+class RowsLeftOut(Answer, frozen=True):
+    """Captured rows of a version that the controller did not keep, because its registry has no such version."""
+
+    model: str
+    """Empty: versions beyond the first 64, together."""
+    release: int
+    rows: int
+    """Since the controller started."""
+
+
 class DataSetMade(Answer, frozen=True):
     """A version of a data set, and whether it was made by this call."""
 

@@ -65,6 +65,10 @@ def _tell(found: Verified, *, pinned: bool) -> None:
         named = [f"{device} {model}".strip() for (device, model), why in found.not_proven.items() if why == reason]
         more = f", and {count - MAX_NAMED} more" if count > MAX_NAMED else ""
         tell(f"{count} not counted, {reason.replace('_', ' ')}: {', '.join(named[:MAX_NAMED])}{more}")
+    for device, words in list(found.overdue.items())[:MAX_NAMED]:
+        tell(f"{device} says: {words}")
+    if len(found.overdue) > MAX_NAMED:
+        tell(f"{len(found.overdue) - MAX_NAMED} more devices say that no probe can run")
 
 
 def _plain(found: Verified, digest: str) -> dict[str, object]:
@@ -79,4 +83,5 @@ def _plain(found: Verified, digest: str) -> dict[str, object]:
         "not_proven": [
             {"device": device, "model": model, "reason": why} for (device, model), why in found.not_proven.items()
         ],
+        "overdue": [{"device": device, "words": words} for device, words in found.overdue.items()],
     }

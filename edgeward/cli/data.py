@@ -1,13 +1,14 @@
 """`edgeward data make | list | show | diff | export | delete | deletions`."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from contract.errors import BadInput, Code
-from edgeward.answers.data import Deletion
+from edgeward.answers.data import Deletion, RowsLeftOut
 from edgeward.cli.audit import moment
 from edgeward.cli.render import (
     console,
@@ -70,7 +71,8 @@ def make(
 @json_option
 def list_(*, as_json: bool) -> None:
     """List all versions of all data sets."""
-    found = Client().data_sets()
+    client = Client()
+    found = client.data_sets()
     if as_json:
         print_json(found.plain)
         return
@@ -80,6 +82,16 @@ def list_(*, as_json: bool) -> None:
         for each in found
     ]  # fmt: skip
     print_table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
+    if not csv_asked():
+        _tell_left_out(client.rows_left_out())
+
+
+def _tell_left_out(left_out: Sequence[RowsLeftOut]) -> None:
+    for each in left_out:
+        named = f"{each.model} v{each.release}" if each.model else "other versions"
+        tell(f"not kept: {each.rows} captured rows of {named}, which the registry does not have")
+    if left_out:
+        tell("push what these devices run again, or roll out a version that is there")
 
 
 @data.command()

@@ -16,8 +16,14 @@ import urllib3
 from contract.errors import BadInput, Code, WorldError
 from edgeward.exports.addresses import SCHEMES
 from edgeward.runs.tracking import authorization
+from edgeward.within import within
 
 CALL_S = 30.0
+"""Seconds without a byte after which a call has failed."""
+ANSWER_S = 60.0
+"""Seconds for a whole answer that is JSON, with its repetitions."""
+FILE_S = 1_800.0
+"""Seconds for a whole file: `MAX_BYTES` at 600 kB/s."""
 MAX_BYTES = 1 << 30
 """The most bytes of all files of a model."""
 MAX_FILES = 1_000
@@ -91,19 +97,19 @@ class _Server:
                 (to / name).mkdir(exist_ok=True)
                 self.fetch_folder(f"{path}/{name}", to / name)
                 continue
-            content = self._call(f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{path}/{name}')}")
+            content = self._call(f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{path}/{name}')}", FILE_S)
             self._files, self._bytes = self._files + 1, self._bytes + len(content)
             if self._bytes > MAX_BYTES or self._files > MAX_FILES:
                 raise BadInput(Code.REQUEST_INVALID, f"the model has more than {MAX_FILES} files or {MAX_BYTES} bytes")
             (to / name).write_bytes(content)
 
     def _json(self, where: str, **query: str) -> Any:
-        return json.loads(self._call(f"{where}?{urlencode(query)}" if query else where))
+        return json.loads(self._call(f"{where}?{urlencode(query)}" if query else where, ANSWER_S))
 
-    def _call(self, path: str) -> bytes:
+    def _call(self, path: str, within_s: float) -> bytes:
         try:
-            answer = self._pool.request("GET", self._uri + path, headers=authorization())
-        except urllib3.exceptions.HTTPError as error:
+            answer = within(within_s, lambda: self._pool.request("GET", self._uri + path, headers=authorization()))
+        except (urllib3.exceptions.HTTPError, TimeoutError) as error:
             words = f"MLflow at {self._uri} does not answer: {error}"
             raise WorldError(Code.CONTROLLER_UNREACHABLE, words[:300]) from None
         if answer.status >= 400:

@@ -16,6 +16,7 @@ import urllib3
 
 from contract.run_record import Point
 from edgeward.runs.store import REPRODUCED
+from edgeward.within import within
 
 BATCH = 1_000
 """Numbers in one call: the most that MLflow takes."""
@@ -23,6 +24,11 @@ PARAMS_BATCH = 100
 FLUSH_S = 5.0
 """Seconds after which waiting numbers are sent with the next one."""
 CALL_S = 10.0
+"""Seconds without a byte after which a call has failed."""
+ANSWER_S = 30.0
+"""Seconds for a whole call, because the training waits for it; the size of what is sent adds to it."""
+MIN_BYTES_S = 100_000
+"""Bytes a second that an artifact is sent with at least, or it has failed."""
 MAX_ARTIFACT_BYTES = 32 << 20
 """The largest artifact that is sent as well. Larger ones stay in the directory of runs."""
 
@@ -92,12 +98,14 @@ class Tracking:
             return {}
         try:
             headers = {"Content-Type": kind} | authorization()
-            answer = self._pool.request(method, self._uri + path, body=body, headers=headers)
+            within_s = ANSWER_S + len(body or b"") / MIN_BYTES_S
+            url = self._uri + path
+            answer = within(within_s, lambda: self._pool.request(method, url, body=body, headers=headers))
             if answer.status >= 400 and answer.status != also:
                 self._give_up(f"HTTP {answer.status} {answer.data[:200].decode(errors='replace')}")
                 return {}
             found = json.loads(answer.data or b"{}")
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, ValueError, TimeoutError) as error:
             self._give_up(str(error)[:200])
             return {}
         return found if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from agent import cli
 from agent.adapters.directory_lock import lock_directory
 from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.timely import open_url
 from agent.config import load_config
 from agent.core.admission import HighWater
 from agent.core.model import Assignment, Record
@@ -19,6 +20,7 @@ from agent.flash.store import DeviceRecord, Store
 from agent.trust import adopt as module
 from agent.trust import enrol as enrol_module
 from agent.trust.credentials import load_root
+from agent.trust.enrol import OpenUrl
 from contract.desired import TrialPolicy
 from contract.enrolment import Certificate, Claim
 from contract.errors import BadInput, Code
@@ -84,7 +86,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ec.EllipticCurvePrivateKey]:
     """Answers as the new controller and records the keys of the requests."""
     keys: list[ec.EllipticCurvePrivateKey] = []
 
-    def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:
+    def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey, _: OpenUrl) -> Certificate:
         keys.append(key)
         return Certificate(device=claim.device, certificate="the certificate", ca=claim.ca)
 
@@ -94,7 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ec.EllipticCurvePrivateKey]:
 
 def moved(home: Path) -> Path:
     config = home / "agent.toml"
-    return module.adopt(home / "claim.json", load_config(config), config, PosixDisk)
+    return module.adopt(home / "claim.json", load_config(config), config, PosixDisk, open_url)
 
 
 def test_adopting_replaces_the_trust_state_and_keeps_every_model(home: Path, asked: list[Any]) -> None:
@@ -202,5 +204,5 @@ def test_new_hardware_is_enrolled_with_the_labels_of_its_claim(home: Path, monke
     (home / "claim.json").write_text(json.dumps(claim))
     answer = Certificate(device="cam-7", certificate="the certificate", ca="")
     monkeypatch.setattr(enrol_module, "certificate_for", lambda *_: answer)
-    path = enrol_module.enrol(home / "claim.json", home / "fresh", PosixDisk)
+    path = enrol_module.enrol(home / "claim.json", home / "fresh", PosixDisk, open_url)
     assert load_config(path).device.labels == {"site": 'north "3"', "floor": "2"}

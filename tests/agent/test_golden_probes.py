@@ -4,7 +4,7 @@ import ctypes
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,13 +18,24 @@ from msgspec.structs import replace
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime, OnnxSession
 from agent.assembly import Assembly, Ports
-from agent.config import Config, Device
+from agent.config import Config, Device, GoldenConfig
 from agent.core.model import Assignment, Record, Trial
 from agent.flash.store import Store
-from agent.models.golden_probes import AGAIN_S, LOOK_S, SLICE_S, ProbeSchedule
+from agent.models.golden_probes import (
+    AGAIN_S,
+    DAY_S,
+    GAP_LOOK_S,
+    LOOK_S,
+    MAX_GAP_LOOKS,
+    OVERDUE_S,
+    SLICE_S,
+    SPREAD,
+    ProbeSchedule,
+)
 from agent.ports import Usage
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Woke
+from contract.attestation import MAX_PROBE_AGE_S
 from contract.blobs import Blob, describe
 from contract.desired import TrialPolicy
 from contract.errors import Code
@@ -100,6 +111,89 @@ def test_a_due_probe_waits_until_the_device_is_cool_idle_and_not_held(why: str) 
     assert bench.model.probes.ended
 
 
+@pytest.mark.parametrize("why", ["hot", "busy"])
+def test_a_device_that_is_never_cool_or_idle_is_probed_once_its_probe_is_overdue(why: str) -> None:
+    bench = Bench(interval_s=1000.0, hot_c=60.0)
+    bench.model.probe_golden(0.0)
+    bench.model.probes.ended.clear()
+    for now in np.arange(1000.0, 1000.0 + OVERDUE_S + 2 * LOOK_S, 600.0):
+        for look in range(2):
+            at = float(now) + LOOK_S * look
+            bench.usage = Usage(40.0, 0.6 * at, 59.0) if why == "busy" else Usage(40.0, 0.0, 61.0)
+            assert bench.model.probe_golden(at) is None
+            assert not bench.model.probes.ended or at >= 1000.0 + OVERDUE_S
+    assert bench.model.probes.ended
+    assert bench.model.probes.overdue(at) == ""
+
+
+def test_an_overdue_probe_answers_one_row_at_a_time_and_each_waits_for_a_moment_without_a_request() -> None:
+    bench = Bench(interval_s=1000.0)
+    bench.model.probe_golden(0.0)
+    bench.model.probes.ended.clear()
+    rows = []
+
+    def answers(*_: Any) -> Iterator[None]:
+        for row in range(3):
+            rows.append(row)
+            yield
+        return 0  # type: ignore[return-value]
+
+    bench.runtime.answer_golden = answers  # type: ignore[method-assign,assignment]
+    serving = bench.slot.serving
+    assert serving is not None
+    serving.in_flight.append(None)
+    now = 2000.0 + OVERDUE_S
+    for _ in range(MAX_GAP_LOOKS):
+        bench.model.probe_golden(now)
+        assert bench.model.probes.wake_at() == now + GAP_LOOK_S
+        now += GAP_LOOK_S
+    assert rows == []
+    bench.model.probe_golden(now)
+    assert rows == [0], "requests that never pause do not prevent it"
+    serving.in_flight.pop()
+    for done in range(1, 3):
+        bench.model.probe_golden(now)
+        assert rows == list(range(done + 1))
+    bench.model.probe_golden(now)
+    assert bench.model.probes.ended
+
+
+def test_a_probe_that_an_application_holds_back_for_days_is_a_fault_until_it_ends() -> None:
+    held = [True]
+    bench = Bench(interval_s=1000.0, is_held=lambda: held[0])
+    bench.model.probe_golden(0.0)
+    for days in range(1, 8):
+        bench.model.probe_golden(days * DAY_S)
+    words = "no golden probe for 7 days: an application holds updates"
+    assert bench.model.probes.overdue(7 * DAY_S) == words
+    assert bench.model.probes.overdue(2 * DAY_S) == "", "it is not overdue yet"
+    held[0] = False
+    bench.model.probe_golden(7 * DAY_S + LOOK_S)
+    assert bench.model.probes.overdue(7 * DAY_S + LOOK_S) == ""
+
+
+def test_a_golden_set_that_cannot_be_read_for_days_is_a_fault() -> None:
+    bench = Bench()
+    bench.flash.write(f"blob-{STABLE.manifest.golden.blob.sha256}", b"damaged")
+    for days in range(5):
+        bench.model.probe_golden(days * DAY_S)
+    assert bench.model.probes.overdue(4 * DAY_S) == (
+        "no golden probe for 4 days: its golden set cannot be read from flash"
+    )
+
+
+def test_a_probe_that_waits_as_long_as_it_can_still_counts_in_an_attestation() -> None:
+    longest_s = GoldenConfig().interval_s * (1 + SPREAD / 2) + OVERDUE_S
+    assert longest_s + 2 * DAY_S < MAX_PROBE_AGE_S
+
+
+def test_the_heartbeat_of_a_device_that_is_never_probed_says_so(tmp_path: Path) -> None:
+    device = RealDevice(tmp_path, holds=lambda: True)
+    device.wake(20 * DAY_S)
+    device.agent._heartbeat(device.now)
+    assert device.agent.faults == {"golden_overdue": "m: no golden probe for 20 days: an application holds updates"}
+
+
 def test_a_slow_model_is_probed_in_slices_and_uses_a_tenth_of_a_core() -> None:
     bench = Bench()
 
@@ -163,7 +257,7 @@ def test_an_unreadable_golden_set_is_not_a_failure_of_the_session() -> None:
 class RealDevice:
     """The real parts of a device on a real disk with onnxruntime; time and messages are the test's."""
 
-    def __init__(self, directory: Path, *, trial: bool = False) -> None:
+    def __init__(self, directory: Path, *, trial: bool = False, holds: Callable[[], bool] = bool) -> None:
         store = Store(PosixDisk(directory))
         stable, other = (_assignment(store, number) for number in (1, 2))
         record = Record(generation=1, stable=stable)
@@ -171,7 +265,7 @@ class RealDevice:
             record = replace(record, generation=2, trial=other, trial_boots=1)
         store.save_record("m", record)
         self.inbox: queue.Queue[Any] = queue.Queue()
-        self.now = 0.0
+        self.now, self.holds = 0.0, holds
         config = Config(device=Device(name="d"))
         self.parts = Assembly(config, Identity("d", "sim", {}), self._ports(directory))
         self.agent = self.parts.agent
@@ -183,7 +277,7 @@ class RealDevice:
             disk=PosixDisk(directory), link=_NoLink(), runtime=OnnxRuntime(), enqueue=self.inbox.put,
             wall_clock=lambda: datetime.fromtimestamp(1_800_000_000.0 + self.now, UTC),
             local_clock=lambda: datetime(2027, 1, 1, tzinfo=UTC), perf_s=time.perf_counter,
-            new_lock=threading.Lock, random=lambda: 0.5, boot=7,
+            new_lock=threading.Lock, random=lambda: 0.5, boot=7, holds=self.holds,
         )  # fmt: skip
 
     @property
@@ -221,6 +315,9 @@ def test_a_flipped_bit_in_the_weights_of_a_session_is_found_and_the_model_is_loa
     assert not np.allclose(device.answer(), right), "it answers wrongly and says nothing"
     broken = device.session
     device.wake(2 * WEEK_S)
+    for _ in range(ROWS.shape[0]):  # it is overdue, and runs row by row
+        if device.said.golden.passed:
+            device.wake(1.0)
     probe = device.said.golden
     assert (probe.passed, probe.rows) == (False, 16)
     assert probe.missed > 0

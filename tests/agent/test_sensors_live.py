@@ -29,8 +29,8 @@ from agent.config import (
     load_config,
 )
 from agent.ports import Sample
-from agent.serving.lives import SensorLife, SinkLife
-from agent.serving.metrics import Facts, exposition
+from agent.serving.lives import SETTLED_S, SensorLife, SinkLife
+from agent.serving.metrics import Facts, _of_lives, exposition
 from agent.serving.slot import Prediction
 from agent.serving.statistics import Statistics
 from contract.errors import BadInput
@@ -72,6 +72,27 @@ def test_every_exception_of_a_source_is_counted_and_pauses_before_the_next_open_
     assert [pause for pause in pauses if pause] == [0.01, 0.02, 0.04, 0.05, 0.05]
     assert (life.state, life.failures, life.rows, life.error) == ("ended", 5, 1, "UnicodeError: no")
     assert len(logged) == 4, "the second OSError is of a kind that was logged"
+
+
+def test_a_source_that_is_opened_again_and_reads_well_without_rows_is_up() -> None:
+    life, now, openings = SensorLife("serial-1", "serial", "m"), [0.0], []
+
+    def rows() -> Iterator[Sample]:
+        openings.append(now[0])
+        if len(openings) == 1:
+            raise OSError("the port has closed")
+        assert life.told(now[0]).state == "waiting", "it may fail at once"
+        now[0] += SETTLED_S / 2
+        if len(openings) == 2:
+            raise OSError("the port has closed")
+        assert life.told(now[0]).state == "waiting", "the time before the newest fault does not count"
+        now[0] += SETTLED_S
+        assert life.told(now[0]).state == "running"
+        assert next(_of_lives(((life.told(now[0]),), ())))[2] == 1
+        yield from ()
+
+    tend(life, rows, lambda each: [None for _ in each].clear(), lambda _: False, lambda: now[0])
+    assert (len(openings), life.rows, life.state) == (3, 0, "ended")
 
 
 def test_a_missing_file_is_waited_for_and_each_of_its_rows_is_answered_once(tmp_path: Path) -> None:
@@ -285,6 +306,16 @@ def test_a_file_that_cannot_grow_is_not_followed(tmp_path: Path, wrong: str) -> 
     lines[wrong.split(" ", maxsplit=1)[0]] = wrong
     (tmp_path / "agent.toml").write_text('[device]\nname = "d"\n[[sensor]]\n' + "\n".join(lines.values()))
     with pytest.raises(BadInput, match="follow"):
+        load_config(tmp_path / "agent.toml")
+
+
+@pytest.mark.parametrize(
+    "topics", ['labels_topic = "t"\nmetrics_topic = "t"', 'labels_topic = "rows"', 'metrics_topic = "rows"']
+)
+def test_rows_labels_and_metrics_need_different_topics(tmp_path: Path, topics: str) -> None:
+    sensor = '[[sensor]]\nkind = "topic"\nmodel = "m"\ntopic = "rows"\n'
+    (tmp_path / "agent.toml").write_text(f'[device]\nname = "d"\n[feedback]\n{topics}\n{sensor}')
+    with pytest.raises(BadInput, match="named twice"):
         load_config(tmp_path / "agent.toml")
 
 

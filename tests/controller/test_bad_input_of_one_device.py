@@ -180,8 +180,10 @@ def test_captured_rows_of_a_model_missing_in_the_registry_are_not_kept() -> None
         CapturedRow(at=1.0, model=model, release=1, why="hard", inputs={}, value=None) for model in ("m", "made-up")
     )
     batch = Captured(protocol=1, device="a", boot=1, seq=1, rows=rows)
-    kept = fold_captured(World(silent_s=90.0, registered=KNOWN), "a", batch)
+    world = World(silent_s=90.0, registered=KNOWN)
+    kept = fold_captured(world, "a", batch, 0.0)
     assert [row.model for row in kept.rows] == ["m"]
+    assert world.measured.left_out.rows == {("made-up", 1): 1}
 
 
 def test_history_is_limited_for_each_device_and_by_age_and_the_audit_is_not(

@@ -169,7 +169,7 @@ def survives(directory: Path, seed: int, messages: int) -> None:
 
 def well(state: State) -> None:
     assert state.steps.failures == {}
-    assert state.world.measured.unfolded == {}
+    assert state.world.measured.left_out.unusable_told() == {}
 
 
 def test_extreme_numbers_of_one_device_break_nothing_and_change_no_other_devices_figures(tmp_path: Path) -> None:

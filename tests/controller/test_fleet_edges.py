@@ -83,7 +83,8 @@ def test_memory_is_named_by_the_power_of_two_of_which_it_fills_three_quarters(me
 
 
 def unfit(device: Twin, form: Form = FORM, policy: TrialPolicy = POLICY, quarantined: Any = None) -> str:
-    return why_unfit(device, "m", form, policy, quarantined or {})
+    found = why_unfit(device, "m", form, policy, quarantined or {})
+    return found.words if found is not None else ""
 
 
 def on(**changes: Any) -> Twin:
@@ -169,14 +170,16 @@ def test_requirements_that_the_controller_cannot_check_are_tested_by_the_probe(n
 def test_the_first_fitting_variant_is_chosen_and_otherwise_the_first_reason_is_returned() -> None:
     large = replace(FORM, memory_mb=300)
     small = replace(FORM, name="int8", digest="s" * 64, memory_mb=100)
-    assert choose_form(twin(), "m", (FORM, small), POLICY, {}) == (FORM, "")
-    assert choose_form(twin(), "m", (large, small), POLICY, {}) == (small, "")
+    assert choose_form(twin(), "m", (FORM, small), POLICY, {}) == (FORM, None)
+    assert choose_form(twin(), "m", (large, small), POLICY, {}) == (small, None)
     form, reason = choose_form(twin(), "m", (large, large, large), POLICY, {})
     assert form is None
-    assert reason.startswith("512 MB of memory")
-    assert "nor does any of 2" in reason
-    assert "nor does" not in choose_form(twin(), "m", (large,), POLICY, {})[1]
-    assert choose_form(twin(), "m", (), POLICY, {}) == (None, "")
+    assert reason is not None
+    assert reason.why == "hardware"
+    assert reason.words.startswith("512 MB of memory")
+    assert "nor does any of 2" in reason.words
+    assert "nor does" not in str(choose_form(twin(), "m", (large,), POLICY, {})[1])
+    assert choose_form(twin(), "m", (), POLICY, {}) == (None, None)
 
 
 def test_the_variants_of_a_version_have_their_own_requirements() -> None:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from contract.errors import Code, WorldError
 from controller.config import Config, StorageConfig
+from controller.fleet.exclusion import Exclusion
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
@@ -67,7 +68,7 @@ def test_a_wave_over_ten_thousand_devices_writes_only_the_devices_of_the_wave() 
 def test_a_late_device_adds_one_row_and_does_not_rewrite_all_members() -> None:
     world, records, tables, started = fleet_of(1000)
     late = replace(started.members[0], device="late", late=True)
-    grown = replace(started, members=(*started.members, late), excluded={"small": "no memory"})
+    grown = replace(started, members=(*started.members, late), excluded={"small": Exclusion("hardware", "no memory")})
     world.durable.rollouts[started.id] = grown
     records.save(world.durable, [], {started.id}, [])
     assert tables.rows_written == 3
@@ -82,7 +83,10 @@ def test_the_world_is_read_back_from_its_rows_unchanged(tmp_path: Path) -> None:
     assigned = Assigned(release=2, generation=7, rollout="r-1", digest=REFS[2].digest, offered_at=5.5)
     durable = Durable(
         {name: Twin(name, document_version=7, issued_at=9, desired={"m": assigned}, answered="n") for name in "zab"},
-        {name: replace(rollout(), id=name, excluded={"x": "no memory"}) for name in ("r-2", "r-1")},
+        {
+            name: replace(rollout(), id=name, excluded={"x": Exclusion("hardware", "no memory")})
+            for name in ("r-2", "r-1")
+        },
         {"a": {"d" * 64: "r-1"}},
     )
     records.save(durable, durable.twins, durable.rollouts, durable.quarantine)

@@ -163,7 +163,7 @@ def test_a_message_that_cannot_be_folded_costs_itself(state: State, monkeypatch:
     monkeypatch.setattr(fold, broken)
     run_pass(state, telemetry(interval(state, inferences=13)), telemetry(interval(state), device="a"))
     assert set(state.world.measured.totals) == {("a", "m", 1)}
-    assert "a Telemetry could not be used" in state.world.measured.unfolded["liar"]
+    assert "a Telemetry could not be used" in state.world.measured.left_out.unusable_told()["liar"]
 
 
 def test_sums_whose_squares_are_infinite_leave_every_view_as_it_is(state: State) -> None:

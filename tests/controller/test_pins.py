@@ -13,7 +13,10 @@ from msgspec.structs import replace
 from contract.messages import Heartbeat, ModelState, UpdateOutcome, VersionRef
 from controller.clock import today
 from controller.config import Config, StorageConfig
+from controller.fleet.exclusion import Exclusion
+from controller.fleet.pin import pinned_among
 from controller.reconcile.decisions import SWEEP_S, reconcile
+from controller.reconcile.old_words import exclusion_of, with_exclusions
 from controller.rollout.decide import decide
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Rollout
@@ -230,3 +233,19 @@ def test_a_pinned_device_counts_neither_way() -> None:
     decision = decide(begun, known, Rows(), now=1.0)
     assert decision.rollout.wave_done_at == 1.0
     assert {device: ending.outcome for device, ending in decision.endings.items()}["d0"] == "pinned"
+
+
+def test_a_pinned_device_is_found_by_the_code_of_its_reason_and_not_by_words() -> None:
+    excluded = {
+        "b": Exclusion("pinned", "festgehalten bei v1"), "a": Exclusion("pinned", "pinned at v1"),
+        "c": Exclusion("hardware", "pinned at v1 is how this text begins"),
+    }  # fmt: skip
+    assert pinned_among(excluded) == ["a", "b"]
+
+
+def test_a_reason_that_was_stored_without_a_code_is_still_read() -> None:
+    assert exclusion_of(b"pinned at v1 by ada") == Exclusion("pinned", "pinned at v1 by ada")
+    assert exclusion_of(b"512 MB of memory") == Exclusion("unknown", "512 MB of memory")
+    kept = with_exclusions({"id": "r", "excluded": {"a": "pinned at v1"}})
+    assert kept == {"id": "r", "excluded": {"a": {"why": "pinned", "words": "pinned at v1"}}}
+    assert with_exclusions(kept) == kept

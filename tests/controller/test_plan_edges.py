@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from contract.messages import VersionRef
+from controller.fleet.exclusion import Exclusion
 from controller.rollout.decide import Offer, decide
 from controller.rollout.explain import explain
 from controller.rollout.model import Member, Rollout, Wave
@@ -77,12 +78,13 @@ def test_a_member_stores_its_earlier_confirmed_version() -> None:
 
 
 def test_joining_adds_members_at_the_end_and_reasons_for_the_others() -> None:
-    made = rollout(excluded={"x": "old"})
+    old, pinned = Exclusion("unknown", "old"), Exclusion("pinned", "pinned at v1")
+    made = rollout(excluded={"x": old})
     assert join(made, [], {}, {}) is made
-    grown = join(made, [Target("y")], {"z": "pinned"}, {})
-    assert grown.excluded == {"x": "old", "z": "pinned"}
+    grown = join(made, [Target("y")], {"z": pinned}, {})
+    assert grown.excluded == {"x": old, "z": pinned}
     assert grown.members == (*made.members, Member(device="y", wave=1, late=True))
-    assert join(made, [], {"z": "pinned"}, {}).members == made.members
+    assert join(made, [], {"z": pinned}, {}).members == made.members
 
 
 def test_the_last_wave_is_the_wave_that_ends_a_rollout() -> None:

@@ -254,7 +254,7 @@ def test_a_message_that_arrives_twice_is_counted_once_and_reported() -> None:
     for seq in (1, 2, 1, 2):
         reconcile(made, [telemetry(interval(), seq=seq)], 130.0)
     assert made.measured.totals["a", "m", 2].inferences == 20
-    assert made.measured.repeated == 2
+    assert made.measured.left_out.counts["telemetry_repeated"] == 2
 
 
 def test_measurements_are_kept_by_minute_for_two_hours_and_then_by_hour() -> None:

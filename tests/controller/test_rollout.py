@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from controller.fleet.exclusion import Exclusion
 from controller.rollout.decide import Decision, Offer, decide
 from controller.rollout.explain import explain
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
@@ -376,6 +377,8 @@ def test_the_explanation_names_the_rule_that_waits_and_its_numbers() -> None:
 
 
 def test_a_strategy_and_a_rollout_are_read_back_from_the_table() -> None:
-    made = rollout(BY_KIND, among=TWO_KINDS, stopped_strata=("arm",), excluded={"z": "pinned"})
+    made = rollout(
+        BY_KIND, among=TWO_KINDS, stopped_strata=("arm",), excluded={"z": Exclusion("pinned", "pinned at v1")}
+    )
     assert msgspec.convert(msgspec.to_builtins(made), Rollout) == made
     assert msgspec.convert(msgspec.to_builtins(BY_KIND), Strategy) == BY_KIND

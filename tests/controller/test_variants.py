@@ -89,11 +89,12 @@ def test_each_kind_of_device_gets_the_first_variant_that_fits_it() -> None:
     for memory_mb, digest in ((3900, FULL), (480, INT8)):
         form, reason = choose_form(twin(memory_mb=memory_mb), "m", forms, TrialPolicy(), {})
         assert form is not None
-        assert (form.digest, reason) == (digest, "")
+        assert (form.digest, reason) == (digest, None)
     form, reason = choose_form(twin(memory_mb=40), "m", forms, TrialPolicy(), {})
     assert form is None
-    assert reason.startswith("40 MB of memory")
-    assert reason.endswith("nor does any of 1 smaller variants fit")
+    assert reason is not None
+    assert reason.words.startswith("40 MB of memory")
+    assert reason.words.endswith("nor does any of 1 smaller variants fit")
 
 
 def world() -> World:

@@ -265,6 +265,22 @@ def test_the_same_bytes_make_no_new_version(state: State, plant: Any, tmp_path: 
     assert pushed(state, tmp_path, model="other").new, "another model has versions of its own"
 
 
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_push_of_the_same_bytes_mends_blobs_that_are_missing_or_damaged(
+    state: State, plant: Any, tmp_path: Path, how: str
+) -> None:
+    plant(converted())
+    digests = pushed(state, tmp_path).version.digests
+    for digest in digests:
+        path = state.blobs.path(digest)
+        path.unlink()
+        if how == "damaged":
+            path.write_bytes(b"?")
+    plant(converted())
+    assert not pushed(state, tmp_path).new
+    assert all(state.blobs.get(digest) for digest in digests)
+
+
 def test_bytes_that_fail_are_refused_again_and_make_no_second_version(state: State, plant: Any, tmp_path: Path) -> None:
     plant(converted(differing=100))
     for _ in range(2):

@@ -244,8 +244,10 @@ def test_a_version_without_a_threshold_or_with_other_columns_judges_nothing_and_
         raise BadInput(Code.SAMPLE_MISSING, "the version does not answer its held-out rows: 18 columns, expected 3")
 
     monkeypatch.setattr(watcher, "evaluate", refuses)
-    monkeypatch.setattr(type(state.blobs), "get", lambda self, digest: b"")
     now = time.time()
+    asyncio.run(watcher.look(state, now))
+    assert "m v1 cannot be read" in state.watch.fault, "its blobs are not there"
+    monkeypatch.setattr(watcher, "stored_form", lambda *_: None)
     asyncio.run(watcher.look(state, now))
     assert "18 columns" in state.watch.fault
     assert not watcher.is_due(state, now + 1)

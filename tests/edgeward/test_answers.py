@@ -161,6 +161,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "Withdrawal": models.Withdrawal,
     "FaultView": devices.Fault,
     "DataSet": data.DataSet,
+    "RowsLeftOut": data.RowsLeftOut,
     "PushUnderWay": models.PushUnderWay,
     "DataSetMade": data.DataSetMade,
     "DataComparison": data.DataComparison,

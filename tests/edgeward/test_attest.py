@@ -50,6 +50,7 @@ def public_of(key: Any) -> str:
 def device(
     name: str,
     *,
+    faults: dict[str, str] | None = None,
     passed: bool = True,
     at: float = NOW,
     probed: float = NOW,
@@ -63,6 +64,7 @@ def device(
     state = ModelState(model="weather", phase="steady", generation=1, stable=version, golden=golden)
     said = Heartbeat(
         protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, models=(state,), at=int(at),
+        faults=faults or {},
     )  # fmt: skip
     signed = sign_message(said, signer_of(private_pem(key or mine)))
     return AttestedDevice(device=name, public_keys=(public_of(mine),), heartbeat=encode(signed).decode())
@@ -146,6 +148,20 @@ def test_the_command_prints_how_many_devices_answered_and_names_the_others(
     assert plain["proven"] == [
         {"model": "weather", "release": 3, "golden": "cd" * 32, "questions": 64, "devices": 1}
     ]  # fmt: skip
+
+
+def test_a_device_that_says_that_no_probe_can_run_is_named_with_its_words(
+    authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    words = "weather: no golden probe for 20 days: an application holds updates"
+    unable = device("a", probed=NOW - 20 * 86_400, faults={"golden_overdue": words})
+    file = tmp_path / "fleet.json"
+    file.write_bytes(msgspec.json.encode(Attestation(pages=(page(authority, unable, device("b")),))))
+    done = CliRunner().invoke(cli, ["attest", "verify", str(file)])
+    assert "1 not counted, old probe: a weather" in done.output
+    assert f"a says: {words}" in done.output
+    plain = json.loads(CliRunner().invoke(cli, ["attest", "verify", str(file), "--json"]).output)
+    assert plain["overdue"] == [{"device": "a", "words": words}]
 
 
 def test_a_controller_returns_what_its_devices_have_signed(tmp_path: Path) -> None:

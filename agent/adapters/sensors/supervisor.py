@@ -5,6 +5,7 @@ fault of the source, because a sensor whose thread has ended sends nothing until
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from agent.ports import Sample
@@ -26,17 +27,19 @@ def tend(
     open_rows: Callable[[], Iterable[Row]],
     answer: Callable[[Iterable[Row]], None],
     wait: Callable[[float], bool],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Answers rows until the source ends by itself or `wait(seconds)`, which pauses, returns True.
 
-    `open_rows` opens the source, again after each fault; `answer` answers all rows of one opening.
+    `open_rows` opens the source, again after each fault; `answer` answers all rows of one opening. `clock` returns the
+    monotonic seconds on which `life` is told.
     """
     said: set[str] = set()
     pause_s = FIRST_PAUSE_S
     while not wait(0.0):
         rows_before = life.rows
         try:
-            answer(_opened(open_rows, life))
+            answer(_opened(open_rows, life, clock))
         except Exception as error:  # the sensor's thread must continue after any fault
             _note(life, error, said)
         else:
@@ -50,10 +53,9 @@ def tend(
     _log.info("the sensor %s of %s has ended", life.name, life.model)
 
 
-def _opened(open_rows: Callable[[], Iterable[Row]], life: SensorLife) -> Iterator[Row]:
+def _opened(open_rows: Callable[[], Iterable[Row]], life: SensorLife, clock: Callable[[], float]) -> Iterator[Row]:
     rows = open_rows()
-    if life.state != "waiting":
-        life.state = "running"
+    life.opened(clock())
     yield from rows
 
 

@@ -4,7 +4,6 @@ Decides what is sent and which answers are final. Refuses to know when a batch i
 are not followed, because the token would go with them. The signature is `contract.webhook_signature`.
 """
 
-import http.client
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.sensors.sinks import TIMEOUT_S, NeverTaken
-from agent.adapters.timely import TimelyResponse
+from agent.adapters.timely import new_opener
 from agent.config import WebhookSink
 from contract.webhook_signature import signed_headers
 
@@ -26,7 +25,7 @@ class Webhook:
     def __init__(self, config: WebhookSink, beside: Path) -> None:
         self._config = config
         self._beside = beside.parent
-        self._opener = urllib.request.build_opener(_NoRedirect(), _Plain(), _Secure())
+        self._opener = new_opener(TIMEOUT_S, _NoRedirect())
 
     def deliver(self, lines: list[bytes]) -> None:
         """Sends JSON objects as one array. NeverTaken if the answer is final; otherwise raises what went wrong."""
@@ -58,25 +57,3 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
-
-
-def _response(*arguments: Any, **named: Any) -> TimelyResponse:
-    return TimelyResponse(*arguments, within_s=TIMEOUT_S, silent_s=TIMEOUT_S, **named)
-
-
-class _PlainConnection(http.client.HTTPConnection):
-    response_class = staticmethod(_response)  # type: ignore[assignment]  # called like the class
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    response_class = staticmethod(_response)  # type: ignore[assignment]  # called like the class
-
-
-class _Plain(urllib.request.HTTPHandler):
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PlainConnection, request)
-
-
-class _Secure(urllib.request.HTTPSHandler):
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, request)
