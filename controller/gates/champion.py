@@ -73,6 +73,8 @@ def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[s
     gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence) if held.rows else None
     if gain is None:
         return [f"{held.rows} held-out rows are too few for {rule.blocks} blocks of time"], {}, []
+    if (fault := _unlike_its_fits(rule, held)) is not None:
+        return [fault], {}, []
     by, where = change(gain, classifies=held.classifies), f"on the newest {held.rows} rows"
     numbers = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high, "rows": float(held.rows)}
     if gain.low > rule.min_gain:
@@ -94,7 +96,22 @@ def _unlearned(held: HeldOut) -> HeldOut:
         answers=held.answers[later],
         champion=held.champion[later],
         times=held.times[later],
+        own_answers=None if held.own_answers is None else held.own_answers[later],
     )
+
+
+def _unlike_its_fits(rule: ChampionRule, held: HeldOut) -> str | None:
+    """Says that the version is worse on the rows of a backtest than the fits that speak for it; None if it is not.
+
+    It has learned most of these rows, so it answers them better. If it does not, its own fit or conversion has failed.
+    """
+    if held.own_answers is None:
+        return None
+    itself = replace(held, answers=held.own_answers, champion=held.answers)
+    worse = -float(gains(itself).mean())
+    if worse <= rule.max_forgotten:
+        return None
+    return f"the version is {100 * worse:.1f} {UNITS[held.classifies]} worse than the earlier fits of its backtest"
 
 
 def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[str], dict[str, float], list[str]]:

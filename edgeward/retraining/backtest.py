@@ -7,6 +7,7 @@ span uses only folds before the judged one (prequential, Dawid 1984), so that th
 than it would have been.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,7 +48,7 @@ def backtest(
     *,
     fold_s: float = 7 * DAY_S,
     folds: int = 26,
-    since: float = 0.0,
+    since: float = -math.inf,
     spans: Sequence[int | None] = (None,),
     classifies: bool = True,
 ) -> Backtested:
