@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from benchmarks.loop_freshness import freshness
 from benchmarks.loop_kept import kept
 from benchmarks.loop_policies import ours
 from benchmarks.loop_schedules import best_interval, daily
@@ -18,12 +19,18 @@ from benchmarks.loop_streams import Stream, streams
 from benchmarks.loop_world import DEVICES, World
 from benchmarks.loop_yardsticks import Life, never, on_drift, oracle
 from benchmarks.table import Row
+from controller.gates.champion import change
 from controller.retraining.policy import RetrainingPolicy
 
 POLICY = RetrainingPolicy()
 GOAL = 0.25
 SHARED = ("never", "ours", "oracle", "best interval", "on drift")
 """Policies that use the models of the same weeks, so that one process runs them."""
+
+_ATTEMPTS = (
+    "| day | proposed by: decided because | gain at the gate | verdict | true gain in the 28 days after |\n"
+    + "|---" * 5
+) + "|"
 
 Lived = dict[str, tuple[Life, float]]
 """The course of one stream and its utility, by policy."""
@@ -40,6 +47,7 @@ def measure() -> list[Row]:
         parts = list(pool.map(_lived, tasks))
     found = {stream.name: _joined(stream.name, parts) for stream in streams()}
     _print(found)
+    _print_attempts(found)
     return _rows(found)
 
 
@@ -55,7 +63,16 @@ def _rows(found: Lives) -> list[Row]:
     for name, lives in found.items():
         part = lives["oracle"][1] - lives["never"][1]
         rows.append(Row(f"{name}: regret", (part - lives["ours"][1] + lives["never"][1]) / part, 1.0, "", "its gain"))
+        won, planned = (lives[policy][1] - lives["never"][1] for policy in ("ours", "best interval"))
+        rows.append(Row(f"{name}: gain", won, planned, "answers", "the best interval, known from later data"))
     return rows
+
+
+def _print_attempts(found: Lives) -> None:
+    """Prints every attempt of Edgeward's policy, and how much a newer model gains at all."""
+    for stream, lives in found.items():
+        print(f"\n{stream}: {lives['ours'][0].told[0]}\n\n" + _ATTEMPTS)
+        print("\n".join(lives["ours"][0].told[1:]))
 
 
 def _trainings(stream: Stream) -> float:
@@ -103,6 +120,9 @@ def _lives(world: World, policies: tuple[str, ...]) -> Lived:
     for name in policies:
         life = ours(world, POLICY) if name == "ours" else kept(world, name, costs, yardsticks[name])
         life.size_bytes = world.size_bytes
+        if name == "ours":
+            fresh = change(kept(world, "freshness", costs, lambda: freshness(world)), classifies=True)
+            life.told.insert(0, f"a model gains {fresh} over one that is four weeks older")
         found[name] = (life, life.utility(world, costs))
         counts = f"{life.trainings} trainings, {life.sent} sent"
         print(f"{world.stream.name}, {name}: accuracy {life.accuracy:.4f}, {counts}", flush=True)

@@ -103,9 +103,8 @@ class _Model:
 def cells(world: World, served: Any, since: int, until: int, block_s: float) -> list[Cell]:
     """Returns what labels say of the rows between, by block; `served` tells by row whether the answer was right."""
     blocks = (world.stream.at[since:until] // block_s).astype(int)
-    found = []
-    for block in np.unique(blocks):
-        right = served[since:until][blocks == block]
-        wrong = float((~right).sum())
-        found.append(Cell(int(block), "fleet", len(right), wrong, wrong))
-    return found
+    oldest = int(blocks[0])
+    counts = np.bincount(blocks - oldest).tolist()
+    wrong = np.bincount(blocks - oldest, weights=~served[since:until]).tolist()
+    numbered = enumerate(zip(counts, wrong, strict=True), oldest)
+    return [Cell(block, "fleet", count, lost, lost) for block, (count, lost) in numbered if count]

@@ -15,19 +15,18 @@ import sklearn
 
 from benchmarks.loop_streams import CACHE
 from benchmarks.loop_world import World
-from benchmarks.loop_yardsticks import Life
 from controller.retraining.policy import Costs
 
 _SOURCES = ("loop_streams.py", "loop_world.py", "loop_yardsticks.py", "loop_schedules.py")
 
 
-def kept(world: World, name: str, costs: Costs, live: Callable[[], Life]) -> Life:
+def kept[Found](world: World, name: str, costs: Costs, live: Callable[[], Found]) -> Found:
     """The result of a stream under a yardstick, computed once."""
     told = f"{world.stream.name} {name} {sklearn.__version__} {costs}"
     code = "".join(_code(Path(__file__).with_name(each).read_text()) for each in _SOURCES)
     path = CACHE / f"loop-{hashlib.sha256((code + told).encode()).hexdigest()[:20]}.pickle"
     if path.is_file():
-        found: Life = pickle.loads(path.read_bytes())
+        found: Found = pickle.loads(path.read_bytes())
         return found
     life = live()
     path.write_bytes(pickle.dumps(life))
