@@ -10,6 +10,7 @@ import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import sklearn
 
@@ -17,10 +18,11 @@ from benchmarks.loop_streams import CACHE
 from benchmarks.loop_world import World
 from controller.retraining.policy import Costs
 
+Found = TypeVar("Found")
 _SOURCES = ("loop_streams.py", "loop_world.py", "loop_yardsticks.py", "loop_schedules.py")
 
 
-def kept[Found](world: World, name: str, costs: Costs, live: Callable[[], Found]) -> Found:
+def kept(world: World, name: str, costs: Costs, live: Callable[[], Found]) -> Found:
     """The result of a stream under a yardstick, computed once."""
     told = f"{world.stream.name} {name} {sklearn.__version__} {costs}"
     code = "".join(_code(Path(__file__).with_name(each).read_text()) for each in _SOURCES)
