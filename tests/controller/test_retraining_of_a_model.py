@@ -166,7 +166,7 @@ def test_a_backtest_is_refused_if_its_fits_lose_or_its_version_is_unlike_them_or
 
 
 def test_rows_that_the_champion_has_learned_do_not_count(fleet: State, plant: Any, tmp_path: Path) -> None:
-    """The champion answers them as well as it never will again: a candidate would have to beat a memory."""
+    """The champion answers its own training rows better than it will ever answer new ones."""
     learned = 200
     rows = Judged(
         task="classification",
