@@ -4,8 +4,6 @@ Decides the order of the checks: a running attempt, limits, a proven gain, and i
 history is in the facts. Refuses to know which program trains.
 """
 
-import math
-
 from controller.gates.champion import UNITS, change
 from controller.retraining.facts import Facts
 from controller.retraining.model import FRUITLESS, OPEN, Decision, Proposal, Reason, Retraining, Weighed, Word
@@ -44,17 +42,11 @@ def _cause(facts: Facts, proposed: tuple[Proposal, ...]) -> str:
 
 
 def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:
-    """Returns when the next attempt may begin: the cool-down doubles with each failed attempt in a row.
-
-    It does not grow beyond the time trigger for a model of which a candidate has passed: there an attempt is worth its
-    costs, and a longer wait would only make the champion older.
-    """
-    least_s, every_s = policy.limits.cool_down_s, policy.triggers.every_s
-    has_won = any(each.status == "passed" for each in past)
-    return _until(past, least_s, max(least_s, every_s) if has_won and every_s else math.inf)
+    """Returns when the next attempt may begin: the cool-down doubles with each failed attempt in a row."""
+    return _until(past, policy.limits.cool_down_s)
 
 
-def _until(past: tuple[Retraining, ...], least_s: float, most_s: float) -> float:
+def _until(past: tuple[Retraining, ...], least_s: float) -> float:
     """Returns when the next attempt may begin: `least_s` after the newest, doubled for each further failed one."""
     ended = [each for each in past if each.ended_at]
     if not ended:
@@ -64,7 +56,7 @@ def _until(past: tuple[Retraining, ...], least_s: float, most_s: float) -> float
         if each.status not in FRUITLESS:
             break
         fruitless += 1
-    return ended[-1].ended_at + min(most_s, least_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1)))
+    return ended[-1].ended_at + least_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1))
 
 
 def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
@@ -132,8 +124,7 @@ def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: floa
     every_s = policy.triggers.every_s
     judged = [each for each in facts.past if each.status in ("passed", "stopped")]
     wins = [max(0.0, each.gain.value) for each in judged if each.status == "passed" and each.gain is not None]
-    newest = max([facts.champion_at, *(each.ended_at for each in facts.past)])
-    if not wins or not every_s or now < newest + every_s:
+    if not wins or not every_s or now < max(facts.champion_at + every_s, _until(facts.past, every_s)):
         return None
     gain = sum(wins) / len(judged)
     worth = gain * facts.answers_per_s * policy.costs.horizon_s

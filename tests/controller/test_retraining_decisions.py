@@ -159,14 +159,6 @@ def test_the_cool_down_doubles_while_attempts_do_not_improve_the_model() -> None
     assert cool_down_until(POLICY, ()) == 0
 
 
-def test_the_cool_down_of_a_model_with_a_won_candidate_does_not_grow_beyond_the_time_trigger() -> None:
-    """Where an attempt has paid, a wait of three months would only make the champion older."""
-    failed = tuple(attempt("stopped", ended_at=NOW - 10 + number) for number in range(9))
-    never_won = cool_down_until(POLICY, failed) - failed[-1].ended_at
-    has_won = cool_down_until(POLICY, (attempt("passed", gain=0.1), *failed)) - failed[-1].ended_at
-    assert (never_won / DAY_S, has_won / DAY_S) == (96, 30)
-
-
 def test_the_expected_gain_falls_for_a_model_that_retraining_worsens() -> None:
     assert recoverable(0.5, ()) == 0.5
     assert recoverable(0.5, (attempt(), attempt())) == pytest.approx(0.5 / 3)
