@@ -43,7 +43,8 @@ class Pipeline:
         """Returns the candidate that knows the rows before `until`."""
         at, labels = self.world.stream.at, self.world.stream.labels
         spans = self.spans or (2 * (len(at) // 10),)
-        numbers, took = np.arange(until), []
+        numbers = np.arange(until)
+        took: list[float] = []
 
         def fit(rows: Any, _: Any) -> "_Model":
             model = self._fitted(int(rows[0]), int(rows[-1]) + 1)

@@ -65,11 +65,12 @@ def backtest(
     cuts = _cuts(at, fold_s, min(folds, MAX_FOLDS), since)
     if len(cuts) < 2:
         raise BadInput(Code.SAMPLE_MISSING, f"{len(at)} rows have no fold of {fold_s:g} s with older rows to learn")
-    totals, chosen, fits = np.zeros(len(spans)), [], 0
+    totals, fits = np.zeros(len(spans)), 0
+    chosen: list[Array] = []
     for begin, end in pairwise(cuts):
         answers = [fit(rows[a:begin], labels[a:begin]).predict(rows[begin:end]) for a in _firsts(spans, begin)]
         chosen.append(np.asarray(answers[int(totals.argmax())]))
-        totals += [_score(each, truth[begin:end], classifies=classifies) for each in answers]
+        totals += np.array([_score(each, truth[begin:end], classifies=classifies) for each in answers])
         fits += len(answers)
     first = list(_firsts(spans, len(at)))[int(totals.argmax())]
     held_out = HeldOut(
