@@ -21,14 +21,14 @@ WEEKS = (1, 2, 3, 4, 6, 8, 10, 13, 17, 21, 26, 39, 52)
 def daily(world: World) -> Life:
     """A new version each day, of any quality. Each answers the rows of one day."""
     life, parts = Life(None), []
-    stream, first = world.stream, world.candidate(world.begins, hold_out=False)
+    stream, first = world.stream, world.fitted(world.begins)
     for start, end in pairwise(world.days):
         if start == world.begins:
             parts.append(first.right[start:end])
             continue
-        began = time.perf_counter()
+        began = time.process_time()
         model = world.fit(max(0, start - 2 * (len(stream.at) // 10)), start)
-        life.training_s += time.perf_counter() - began
+        life.training_s += time.process_time() - began
         life.trainings, life.sent = life.trainings + 1, life.sent + 1
         parts.append(model.predict(stream.rows[start:end]) == stream.labels[start:end])
     life.right = np.concatenate(parts)
@@ -43,10 +43,10 @@ def best_interval(world: World, costs: Costs) -> Life:
 def _at_intervals(world: World) -> Iterator[Life]:
     weeks = [*world.days[::7], world.days[-1]]
     for every in WEEKS:
-        life, parts, serving = Life(None), [], world.candidate(world.begins, hold_out=False)
+        life, parts, serving = Life(None), [], world.fitted(world.begins)
         for week, (start, end) in enumerate(pairwise(weeks)):
             if week and week % every == 0:
-                serving = world.candidate(start, hold_out=False)
+                serving = world.fitted(start)
                 life.trainings, life.sent = life.trainings + 1, life.sent + 1
                 life.training_s += serving.training_s
             parts.append(serving.right[start:end])

@@ -27,6 +27,9 @@ class HeldOut:
     them is a slice, and fairness is judged between them. They may be columns of `rows`, but need not be. `never_forget`
     are bools: True for rows of a fixed set that no retrained version may answer worse than the champion. They are used
     for nothing else, and may be older than the training rows.
+
+    `answers` come from a backtest: the answers of earlier fits of the same training, each of which has learned only
+    rows until `fitted_until` of the row, as `times`. Then the model itself may have learned these rows.
     """
 
     rows: Any
@@ -35,6 +38,8 @@ class HeldOut:
     trained_until: Any = None
     groups: Mapping[str, Any] = field(default_factory=dict)
     never_forget: Any = None
+    answers: Any = None
+    fitted_until: Any = None
 
     def encode(self) -> bytes:
         """Returns the rows as they are sent. BadInput `sample_missing` if lengths differ or labels have gaps."""
@@ -43,14 +48,22 @@ class HeldOut:
             "sample": np.frombuffer(encode_rows(self.rows), dtype=np.uint8),
             "labels": _plain_labels(labels),
         }
+        if (self.answers is None) != (self.fitted_until is None):
+            raise BadInput(
+                Code.SAMPLE_MISSING,
+                "answers of a backtest need fitted_until: until when the fit behind each answer has learned",
+            )
+        if self.answers is not None:
+            arrays["answers"] = _plain_labels(np.asarray(self.answers))
+            arrays["fitted_until"] = seconds(self.fitted_until)
         for name, values in self.groups.items():
             arrays[f"group/{name}"] = np.asarray(values).astype(np.str_)
         if self.never_forget is not None:
             arrays["never_forget"] = np.asarray(self.never_forget, dtype=np.uint8)
         if self.times is not None:
-            arrays["times"] = _seconds(self.times)
+            arrays["times"] = seconds(self.times)
         if self.trained_until is not None:
-            arrays["trained_until"] = _seconds([self.trained_until])
+            arrays["trained_until"] = seconds([self.trained_until])
         until = {"sample", "trained_until"}
         wrong = [name for name, each in arrays.items() if name not in until and each.shape != (len(self.rows),)]
         if wrong:
@@ -98,7 +111,7 @@ def _verdict(gate: OwnGate, model: Any, rows: Any) -> dict[str, Any]:
     return {"passed": bool(passed), "detail": str(words)[:500], "evidence": evidence}
 
 
-def _seconds(times: Any) -> Array:
+def seconds(times: Any) -> Array:
     """Datetimes or numbers as float64 seconds since 1970."""
     found = np.asarray(times)
     if found.dtype.kind in "iuf":

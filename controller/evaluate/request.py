@@ -17,7 +17,7 @@ from contract.wire import Message
 REQUEST, ROWS, ANSWER, ANSWERS = "evaluate.json", "rows.npz", "evaluated.json", "answers.npz"
 CANDIDATE, CHAMPION = "candidate", "champion"
 _SAMPLE, _LABELS, _TIMES, _UNTIL, _GROUP = "sample", "labels", "times", "trained_until", "group/"
-_NEVER_FORGET = "never_forget"
+_NEVER_FORGET, _ANSWERS, _FITTED_UNTIL = "never_forget", "answers", "fitted_until"
 
 
 class EvaluateRequest(Message, frozen=True):
@@ -54,6 +54,10 @@ class Rows:
     groups: dict[str, Array] = field(default_factory=dict)
     never_forget: Array | None = None
     """Which rows belong to the fixed set that no version may forget, bool; None: no row does."""
+    answers: Array | None = None
+    """The answers of a backtest; None: the version itself answers."""
+    fitted_until: Array | None = None
+    """The time in seconds of the newest row that the fit behind each of these answers had learned."""
 
     def never_forget_sha256(self) -> str:
         """The digest of the fixed set: its rows and their labels, in order; empty without one."""
@@ -86,14 +90,26 @@ def read_rows(raw: bytes) -> Rows:
     groups = {
         name.removeprefix(_GROUP): each.astype(np.str_) for name, each in arrays.items() if name.startswith(_GROUP)
     }
-    times = arrays.get(_TIMES)
     fixed = arrays.get(_NEVER_FORGET)
-    columns = {"labels": labels, **groups}
-    columns |= {name: each for name, each in (("times", times), (_NEVER_FORGET, fixed)) if each is not None}
+    by_row = {name: arrays[name] for name in (_TIMES, _NEVER_FORGET, _ANSWERS, _FITTED_UNTIL) if name in arrays}
+    columns = {"labels": labels, **groups, **by_row}
     for name, column in columns.items():
         if column.shape != (rows,):
             words = f"held-out rows: {name} have the shape {column.shape}, there are {rows} rows"
             raise BadInput(Code.TENSORS_INVALID, words)
     until = arrays.get(_UNTIL)
     trained_until = float(until.reshape(-1)[0]) if until is not None else None
-    return Rows(sample, labels, times, trained_until, groups, None if fixed is None else fixed.astype(np.bool_))
+    if (_ANSWERS in by_row) != (_FITTED_UNTIL in by_row):
+        raise BadInput(
+            Code.TENSORS_INVALID, f"held-out rows: {_ANSWERS} and {_FITTED_UNTIL} come together or not at all"
+        )
+    return Rows(
+        sample,
+        labels,
+        by_row.get(_TIMES),
+        trained_until,
+        groups,
+        None if fixed is None else fixed.astype(np.bool_),
+        by_row.get(_ANSWERS),
+        by_row.get(_FITTED_UNTIL),
+    )

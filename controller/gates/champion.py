@@ -1,11 +1,12 @@
 """The champion gate of a retrained version: it must beat the champion on the newest rows, and lose nothing on the
 fixed rows.
 
-Compares both on the same rows, row by row, in blocks of time. Refuses to know the training, and the effect of a
-passed gate.
+Compares both on the same rows, row by row, in blocks of time, and only on rows that neither has learned. Refuses to
+know the training, and the effect of a passed gate.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,15 +69,49 @@ def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[s
         return ["no held-out rows with times came with the candidate"], {}, []
     if held.champion is None:
         return ["the champion does not answer the held-out rows"], {}, []
-    gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence)
+    held = _unlearned(held)
+    gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence) if held.rows else None
     if gain is None:
         return [f"{held.rows} held-out rows are too few for {rule.blocks} blocks of time"], {}, []
+    if (fault := _unlike_its_fits(rule, held)) is not None:
+        return [fault], {}, []
     by, where = change(gain, classifies=held.classifies), f"on the newest {held.rows} rows"
     numbers = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high, "rows": float(held.rows)}
     if gain.low > rule.min_gain:
         return [], numbers, [f"{held.champion_name} is beaten by {by} {where}"]
     lost = f"it does not beat {held.champion_name} {where}: {by}"
     return [f"{lost}, more than {100 * rule.min_gain:g} is required"], numbers, []
+
+
+def _unlearned(held: HeldOut) -> HeldOut:
+    """Returns the rows that the champion has not learned: on others its answers are better than they will ever be."""
+    assert held.times is not None
+    assert held.champion is not None
+    if held.champion_until is None:
+        return held
+    later = held.times > held.champion_until
+    return replace(
+        held,
+        labels=held.labels[later],
+        answers=held.answers[later],
+        champion=held.champion[later],
+        times=held.times[later],
+        own_answers=None if held.own_answers is None else held.own_answers[later],
+    )
+
+
+def _unlike_its_fits(rule: ChampionRule, held: HeldOut) -> str | None:
+    """Says that the version is worse on the rows of a backtest than the fits that speak for it; None if it is not.
+
+    It has learned most of these rows, so it answers them better. If it does not, its own fit or conversion has failed.
+    """
+    if held.own_answers is None:
+        return None
+    itself = replace(held, answers=held.own_answers, champion=held.answers)
+    worse = -float(gains(itself).mean())
+    if worse <= rule.max_forgotten:
+        return None
+    return f"the version is {100 * worse:.1f} {UNITS[held.classifies]} worse than the earlier fits of its backtest"
 
 
 def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[str], dict[str, float], list[str]]:

@@ -78,6 +78,12 @@ class HeldOut:
     """All classes that the version can answer; empty: unknown."""
     trained_until: float | None = None
     """The time in seconds of the newest row in the training."""
+    fitted_until: Array | None = None
+    """The same for each row, if `answers` are of a backtest: of the earlier fit that has answered it, shape (rows,)."""
+    own_answers: Array | None = None
+    """The answers of the version itself, if `answers` are of a backtest; it may have learned these rows."""
+    champion_until: float | None = None
+    """The time in seconds of the newest row in the training of the champion; None: unknown."""
 
     @property
     def rows(self) -> int:

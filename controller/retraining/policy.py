@@ -41,8 +41,9 @@ class Quality(Message, frozen=True):
     """The newest blocks."""
     min_labels: Annotated[int, msgspec.Meta(ge=2)] = 100
     """The fewest labels in the newest blocks together: with fewer nothing is judged."""
-    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.9
-    """The confidence of the two-sided interval of a drop."""
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95
+    """The confidence of the two-sided interval of a drop. The check is repeated each day: with 0.9, holidays in the
+    third year of a traffic model were a reason to train it."""
     tolerated: Ratio = 0.03
     """A drop within this is usual over the seasons, and no reason to retrain: accuracy, or the error as a fraction."""
 

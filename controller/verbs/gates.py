@@ -5,6 +5,7 @@ Refuses to know how a gate judges, and HTTP.
 """
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from controller.gates.evidence import Caller, ChampionRule, Evidence, HeldOut, u
 from controller.gates.judge import judge_all
 from controller.gates.own import PREFIX
 from controller.gates.policy import GatePolicy
+from controller.gates.split import GATE as SPLIT
+from controller.gates.split import TRAINED_UNTIL
 from controller.gates.verdict import GateVerdict
 from controller.registry.version import Told, Version
 from controller.state import State
@@ -174,11 +177,25 @@ def _held_out(
         return None, None, ""
     rows = read_rows(brought.held_out.read_bytes())
     _refuse_foreign(manifest, rows)
+    fixed = np.zeros(len(rows.labels), dtype=np.bool_) if rows.never_forget is None else rows.never_forget
+    newest = _answered(manifest, rows, champion, evaluation, ~fixed)
+    newest = newest if rows.answers is None else _of_backtest(newest, rows, ~fixed)
     if rows.never_forget is None:
-        return _answered(manifest, rows, champion, evaluation, np.ones(len(rows.labels), dtype=np.bool_)), None, ""
-    newest = _answered(manifest, rows, champion, evaluation, ~rows.never_forget)
-    fixed = _answered(manifest, rows, champion, evaluation, rows.never_forget)
-    return newest, fixed, rows.never_forget_sha256()
+        return newest, None, ""
+    return newest, _answered(manifest, rows, champion, evaluation, fixed), rows.never_forget_sha256()
+
+
+def _of_backtest(newest: HeldOut, rows: Rows, wanted: Array) -> HeldOut:
+    """Returns held-out rows with the answers of a backtest in the place of the version's own."""
+    assert rows.answers is not None
+    assert rows.fitted_until is not None
+    answers = rows.answers[wanted]
+    return dataclasses.replace(
+        newest,
+        answers=answers if newest.classifies else numbers(answers),
+        fitted_until=rows.fitted_until[wanted],
+        own_answers=newest.answers,
+    )
 
 
 def _refuse_foreign(manifest: Manifest, rows: Rows) -> None:
@@ -214,7 +231,13 @@ def _answered(
         times=None if rows.times is None else rows.times[wanted],
         classes=manifest.classes,
         trained_until=rows.trained_until,
+        champion_until=None if champion is None else _trained_until(champion),
     )
+
+
+def _trained_until(version: Version) -> float | None:
+    """Returns the time of the newest training row of a version, as its gate on the split has kept it."""
+    return next((each.evidence.get(TRAINED_UNTIL) for each in version.gates if each.gate == SPLIT), None)
 
 
 def _callers(state: State, model: str) -> tuple[Caller, ...]:

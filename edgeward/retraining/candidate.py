@@ -19,7 +19,8 @@ class Candidate:
     """The output of the step `candidate` of a retraining pipeline.
 
     `model` and `sample` as in `Client.push`; `held_out` are the newest rows, with their times, on which it must beat
-    the champion. `data` are the rows it was trained on, of which only a digest is sent.
+    the champion: rows that the model has not learned, or those of a `backtest`. `data` are the rows it was trained on,
+    of which only a digest is sent.
     """
 
     model: Any
@@ -51,7 +52,11 @@ def with_never_forget(newest: HeldOut, rows: Any, labels: Any) -> HeldOut:
     if newest.times is not None:
         first = np.asarray(newest.times)
         times = np.concatenate([first, np.repeat(first[-1:], len(rows))])
+    answers, fitted_until = (
+        None if each is None else np.concatenate([np.asarray(each), np.repeat(np.asarray(each)[-1:], len(rows))])
+        for each in (newest.answers, newest.fitted_until)
+    )
     return HeldOut(
         both, np.concatenate([np.asarray(newest.labels), np.asarray(labels)]), times, newest.trained_until,
-        never_forget=fixed,
+        never_forget=fixed, answers=answers, fitted_until=fitted_until,
     )  # fmt: skip

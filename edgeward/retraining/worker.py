@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import BadInput, Code, EdgewardError
+from edgeward.answers.models import Version
 from edgeward.answers.retraining import Retraining, RetrainingPolicy
 from edgeward.client import Client
 from edgeward.pipelines.pipeline import Pipeline, load_pipeline
@@ -23,6 +24,9 @@ STEP = "candidate"
 """The name of the step whose output is pushed."""
 WARM_FROM = "warm_from"
 """The parameter of a pipeline that gets the file of the champion's estimator; empty: there is none."""
+CHAMPION_UNTIL = "champion_until"
+"""The parameter of a pipeline that gets the time in seconds of the newest row that the champion has learned: rows until
+then are no evidence, so that no backtest needs them. 0: the champion's push did not say it."""
 POLL_S = 5.0
 HEARD_S = 10.0
 """Seconds between two reports: a twelfth of the time after which a worker counts as dead, by default."""
@@ -85,6 +89,8 @@ class Worker:
             raise BadInput(Code.PIPELINE_INVALID, words)
         warm_from, why = self._warm_from(attempt, policy, pipeline)
         known = {"model": attempt.model, "champion": attempt.champion, "retraining": attempt.id, WARM_FROM: warm_from}
+        if CHAMPION_UNTIL in pipeline.parameters():
+            known[CHAMPION_UNTIL] = _trained_until(self.client.version(attempt.model, attempt.champion))
         params = dict(self.params) | {name: known[name] for name in pipeline.parameters() if name in known}
         result = run_pipeline(self.pipelines[attempt.model], params, self.runs_dir, tell=life.saw)
         life.step = "push"
@@ -168,6 +174,13 @@ def _start_words(attempt: Retraining, policy: RetrainingPolicy, candidate: Candi
     if policy.start == WARM and start is None:
         return f"cold: the pipeline was handed v{attempt.champion} and does not say what it did with it"
     return str(start) if start is not None and policy.start == WARM else ""
+
+
+def _trained_until(champion: Version) -> float:
+    """The time of the newest training row, from the evidence of the gate on the split; 0 if it is not known."""
+    return max(
+        (each.evidence.get("trained_until_s", 0.0) for each in champion.gates if each.gate == "split"), default=0.0
+    )
 
 
 class _Life:

@@ -12,6 +12,7 @@ from aiohttp import FormData
 
 from contract.errors import BadInput, Code
 from contract.samples import encode_sample
+from contract.tensors import decode_tensors, encode_tensors
 from controller.config import Config, StorageConfig
 from controller.evaluate.child import feed
 from controller.evaluate.request import read_rows
@@ -181,3 +182,15 @@ def test_times_are_read_as_seconds_from_every_type() -> None:
     assert found.times is not None
     assert found.times.tolist() == [1767225600.0, 1767312000.0]
     assert found.trained_until == 1767139200.0
+
+
+def test_answers_of_a_backtest_without_the_end_of_their_training_are_refused() -> None:
+    rows = HeldOut(X[:2], Y[:2], times=[1.0, 2.0], trained_until=0.0, answers=Y[:2], fitted_until=[0.0, 0.5])
+    found = read_rows(rows.encode())
+    assert found.answers is not None
+    assert found.fitted_until is not None
+    assert found.fitted_until.tolist() == [0.0, 0.5]
+    arrays = decode_tensors(rows.encode())
+    del arrays["fitted_until"]
+    with pytest.raises(BadInput, match="answers and fitted_until come together or not at all"):
+        read_rows(encode_tensors(arrays))

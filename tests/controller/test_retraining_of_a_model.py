@@ -1,6 +1,7 @@
 """One model's retraining through the API: proposal, decision, claim, candidate, gate; and every failure."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,61 @@ def test_a_candidate_worse_on_the_fixed_set_is_stopped_although_it_is_better_on_
     plant(threshold_model(TRUE))
     with pytest.raises(BadInput, match=r"it forgets: -\d+\.\d points on 100 rows that it must never forget"):
         pushed(fleet, tmp_path, brought=brought(tmp_path, rows), retrained=Retrained(name))
+
+
+def backtested(answers: Any, *, until: float = 999.0, fits: float = 999.0) -> HeldOut:
+    """The newest rows with answers of earlier fits, which had learned rows until `fits`; the version until `until`."""
+    return HeldOut(X, Y, TIMES, until, answers=answers, fitted_until=np.full(len(X), fits))
+
+
+def test_a_candidate_that_has_learned_its_held_out_rows_is_judged_by_the_answers_of_its_earlier_fits(
+    fleet: State, plant: Any, tmp_path: Path
+) -> None:
+    name = claimed(fleet)
+    plant(threshold_model(TRUE))
+    rows = backtested(Y, until=float(TIMES[-1]))
+    version = pushed(fleet, tmp_path, brought=brought(tmp_path, rows), retrained=Retrained(name)).version
+    assert version.passed
+    kept = {each.gate: each.evidence for each in version.gates}
+    assert kept["split"]["trained_until_s"] == TIMES[-1]
+    assert kept["champion"]["gain"] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("weights_rows", "words"),
+    [
+        ((TRUE, backtested(1 - Y)), "it does not beat v1 on the newest 400 rows"),
+        ((WORSE, backtested(Y)), r"the version is \d+\.\d points worse than the earlier fits of its backtest"),
+        ((TRUE, backtested(Y, fits=1100.0)), "101 of 400 held-out rows are not later than the last training row"),
+    ],
+)
+def test_a_backtest_is_refused_if_its_fits_lose_or_its_version_is_unlike_them_or_they_have_learned_its_rows(
+    weights_rows: tuple[tuple[float, float, float], HeldOut], words: str, fleet: State, plant: Any, tmp_path: Path
+) -> None:
+    name, (weights, rows) = claimed(fleet), weights_rows
+    plant(threshold_model(weights))
+    with pytest.raises(BadInput, match=words):
+        pushed(fleet, tmp_path, brought=brought(tmp_path, rows), retrained=Retrained(name))
+
+
+def test_rows_that_the_champion_has_learned_do_not_count(fleet: State, plant: Any, tmp_path: Path) -> None:
+    """The champion answers its own training rows better than it will ever answer new ones."""
+    learned = 200
+    rows = Judged(
+        task="classification",
+        labels=Y,
+        answers=np.where(np.arange(400) < learned, 1 - Y, Y),
+        champion=np.where(np.arange(400) < learned, Y, np.zeros_like(Y)),
+        champion_name="v1",
+        times=TIMES,
+    )
+    assert not judge_champion(ChampionRule(), rows, None, "").passed
+    told = dataclasses.replace(rows, champion_until=float(TIMES[learned - 1]))
+    verdict = judge_champion(ChampionRule(), told, None, "")
+    assert verdict.passed
+    assert verdict.evidence["rows"] == 200
+    all_learned = dataclasses.replace(rows, champion_until=float(TIMES[-1]))
+    assert judge_champion(ChampionRule(), all_learned, None, "").detail.startswith("0 held-out rows are too few")
 
 
 def test_only_the_agreed_fixed_set_counts(fleet: State, plant: Any, tmp_path: Path) -> None:
