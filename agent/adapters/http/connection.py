@@ -16,7 +16,7 @@ from typing import cast
 
 import httptools
 
-from agent.adapters.http.listening import RECEIVE_BYTES, Listening
+from agent.adapters.http.listening import Listening
 from agent.adapters.http.response_bytes import response_bytes
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
@@ -29,8 +29,9 @@ HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
 MAX_PIPELINED = 16
 BODIES_AT_ONCE = 4
-"""The number of bodies of the largest size that are held at a time, over all connections. Bodies smaller than one read
-do not count."""
+"""The number of bodies of the largest size that are held at a time, over all connections."""
+HELD_BYTES = 256 * 1024
+"""Smaller bodies do not count among them."""
 MAX_HOSTS_KNOWN = 16
 """The most values of `Host` that are kept as accepted, so that they are not checked again."""
 HEAD_S = 5.0
@@ -42,9 +43,9 @@ IDLE_S = 120.0
 LINGER_S = 1.0
 """Seconds for which the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
-INLINE_JSON_BYTES = 64 * 1024
-"""A larger request runs its inference in a thread, so that others need not wait. Raw tensors take no time to parse; the
-time of the inference itself is estimated from the size of the request."""
+INLINE_JSON_BYTES = 512 * 1024
+"""A longer or larger request is read and answered in a thread, so that others need not wait. The time is estimated from
+the size of the request; a cell that is no number takes much longer to read than others, so JSON has a limit."""
 INLINE_PACKED_BYTES = 64 * 1024
 """A larger response is compressed in a thread."""
 GONE = "the client has gone"
@@ -229,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes += len(part)
         if self._body_bytes > self._serving.config.max_body_bytes:
             self._expect_body(self._body_bytes)
-        if self._body_bytes > RECEIVE_BYTES:
+        if self._body_bytes > HELD_BYTES:
             self._hold(self._body_bytes)
         self._parts.append(part)
 
@@ -319,8 +320,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _answer(self, request: Request) -> None:
-        json_bytes = len(request.body) if request.json_length is None else request.json_length
-        if request.content_encoding or json_bytes > INLINE_JSON_BYTES or self._endpoint.expected_s(request) > INLINE_S:
+        is_long = bool(request.content_encoding) or request.json_bytes > INLINE_JSON_BYTES
+        if is_long or self._endpoint.expected_s(request) > INLINE_S:
             request.stop = stop = Stop(self._after)
             self._beside(lambda: self._unpacked_answer(request), request, stop, request.path)
         else:
