@@ -17,9 +17,10 @@ NEWEST = 0.05
 """The weight of the newest inference in an estimate."""
 READ_BYTES = 64 * 1024
 """Shorter JSON is read in less than 0.4 ms, which is not estimated."""
+SAMPLED_BYTES = 16 * 1024
+"""Bytes in the middle of long JSON whose commas are counted: to count all took a tenth of the time of the answer."""
 _TEXT_BYTES = 5
 """Bytes of the shortest text: four bytes of length and one of text."""
-_COMMA = ord(",")
 
 
 class Cost:
@@ -39,7 +40,7 @@ class Cost:
         """Returns the expected seconds of a request; infinity before the first inference, and for long JSON before the
         first long JSON was read.
 
-        Rows are estimated from commas in JSON, and from bytes in raw data.
+        Rows are estimated from commas in JSON, a sample of them if it is long, and from bytes in raw data.
         """
         if not self._learned:
             return math.inf
@@ -76,8 +77,9 @@ class Cost:
 
 
 def _long_commas(body: bytes, json_bytes: int) -> int:
-    """Counts the commas of long JSON by numpy, in an eighth of the time that `bytes.count` takes."""
-    return int(np.count_nonzero(np.frombuffer(body, np.uint8, json_bytes) == _COMMA))
+    """Estimates the commas of long JSON from those in its middle."""
+    begin = (json_bytes - SAMPLED_BYTES) // 2
+    return body.count(b",", begin, begin + SAMPLED_BYTES) * json_bytes // SAMPLED_BYTES
 
 
 def _bytes_of(datatype: str) -> int:
