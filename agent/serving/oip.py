@@ -14,7 +14,6 @@ from typing import Any
 
 from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
-from agent.serving.cost import READ_BYTES
 from agent.serving.metrics import Facts, exposition
 from agent.serving.model_config import model_config
 from agent.serving.oip_feedback import take_feedback, take_metric
@@ -82,18 +81,16 @@ class Endpoint:
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
     def expected_s(self, request: Request) -> float:
-        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, and for long JSON to
-        other paths; 0 for the rest.
+        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths.
 
         A label that may be the first one for an earlier start reads its answers from flash: infinity.
         """
         parts, posts = _parts(request.path)
         slot = self._slots().get(parts[2]) if posts else None
-        if slot is not None and parts[-1] == "feedback" and slot.answers.is_unread:
-            return math.inf
-        if slot is not None and parts[-1] == "infer" and (serving := slot.serving) is not None:
-            return serving.cost.expected_s(request.body, request.json_length)
-        return math.inf if request.json_bytes > READ_BYTES else 0.0
+        if parts[-1] == "feedback":
+            return math.inf if slot is not None and slot.answers.is_unread else 0.0
+        serving = slot.serving if slot is not None else None
+        return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
     def turned_away(self, path: str, code: Code, words: str) -> None:
         """Counts a request that was refused unread, or for which no caller waits, for the model that it names."""
@@ -217,8 +214,7 @@ class Endpoint:
                 serving.observed.refuse(Code.REQUEST_CANCELLED, str(error))
             raise
         self._statistics.succeeded(slot.model, serving.version, clock, rows)
-        read_ns, run_ns = clock.input_until - clock.began, clock.infer_until - clock.input_until
-        serving.cost.learn(inputs, run_ns * 1e-9, request.json_bytes, read_ns * 1e-9)
+        serving.cost.learn(inputs, (clock.infer_until - clock.input_until) * 1e-9)
         return response
 
     def _slot(self, name: str) -> ModelSlot:

@@ -44,11 +44,6 @@ class Request(msgspec.Struct, gc=False):
     stop: Stop | None = None
     """Ends the inference when no caller waits for it any more; None for one that is too short for that."""
 
-    @property
-    def json_bytes(self) -> int:
-        """How many bytes of the body are JSON, as the caller says."""
-        return len(self.body) if self.json_length is None else self.json_length
-
 
 class Response(msgspec.Struct, gc=False):
     """A response over HTTP."""

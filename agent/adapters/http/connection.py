@@ -43,9 +43,9 @@ IDLE_S = 120.0
 LINGER_S = 1.0
 """Seconds for which the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
-INLINE_JSON_BYTES = 512 * 1024
-"""A longer or larger request is read and answered in a thread, so that others need not wait. The time is estimated from
-the size of the request; a cell that is no number takes much longer to read than others, so JSON has a limit."""
+INLINE_JSON_BYTES = 64 * 1024
+"""A larger request runs its inference in a thread, so that others need not wait. Raw tensors take no time to parse; the
+time of the inference itself is estimated from the size of the request."""
 INLINE_PACKED_BYTES = 64 * 1024
 """A larger response is compressed in a thread."""
 GONE = "the client has gone"
@@ -320,8 +320,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _answer(self, request: Request) -> None:
-        is_long = bool(request.content_encoding) or request.json_bytes > INLINE_JSON_BYTES
-        if is_long or self._endpoint.expected_s(request) > INLINE_S:
+        json_bytes = len(request.body) if request.json_length is None else request.json_length
+        if request.content_encoding or json_bytes > INLINE_JSON_BYTES or self._endpoint.expected_s(request) > INLINE_S:
             request.stop = stop = Stop(self._after)
             self._beside(lambda: self._unpacked_answer(request), request, stop, request.path)
         else:
