@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from agent.core.model import Assignment
 from contract.errors import BadInput, Code
@@ -152,7 +153,9 @@ class Answers:
         return name.startswith(self.prefix) or self.of(name) is not self
 
     def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
-        """Keeps an answer: one value, or a list with one for each row. `labelled`: its label is known already."""
+        """Keeps an answer: one value, or a list or a 1-D array of numbers with one for each row. `labelled`: its label
+        is known already.
+        """
         if self._log is not None:
             self._log.answered(number, version, value, at_s, labelled=labelled)
         block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
@@ -170,6 +173,8 @@ class Answers:
             block.values[place] = text or 0
         elif kind is list:
             state |= self._keep_rows(number, value)
+        elif kind is np.ndarray:
+            state |= self._keep_values(number, array("d", value.astype(np.float64).tobytes()))
         elif kind is bool:
             block.values[place] = value
         else:
@@ -285,16 +290,19 @@ class Answers:
             numbers = [known[row] if row in known else self._new_text(row) for row in rows]
             rows, texts = ([], 0) if None in numbers else (numbers, _TEXT)
         try:
-            values = array("d", rows)
+            return texts | self._keep_values(number, array("d", rows))
         except TypeError:
             return _MUTE
+
+    def _keep_values(self, number: int, values: "array[float]") -> int:
+        """Keeps the numbers of the rows, or those of their texts; returns the bits of the answer's state."""
         if not values:
             return _MUTE
         self._many[number] = values, bytearray(len(values))
         self._row_values += len(values)
         while self._row_values > MAX_ROW_VALUES:
             self._row_values -= len(self._many.pop(next(iter(self._many)))[0])
-        return _MANY | texts
+        return _MANY
 
     def _new_text(self, text: str) -> int | None:
         """Returns the number of a text that is new; None if there are too many."""

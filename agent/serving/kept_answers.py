@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from agent.core.model import Assignment
 from agent.flash.answer_log import AnswerLog
@@ -95,8 +96,10 @@ class KeptAnswers:
 
     def answered(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool) -> None:
         """Notes an answer of this start."""
-        if type(value) is not list or len(value) <= MAX_KEPT_ROWS:
-            self._fresh.append((at_s, Answered(number, version, value, 0, labelled)))
+        if isinstance(value, (list, np.ndarray)) and len(value) > MAX_KEPT_ROWS:
+            return
+        cells = value.tolist() if isinstance(value, np.ndarray) else value
+        self._fresh.append((at_s, Answered(number, version, cells, 0, labelled)))
 
     def labelled(self, name: str) -> None:
         """Notes that the label of a row has come."""

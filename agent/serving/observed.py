@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Assignment
@@ -29,13 +30,15 @@ MAX_NOTES = 32
 
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
+_NUMBERS = "iuf"
+"""Kinds of numpy's dtypes of which one array is kept, and no object for each number."""
 
 WORDS_EVERY_S = 3600.0
 """Seconds until the words of a code are sent again: the first words name the fault, and further ones are not useful.
 """
 
 Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
-"""One note: seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is
+"""One note: seconds; the fault; the answer (of tensors what `noted` returns); the label, if there is
 one; rows; the number of the answer, 0 for an answer without one; when it began, in monotonic seconds."""
 
 
@@ -196,17 +199,19 @@ class Observed:
         with self._lock:
             batch = self.notes[:]
             del self.notes[: len(batch)]
-            named: list[Any] = []
+            classes: list[Any] = []
+            columns: list[Array] = []
             for note in batch:
                 try:
-                    self._count(note, named)
+                    self._count(note, classes, columns)
                 except Exception:  # only the note of a bad answer is lost
                     self._dropped["notes_skipped"] += 1
-            for name, count in Counter(named).items():
+            for name, count in (Counter(classes) + _counted(columns)).items():
                 self._tally.predictions[str(name)] += count
             self._answers.write()
 
-    def _count(self, note: Note, named: list[Any]) -> None:
+    def _count(self, note: Note, classes: list[Any], columns: list[Array]) -> None:
+        """Counts one note, and adds the classes in its answer to those that are counted together."""
         seconds, fault, value, label, rows, number, began_s = note
         self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
@@ -220,7 +225,7 @@ class Observed:
             return
         correct = distance = None
         truth = 0.0
-        if label is not None and fault is None and type(value) is not list:
+        if label is not None and fault is None and not isinstance(value, (list, np.ndarray)):
             if self._classifies:
                 correct = same_label(value, label)
                 self._tally.labels.add_class(correct=correct)
@@ -228,7 +233,10 @@ class Observed:
                 truth = float(label)
                 distance = self._tally.labels.add_number(value, truth)
         self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth), rows)
-        _name(value, named, classifies=self._classifies)
+        if not isinstance(value, np.ndarray):
+            _name(value, classes, classifies=self._classifies)
+        elif self._classifies and value.dtype.kind != "f":
+            columns.append(value)
 
     def _say(self, code: str, words: str) -> None:
         """Keeps a code's words for the message and the log, unless they were sent a short time ago."""
@@ -238,13 +246,30 @@ class Observed:
             self._untold[code] = self._tally.faults[str(code)] = sayable(words)
 
 
-def _name(value: Any, named: list[Any], *, classifies: bool) -> None:
+def noted(answers: Array) -> Any:
+    """Returns what is noted of a first output, any shape: a copy of a column of numbers, otherwise nested lists; None
+    beyond `MAX_NOTED_VALUES`.
+    """
+    if answers.size > MAX_NOTED_VALUES:
+        return None
+    return answers.copy() if answers.ndim == 1 and answers.dtype.kind in _NUMBERS else answers.tolist()
+
+
+def _counted(columns: list[Array]) -> Counter[Any]:
+    """Returns how often each number occurs in 1-D arrays of integers."""
+    if not columns:
+        return Counter()
+    values, counts = np.unique(np.concatenate(columns), return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def _name(value: Any, classes: list[Any], *, classifies: bool) -> None:
     """Adds the classes in an answer, which is one value or nested lists. They are named once all are counted."""
     if isinstance(value, str):
-        named.append(value)
+        classes.append(value)
         return
     values = value if type(value) is list else [value]
     while values and type(values[0]) is list:
         values = [cell for row in values for cell in row]
     if classifies and values and not isinstance(values[0], float):
-        named.extend(values)
+        classes.extend(values)

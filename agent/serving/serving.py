@@ -19,7 +19,7 @@ from agent.serving.answers import Answers
 from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
 from agent.serving.known_classes import is_known
-from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
+from agent.serving.observed import MAX_NOTES, Observed, noted
 from agent.serving.rows import answer_of, count_rows, encoder_of
 from agent.serving.streams import Streams
 from contract.errors import BadInput, Code, WorldError
@@ -109,8 +109,8 @@ class Serving:
         """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes its time.
 
         Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row
-        is its label or number; of tensors the first output as nested lists, its only value, or None beyond
-        `MAX_NOTED_VALUES`. `label` is a settled one (`settle`). Under `number` the answer is kept for a label that
+        is its label or number; of tensors the only value of the first output, or what `noted` returns. `label` is a
+        settled one (`settle`). Under `number` the answer is kept for a label that
         comes later; 0 for one without an id. Requests of one `key` are a stream, where the model has state. Inputs
         that the version does not accept are counted as refused and raise BadInput. Any other error is noted as a
         fault and raised: WorldError, or the runtime's own. A run that `stop` has ended is not noted: `Stopped`.
@@ -134,7 +134,7 @@ class Serving:
                     value = first.item()
                 else:
                     rows = count_rows(inputs)
-                    value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
+                    value = noted(first)
                     finite = first.dtype.kind != "f" or bool(np.isfinite(first).all())
         except Stopped:
             raise

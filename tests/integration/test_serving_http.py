@@ -371,7 +371,7 @@ def test_a_web_page_reaches_no_model_through_a_proxy_before_a_unix_socket(
 
 
 def test_endless_large_bodies_are_refused_beyond_a_total_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.adapters.http.connection.RECEIVE_BYTES", 1000)
+    monkeypatch.setattr("agent.adapters.http.connection.HELD_BYTES", 1000)
     server = serve("127.0.0.1:0", max_body_bytes=64 * 1024)
     held = [connect(server) for _ in range(4)]
     half = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n".encode() + b" " * 65_000

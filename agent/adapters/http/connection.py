@@ -16,7 +16,7 @@ from typing import cast
 
 import httptools
 
-from agent.adapters.http.listening import RECEIVE_BYTES, Listening
+from agent.adapters.http.listening import Listening
 from agent.adapters.http.response_bytes import response_bytes
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
@@ -29,8 +29,9 @@ HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
 MAX_PIPELINED = 16
 BODIES_AT_ONCE = 4
-"""The number of bodies of the largest size that are held at a time, over all connections. Bodies smaller than one read
-do not count."""
+"""The number of bodies of the largest size that are held at a time, over all connections."""
+HELD_BYTES = 256 * 1024
+"""Smaller bodies do not count among them."""
 MAX_HOSTS_KNOWN = 16
 """The most values of `Host` that are kept as accepted, so that they are not checked again."""
 HEAD_S = 5.0
@@ -229,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes += len(part)
         if self._body_bytes > self._serving.config.max_body_bytes:
             self._expect_body(self._body_bytes)
-        if self._body_bytes > RECEIVE_BYTES:
+        if self._body_bytes > HELD_BYTES:
             self._hold(self._body_bytes)
         self._parts.append(part)
 

@@ -15,7 +15,9 @@ from agent.serving.oip import Endpoint
 if TYPE_CHECKING:
     from agent.adapters.http.connection import Connection
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 512 * 1024
+"""Bytes of one read, and of the buffer for it. A body that comes in one read need not be joined: a request of 1,000
+rows took a tenth of its time for that, and for memory that was returned to the kernel and taken again."""
 
 
 @dataclass
