@@ -159,7 +159,12 @@ async def push_version(request: web.Request) -> PushAnswer:
                     under_way=mine,
                 ),
             )
-    return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
+    return PushAnswer(
+        new=pushed.new,
+        tags_added=dict(pushed.tags_added),
+        not_taken=pushed.not_taken,
+        **detail_fields(state, pushed.version),
+    )
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:

@@ -170,7 +170,10 @@ def push(
 def _show_pushed(client: Client, name: str, version: Pushed) -> None:
     """Prints the result of a push with its gates and smaller forms, and the next command."""
     if not version.new:
-        say(f"same bytes as v{version.release}: no version was made")
+        for sentence in version.sentences:
+            say(sentence)
+        if version.not_taken:
+            tell(f"write what has changed as tags:\nedgeward model tag {name}@{version.release} KEY=VALUE")
         return
     about = f" ({version.semver}) passed its gates, {size(version.size_bytes)}, {version.estimator}"
     say((f"{name} v{version.release}", "green"), about)

@@ -89,7 +89,15 @@ def test_a_push_sends_the_origin_of_a_model_and_reports_an_existing_version(
     source.write_text("import numpy as np\nmodel, sample = b'onnx', np.arange(180.0).reshape(60, 3)\n")
     made = edgeward("push", source, "--name", "m", "--tag", "site=oslo", "--metric", "f1=0.9", "--licence", "MIT")
     assert "m v1 (1.0.0) passed its gates" in made
-    assert "same bytes as v1: no version was made" in edgeward("push", source, "--name", "m")
+    assert edgeward("push", source, "--name", "m").strip() == "same bytes as m v1: no version was made"
+    again = edgeward("push", source, "--name", "m", "--tag", "job=7", "--metric", "f1=0.8")
+    assert again.splitlines()[1:] == [
+        "m v1 has got the tags job=7",
+        "m v1 keeps its first metrics",
+        "write what has changed as tags:",
+        "edgeward model tag m@1 KEY=VALUE",
+    ]
+    assert json.loads(edgeward("push", source, "--name", "m", "--json"))["tags_added"] == {}
     assert "--metric" in edgeward("push", source, "--name", "m", "--metric", "f1=good", fails=True)
     found = state.registry.version("m", 1).lineage
     assert (found.tags, found.metrics, found.licence) == ({"site": "oslo"}, {"f1": 0.9}, "MIT")
