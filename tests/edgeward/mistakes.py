@@ -112,7 +112,11 @@ MISTAKES = (
     ),
     Mistake(
         "a port that is taken", "edgeward-controller run --data-dir new --port {taken} --broker-port 0",
-        "port_taken: ...another program listens there: stop it, or name another port", 2,
+        "port_taken: port ... is taken by ... (process ...); choose another with --port (0: a free one)", 2,
+    ),
+    Mistake(
+        "a port of the broker that is taken", "edgeward-controller run --data-dir new --port 0 --broker-port {taken}",
+        "port_taken: port ... is taken by ... (process ...); choose another with --broker-port (0: a free one)", 2,
     ),
     Mistake(
         "a data directory that is a file", "edgeward-controller run --data-dir one.csv",
