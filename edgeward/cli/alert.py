@@ -1,6 +1,7 @@
 """`edgeward alert list | show | silence | unsilence | silences | rules | receivers | test`."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,10 +9,10 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.alerts import Alert
 from edgeward.cli.render import csv_asked, csv_option, duration, json_option, print_json, print_table, tell, when, zone
+from edgeward.cli.times import LENGTHS, length_of
 from edgeward.client import Client
 
 _STATES = ("pending", "firing", "silenced", "inhibited", "resolved", "all")
-_UNITS_H = {"m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
 _FINGERPRINT = re.compile(r"^[0-9a-f]{16}\Z")
 
 
@@ -86,7 +87,7 @@ def alert_lines(one: Alert) -> list[str]:
 
 @alert.command()
 @click.argument("what", nargs=-1, required=True)
-@click.option("--for", "length", default="2h", show_default=True, metavar="TIME", help="30m, 2h, 7d.")
+@click.option("--for", "length", default="2h", show_default=True, metavar="TIME", help=f"{LENGTHS}.")
 @click.option("--reason", required=True, help="Why: the next shift reads it.")
 @json_option
 def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -> None:
@@ -229,7 +230,7 @@ def test(file: Path | None, receiver: str | None, *, as_json: bool) -> None:
 
 
 def _hours(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
+    found = length_of(text)
     if found is None:
-        raise BadInput(Code.REQUEST_INVALID, f"{text[:20]!r}: expected a time such as 30m, 2h, 7d or 1w")
-    return float(found[1]) * _UNITS_H[found[2]]
+        raise BadInput(Code.REQUEST_INVALID, f"--for {text[:20]!r}: expected {LENGTHS}")
+    return found / timedelta(hours=1)

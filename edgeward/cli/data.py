@@ -8,7 +8,6 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.data import Deletion
-from edgeward.cli.audit import moment
 from edgeward.cli.render import (
     console,
     csv_asked,
@@ -23,6 +22,7 @@ from edgeward.cli.render import (
     when,
     zone,
 )
+from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
 from edgeward.runs.deleted import forget_rows
 from edgeward.runs.store import RunStore
@@ -39,15 +39,15 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @click.option("--model", required=True, help="Whose captured rows.")
-@click.option("--since", default="", metavar="WHEN", help="2026-01-31, 12h, 7d.")
-@click.option("--until", default="", metavar="WHEN", help="As --since.")
+@click.option("--since", type=PAST, metavar="WHEN", help=f"Rows since {AGO}.")
+@click.option("--until", type=PAST, metavar="WHEN", help="As --since.")
 @click.option("--labelled", is_flag=True, help="Only rows with a label.")
 @click.option("--remove", multiple=True, metavar="COLUMN", help="A column to leave out for privacy; may be repeated.")
 @click.option("--keep-days", default=0.0, help="Days after which it is deleted automatically; default: never.")
 @json_option
 def make(
-    name: str, *, model: str, since: str, until: str, labelled: bool, remove: tuple[str, ...], keep_days: float,
-    as_json: bool,
+    name: str, *, model: str, since: datetime | None, until: datetime | None, labelled: bool,
+    remove: tuple[str, ...], keep_days: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Make the next version of NAME from the rows that devices captured."""
     made = Client().make_data_set(
@@ -155,14 +155,14 @@ def export(reference: str, *, out: Path, as_json: bool) -> None:
 @click.option("--answer", "answers", multiple=True, help="The rows of these answers; may be repeated.")
 @click.option("--device", "devices", multiple=True, help="Rows of this device; may be repeated.")
 @click.option("--model", default="", help="Only rows of this model.")
-@click.option("--since", default="", metavar="WHEN", help="Rows captured since this time: 2026-01-31, 12h, 7d.")
-@click.option("--before", default="", metavar="WHEN", help="Rows captured before this time.")
+@click.option("--since", type=PAST, metavar="WHEN", help=f"Rows captured since {AGO}.")
+@click.option("--before", type=PAST, metavar="WHEN", help="Rows captured before this time; forms as of --since.")
 @click.option("--reason", default="", help="The reason, which is written into the audit.")
 @click.option("--wait", "wait_s", default=WAIT_S, show_default=True, help="Seconds to wait for devices.")
 @json_option
 def delete(
     reference: str | None, *, keys: tuple[str, ...], answers: tuple[str, ...], devices: tuple[str, ...], model: str,
-    since: str, before: str, reason: str, wait_s: float, as_json: bool,
+    since: datetime | None, before: datetime | None, reason: str, wait_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Delete rows everywhere: at the controller, in data sets, in runs here, on devices.
 
@@ -236,11 +236,5 @@ def _took(found: Deletion) -> str:
     return f"done after {found.took_s:.1f} s" if found.took_s is not None else f"waits for {waiting} devices"
 
 
-def _seconds(text: str) -> float:
-    if not text:
-        return 0.0
-    try:
-        found = datetime.fromisoformat(moment(text, datetime.now(UTC)))
-    except ValueError:
-        raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected a date, or a time ago such as 12h or 7d") from None
-    return found.astimezone().timestamp()
+def _seconds(at: datetime | None) -> float:
+    return 0.0 if at is None else at.timestamp()

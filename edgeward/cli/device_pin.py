@@ -18,9 +18,9 @@ from edgeward.answers.table import Table
 from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import json_option
 from edgeward.cli.selection import plain_selection_options, selected, show_answers
+from edgeward.cli.times import AHEAD, FUTURE
 from edgeward.client import Client
 
-MOMENT = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
 model_option = click.option("--model", required=True, help="The model that is held.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would happen; refused where it would be.")
 
@@ -30,7 +30,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @model_option
 @click.option("--release", "release", default=None, help="Number, semantic version or alias. Default: what it runs.")
 @click.option("--reason", default="", help="Why: it stands in plans, with the device and in the audit.")
-@click.option("--until", type=MOMENT, help="When it ends: 2026-12-24T08:00, local time. Default: at `unpin`.")
+@click.option("--until", type=FUTURE, metavar="WHEN", help=f"When it ends: {AHEAD}. Default: at `unpin`.")
 @dry_run_option
 @json_option
 def pin(

@@ -23,6 +23,7 @@ from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.cli.rollout_template import template as template_group
 from edgeward.cli.strategy_file import NAMED, read_strategy
+from edgeward.cli.times import AHEAD, FUTURE
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
@@ -38,17 +39,15 @@ def rollout() -> None:
 
 def _about(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that define a rollout: the same for a preview and for a start."""
-    moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
         click.option(
             "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
         ),
-        click.option("--until", "end", type=moment, help="The time after which no new device gets an offer."),
         click.option(
-            "--from",
-            "begin",
-            type=moment,
-            help="The time before which no device gets an offer: 2026-12-01T08:00, local time.",
+            "--until", "end", type=FUTURE, metavar="WHEN", help="After this time no new device gets an offer."
+        ),
+        click.option(
+            "--from", "begin", type=FUTURE, metavar="WHEN", help=f"Before this time no device gets an offer: {AHEAD}."
         ),
         click.option("--again", is_flag=True, help="Allow a version that was rolled back."),
         click.option(

@@ -61,7 +61,10 @@ MISTAKES = (
     Mistake("a name left out", "edgeward model show", "Missing argument 'NAME'", 2),
     Mistake("a name too many", "edgeward model list weather", "Got unexpected extra argument (weather)", 2),
     Mistake("a file that is not there", f"{_PUSH} nofile.py --name weather", "Path 'nofile.py' does not exist", 2),
-    Mistake("a date in words", "edgeward rollout plan weather --from tomorrow", "'tomorrow' does not match", 2),
+    Mistake(
+        "a date in words", "edgeward rollout plan weather --from Monday",
+        "'Monday' is no time; write today, tomorrow, 30m, 2h, 3d or 1w from now, 2026-01-31, ", 2,
+    ),
     Mistake("a form that is not made", f"{_ONNX} one.csv --variant int4", "'int4' is not one of 'fp16', 'int8'", 2),
     Mistake(
         "a wrong command line for a script", "edgeward model list --json weather",
