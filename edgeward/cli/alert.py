@@ -13,6 +13,8 @@ from edgeward.cli.times import LENGTHS, length_of
 from edgeward.client import Client
 
 _STATES = ("pending", "firing", "silenced", "inhibited", "resolved", "all")
+NO_SILENCES = "no silences; with --all also those that have ended"
+NO_RECEIVERS = "no receivers: name a file with some as alerts.file in controller.toml; see configs/alerts.toml"
 _FINGERPRINT = re.compile(r"^[0-9a-f]{16}\Z")
 
 
@@ -40,12 +42,10 @@ def list_(
     if as_json:
         print_json(found.plain)
         return
-    if not found and not csv_asked():
-        is_filtered = any((match, state, search, severity, model, device))
-        tell("no alerts" + (" that match" if is_filtered else ": nothing is wrong that a rule looks for"))
-        return
+    is_filtered = any((match, state, search, severity, model, device))
+    empty = "no alerts" + (" that match" if is_filtered else ": nothing is wrong that a rule looks for")
     rows = [(one.fingerprint, one.state, one.severity, one.name, one.about, when(one.since)) for one in found]
-    print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows)
+    print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows, empty=empty)
 
 
 @alert.command()
@@ -140,14 +140,13 @@ def silences(*, also_ended: bool, as_json: bool) -> None:
     if as_json:
         print_json([each.plain for each in found])
         return
-    if not found and not csv_asked():
-        tell("no silences")
-        return
     rows = [
         (one.id, one.state, when(one.ends_at), one.alerts, one.created_by, " ".join(map(str, one.matchers)), one.reason)
         for one in found
     ]
-    print_table("silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows)
+    print_table(
+        "silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows, empty=NO_SILENCES
+    )
 
 
 @alert.command()
@@ -164,7 +163,7 @@ def rules(*, as_json: bool) -> None:
         counts = ", ".join(f"{count} {word}" for word, count in one.alerts.items())
         rows.append((one.name, one.rule["severity"], _condition(one.rule), counts or "-"))
     title = f"rules of {found.source}" if found.source else "the rules that ship (alerts.file names others)"
-    print_table(title, ("rule", "severity", "trips where", "now"), rows)
+    print_table(title, ("rule", "severity", "trips where", "now"), rows, empty="no rules")
     for one in () if csv_asked() else found.rules:
         if one.fault:
             tell(f"failed: {one.name}: {one.fault}")
@@ -190,14 +189,12 @@ def receivers(*, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    if not found and not csv_asked():
-        tell("no receivers: name a file with some as alerts.file in controller.toml; see configs/alerts.toml")
-        return
     rows = [
         (one.name, one.kind, one.sent, one.refused + one.given_up + one.dropped, when(one.sent_at), one.error or "-")
         for one in found
     ]
-    print_table("receivers", ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong"), rows)
+    columns = ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong")
+    print_table("receivers", columns, rows, empty=NO_RECEIVERS)
 
 
 @alert.command()

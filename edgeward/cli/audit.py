@@ -19,6 +19,8 @@ from edgeward.client import Client
 from edgeward.files import write_whole
 
 _COLUMNS = ("number", "at", "actor", "action", "subject", "detail", "hash")
+NONE_MATCHES = "no entry meets these filters: `edgeward audit list` alone shows the newest ones"
+NO_ENTRIES = "the audit has no entries yet: every change to the fleet writes one"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The beginning of a cell that a spreadsheet would run. Source:
 https://owasp.org/www-community/attacks/CSV_Injection."""
@@ -65,7 +67,9 @@ def list_(*, limit: int, before: int | None, as_json: bool, **wanted: Any) -> No
         )
         for e in found
     ]
-    print_table(f"audit, times in {zone()}", ("number", "at", "actor", "action", "subject", "detail"), rows)
+    filtered = before is not None or any(wanted.values())
+    columns = ("number", "at", "actor", "action", "subject", "detail")
+    print_table(f"audit, times in {zone()}", columns, rows, empty=NONE_MATCHES if filtered else NO_ENTRIES)
     if len(found) == limit and not csv_asked():
         console.print(f"older entries are left out: --limit, or --before {found[-1].number}")
 

@@ -28,6 +28,7 @@ from edgeward.runs.deleted import forget_rows
 from edgeward.runs.store import RunStore
 
 WAIT_S = 30.0
+NO_DATA_SETS = "no data sets: make one of captured rows with `edgeward data make NAME --model MODEL`"
 LOOK_S = 0.5
 
 
@@ -79,7 +80,8 @@ def list_(*, as_json: bool) -> None:
          each.sha256[:8] or f"deleted: {each.deleted_why}")
         for each in found
     ]  # fmt: skip
-    print_table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
+    columns = ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest")
+    print_table("data sets", columns, rows, empty=NO_DATA_SETS)
 
 
 @data.command()
@@ -214,7 +216,7 @@ def deletions(identifier: str | None, *, as_json: bool) -> None:
         for each in listed
     ]  # fmt: skip
     columns = ("deletion", f"asked ({zone()})", "took", "captured", "in data sets", "models", "reason")
-    print_table("deletions", columns, rows)
+    print_table("deletions", columns, rows, empty="no rows were deleted by request")
 
 
 def _say(found: Deletion) -> None:

@@ -17,6 +17,8 @@ from edgeward.cli.render import csv_asked, csv_option, duration, how_right, json
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
 
+NO_DEVICES = "no devices yet: make the files of one with `edgeward device config NAME --out DIRECTORY`"
+
 F = TypeVar("F", bound=Callable[..., Any])
 SCREEN_DEVICES = 50
 """Devices that a screen shows unless --limit says otherwise; a pipe, CSV and JSON get all of them."""
@@ -114,7 +116,8 @@ def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **g
     first = next(pages)
     title = _title(min(first.total, limit or first.total), first.total)
     rows = (_rows_of_page(page, columns, given["model"]) for page in chain((first,), pages))
-    print_pages(title, columns, rows)
+    filtered = filters_of(given) != DeviceFilters()
+    print_pages(title, columns, rows, empty="no device meets these filters" if filtered else NO_DEVICES)
 
 
 def _rows_of_page(page: DevicePage, columns: Sequence[str], only: str) -> list[tuple[object, ...]]:

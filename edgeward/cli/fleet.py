@@ -24,6 +24,7 @@ from edgeward.client import Client
 
 FAILING_EXIT = 1
 """Exit code of `status` if the controller fails: for scripts and monitors."""
+NONE_ANSWERS = "no version answers on a device yet: bring one there with `edgeward rollout start MODEL`"
 LATE_PASS_S = 60.0
 """Seconds from which on the age of the last pass is given in seconds, and not as "a moment ago"."""
 
@@ -45,7 +46,7 @@ def fleet(*, as_json: bool) -> None:
     if not csv_asked():
         for line in fleet_lines(found):
             console.print(line)
-    print_table("versions that answer", _COLUMNS, rows)
+    print_table("versions that answer", _COLUMNS, rows, empty=NONE_ANSWERS)
 
 
 _COLUMNS = ("model", "version", "devices", "inferences", "errors", "refused", "accuracy or error")

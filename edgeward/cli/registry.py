@@ -23,7 +23,6 @@ from edgeward.cli.render import (
     say_done,
     size,
     table,
-    tell,
     when,
 )
 from edgeward.cli.toml_place import told_by_line
@@ -57,10 +56,8 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
     if as_json:
         print_json(found.plain)
         return
-    if not found.versions and not csv_asked():
-        tell("\n".join(found.unknown) or "no version meets these conditions")
-        return
-    print_table("versions", _COLUMNS, [_row(each) for each in found.versions])
+    empty = "\n".join(found.unknown) or "no version meets these conditions"
+    print_table("versions", _COLUMNS, [_row(each) for each in found.versions], empty=empty)
     if offset + len(found.versions) < found.total and not csv_asked():
         console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}")
 
@@ -80,12 +77,13 @@ def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
     rows = [(each.section, each.name, each.before, each.after) for each in found.differences]
     columns = ("what", "name", f"v{found.before}", f"v{found.after}")
     if csv_asked():
-        print_table("", columns, rows)
+        print_table("", columns, rows, empty="")
         return
     breaks = found.interface_change or "callers need not change"
     same = ", the same bytes" if found.same_artifact else ""
     console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}")
-    console.print(table("", columns, [(what, name, _short(old), _short(new)) for what, name, old, new in rows]))
+    shown = [(what, name, _short(old), _short(new)) for what, name, old, new in rows]
+    console.print(table("", columns, shown, empty="nothing that a version records differs"))
 
 
 @click.command()
@@ -121,7 +119,7 @@ def gates(name: str, *, as_json: bool) -> None:
         return
     ordered = sorted(found.gates, key=lambda each: each.passed or each.waiver is not None)
     rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in ordered]
-    print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows)
+    print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows, empty="no gates")
 
 
 @click.command()
@@ -180,7 +178,9 @@ def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
         raise BadInput(Code.REQUEST_INVALID, f"name the alias too: edgeward model alias {name} champion")
     found = client.aliases(model)
     rows = [(each.alias, f"v{each.release}", each.by, when(each.at)) for each in found]
-    print_json(found.plain) if as_json else print_table(model, ("alias", "version", "by", "at"), rows)
+    empty = f"{model} has no aliases: give one with `edgeward model alias {model}@VERSION champion`"
+    columns = ("alias", "version", "by", "at")
+    print_json(found.plain) if as_json else print_table(model, columns, rows, empty=empty)
 
 
 @click.command()

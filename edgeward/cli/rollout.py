@@ -28,6 +28,9 @@ from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
+NO_ROLLOUTS = "no rollouts yet: begin one with `edgeward rollout start MODEL`"
+NO_POLICIES = "no model is rolled out automatically: `edgeward rollout policy MODEL` does that from now on"
+NO_VERDICTS = "no rule of its strategy reads labels, so there is nothing to judge again"
 WAITS_AGAIN_S = 60.0
 """Seconds after which the devices for which an unchanged rollout waits are printed again, if there is no screen."""
 
@@ -199,7 +202,8 @@ def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit:
         print_json(rollouts.plain)
         return
     rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, cause(r)) for r in rollouts]
-    print_table("rollouts", ("id", "version", "strategy", "status", "reason"), rows)
+    empty = "no rollout meets these filters" if model or status or only_open else NO_ROLLOUTS
+    print_table("rollouts", ("id", "version", "strategy", "status", "reason"), rows, empty=empty)
 
 
 @rollout.command()
@@ -228,7 +232,7 @@ def policy(
         (name, each.strategy_name, "yes" if each.approval else "no", each.set_by, when(each.set_at))
         for name, each in sorted(found.items())
     ]
-    print_table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows)
+    print_table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows, empty=NO_POLICIES)
 
 
 @rollout.command()
@@ -251,7 +255,9 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
         print_json(verdicts.plain)
         return
     rows = [(each.word, each.metric, each.stratum, each.detail) for each in verdicts]
-    print_table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows)
+    print_table(
+        "with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows, empty=NO_VERDICTS
+    )
 
 
 def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

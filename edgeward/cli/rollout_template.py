@@ -13,6 +13,8 @@ from edgeward.cli.strategy_file import NAMED, read_strategy
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 
+NO_TEMPLATES = "no templates: save one with `edgeward rollout template save NAME`"
+
 
 @click.group()
 def template() -> None:
@@ -50,7 +52,7 @@ def list_(*, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(each.name, each.revision, each.by, when(each.at), words_of(each)) for each in found]
-    print_table("rollout templates", ("name", "revision", "by", "at", "what"), rows)
+    print_table("rollout templates", ("name", "revision", "by", "at", "what"), rows, empty=NO_TEMPLATES)
 
 
 @template.command()
@@ -67,7 +69,7 @@ def show(name: str, revision: int | None, *, as_json: bool) -> None:
         print_json([each.plain for each in found])
         return
     rows = [(each.revision, each.by, when(each.at), words_of(each)) for each in found]
-    print_table(f"{name}, newest first", ("revision", "by", "at", "what"), rows)
+    print_table(f"{name}, newest first", ("revision", "by", "at", "what"), rows, empty=NO_TEMPLATES)
 
 
 @template.command()

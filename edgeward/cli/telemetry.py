@@ -13,6 +13,8 @@ from edgeward.cli.render import csv_option, json_option, print_json, print_table
 from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
 
+NOTHING = "devices measured nothing of {model} in this time: try an earlier --since"
+
 
 @click.group()
 def telemetry() -> None:
@@ -56,7 +58,7 @@ def query(*, as_json: bool, **wanted: Any) -> None:
     ]
     of = wanted["by"] if wanted["by"] != "fleet" else "of"
     columns = (f"at ({zone()})", "version", of, "devices", "inferences", "errors", "accuracy", "MAE", "p95 us")
-    print_table(wanted["model"], columns, rows)
+    print_table(wanted["model"], columns, rows, empty=NOTHING.format(model=wanted["model"]))
 
 
 @telemetry.command()

@@ -89,9 +89,9 @@ def test_a_push_sends_the_origin_of_a_model_and_reports_an_existing_version(
     source.write_text("import numpy as np\nmodel, sample = b'onnx', np.arange(180.0).reshape(60, 3)\n")
     made = edgeward("push", source, "--name", "m", "--tag", "site=oslo", "--metric", "f1=0.9", "--licence", "MIT")
     assert "m v1 (1.0.0) passed its gates" in made
-    assert edgeward("push", source, "--name", "m").strip() == "same bytes as m v1: no version was made"
+    assert edgeward("push", source, "--name", "m").endswith("\nsame bytes as m v1: no version was made\n")
     again = edgeward("push", source, "--name", "m", "--tag", "job=7", "--metric", "f1=0.8")
-    assert again.splitlines()[1:] == [
+    assert again.splitlines()[-4:] == [
         "m v1 has got the tags job=7",
         "m v1 keeps its first metrics",
         "write what has changed as tags:",
