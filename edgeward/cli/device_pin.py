@@ -28,7 +28,9 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @click.command()
 @plain_selection_options
 @model_option
-@click.option("--release", "release", default=None, help="Number, semantic version or alias. Default: what it runs.")
+@click.option(
+    "--release", "--version", "release", default=None, help="Number, semantic version or alias. Default: what it runs."
+)
 @click.option("--reason", default="", help="Why: it stands in plans, with the device and in the audit.")
 @click.option("--until", type=FUTURE, metavar="WHEN", help=f"When it ends: {AHEAD}. Default: at `unpin`.")
 @dry_run_option
@@ -119,9 +121,9 @@ def freed_words(answer: PinAnswer) -> str:
 
 
 def summary(answers: Table[PinAnswer]) -> Iterator[str]:
-    """Yields a line for each kind of result, with the number of devices."""
+    """Yields a line for each kind of result of a request that has not been made yet, with the number of devices."""
     kinds = Counter(
-        each.detail if each.code else f"v{each.release}: {'sent there' if each.is_moved else 'runs it'}"
+        each.detail if each.code else f"v{each.release}: {'would be sent there' if each.is_moved else 'run it already'}"
         for each in answers
     )
     for words, count in kinds.most_common():

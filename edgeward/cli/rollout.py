@@ -54,11 +54,17 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--again", is_flag=True, help="Allow a version that was rolled back."),
         click.option(
-            "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+            "--select",
+            "--label",
+            "selectors",
+            multiple=True,
+            metavar="LABEL=VALUE|SELECTOR",
+            callback=with_saved,
+            help=ONLY,
         ),
         click.option("--template", default="", metavar="NAME", help="A saved one, for what is not named here."),
         click.option("--strategy", help=f"{NAMED} Default: the template's, else canary."),
-        click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
+        click.option("--version", "--release", "release", help=f"Default: the newest that passed its gates. {HOW}"),
         click.argument("model"),
     ):
         command = option(command)
@@ -209,7 +215,9 @@ def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit:
 @rollout.command()
 @click.argument("model", required=False)
 @click.option("--strategy", default="canary", show_default=True, help=NAMED)
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
+@click.option(
+    "--select", "--label", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Stop automatic rollouts of MODEL.")
 @csv_option

@@ -24,7 +24,9 @@ def template() -> None:
 @template.command()
 @click.argument("name")
 @click.option("--strategy", default="canary", show_default=True, help=NAMED)
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
+@click.option(
+    "--select", "--label", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+)
 @click.option(
     "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
 )

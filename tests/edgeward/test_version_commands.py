@@ -124,7 +124,7 @@ def test_names_tags_and_comments_are_in_lists_and_searches(state: State, edgewar
     assert [each["release"] for each in found["versions"]] == [2, 1]
     assert "2 in all; next: --offset 1" in edgeward("search", "--limit", "1")
     assert "no field" in edgeward("search", "--where", "accuracy > 1", fails=True)
-    assert "champion" not in edgeward("alias", "m", "champion", "--remove")
+    assert "m has no aliases" in edgeward("alias", "m", "champion", "--remove")
     assert "name the alias too" in edgeward("alias", "m@1", fails=True)
 
 
