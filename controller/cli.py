@@ -132,6 +132,13 @@ async def serve(config: Config) -> None:
     """
     os.umask(PRIVATE_UMASK)
     lock = _lock(config.data_dir)
+    try:
+        await _serve_alone(config)
+    finally:
+        lock.close()
+
+
+async def _serve_alone(config: Config) -> None:
     check_whole(config.data_dir)
     refuse_taken(config.api.host, config.api.port, ANOTHER_API_PORT)  # before a broker starts
     make_private(config.data_dir)
@@ -152,7 +159,6 @@ async def serve(config: Config) -> None:
             await stop.wait()
     finally:
         await service.stop()
-        lock.close()
 
 
 def _announce(state: State, host: str, port: int) -> None:

@@ -23,6 +23,7 @@ from edgeward.cli.render import (
     say_done,
     size,
     table,
+    tell,
     when,
 )
 from edgeward.cli.toml_place import told_by_line
@@ -113,13 +114,16 @@ def gates(name: str, *, as_json: bool) -> None:
     """Show the verdict of each gate on NAME@VERSION (default: the newest), its evidence, and what it detects."""
     model, release = split_name(name)
     client = Client()
-    found = client.version(model, release or str(client.versions(model)[-1].release))
+    newest = client.versions(model)[-1].release if release is None else 0
+    found = client.version(model, release or newest)
     if as_json:
         print_json(found.plain["gates"])
         return
     ordered = sorted(found.gates, key=lambda each: each.passed or each.waiver is not None)
     rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in ordered]
     print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows, empty="no gates")
+    if newest > 1 and not csv_asked():
+        tell(f"v{newest} is the newest version; an earlier one: edgeward model gates {model}@{newest - 1}")
 
 
 @click.command()

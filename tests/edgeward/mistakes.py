@@ -108,7 +108,10 @@ MISTAKES = (
         "http:// where TLS is spoken", "EDGEWARD_URL={bare} edgeward model list",
         "controller_unreachable: ...is `edgeward-controller run` up?", 4,
     ),
-    Mistake("a wrong token", "EDGEWARD_TOKEN=wrong edgeward model list", "unauthenticated: ...try: edgeward token", 3),
+    Mistake(
+        "a wrong token", "EDGEWARD_TOKEN=wrong edgeward model list",
+        "unauthenticated: ...try: edgeward token create ...; set EDGEWARD_TOKEN to it", 3,
+    ),
     Mistake(
         "a token that was copied badly", "EDGEWARD_TOKEN=wröng edgeward model list",
         "EDGEWARD_TOKEN holds letters that no token has: copy it again", 3,
