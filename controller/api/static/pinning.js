@@ -22,7 +22,7 @@ function Confirm({ device, close, again }) {
   useEffect(() => {
     let old = false;
     setSeen(null);
-    api(`/v1/devices/${verb}/dry-run`, { method: "POST", body: { ...body, reason: "" } }).then(([a]) => old || setSeen(a), (error) => old || told(false)(error));
+    api(`/v1/devices/${verb}/dry-run`, { method: "POST", body: ends ? body : { ...body, reason: "" } }).then(([a]) => old || setSeen(a), (error) => old || told(false)(error));
     return () => { old = true; };
   }, [model, verb, named, span[1]]);
   const act = async () => {
