@@ -65,9 +65,9 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
     for lost in (each for each in found.serving if each.lost):
         of = f"{lost.model} v{lost.release} on {lost.lost} of {many(lost.devices, 'device')}"
         yield f"{of} is not in the registry, as after a restore: push it again, or roll another version out"
-    for each in (each for each in found.serving if each.unsure):
-        who = f"{many(each.unsure, 'device')} that {'is' if each.unsure == 1 else 'are'} not online"
-        yield f"{each.model} v{each.release} was on trial on {who}: not counted below"
+    for tried in (served for served in found.serving if served.unsure):
+        who = f"{many(tried.unsure, 'device')} that {'is' if tried.unsure == 1 else 'are'} not online"
+        yield f"{tried.model} v{tried.release} was on trial on {who}: not counted below"
     if found.fetching:
         yield f"on their way: versions to {many(found.fetching, 'device')}, {size(found.bytes_s)}/s together"
     open_now = [each for each in found.rollouts if each.open]

@@ -21,7 +21,7 @@ _LENGTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([mhdw])(?: ago| from now)?")
 _DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 
-class When(click.ParamType):
+class When(click.ParamType[datetime]):
     """An option or argument that is a time: a datetime with its zone. `ahead`: `2h` is in two hours, not two hours
     ago.
     """
