@@ -135,7 +135,7 @@ class Code(StrEnum):
     REQUEST_INVALID = "request_invalid"  # the call itself is wrong: the detail says how
     REQUEST_CANCELLED = "request_cancelled"  # the caller has left, or its timeout was over: nothing was computed for it
     REQUEST_SLOW = "request_slow"  # the request was not complete in time: send it on a faster link
-    PORT_TAKEN = "port_taken"  # another program has the address: choose another serving.listen
+    PORT_TAKEN = "port_taken"  # another program has the address: choose another port
     PIPELINE_INVALID = "pipeline_invalid"  # a step, a type or a parameter does not fit: the detail names it
     PIPELINE_FAILED = "pipeline_failed"  # a step raised, hung or leaked: read its log; other results are kept
     PIPELINE_RUNNING = "pipeline_running"  # another run of the pipeline is not over: wait for it, or end it

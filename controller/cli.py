@@ -26,6 +26,7 @@ from contract.visible import one_line
 from contract.world_faults import world_error
 from controller.api.app import make_app
 from controller.api.door import opened
+from controller.broker.taken_ports import refuse_taken
 from controller.clock import stamp
 from controller.config import Config, load_config
 from controller.registry.atomic_file import replace_file
@@ -43,6 +44,7 @@ COLLECT_AFTER = 50_000
 message is some ten objects, so Python's own 700 means a search every seventy messages: 20 of the 85 us of CPU that a
 telemetry message took."""
 
+ANOTHER_API_PORT = "choose another with --port (0: a free one) or api.port"
 _ORDER = "Flags win over EDGEWARD_DATA_DIR, and that over the file."
 _DATA_DIR = "where everything is kept; else EDGEWARD_DATA_DIR, else as the file says"
 
@@ -125,10 +127,20 @@ def run_words(call: argparse.Namespace) -> str:
 
 
 async def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory,
+    `port_taken` if another program has a port.
+    """
     os.umask(PRIVATE_UMASK)
     lock = _lock(config.data_dir)
+    try:
+        await _serve_alone(config)
+    finally:
+        lock.close()
+
+
+async def _serve_alone(config: Config) -> None:
     check_whole(config.data_dir)
+    refuse_taken(config.api.host, config.api.port, ANOTHER_API_PORT)  # before a broker starts
     make_private(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)
@@ -147,7 +159,6 @@ async def serve(config: Config) -> None:
             await stop.wait()
     finally:
         await service.stop()
-        lock.close()
 
 
 def _announce(state: State, host: str, port: int) -> None:

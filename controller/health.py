@@ -23,6 +23,9 @@ FREE_BYTES_WANTED = 256 * 1024**2
 EXPIRY_DAYS = 7.0
 """Certificates and roles with fewer days left are a finding: a working week in which a person can sign."""
 
+STARTING_S = 20.0
+"""Seconds after a start in which a missing connection to the broker is no fault yet: a connection takes one to ten
+seconds, with a key exchange on a busy machine."""
 MAX_NAMED = 3
 """Devices that a finding names."""
 
@@ -64,6 +67,11 @@ class PassRecord:
     good_s: float = 0.0
     """The time that all good passes took together."""
     failures: int = 0
+    began_at: float = field(init=False)
+    """The start."""
+
+    def __post_init__(self) -> None:
+        self.began_at = self.good_at
 
     def passed(self, now: float, took_s: float = 0.0) -> None:
         """Notes a good pass."""
@@ -142,6 +150,8 @@ class Facts:
     """The captured rows of each device that were left out lately, in words."""
     refused_configs: Mapping[str, str] = field(default_factory=dict)
     """The reason why a device does not use the configuration that was sent to it, by device."""
+    running_s: float = float("inf")
+    """Seconds since the start."""
     audit_fault: str = ""
     """The fault of the audit at an earlier start; empty if there was none, or once a person has examined it."""
 
@@ -168,6 +178,14 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
         )
         if detail
     )
+
+
+def lasting_findings(facts: Facts) -> tuple[Finding, ...]:
+    """Everything that is wrong, as people and alerts are told: a start is not a fault, so a connection that is being
+    made is none in the first STARTING_S seconds. Monitors get `findings_of`: until then the controller is not ready.
+    """
+    is_connecting = facts.running_s < STARTING_S and not facts.broker_connected and not facts.broker_fault
+    return tuple(each for each in findings_of(facts) if each.code != "broker_lost" or not is_connecting)
 
 
 def is_failing(findings: Sequence[Finding]) -> bool:

@@ -15,6 +15,7 @@ from controller.api.version_routes import number_of
 from controller.fleet import device_query
 from controller.fleet.device_query import DeviceQuery
 from controller.fleet.twin import Twin
+from controller.fleet.unmatched import unknown_device, unmatched
 from controller.reconcile.quarantined import quarantined_devices, quarantined_for
 from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State
@@ -57,11 +58,13 @@ async def list_devices(request: web.Request) -> views.DevicePage:
 def device_page(state: State, asked: Sequence[tuple[str, str]], now: float) -> views.DevicePage:
     """Returns the answer to a query, whose parameters are (name, text). BadInput `request_invalid`."""
     world, query = state.world, _query(state, MultiDict(asked))
-    found = fresh_roster(world, now).find(query, moment(world, now))
+    roster = fresh_roster(world, now)
+    found = roster.find(query, moment(world, now))
     shown = (world.durable.twins[device] for device in found.devices)
     return views.DevicePage(
         total=found.total,
         devices=tuple(views.DeviceView(**views.device_fields(twin, world, now)) for twin in shown),
+        unmatched=() if found.total else unmatched(query, roster.entries(), state.registry.models()),
     )
 
 
@@ -73,7 +76,7 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
     if twin is None and name in state.world.durable.retired:
         twin = Twin(name)
     if twin is None:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has reported; `edgeward device list` shows all")
+        raise unknown_device(name, state.world.durable.twins)
     history = tuple(
         views.HistoryEntry(at=at, report=msgspec.json.decode(body)) for at, body in state.journal.history_of(name)
     )

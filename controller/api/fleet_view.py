@@ -37,6 +37,10 @@ class ServedView(Message, frozen=True):
     release: int
     """The number of the version; 0 for one that the controller does not know."""
     devices: int
+    """Devices that have confirmed it and answer with it, or try it now; away from the link they answer as well."""
+    unsure: int
+    """Devices that are not online and were on trial with it when they last reported: they may have rolled back since.
+    They are not in `devices`."""
     lost: int
     """Those of them on which this number is a version that the registry does not hold, as after a restore."""
     inferences: int
@@ -165,6 +169,7 @@ class _Tally:
         self.transfers: list[TransferringView] = []
         self.bytes_s = 0.0
         self._serving: Counter[tuple[str, int]] = Counter()
+        self._unsure: Counter[tuple[str, int]] = Counter()
         self._lost: Counter[tuple[str, int]] = Counter()
         self._sums: dict[tuple[str, int], Sums] = {}
         self._labelled: dict[tuple[str, int], list[int]] = {}
@@ -180,7 +185,7 @@ class _Tally:
             self.bytes_s += traffic.bytes_s
         for model, state in twin.reported.items():
             if state.serving:
-                self._count_served(model, state)
+                self._count_served(model, state, presence)
             if state.phase == "fetching":
                 self.transfers.append(_transfer(twin, model, state, presence, traffic))
             if (words := _sick(state)) is not None:
@@ -190,10 +195,14 @@ class _Tally:
             self.sources.update(state if state in WELL | BROKEN else "other" for state in lives)
             self.failing += _failing_sources(twin)
 
-    def _count_served(self, model: str, state: ModelState) -> None:
+    def _count_served(self, model: str, state: ModelState, presence: PresenceWord) -> None:
         served = serving_version(state)
         of = model, served.release if served is not None else 0
-        self._serving[of] += 1
+        is_unsure = served is not None and served == state.trial and presence != "online"
+        self._serving[of] += not is_unsure
+        self._unsure[of] += is_unsure
+        if is_unsure:
+            return
         self._lost[of] += served is not None and not holds(self._world, model, served)
 
     def weigh(self, measured: Iterable[tuple[tuple[str, str, int], Sums]]) -> None:
@@ -218,17 +227,18 @@ class _Tally:
     def served(self) -> tuple[ServedView, ...]:
         """Returns devices and inferences by version."""
         return tuple(
-            _served(model, release, (n, self._lost[model, release]), self._sums.get((model, release), Sums()))
-            for (model, release), n in sorted(self._serving.items())
+            _served(of, (n, self._unsure[of], self._lost[of]), self._sums.get(of, Sums()))
+            for of, n in sorted(self._serving.items())
         )
 
 
-def _served(model: str, release: int, counted: tuple[int, int], sums: Sums) -> ServedView:
+def _served(of: tuple[str, int], counted: tuple[int, int, int], sums: Sums) -> ServedView:
     return ServedView(
-        model=model,
-        release=release,
+        model=of[0],
+        release=of[1],
         devices=counted[0],
-        lost=counted[1],
+        unsure=counted[1],
+        lost=counted[2],
         inferences=sums.inferences,
         errors=sums.errors,
         refused=sum(sums.refused.values()),

@@ -54,7 +54,7 @@ from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.api.watcher_routes import WATCHER_ROUTES
 from controller.convert.request import ModelKind, VariantName
-from controller.health import findings_of, is_failing, nearest_expiry
+from controller.health import findings_of, is_failing, lasting_findings, nearest_expiry
 from controller.registry.version import Told
 from controller.retraining.model import Retrained
 from controller.verbs.gates import Brought, OwnVerdict
@@ -159,7 +159,12 @@ async def push_version(request: web.Request) -> PushAnswer:
                     under_way=mine,
                 ),
             )
-    return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
+    return PushAnswer(
+        new=pushed.new,
+        tags_added=dict(pushed.tags_added),
+        not_taken=pushed.not_taken,
+        **detail_fields(state, pushed.version),
+    )
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:
@@ -196,7 +201,7 @@ async def show_fleet(request: web.Request) -> FleetView:
         now = time.monotonic()
         if kept.view is None or now - kept.at > FLEET_COST_RATIO * kept.cost_s:
             spent_s = time.thread_time()
-            kept.view = await in_steps(fleet_view_steps(state.world, time.time(), findings_of(facts_of(state))))
+            kept.view = await in_steps(fleet_view_steps(state.world, time.time(), lasting_findings(facts_of(state))))
             kept.at, kept.cost_s = now, time.thread_time() - spent_s
         return kept.view
 

@@ -13,6 +13,7 @@ from controller.api.state_key import STATE
 from controller.api.vitals_views import VitalsRow, vitals_rows
 from controller.clock import stamp_of
 from controller.fleet.fit import stratum_of
+from controller.fleet.unmatched import unknown_device
 from controller.reconcile.measured import open_marks
 from controller.rollout.model import Strategy, Wave
 from controller.rollout.rows import HOUR_S, RECENT_S
@@ -55,7 +56,7 @@ async def device_telemetry(request: web.Request) -> list[TelemetryRow]:
     """Returns what one device measured of a model in the newest day, oldest first: by the hour, then by ten minutes."""
     state, device, model = request.app[STATE], request.match_info["device"], request.match_info["model"]
     if device not in state.world.durable.twins:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")
+        raise unknown_device(device, state.world.durable.twins)
     now = time.time()
     marks = open_marks(state.world)
     past = state.telemetry.past_of_device(device, model, now - DAY_S, now, marks)
@@ -72,7 +73,7 @@ async def device_vitals(request: web.Request) -> list[VitalsRow]:
     """
     state, device = request.app[STATE], request.match_info["device"]
     if device not in state.world.durable.twins:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")
+        raise unknown_device(device, state.world.durable.twins)
     hours, most = number_in(request.query.get("hours", "24")), KEEP_S / HOUR_S
     if not 0 < hours <= most:
         raise BadInput(Code.REQUEST_INVALID, f"hours = {hours:g}: expected more than 0, and at most {most:g}")

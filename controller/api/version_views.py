@@ -86,6 +86,10 @@ class PushAnswer(VersionDetail, frozen=True):
 
     new: bool
     """False: these bytes were a version already, and no new one was made."""
+    tags_added: dict[str, str]
+    """Tags that the existing version got by this push."""
+    not_taken: tuple[str, ...]
+    """Facts of this push that the existing version does not take: it keeps those of its first push."""
 
 
 class VersionPage(Message, frozen=True):

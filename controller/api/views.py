@@ -199,6 +199,8 @@ class DevicePage(Message, frozen=True):
     total: int
     """The number of devices on all pages."""
     devices: tuple[DeviceView, ...]
+    unmatched: tuple[str, ...] = ()
+    """If nothing was found: in words, values of filters that no device has."""
 
 
 class RetiredView(Message, frozen=True):

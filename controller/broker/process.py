@@ -30,6 +30,7 @@ from controller.broker.configurations import (
     password_of,
 )
 from controller.broker.mutual_tls import BrokerFiles
+from controller.broker.taken_ports import refuse_taken
 from controller.config import BrokerConfig
 from controller.trust.enrolment import Enrolment
 
@@ -38,8 +39,6 @@ RELOAD_S = 2.0
 LOOPBACK = ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - a wildcard, compared with
 """Names by which this machine reaches its own broker as localhost."""
 STOP_S = 5.0
-PORT_WAIT_S = 10.0
-"""Seconds to wait for a taken port: the broker of a killed controller may be ending, and still write its database."""
 RESTART_MIN_S, RESTART_MAX_S = 1.0, 30.0
 """Seconds between attempts to restart a broker that has ended: doubled each time, as agents' reconnects are."""
 STEADY_S = 60.0
@@ -65,6 +64,10 @@ os.execv(command[0], command)
 A separate program, because Python warns of code between fork and exec in a process with threads.
 """
 
+ANOTHER_PORT = (
+    "choose another with --broker-port (0: a free one) or broker.port, or use the broker that runs there: "
+    "--broker mqtt://HOST:PORT"
+)
 NO_BROKER = (
     "no broker to start: install Mosquitto (apt-get install mosquitto), or for a first try pip install "
     "'edgeward[embedded]', or set broker.url to a broker that runs"
@@ -217,7 +220,8 @@ def start_broker(
 ) -> RunningBroker:
     """Starts the configured broker, or describes the broker that runs elsewhere.
 
-    BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` if it does not start.
+    BadInput `config_invalid` for an unknown kind; WorldError `port_taken`; `broker_unreachable` if it does
+    not start.
     """
     if config.url.startswith(("mqtt://", "mqtts://")):
         return RunningBroker(config.url, "external")
@@ -323,7 +327,7 @@ class BrokerEndedError(WorldError):
 
 
 def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
-    _await_port(host, port)
+    refuse_taken(host, port, ANOTHER_PORT, own=directory)
     with (directory / f"{kind}.log").open("ab") as log:
         process = subprocess.Popen(_tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
     until = time.monotonic() + START_S
@@ -356,29 +360,3 @@ def _tied(command: list[str]) -> list[str]:
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
-
-
-def _await_port(host: str, port: int) -> None:
-    """Waits until the port is free; WorldError `broker_unreachable` if it stays taken."""
-    until = time.monotonic() + PORT_WAIT_S
-    while True:
-        try:
-            _refuse_taken(host, port)
-        except WorldError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _refuse_taken(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise WorldError(
-                Code.BROKER_UNREACHABLE,
-                f"{host}:{port}: {error.strerror}; set broker.port, or broker.url to what runs there",
-            ) from None

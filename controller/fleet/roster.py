@@ -6,7 +6,7 @@ each query. Refuses to know where twins are kept. At 100,000 devices a query cos
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -89,6 +89,10 @@ class Roster:
     def all_names(self) -> list[str]:
         """Returns the names of all devices, sorted."""
         return self._sorted()
+
+    def entries(self) -> Collection[Entry]:
+        """Returns every device."""
+        return self._entries.values()
 
     def health(self, device: str, moment: Moment) -> Judged:
         """Returns the health of one device. KeyError for an unknown one."""

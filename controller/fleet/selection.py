@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from contract.errors import BadInput, Code
+from contract.near_names import is_it, some_of
 from controller.fleet.twin import Twin
 
 
@@ -16,8 +17,9 @@ def select(twins: Iterable[Twin], selector: Mapping[str, str]) -> list[str]:
     if not found:
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(selector.items())) or "any label"
         labels = sorted({f"{key}={value}" for twin in known for key, value in twin.labels.items()})
-        raise BadInput(
-            Code.SELECTOR_EMPTY,
-            f"no device has {wanted}; {len(known)} known, with labels {', '.join(labels[:20]) or 'none'}",
+        near = "".join(
+            is_it(each, labels) for each in (f"{key}={value}" for key, value in selector.items()) if each not in labels
         )
+        near = near or f"; {len(known)} known, with labels {some_of(labels)}"
+        raise BadInput(Code.SELECTOR_EMPTY, f"no device has {wanted}{near}")
     return found

@@ -11,6 +11,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from contract.near_names import is_it, some_of
 from contract.wire import Message
 from controller.registry.registry import Registry
 from controller.registry.semver import is_semver, newest_of
@@ -92,8 +93,9 @@ class Aliases:
         return found
 
     def _unknown(self, model: str, text: str) -> BadInput:
-        known = ", ".join(self.of(model)) or "none"
-        words = f"{model} has no version {text[:64]!r}: name a number, a semantic version or an alias; aliases: {known}"
+        known = list(self.of(model))
+        near = is_it(text, known) or f"; aliases: {some_of(known)}"
+        words = f"{model} has no version {text[:64]!r}: name a number, a semantic version or an alias{near}"
         return BadInput(Code.UNKNOWN_VERSION, words)
 
     def _tell(self, model: str, *changed: Alias | None) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.kept import convert_kept
 from contract.names import check_name
+from contract.near_names import is_it, some_of
 from contract.wire import encode
 from controller.gates.verdict import Waiver
 from controller.registry.store import Doc, Store
@@ -59,9 +60,9 @@ class Registry:
         """All versions, oldest first; BadInput `unknown_model`."""
         releases = self.registered.get(model)
         if not releases:
-            raise BadInput(
-                Code.UNKNOWN_MODEL, f"no model {model[:64]!r}; there are: {', '.join(self.models()) or 'none'}"
-            )
+            known = self.models()
+            near = is_it(model, known) or f"; there are: {some_of(known)}"
+            raise BadInput(Code.UNKNOWN_MODEL, f"no model {model[:64]!r}{near}")
         return [self._read(doc) for release in releases if (doc := self._doc(key_of(model, release))) is not None]
 
     def version(self, model: str, release: int) -> Version:

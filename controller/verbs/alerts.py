@@ -22,7 +22,7 @@ from controller.alerts.state import QUALITY, AlertState
 from controller.clock import stamp, stamp_of
 from controller.events.attempts import Fare
 from controller.events.notifier import Notifier
-from controller.health import findings_of
+from controller.health import lasting_findings
 from controller.state import State
 from controller.verbs.health import facts_of, own_expiries
 
@@ -121,7 +121,7 @@ def alert_facts(state: State) -> Facts:
         twins=dict(world.durable.twins),
         rollouts=dict(world.durable.rollouts),
         withdrawn=dict(world.withdrawn),
-        findings=findings_of(facts_of(state)),
+        findings=lasting_findings(facts_of(state)),
         own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
         signals=[each for found in state.data_looks.values() if found is not None for each in found.signals],
         watched=frozenset(state.data_looks),

@@ -11,6 +11,7 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_LABELS
 from controller.clock import stamp
 from controller.fleet.twin import Twin, with_given_labels
+from controller.fleet.unmatched import unknown_device
 from controller.reconcile.world import put_twin
 from controller.state import State
 from controller.verbs.device_lives import MAX_DEVICES, DeviceAnswer, refused
@@ -65,7 +66,7 @@ def known_twin(state: State, device: str) -> Twin:
         raise BadInput(Code.DEVICE_RETIRED, f"{device} was retired")
     twin = durable.twins.get(device)
     if twin is None:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported; `edgeward device list` shows all")
+        raise unknown_device(device, durable.twins)
     return twin
 
 

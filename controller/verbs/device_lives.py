@@ -18,6 +18,7 @@ from controller.broker.messages import farewell
 from controller.clock import stamp, today
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
+from controller.fleet.unmatched import unknown_device
 from controller.reconcile.world import Retired, drop_twin, put_twin
 from controller.state import State
 from controller.verbs import devices
@@ -125,7 +126,7 @@ def _known(state: State, names: Iterable[str]) -> tuple[list[str], list[DeviceAn
         elif device in durable.twins or (is_device_name(device) and state.credentials.enrolled(device)):
             known.append(device)
         else:
-            left_out.append(refused(device, BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")))
+            left_out.append(refused(device, unknown_device(device, durable.twins)))
     return known, left_out
 
 

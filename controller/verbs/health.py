@@ -15,7 +15,7 @@ from pathlib import Path
 from controller.clock import today
 from controller.fleet.expiry import SELF_RENEWED
 from controller.fleet.faults import refused_config
-from controller.health import Facts, Finding, findings_of
+from controller.health import Facts, Finding, lasting_findings
 from controller.state import State
 from controller.trust.certificates import certificate_end
 
@@ -33,6 +33,7 @@ def facts_of(state: State) -> Facts:
         pass_age_s=now - passes.good_at,
         failing_s=None if passes.failing_since is None else now - passes.failing_since,
         last_error=passes.last_error,
+        running_s=now - passes.began_at,
         reconcile_s=state.config.fleet.reconcile_s,
         broker=f"{broker.kind} {broker.shown}" if broker else "none",
         broker_connected=state.connected,
@@ -59,7 +60,7 @@ def facts_of(state: State) -> Facts:
 
 def tell_changes(state: State, before: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Logs what has changed since `before`, and makes an event of it; returns the present findings."""
-    found = findings_of(facts_of(state))
+    found = lasting_findings(facts_of(state))
     codes, known = {each.code for each in found}, {each.code for each in before}
     for each in found:
         if each.code not in known:

@@ -58,10 +58,14 @@ class Wanted:
 def pin(state: State, names: Iterable[str], wanted: Wanted, *, actor: str, dry_run: bool = False) -> list[PinAnswer]:
     """Holds a model on devices at a release; returns the result for each. A second pin replaces the first.
 
-    With `dry_run` it only says what would happen. BadInput `request_invalid` for a long reason or a time that is over.
+    With `dry_run` it only says what would happen. BadInput `request_invalid` for a long reason or a time that is over,
+    `unknown_model` for a model that neither the registry nor one of the devices knows.
     """
     now = time.time()
     _check(wanted, now)
+    names = list(names)
+    if not any(wanted.model in twin.reported for twin in map(state.world.durable.twins.get, names) if twin):
+        state.registry.versions(wanted.model)  # a mistyped model is refused once, and not by each device
     version_of = cache(lambda release: may_start(state, wanted.model, release, again=True))
     answers, twins = [], []
     for device in names:

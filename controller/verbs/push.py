@@ -8,7 +8,8 @@ import asyncio
 import dataclasses
 import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
 from controller.retraining.model import Retrained
 from controller.state import State
-from controller.verbs import erasures, gates, retraining, trust
+from controller.verbs import erasures, gates, pushed_again, retraining, trust
 from controller.verbs.gates import Brought, check_brought
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
@@ -54,6 +55,10 @@ class Pushed:
 
     version: Version
     new: bool
+    tags_added: Mapping[str, str] = field(default_factory=dict)
+    """Tags that an existing version got by this push."""
+    not_taken: tuple[str, ...] = ()
+    """Facts of this push that the existing version does not take: it keeps those of its first push."""
 
 
 async def push(
@@ -117,6 +122,10 @@ async def push(
             state, manifest, converted, lineage, evidence, environment=told.environment, verdicts=verdicts, model=model
         )
     _tell_of(state, pushed, at=at, actor=actor)
+    if not pushed.new:
+        added = pushed_again.add_tags(state, pushed.version, tags, actor=actor)
+        not_taken = pushed_again.facts_not_taken(pushed.version, told, parent, waive_rows)
+        pushed = dataclasses.replace(pushed, tags_added=added, not_taken=not_taken)
     if retrained is not None:
         retraining.end_push(state, retrained, pushed.version, is_new=pushed.new)
     if not pushed.version.passed:

@@ -5,6 +5,7 @@ quarantine from this release is lifted, because a person requests this. Refuses 
 """
 
 import time
+from collections import Counter
 
 import msgspec
 
@@ -17,6 +18,7 @@ from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.words import devices_of
 from controller.state import State
 from controller.verbs.rollouts import Retried, end_if_only_absent, find, may_start, refuse_overlap, start
+from controller.verbs.steering import may_take
 
 
 def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
@@ -30,10 +32,9 @@ def retry_failed(state: State, name: str, *, actor: str) -> Rollout:
     before = find(state, name)
     if before.status not in FINAL:
         raise BadInput(Code.ROLLOUT_CONFLICT, _why_open(state, before))
-    failed = _failed(state, before)
+    failed, left_out = _failed(state, before)
     if not failed:
-        words = f"no device of {name} has failed that is not pinned elsewhere: there is nothing to try again"
-        raise BadInput(Code.ROLLOUT_CONFLICT, words)
+        raise BadInput(Code.ROLLOUT_CONFLICT, _why_none(name, left_out))
     refuse_overlap(state, before.model)
     may_start(state, before.model, before.release, again=True)
     _unquarantine(state, before, failed, actor=actor)
@@ -55,33 +56,56 @@ def _why_open(state: State, rollout: Rollout) -> str:
     """Says why a rollout that has not ended is not retried, and what to do: with names if only absent devices keep
     it open.
     """
-    then = "what has failed is tried again then"
+    then, can_abort = "what has failed is tried again then", may_take("abort", rollout)
     now = time.time()
     facts = facts_of(state.world, rollout, now)
     members = (each for each in rollout.members if each.device in facts)
     pending = [each.device for each in members if outcome_of(rollout, each, facts[each.device], now) == "pending"]
     if not pending or any(facts[device].presence == "online" for device in pending):
-        return f"{rollout.id} is {rollout.status}: wait until it has ended, or abort it; {then}"
+        abort = f", or end it by `edgeward rollout abort {rollout.id}`" if can_abort else ""
+        return f"{rollout.id} is {rollout.status}: wait until it has ended{abort}; {then}"
     held = f"{devices_of(len(pending))} that cannot be reached: {named(pending)}"
+    if not can_abort:
+        return f"{rollout.id} is {rollout.status} and waits only for {held}; {then}"
     ends = f"`edgeward rollout abort {rollout.id}` ends it, and what has confirmed keeps the release"
     return f"{rollout.id} is {rollout.status} and waits only for {held}; {ends}; {then}"
 
 
-def _failed(state: State, rollout: Rollout) -> list[str]:
-    """Returns members that failed, are still in the fleet, not pinned elsewhere, and do not run the release now."""
-    endings, durable = state.world.durable.endings.get(rollout.id, {}), state.world.durable
-    found = []
+def _why_none(name: str, left_out: Counter[str]) -> str:
+    """Says why no device of an ended rollout can be tried again."""
+    if not left_out:
+        return f"no device of {name} has failed: there is nothing to try again"
+    causes = ", ".join(f"{devices_of(count)} {cause}" for cause, count in sorted(left_out.items()))
+    return f"of {name} nothing is left to try again: {causes}"
+
+
+def _failed(state: State, rollout: Rollout) -> tuple[list[str], Counter[str]]:
+    """Returns (members that failed and can be tried again; how many others failed, by why they cannot)."""
+    endings = state.world.durable.endings.get(rollout.id, {})
+    found, left_out = [], Counter[str]()
     for member in rollout.members:
-        ending, twin = endings.get(member.device), durable.twins.get(member.device)
-        if ending is None or ending.outcome not in FAILURES or twin is None or member.device in durable.retired:
+        ending = endings.get(member.device)
+        if ending is None or ending.outcome not in FAILURES:
             continue
-        reported = twin.reported.get(rollout.model)
-        stable = reported.stable if reported is not None else None
-        pin = twin.pins.get(rollout.model)
-        held = pin is not None and pin.release != rollout.release
-        if not held and (stable is None or not rollout.carries(stable.digest)):
+        if why := _why_left_out(state, rollout, member.device):
+            left_out[why] += 1
+        else:
             found.append(member.device)
-    return found
+    return found, left_out
+
+
+def _why_left_out(state: State, rollout: Rollout, device: str) -> str:
+    """Returns why a device that failed is not tried again; empty if it is."""
+    durable = state.world.durable
+    twin = durable.twins.get(device)
+    if twin is None or device in durable.retired:
+        return "out of the fleet now"
+    pin = twin.pins.get(rollout.model)
+    if pin is not None and pin.release != rollout.release:
+        return "pinned at another version"
+    reported = twin.reported.get(rollout.model)
+    stable = reported.stable if reported is not None else None
+    return "on the release by now" if stable is not None and rollout.carries(stable.digest) else ""
 
 
 def _unquarantine(state: State, rollout: Rollout, devices: list[str], *, actor: str) -> None:

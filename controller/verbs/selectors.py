@@ -10,6 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from contract.near_names import is_it, some_of
 from contract.protocol import MAX_LABELS
 from contract.wire import Message
 from controller.clock import stamp
@@ -59,8 +60,9 @@ def saved(store: Store, name: str) -> Selector:
     """Returns a selector by its name. BadInput `request_invalid` names those that exist."""
     found = store.get(_TABLE, name)
     if found is None:
-        known = ", ".join(sorted(store.all(_TABLE))[:20]) or "none"
-        raise BadInput(Code.REQUEST_INVALID, f"no selector {name[:64]!r}; saved: {known}")
+        known = sorted(store.all(_TABLE))
+        near = is_it(name, known) or f"; saved: {some_of(known)}"
+        raise BadInput(Code.REQUEST_INVALID, f"no selector {name[:64]!r}{near}")
     return msgspec.convert(found, Selector)
 
 

@@ -51,9 +51,9 @@ _FIRST: dict[Status, str] = {
     "paused": "resume, abort or roll it back",
     "aborting": "wait until it has ended",
     "rolling_back": "wait until it has ended",
-    "completed": "it has ended; it can still be rolled back",
-    "aborted": "it has ended; it can still be rolled back",
-    "rolled_back": "it has ended; start another one",
+    "completed": "it has ended; `edgeward rollout rollback {id}` can still take it back",
+    "aborted": "it has ended; `edgeward rollout rollback {id}` can still take it back",
+    "rolled_back": "it has ended; `edgeward rollout start {model}` begins another one",
 }
 """What to do if a step does not fit the status."""
 
@@ -118,12 +118,18 @@ def _refuse_blind(state: State, rollout: Rollout) -> None:
         raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}, wave {rollout.wave + 1}: {words}")
 
 
+def may_take(verb: Verb, rollout: Rollout) -> bool:
+    """Returns whether the status of a rollout allows a step."""
+    return rollout.status in _LEGAL_FROM[verb]
+
+
 def steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:
     """Returns the rollout after a step, without changing anything yet. BadInput as `steer`."""
-    if rollout.status not in _LEGAL_FROM[verb]:
+    if not may_take(verb, rollout):
+        first = _FIRST[rollout.status].format(id=rollout.id, model=rollout.model)
         raise BadInput(
             Code.ROLLOUT_CONFLICT,
-            f"{rollout.id} is {rollout.status}: it cannot be {_DONE_TO[verb]}; {_FIRST[rollout.status]}",
+            f"{rollout.id} is {rollout.status}: it cannot be {_DONE_TO[verb]}; {first}",
         )
     return _steered(state, rollout, verb, reason)
 

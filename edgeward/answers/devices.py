@@ -298,6 +298,8 @@ class DevicePage(Answer, frozen=True):
     total: int
     """The number of devices on all pages."""
     devices: tuple[Device, ...]
+    unmatched: tuple[str, ...] = ()
+    """If nothing was found: in words, values of filters that no device has."""
 
 
 class Report(Answer, frozen=True):

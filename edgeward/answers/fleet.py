@@ -19,6 +19,8 @@ class Served(Answer, frozen=True):
     accuracy: float | None
     mean_absolute_error: float | None
     r2: float | None
+    unsure: int = 0
+    """Devices that are not online and were on trial with it when they last reported; they are not in `devices`."""
 
 
 class Sick(Answer, frozen=True):

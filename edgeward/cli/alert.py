@@ -1,6 +1,7 @@
 """`edgeward alert list | show | silence | unsilence | silences | rules | receivers | test`."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,10 +9,12 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.alerts import Alert
 from edgeward.cli.render import csv_asked, csv_option, duration, json_option, print_json, print_table, tell, when, zone
+from edgeward.cli.times import LENGTHS, length_of
 from edgeward.client import Client
 
 _STATES = ("pending", "firing", "silenced", "inhibited", "resolved", "all")
-_UNITS_H = {"m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
+NO_SILENCES = "no silences; with --all also those that have ended"
+NO_RECEIVERS = "no receivers: name a file with some as alerts.file in controller.toml; see configs/alerts.toml"
 _FINGERPRINT = re.compile(r"^[0-9a-f]{16}\Z")
 
 
@@ -39,12 +42,10 @@ def list_(
     if as_json:
         print_json(found.plain)
         return
-    if not found and not csv_asked():
-        is_filtered = any((match, state, search, severity, model, device))
-        tell("no alerts" + (" that match" if is_filtered else ": nothing is wrong that a rule looks for"))
-        return
+    is_filtered = any((match, state, search, severity, model, device))
+    empty = "no alerts" + (" that match" if is_filtered else ": nothing is wrong that a rule looks for")
     rows = [(one.fingerprint, one.state, one.severity, one.name, one.about, when(one.since)) for one in found]
-    print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows)
+    print_table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows, empty=empty)
 
 
 @alert.command()
@@ -86,7 +87,7 @@ def alert_lines(one: Alert) -> list[str]:
 
 @alert.command()
 @click.argument("what", nargs=-1, required=True)
-@click.option("--for", "length", default="2h", show_default=True, metavar="TIME", help="30m, 2h, 7d.")
+@click.option("--for", "length", default="2h", show_default=True, metavar="TIME", help=f"{LENGTHS}.")
 @click.option("--reason", required=True, help="Why: the next shift reads it.")
 @json_option
 def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -> None:
@@ -139,14 +140,13 @@ def silences(*, also_ended: bool, as_json: bool) -> None:
     if as_json:
         print_json([each.plain for each in found])
         return
-    if not found and not csv_asked():
-        tell("no silences")
-        return
     rows = [
         (one.id, one.state, when(one.ends_at), one.alerts, one.created_by, " ".join(map(str, one.matchers)), one.reason)
         for one in found
     ]
-    print_table("silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows)
+    print_table(
+        "silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows, empty=NO_SILENCES
+    )
 
 
 @alert.command()
@@ -163,7 +163,7 @@ def rules(*, as_json: bool) -> None:
         counts = ", ".join(f"{count} {word}" for word, count in one.alerts.items())
         rows.append((one.name, one.rule["severity"], _condition(one.rule), counts or "-"))
     title = f"rules of {found.source}" if found.source else "the rules that ship (alerts.file names others)"
-    print_table(title, ("rule", "severity", "trips where", "now"), rows)
+    print_table(title, ("rule", "severity", "trips where", "now"), rows, empty="no rules")
     for one in () if csv_asked() else found.rules:
         if one.fault:
             tell(f"failed: {one.name}: {one.fault}")
@@ -189,14 +189,12 @@ def receivers(*, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    if not found and not csv_asked():
-        tell("no receivers: name a file with some as alerts.file in controller.toml; see configs/alerts.toml")
-        return
     rows = [
         (one.name, one.kind, one.sent, one.refused + one.given_up + one.dropped, when(one.sent_at), one.error or "-")
         for one in found
     ]
-    print_table("receivers", ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong"), rows)
+    columns = ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong")
+    print_table("receivers", columns, rows, empty=NO_RECEIVERS)
 
 
 @alert.command()
@@ -229,7 +227,7 @@ def test(file: Path | None, receiver: str | None, *, as_json: bool) -> None:
 
 
 def _hours(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
+    found = length_of(text)
     if found is None:
-        raise BadInput(Code.REQUEST_INVALID, f"{text[:20]!r}: expected a time such as 30m, 2h, 7d or 1w")
-    return float(found[1]) * _UNITS_H[found[2]]
+        raise BadInput(Code.REQUEST_INVALID, f"--for {text[:20]!r}: expected {LENGTHS}")
+    return found / timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""The model and the device in a command line, for the command that an error recommends.
+"""The model, the device and the rollout in a command line, for the command that an error recommends.
 
 Decides which argument is a model and which a device. Refuses to know errors, and runs nothing of the command.
 """
@@ -15,10 +15,13 @@ NAME_IS_MODEL = frozenset({"model", "lineage", "automl"})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The model and the device in a command line; empty if it has none."""
+    """The model, the device and the rollout in a command line; empty if it has none."""
 
     model: str = ""
+    version: str = ""
+    """`NAME@VERSION`, or the name alone if no version is named."""
     device: str = ""
+    rollout: str = ""
 
 
 def asked_by(root: click.Group, arguments: Sequence[str]) -> Asked:
@@ -30,7 +33,9 @@ def asked_by(root: click.Group, arguments: Sequence[str]) -> Asked:
         return Asked()
     name, first = _first(given, "reference", "name", "names"), path[0] if path else ""
     model = _first(given, "model") or (name if first in NAME_IS_MODEL else "")
-    return Asked(model.partition("@")[0], name if first == "device" else "")
+    release = _first(given, "release")
+    version = f"{model}@{release}" if release and "@" not in model else model
+    return Asked(model.partition("@")[0], version, name if first == "device" else "", _first(given, "rollout_id"))
 
 
 def _leaf(root: click.Group, arguments: Sequence[str]) -> tuple[click.Command, list[str], list[str]]:

@@ -3,9 +3,8 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.answers.operators import AuditEntry
 from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, say_done, zone
+from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
 from edgeward.files import write_whole
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLUMNS = ("number", "at", "actor", "action", "subject", "detail", "hash")
+NONE_MATCHES = "no entry meets these filters: `edgeward audit list` alone shows the newest ones"
+NO_ENTRIES = "the audit has no entries yet: every change to the fleet writes one"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The beginning of a cell that a spreadsheet would run. Source:
 https://owasp.org/www-community/attacks/CSV_Injection."""
@@ -36,10 +37,8 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--subject", default="", help="A part of the subject: a device, a rollout, a model."),
         click.option("--action", default="", help="How the action begins: rollout finds rollout start."),
         click.option("--actor", default="", help="The whole name; controller for what nobody has asked for."),
-        click.option("--until", default="", metavar="WHEN", help="As --since; entries at that moment are left out."),
-        click.option(
-            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T13:00+01:00 (else local time), 2h, 7d."
-        ),
+        click.option("--until", type=PAST, metavar="WHEN", help="As --since; entries at that moment are left out."),
+        click.option("--since", type=PAST, metavar="WHEN", help=f"Entries since {AGO}."),
     ):
         command = option(command)
     return command
@@ -51,7 +50,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--before", type=click.IntRange(1), default=None, metavar="NUMBER", help="Only entries before this one.")
 @csv_option
 @json_option
-def list_(*, limit: int, before: int | None, as_json: bool, **wanted: str) -> None:
+def list_(*, limit: int, before: int | None, as_json: bool, **wanted: Any) -> None:
     """List entries, newest first."""
     found = Client().audit_entries(limit=limit, before=before or 0, **_asked(wanted))
     if as_json:
@@ -68,7 +67,9 @@ def list_(*, limit: int, before: int | None, as_json: bool, **wanted: str) -> No
         )
         for e in found
     ]
-    print_table(f"audit, times in {zone()}", ("number", "at", "actor", "action", "subject", "detail"), rows)
+    filtered = before is not None or any(wanted.values())
+    columns = ("number", "at", "actor", "action", "subject", "detail")
+    print_table(f"audit, times in {zone()}", columns, rows, empty=NONE_MATCHES if filtered else NO_ENTRIES)
     if len(found) == limit and not csv_asked():
         console.print(f"older entries are left out: --limit, or --before {found[-1].number}")
 
@@ -107,7 +108,7 @@ def verify(witnesses: tuple[str, ...], file: Path | None, *, as_json: bool) -> N
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_filters
 @json_option
-def export(file: Path, *, as_json: bool, **wanted: str) -> None:
+def export(file: Path, *, as_json: bool, **wanted: Any) -> None:
     """Write the audit to FILE: as .csv the selected entries, oldest first; else all of it as JSON, with the proof
     that it is complete.
     """
@@ -139,26 +140,8 @@ def as_csv(entries: Iterable[AuditEntry]) -> str:
     return text.getvalue()
 
 
-def moment(text: str, now: datetime) -> str:
-    """Returns a time in the form for the controller: `2h` is two hours before `now`, a time without a zone is in this
-    machine's; anything else stays unchanged.
-    """
-    ago = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if ago is None:
-        return _with_zone(text)
-    return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat(timespec="seconds")
-
-
-def _with_zone(text: str) -> str:
-    try:
-        return datetime.fromisoformat(text).astimezone().isoformat()
-    except ValueError:
-        return text
-
-
-def _asked(wanted: dict[str, str]) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    return wanted | {name: moment(wanted[name], now) for name in ("since", "until")}
+def _asked(wanted: dict[str, Any]) -> dict[str, Any]:
+    return wanted | {name: wanted[name] or "" for name in ("since", "until")}
 
 
 def _cell(value: object) -> str:

@@ -16,6 +16,8 @@ from edgeward.cli.render import (
 )
 from edgeward.client import Client
 
+NO_AUTHORITIES = "no authorities: the broker has no mutual TLS"
+
 MAX_LISTED = 1000
 """Certificates that one answer of the controller holds."""
 SOON_DAYS = 30
@@ -43,7 +45,7 @@ def list_(subject: str | None, *, as_json: bool) -> None:
         for one in found
     ]
     if rows or csv_asked():
-        print_table("certificates", ("of", "by", "expires", "", "serial"), rows)
+        print_table("certificates", ("of", "by", "expires", "", "serial"), rows, empty="no certificates")
     if csv_asked():
         return
     if subject is None:
@@ -101,4 +103,4 @@ def _show(found: Table[Authority], *, as_json: bool) -> None:
         (one.name, "retired" if not one.trusted else "issues" if one.issues else "", when(one.expires_at), one.devices)
         for one in found
     ]
-    print_table("authorities", ("name", "", "expires", "devices that have nothing else"), rows)
+    print_table("authorities", ("name", "", "expires", "devices that have nothing else"), rows, empty=NO_AUTHORITIES)

@@ -9,7 +9,6 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.data import Deletion, RowsLeftOut
-from edgeward.cli.audit import moment
 from edgeward.cli.render import (
     console,
     csv_asked,
@@ -24,11 +23,13 @@ from edgeward.cli.render import (
     when,
     zone,
 )
+from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
 from edgeward.runs.deleted import forget_rows
 from edgeward.runs.store import RunStore
 
 WAIT_S = 30.0
+NO_DATA_SETS = "no data sets: make one of captured rows with `edgeward data make NAME --model MODEL`"
 LOOK_S = 0.5
 
 
@@ -40,15 +41,15 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @click.option("--model", required=True, help="Whose captured rows.")
-@click.option("--since", default="", metavar="WHEN", help="2026-01-31, 12h, 7d.")
-@click.option("--until", default="", metavar="WHEN", help="As --since.")
+@click.option("--since", type=PAST, metavar="WHEN", help=f"Rows since {AGO}.")
+@click.option("--until", type=PAST, metavar="WHEN", help="As --since.")
 @click.option("--labelled", is_flag=True, help="Only rows with a label.")
 @click.option("--remove", multiple=True, metavar="COLUMN", help="A column to leave out for privacy; may be repeated.")
 @click.option("--keep-days", default=0.0, help="Days after which it is deleted automatically; default: never.")
 @json_option
 def make(
-    name: str, *, model: str, since: str, until: str, labelled: bool, remove: tuple[str, ...], keep_days: float,
-    as_json: bool,
+    name: str, *, model: str, since: datetime | None, until: datetime | None, labelled: bool,
+    remove: tuple[str, ...], keep_days: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Make the next version of NAME from the rows that devices captured."""
     made = Client().make_data_set(
@@ -81,7 +82,8 @@ def list_(*, as_json: bool) -> None:
          each.sha256[:8] or f"deleted: {each.deleted_why}")
         for each in found
     ]  # fmt: skip
-    print_table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
+    columns = ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest")
+    print_table("data sets", columns, rows, empty=NO_DATA_SETS)
     if not csv_asked():
         _tell_left_out(client.rows_left_out())
 
@@ -167,14 +169,14 @@ def export(reference: str, *, out: Path, as_json: bool) -> None:
 @click.option("--answer", "answers", multiple=True, help="The rows of these answers; may be repeated.")
 @click.option("--device", "devices", multiple=True, help="Rows of this device; may be repeated.")
 @click.option("--model", default="", help="Only rows of this model.")
-@click.option("--since", default="", metavar="WHEN", help="Rows captured since this time: 2026-01-31, 12h, 7d.")
-@click.option("--before", default="", metavar="WHEN", help="Rows captured before this time.")
+@click.option("--since", type=PAST, metavar="WHEN", help=f"Rows captured since {AGO}.")
+@click.option("--before", type=PAST, metavar="WHEN", help="Rows captured before this time; forms as of --since.")
 @click.option("--reason", default="", help="The reason, which is written into the audit.")
 @click.option("--wait", "wait_s", default=WAIT_S, show_default=True, help="Seconds to wait for devices.")
 @json_option
 def delete(
     reference: str | None, *, keys: tuple[str, ...], answers: tuple[str, ...], devices: tuple[str, ...], model: str,
-    since: str, before: str, reason: str, wait_s: float, as_json: bool,
+    since: datetime | None, before: datetime | None, reason: str, wait_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Delete rows everywhere: at the controller, in data sets, in runs here, on devices.
 
@@ -226,7 +228,7 @@ def deletions(identifier: str | None, *, as_json: bool) -> None:
         for each in listed
     ]  # fmt: skip
     columns = ("deletion", f"asked ({zone()})", "took", "captured", "in data sets", "models", "reason")
-    print_table("deletions", columns, rows)
+    print_table("deletions", columns, rows, empty="no rows were deleted by request")
 
 
 def _say(found: Deletion) -> None:
@@ -248,11 +250,5 @@ def _took(found: Deletion) -> str:
     return f"done after {found.took_s:.1f} s" if found.took_s is not None else f"waits for {waiting} devices"
 
 
-def _seconds(text: str) -> float:
-    if not text:
-        return 0.0
-    try:
-        found = datetime.fromisoformat(moment(text, datetime.now(UTC)))
-    except ValueError:
-        raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected a date, or a time ago such as 12h or 7d") from None
-    return found.astimezone().timestamp()
+def _seconds(at: datetime | None) -> float:
+    return 0.0 if at is None else at.timestamp()

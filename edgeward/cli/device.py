@@ -38,6 +38,7 @@ from edgeward.cli.render import (
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
+NOTHING_MEASURED = "nothing measured since the controller started"
 _CONFIG = """\
 # Written by `edgeward device config {name}`. Every key: configs/agent.toml.
 [device]
@@ -130,12 +131,13 @@ def show(name: str, *, as_json: bool) -> None:
             words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} received"
             say(f"{each.model}: {words}")
     columns = ("model", "version", "inferences", "errors", "refused", "accuracy or error", "p95 below")
-    console.print(table("measured since the controller started", columns, measured))
+    console.print(table("measured since the controller started", columns, measured, empty=NOTHING_MEASURED))
     if found.sensors or found.sinks:
         console.print(table("sensors and sinks", _LIFE_COLUMNS, _lives(found)))
     for words in (*_metrics(found), *_faults(found)):
         say(words)
-    console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
+    history = [_entry(each) for each in found.history]
+    console.print(table("history", ("at", "phase", "generation", "what"), history, empty="no history: no update yet"))
 
 
 @device.command()

@@ -26,6 +26,8 @@ from edgeward.cli.selection import (
 )
 from edgeward.client import Client
 
+NO_SELECTORS = "no selectors: save one with `edgeward selector save NAME KEY=VALUE`"
+
 TAKE_BACK = "-"
 """The cell of a CSV that removes a given label; an empty cell changes nothing."""
 
@@ -111,7 +113,7 @@ def list_(*, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(each.name, each.by, when(each.at), _words(dict(each.labels))) for each in found]
-    print_table("selectors", ("name", "by", "at", "labels"), rows)
+    print_table("selectors", ("name", "by", "at", "labels"), rows, empty=NO_SELECTORS)
 
 
 @selector.command()

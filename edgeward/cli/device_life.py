@@ -16,6 +16,8 @@ from edgeward.cli.selection import agree, from_option, named, selected, selectio
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
+NONE_RETIRED = "no device was taken out of the fleet: `edgeward device retire NAME` does that"
+
 _NOT_KEPT = (
     "what only the old device knew is not here: copy [[sensor]], [serving], [feedback], [golden], "
     "[spool], [transfer], [intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels "
@@ -79,7 +81,8 @@ def retired(*, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    print_table("retired", ("device", "at", "by"), [(one.device, when(one.at), one.by) for one in found])
+    rows = [(one.device, when(one.at), one.by) for one in found]
+    print_table("retired", ("device", "at", "by"), rows, empty=NONE_RETIRED)
 
 
 def _write_claims(answers: Table[DeviceAnswer], out: Path, then: str, done: str, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ Decides the columns. Refuses to know how devices are found: the controller filte
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from edgeward.cli.key_values import pairs
 from edgeward.cli.render import csv_asked, csv_option, duration, how_right, json_option, print_json, print_pages
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
+
+NO_DEVICES = "no devices yet: make the files of one with `edgeward device config NAME --out DIRECTORY`"
 
 F = TypeVar("F", bound=Callable[..., Any])
 SCREEN_DEVICES = 50
@@ -39,7 +41,7 @@ WIDE_COLUMNS = (
 def filter_options(command: F) -> F:
     """Adds the filters of devices; the command gets them by `filters_of`."""
     for option in (
-        click.option("--release", "version", default="", help="Devices on which this version answers."),
+        click.option("--release", "--version", "version", default="", help="Devices on which this version answers."),
         click.option("--model", default="", help="Devices that have or shall have this model."),
     ):
         command = option(command)
@@ -113,12 +115,19 @@ def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **g
     columns = WIDE_COLUMNS if wide or csv_asked() else COLUMNS
     first = next(pages)
     title = _title(min(first.total, limit or first.total), first.total)
-    rows = (_rows_of_page(page, columns, given["model"]) for page in chain((first,), pages))
-    print_pages(title, columns, rows)
+    rows = (_rows_of_page(page, columns, given) for page in chain((first,), pages))
+    filtered = bool(filters_of(given).asked())
+    why = "".join(f"\n{sentence}" for sentence in first.unmatched)
+    print_pages(title, columns, rows, empty=f"no device meets these filters{why}" if filtered else NO_DEVICES)
 
 
-def _rows_of_page(page: DevicePage, columns: Sequence[str], only: str) -> list[tuple[object, ...]]:
-    return [tuple(row[name] for name in columns) for entry in page.devices for row in rows_of(entry, only)]
+def _rows_of_page(page: DevicePage, columns: Sequence[str], given: dict[str, Any]) -> list[tuple[object, ...]]:
+    found: list[tuple[object, ...]] = []
+    for entry in page.devices:
+        only = _held(entry) if given["pinned"] else {each.model for each in entry.models}
+        wanted = {model for model in only if given["model"] in ("", model)}
+        found += [tuple(row[name] for name in columns) for row in rows_of(entry, wanted)]
+    return found
 
 
 def _title(shown: int, total: int) -> str:
@@ -127,9 +136,9 @@ def _title(shown: int, total: int) -> str:
     return f"{total} device{'s' if total != 1 else ''}"
 
 
-def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
-    """Returns the rows of one device by column: one for each model, or for the model `only`. The reason for its health
-    appears once: in the row of its model, or in the first row.
+def rows_of(entry: Device, only: Collection[str]) -> Iterator[dict[str, object]]:
+    """Returns the rows of one device by column: one for each model of `only` that it has, or one without a model. The
+    reason for its health appears once: in the row of its model, or in the first row.
     """
     nearest = entry.nearest_expiry(time.time())
     head: dict[str, object] = {
@@ -139,11 +148,11 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
         "seen": f"{duration(entry.seen_s_ago)} ago" if entry.seen_s_ago is not None else None,
         "faults": " ".join(each.code for each in entry.faults) or None,
         "quarantined": ", ".join(entry.quarantined) or None,
-        "pinned": _held(entry) or None,
+        "pinned": ", ".join(f"{model} v{release}" for model, release in sorted(_held(entry).items())) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
     }
-    models = [each for each in entry.models if only in ("", each.model)]
+    models = [each for each in entry.models if each.model in only]
     why = entry.why if entry.health != "well" else None
     if not models:
         yield head | dict.fromkeys(("model", "version", "phase", "accuracy or error")) | {"why": why}
@@ -152,10 +161,9 @@ def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
         yield head | _model_cells(model) | {"why": why if model is about else None}
 
 
-def _held(entry: Device) -> str:
-    """Returns the models that a pin holds, each with its release."""
-    held = entry.pinned | {model: pin.release for model, pin in entry.pins.items()}
-    return ", ".join(f"{model} v{release}" for model, release in sorted(held.items()))
+def _held(entry: Device) -> dict[str, int]:
+    """Returns the models that a pin holds, with its release."""
+    return entry.pinned | {model: pin.release for model, pin in entry.pins.items()}
 
 
 def _is_about(why: str, model: str) -> bool:

@@ -18,9 +18,9 @@ from edgeward.answers.table import Table
 from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import json_option
 from edgeward.cli.selection import plain_selection_options, selected, show_answers
+from edgeward.cli.times import AHEAD, FUTURE
 from edgeward.client import Client
 
-MOMENT = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
 model_option = click.option("--model", required=True, help="The model that is held.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would happen; refused where it would be.")
 
@@ -28,9 +28,11 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @click.command()
 @plain_selection_options
 @model_option
-@click.option("--release", "release", default=None, help="Number, semantic version or alias. Default: what it runs.")
+@click.option(
+    "--release", "--version", "release", default=None, help="Number, semantic version or alias. Default: what it runs."
+)
 @click.option("--reason", default="", help="Why: it stands in plans, with the device and in the audit.")
-@click.option("--until", type=MOMENT, help="When it ends: 2026-12-24T08:00, local time. Default: at `unpin`.")
+@click.option("--until", type=FUTURE, metavar="WHEN", help=f"When it ends: {AHEAD}. Default: at `unpin`.")
 @dry_run_option
 @json_option
 def pin(
@@ -119,9 +121,9 @@ def freed_words(answer: PinAnswer) -> str:
 
 
 def summary(answers: Table[PinAnswer]) -> Iterator[str]:
-    """Yields a line for each kind of result, with the number of devices."""
+    """Yields a line for each kind of result of a request that has not been made yet, with the number of devices."""
     kinds = Counter(
-        each.detail if each.code else f"v{each.release}: {'sent there' if each.is_moved else 'runs it'}"
+        each.detail if each.code else f"v{each.release}: {'would be sent there' if each.is_moved else 'run it already'}"
         for each in answers
     )
     for words, count in kinds.most_common():

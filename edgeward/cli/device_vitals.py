@@ -40,7 +40,7 @@ def vitals(name: str, *, hours: float, as_json: bool) -> None:
     elif csv_asked():
         rows = [each.table_rows()[0] for each in found]
         columns = ["at", "span_s", "messages", *(f"{name}_{end}" for name in VITALS for end in ("mean", "low", "high"))]
-        print_table(name, columns, [[row[column] for column in columns] for row in rows])
+        print_table(name, columns, [[row[column] for column in columns] for row in rows], empty="")
     elif not found:
         tell(f"{name} has reported nothing about itself in the newest {hours:g} hours")
     else:

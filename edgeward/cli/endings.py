@@ -33,7 +33,7 @@ class Exit(IntEnum):
 
 
 HINTS = {
-    Code.UNAUTHENTICATED: "edgeward token create reader --role viewer, where the controller runs",
+    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, by an administrator; set EDGEWARD_TOKEN to it",
     Code.UNKNOWN_MODEL: "edgeward model list",
     Code.UNKNOWN_VERSION: "edgeward model show {model}",
     Code.UNKNOWN_DEVICE: "edgeward device list",
@@ -45,18 +45,23 @@ HINTS = {
     Code.OUTSIDE_SCOPE: "edgeward token create NAME --role ROLE, by an administrator",
     Code.UNKNOWN_TOKEN: "edgeward token list",
     Code.NOT_SIGNED: "edgeward trust sign {model}",
-    Code.GATES_NOT_PASSED: "edgeward model gates {model}",
+    Code.GATES_NOT_PASSED: "edgeward model gates {version}",
     Code.SELECTOR_EMPTY: "edgeward device list",
     Code.NOTHING_FITS: "edgeward rollout plan {model}",
-    Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
+    Code.ROLLOUT_CONFLICT: "edgeward rollout show {rollout}",
     Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
 """For each code the command that shows existing names, or that does the missing step. Names come from the command
 line.
 """
 
-WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
-"""The command that helps if the command line names no model or no device."""
+WITHOUT_NAME = {
+    "{model}": "edgeward model list",
+    "{version}": "edgeward model list",
+    "{device}": "edgeward device list",
+    "{rollout}": "edgeward rollout list --open",
+}
+"""The command that helps if the command line names no model, no device or no rollout."""
 
 EXTRAS = {
     "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
@@ -96,7 +101,8 @@ def coded(error: Exception) -> EdgewardError | None:
 def hint_of(code: Code, asked: Asked) -> str:
     """Returns the command that helps, ready to be copied; empty if none does."""
     hint = HINTS.get(code, "")
-    for place, known in (("{model}", asked.model), ("{device}", asked.device)):
+    named = {"{model}": asked.model, "{version}": asked.version, "{device}": asked.device, "{rollout}": asked.rollout}
+    for place, known in named.items():
         if place in hint and not known:
             return WITHOUT_NAME[place]
         hint = hint.replace(place, shlex.quote(known))

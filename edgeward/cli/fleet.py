@@ -24,6 +24,7 @@ from edgeward.client import Client
 
 FAILING_EXIT = 1
 """Exit code of `status` if the controller fails: for scripts and monitors."""
+NONE_ANSWERS = "no version answers on a device yet: bring one there with `edgeward rollout start MODEL`"
 LATE_PASS_S = 60.0
 """Seconds from which on the age of the last pass is given in seconds, and not as "a moment ago"."""
 
@@ -45,7 +46,7 @@ def fleet(*, as_json: bool) -> None:
     if not csv_asked():
         for line in fleet_lines(found):
             console.print(line)
-    print_table("versions that answer", _COLUMNS, rows)
+    print_table("versions that answer", _COLUMNS, rows, empty=NONE_ANSWERS)
 
 
 _COLUMNS = ("model", "version", "devices", "inferences", "errors", "refused", "accuracy or error")
@@ -64,6 +65,9 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
     for lost in (each for each in found.serving if each.lost):
         of = f"{lost.model} v{lost.release} on {lost.lost} of {many(lost.devices, 'device')}"
         yield f"{of} is not in the registry, as after a restore: push it again, or roll another version out"
+    for tried in (served for served in found.serving if served.unsure):
+        who = f"{many(tried.unsure, 'device')} that {'is' if tried.unsure == 1 else 'are'} not online"
+        yield f"{tried.model} v{tried.release} was on trial on {who}: not counted below"
     if found.fetching:
         yield f"on their way: versions to {many(found.fetching, 'device')}, {size(found.bytes_s)}/s together"
     open_now = [each for each in found.rollouts if each.open]

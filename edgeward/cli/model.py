@@ -39,6 +39,8 @@ from edgeward.client import Client
 from edgeward.exports.addresses import is_address
 from edgeward.recurrent import RecurrentState
 
+NO_MODELS = "no models: push the first one with `edgeward model push FILE --name NAME`"
+
 
 class _FileOrAddress(click.Path):
     """A file or folder that exists, or an address on an MLflow server, which is kept as text."""
@@ -170,7 +172,10 @@ def push(
 def _show_pushed(client: Client, name: str, version: Pushed) -> None:
     """Prints the result of a push with its gates and smaller forms, and the next command."""
     if not version.new:
-        say(f"same bytes as v{version.release}: no version was made")
+        for sentence in version.sentences:
+            say(sentence)
+        if version.not_taken:
+            tell(f"write what has changed as tags:\nedgeward model tag {name}@{version.release} KEY=VALUE")
         return
     about = f" ({version.semver}) passed its gates, {size(version.size_bytes)}, {version.estimator}"
     say((f"{name} v{version.release}", "green"), about)
@@ -221,7 +226,7 @@ def list_(*, as_json: bool) -> None:
         (m.name, m.versions, f"v{m.newest_release}", f"v{m.newest_passed}" if m.newest_passed else "none", m.devices)
         for m in models
     ]
-    print_table("models", ("model", "versions", "newest", "newest that passed", "devices"), rows)
+    print_table("models", ("model", "versions", "newest", "newest that passed", "devices"), rows, empty=NO_MODELS)
 
 
 @model.command()
@@ -257,7 +262,7 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
         for v in versions
     ]  # fmt: skip
     columns = ("version", "semver", "aliases", "passed", "size", "estimator", "created", "evidence")
-    print_table(name, columns, rows)
+    print_table(name, columns, rows, empty=f"{name} has no versions")
 
 
 @model.command()

@@ -29,6 +29,8 @@ from edgeward.pipelines.schedule import read_schedule
 from edgeward.runs.sent import send_or_say
 from edgeward.runs.store import RunStore
 
+NO_PIPELINES = "no runs of pipelines on this machine: begin one with `edgeward pipeline run FILE`"
+
 _WORDS = {"running": "runs"}
 """The word for a status, where it is another one."""
 _STYLES = {"running": "cyan", "done": "green", "known": "dim", "failed": "red"}
@@ -89,7 +91,9 @@ def list_(*, directory: Path | None, as_json: bool) -> None:
         rows.append(
             (each.id, each.name, each.status, done, when(datetime.fromtimestamp(each.started_at, UTC)), each.error)
         )
-    print_table("pipelines", ("run", "pipeline", "status", "steps", f"began ({zone()})", "error"), rows)
+    print_table(
+        "pipelines", ("run", "pipeline", "status", "steps", f"began ({zone()})", "error"), rows, empty=NO_PIPELINES
+    )
 
 
 @pipeline.command()

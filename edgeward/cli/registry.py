@@ -57,10 +57,8 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
     if as_json:
         print_json(found.plain)
         return
-    if not found.versions and not csv_asked():
-        tell("\n".join(found.unknown) or "no version meets these conditions")
-        return
-    print_table("versions", _COLUMNS, [_row(each) for each in found.versions])
+    empty = "\n".join(found.unknown) or "no version meets these conditions"
+    print_table("versions", _COLUMNS, [_row(each) for each in found.versions], empty=empty)
     if offset + len(found.versions) < found.total and not csv_asked():
         console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}")
 
@@ -80,12 +78,13 @@ def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
     rows = [(each.section, each.name, each.before, each.after) for each in found.differences]
     columns = ("what", "name", f"v{found.before}", f"v{found.after}")
     if csv_asked():
-        print_table("", columns, rows)
+        print_table("", columns, rows, empty="")
         return
     breaks = found.interface_change or "callers need not change"
     same = ", the same bytes" if found.same_artifact else ""
     console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}")
-    console.print(table("", columns, [(what, name, _short(old), _short(new)) for what, name, old, new in rows]))
+    shown = [(what, name, _short(old), _short(new)) for what, name, old, new in rows]
+    console.print(table("", columns, shown, empty="nothing that a version records differs"))
 
 
 @click.command()
@@ -115,13 +114,16 @@ def gates(name: str, *, as_json: bool) -> None:
     """Show the verdict of each gate on NAME@VERSION (default: the newest), its evidence, and what it detects."""
     model, release = split_name(name)
     client = Client()
-    found = client.version(model, release or str(client.versions(model)[-1].release))
+    newest = client.versions(model)[-1].release if release is None else 0
+    found = client.version(model, release or newest)
     if as_json:
         print_json(found.plain["gates"])
         return
     ordered = sorted(found.gates, key=lambda each: each.passed or each.waiver is not None)
     rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in ordered]
-    print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows)
+    print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows, empty="no gates")
+    if newest > 1 and not csv_asked():
+        tell(f"v{newest} is the newest version; an earlier one: edgeward model gates {model}@{newest - 1}")
 
 
 @click.command()
@@ -180,7 +182,9 @@ def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
         raise BadInput(Code.REQUEST_INVALID, f"name the alias too: edgeward model alias {name} champion")
     found = client.aliases(model)
     rows = [(each.alias, f"v{each.release}", each.by, when(each.at)) for each in found]
-    print_json(found.plain) if as_json else print_table(model, ("alias", "version", "by", "at"), rows)
+    empty = f"{model} has no aliases: give one with `edgeward model alias {model}@VERSION champion`"
+    columns = ("alias", "version", "by", "at")
+    print_json(found.plain) if as_json else print_table(model, columns, rows, empty=empty)
 
 
 @click.command()

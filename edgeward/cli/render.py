@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import IO, Any, TypeVar, cast
 
 import click
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -74,28 +76,36 @@ def csv_asked() -> bool:
     return bool(click.get_current_context().meta.get(_CSV))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Prints a table; with --csv its columns and rows as CSV, where None is an empty cell."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Prints a table, or without rows the sentence `empty`: what there is none of, and what to do; with --csv columns
+    and rows as CSV, where None is an empty cell.
+    """
     if not csv_asked():
-        console.print(table(title, columns, rows))
+        console.print(table(title, columns, rows, empty=empty))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
 
 
-def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[Any, ...]]]) -> None:
-    """Prints a table whose rows come page by page. A reader of a pipe gets each page as soon as it arrives.
+def print_pages(title: str, columns: Sequence[str], pages: Iterable[list[tuple[Any, ...]]], *, empty: str) -> None:
+    """Prints a table whose rows come page by page, as `print_table` does. A reader of a pipe gets each page as soon as
+    it arrives.
 
     A screen gets the table as a whole, with columns as wide as all rows need.
     """
     if csv_asked() or console.is_terminal or console.width < WIDE:
-        print_table(title, columns, (row for page in pages for row in page))
+        print_table(title, columns, (row for page in pages for row in page), empty=empty)
+        return
+    rest = iter(pages)
+    first = next((page for page in rest if page), None)
+    if first is None:
+        console.print(Text(empty))
         return
     widths = [cell_len(name) for name in columns]
     head: list[Sequence[str]] = [columns]
     console.file.write(f"{title}\n")
-    for page in pages:
+    for page in chain((first,), rest):
         cells = [tuple("-" if value is None else one_line(str(value)) for value in row) for row in page]
         lines = [*head, *cells]
         widths = [max(widths[i], *(cell_len(line[i]) for line in lines), 0) for i in range(len(columns))]
@@ -143,13 +153,18 @@ def tell(words: str) -> None:
     console.print(words, soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RenderableType:
-    """Returns a table. None is shown as a dash, known words in their colour."""
-    return _Fitted(title, tuple(columns), [_cells(row) for row in rows])
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str | None = None
+) -> RenderableType:
+    """Returns a table. None is shown as a dash, known words in their colour. `empty` stands in place of a table that
+    has no rows.
+    """
+    cells = [_cells(row) for row in rows]
+    return Text(empty) if empty is not None and not cells else _Fitted(title, tuple(columns), cells)
 
 
 class _Fitted:
-    """A table if there is room for it; on a narrower screen the rows one by one, each cell under its column's name.
+    """A table if there is room for it; on a narrower screen the rows one by one, each cell behind its column's name.
 
     The last column may wrap. Others may not: names and ids are copied, so they are neither cut nor left out.
     """
@@ -166,7 +181,7 @@ class _Fitted:
         ]
         *others, last = widths
         needed = sum(others) + len(others) + min(last, MIN_LAST_COLUMN)
-        yield self._as_table() if needed <= options.max_width else Group(*self._as_records())
+        yield self._as_table() if needed <= options.max_width else Group(*self._as_records(options.max_width))
 
     def _as_table(self) -> Table:
         made = Table(title=self._title, title_justify="left", header_style="bold", box=None, pad_edge=False)
@@ -176,13 +191,32 @@ class _Fitted:
             made.add_row(*row)
         return made
 
-    def _as_records(self) -> Iterable[Text]:
+    def _as_records(self, width: int) -> Iterable[RenderableType]:
         yield Text(self._title, style="italic")
         for first, *others in self._rows:
-            yield Text.assemble((first.plain, "bold"))
             named = zip(self._columns[1:], others, strict=True)
-            for name, cell in [(name, cell) for name, cell in named if cell.plain not in ("-", "")]:
-                yield Text.assemble("  ", (f"{name or 'note'}: ", "dim"), cell, overflow="fold")
+            cells = [
+                Text.assemble((f"{name or 'note'}: ", "dim"), cell, overflow="fold")
+                for name, cell in named
+                if cell.plain not in ("-", "")
+            ]
+            begin, *more = _packed([Text(first.plain, style="bold", overflow="fold"), *cells], width)
+            yield begin
+            yield from (Padding(line, (0, 0, 0, len(CONTINUED))) for line in more)
+
+
+def _packed(cells: Sequence[Text], width: int) -> list[Text]:
+    """Returns the cells on as few lines as hold them, two blanks between two of them; all but the first line are
+    indented later. A cell with line breaks, or longer than a line, has its own line, which may wrap.
+    """
+    lines = [cells[0].copy()]
+    for cell in cells[1:]:
+        room = width - (len(CONTINUED) if len(lines) > 1 else 0)
+        if cell_len(lines[-1].plain) + 2 + cell_len(cell.plain) <= room and "\n" not in cell.plain:
+            lines[-1] = Text.assemble(lines[-1], "  ", cell, overflow="fold")
+        else:
+            lines.append(cell)
+    return lines
 
 
 def many(count: int, noun: str) -> str:

@@ -11,9 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from contract.errors import BadInput, Code
-from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, say, say_done, tell
-from edgeward.cli.telemetry import seconds_of
+from edgeward.cli.render import console, json_option, print_json, say, say_done, tell, when
+from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
 from edgeward.files import write_whole
 from edgeward.report.compliance import NO_ADVICE, findings
@@ -28,24 +27,24 @@ INDENT = 10
 
 
 @click.group(invoke_without_command=True)
-@click.option("--since", default="7d", show_default=True, metavar="WHEN", help="2026-01-31, 12h, 7d.")
-@click.option("--until", default="", metavar="WHEN", help="As --since; default: now.")
+@click.option("--since", type=PAST, default="7d", show_default=True, metavar="WHEN", help=f"What was since {AGO}.")
+@click.option("--until", type=PAST, metavar="WHEN", help="As --since; default: now.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("fleet-report.html"), show_default=True,
     help="A .html, or a .pdf where Chromium is installed.",
 )  # fmt: skip
 @json_option
 @click.pass_context
-def report(context: click.Context, *, since: str, until: str, out: Path, as_json: bool) -> None:
+def report(context: click.Context, *, since: datetime, until: datetime | None, out: Path, as_json: bool) -> None:
     """Write a report: fleet, versions, rollouts with their verdicts, alerts, changes."""
     if context.invoked_subcommand is not None:
         return
     if out.suffix not in (".html", ".pdf"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .html or .pdf")
-    now = datetime.now(UTC)
-    begins, ends = (_read(each, now) for each in (since, until))
+    begins, ends = (each.astimezone(UTC) for each in (since, until or datetime.now(UTC)))
     if begins >= ends:
-        raise BadInput(Code.REQUEST_INVALID, f"--since {since} is not before --until {until or 'now'}")
+        end = "now" if until is None else f"--until {when(until)}"
+        raise BadInput(Code.REQUEST_INVALID, f"--since {when(since)} is not before {end}")
     page = html_of(gather(Client(), find_settings().url, begins, ends))
     if out.suffix == ".pdf":
         write_pdf(page, out)
@@ -75,7 +74,3 @@ def compliance(model: str, *, as_json: bool) -> None:
         for line in (each.duty, each.evidence, f"kept by: {each.signed_by}", f"check: {each.check}"):
             console.print(Padding(Text(line), (0, 0, 0, INDENT)))
     tell(f"{sum(each.found for each in found)} of {len(found)} duties have evidence. {NO_ADVICE}")
-
-
-def _read(text: str, now: datetime) -> datetime:
-    return datetime.fromtimestamp(seconds_of(moment(text, now)), UTC) if text else now

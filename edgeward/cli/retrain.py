@@ -15,6 +15,8 @@ from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when, zone
 from edgeward.client import Client
 
+NO_DECISIONS = "nobody and no rule has proposed to retrain: `edgeward retrain propose MODEL` does"
+
 
 @click.group()
 def retrain() -> None:
@@ -37,7 +39,8 @@ def list_(model: str, *, as_json: bool) -> None:
         for each in found
     ]  # fmt: skip
     columns = ("retraining", "model", "status", "champion", "candidate", "gain", "because")
-    print_table("retraining", columns, rows)
+    who = f"{model} has not been" if model else "no model has been"
+    print_table("retraining", columns, rows, empty=f"{who} retrained: propose it with `edgeward retrain propose MODEL`")
 
 
 @retrain.command()
@@ -52,7 +55,8 @@ def decisions(model: str, limit: int, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(when(each.when), each.model, each.word, each.times, _triggers(each), each.detail) for each in found]
-    print_table("decisions", (f"at ({zone()})", "model", "decided", "times", "proposed by", "because"), rows)
+    columns = (f"at ({zone()})", "model", "decided", "times", "proposed by", "because")
+    print_table("decisions", columns, rows, empty=NO_DECISIONS)
 
 
 @retrain.command()

@@ -23,10 +23,14 @@ from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.cli.rollout_template import template as template_group
 from edgeward.cli.strategy_file import NAMED, read_strategy
+from edgeward.cli.times import AHEAD, FUTURE
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
+NO_ROLLOUTS = "no rollouts yet: begin one with `edgeward rollout start MODEL`"
+NO_POLICIES = "no model is rolled out automatically: `edgeward rollout policy MODEL` does that from now on"
+NO_VERDICTS = "no rule of its strategy reads labels, so there is nothing to judge again"
 WAITS_AGAIN_S = 60.0
 """Seconds after which the devices for which an unchanged rollout waits are printed again, if there is no screen."""
 
@@ -38,25 +42,29 @@ def rollout() -> None:
 
 def _about(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that define a rollout: the same for a preview and for a start."""
-    moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
         click.option(
             "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
         ),
-        click.option("--until", "end", type=moment, help="The time after which no new device gets an offer."),
         click.option(
-            "--from",
-            "begin",
-            type=moment,
-            help="The time before which no device gets an offer: 2026-12-01T08:00, local time.",
+            "--until", "end", type=FUTURE, metavar="WHEN", help="After this time no new device gets an offer."
+        ),
+        click.option(
+            "--from", "begin", type=FUTURE, metavar="WHEN", help=f"Before this time no device gets an offer: {AHEAD}."
         ),
         click.option("--again", is_flag=True, help="Allow a version that was rolled back."),
         click.option(
-            "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+            "--select",
+            "--label",
+            "selectors",
+            multiple=True,
+            metavar="LABEL=VALUE|SELECTOR",
+            callback=with_saved,
+            help=ONLY,
         ),
         click.option("--template", default="", metavar="NAME", help="A saved one, for what is not named here."),
         click.option("--strategy", help=f"{NAMED} Default: the template's, else canary."),
-        click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
+        click.option("--version", "--release", "release", help=f"Default: the newest that passed its gates. {HOW}"),
         click.argument("model"),
     ):
         command = option(command)
@@ -200,13 +208,16 @@ def list_(model: str | None, status: tuple[str, ...], *, only_open: bool, limit:
         print_json(rollouts.plain)
         return
     rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, cause(r)) for r in rollouts]
-    print_table("rollouts", ("id", "version", "strategy", "status", "reason"), rows)
+    empty = "no rollout meets these filters" if model or status or only_open else NO_ROLLOUTS
+    print_table("rollouts", ("id", "version", "strategy", "status", "reason"), rows, empty=empty)
 
 
 @rollout.command()
 @click.argument("model", required=False)
 @click.option("--strategy", default="canary", show_default=True, help=NAMED)
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
+@click.option(
+    "--select", "--label", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Stop automatic rollouts of MODEL.")
 @csv_option
@@ -229,7 +240,7 @@ def policy(
         (name, each.strategy_name, "yes" if each.approval else "no", each.set_by, when(each.set_at))
         for name, each in sorted(found.items())
     ]
-    print_table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows)
+    print_table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows, empty=NO_POLICIES)
 
 
 @rollout.command()
@@ -252,7 +263,9 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
         print_json(verdicts.plain)
         return
     rows = [(each.word, each.metric, each.stratum, each.detail) for each in verdicts]
-    print_table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows)
+    print_table(
+        "with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows, empty=NO_VERDICTS
+    )
 
 
 def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

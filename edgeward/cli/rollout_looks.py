@@ -66,7 +66,7 @@ def timeline(rollout_id: str, *, as_json: bool) -> None:
         print_json(events.plain)
     elif csv_asked():
         rows = [(each.at.isoformat(), each.kind, each.action, each.by, each.device, each.text) for each in events]
-        print_table("events", ("at", "kind", "action", "by", "device", "text"), rows)
+        print_table("events", ("at", "kind", "action", "by", "device", "text"), rows, empty="no events")
     else:
         for line in (*picture(handle.show(), events, datetime.now(UTC), console.width), *story_lines(events)):
             console.print(line)
@@ -89,7 +89,9 @@ def members(rollout_id: str, outcomes: tuple[str, ...], *, as_json: bool) -> Non
         (each.device, each.wave + 1, each.stratum, each.outcome, f"{each.code} {each.detail}".strip() or each.phase)
         for each in found
     ]
-    print_table("members", ("device", "wave", "kind", "outcome", "says"), rows)
+    which = f" with the outcome {' or '.join(outcomes)}" if outcomes else ""
+    empty = f"{rollout_id} has no device{which}"
+    print_table("members", ("device", "wave", "kind", "outcome", "says"), rows, empty=empty)
 
 
 @click.command()
@@ -106,7 +108,7 @@ def compare(left: str, right: str, *, as_json: bool) -> None:
     rows = [(each.what, each.left, each.right) for each in found.rows]
     rows += [(f"device {each.device}", each.left, each.right) for each in found.devices]
     if csv_asked() or console.width > 140:
-        print_table("two rollouts", ("what", found.left, found.right), rows)
+        print_table("two rollouts", ("what", found.left, found.right), rows, empty="nothing differs")
         return
     console.print(f"{found.left} and {found.right}; = where both say the same")
     for what, one, other in rows:

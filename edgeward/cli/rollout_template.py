@@ -13,6 +13,8 @@ from edgeward.cli.strategy_file import NAMED, read_strategy
 from edgeward.cli.toml_place import hours_of_week, told_by_line
 from edgeward.client import Client
 
+NO_TEMPLATES = "no templates: save one with `edgeward rollout template save NAME`"
+
 
 @click.group()
 def template() -> None:
@@ -22,7 +24,9 @@ def template() -> None:
 @template.command()
 @click.argument("name")
 @click.option("--strategy", default="canary", show_default=True, help=NAMED)
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
+@click.option(
+    "--select", "--label", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
+)
 @click.option(
     "--hours", multiple=True, callback=hours_of_week, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'
 )
@@ -50,7 +54,7 @@ def list_(*, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(each.name, each.revision, each.by, when(each.at), words_of(each)) for each in found]
-    print_table("rollout templates", ("name", "revision", "by", "at", "what"), rows)
+    print_table("rollout templates", ("name", "revision", "by", "at", "what"), rows, empty=NO_TEMPLATES)
 
 
 @template.command()
@@ -67,7 +71,7 @@ def show(name: str, revision: int | None, *, as_json: bool) -> None:
         print_json([each.plain for each in found])
         return
     rows = [(each.revision, each.by, when(each.at), words_of(each)) for each in found]
-    print_table(f"{name}, newest first", ("revision", "by", "at", "what"), rows)
+    print_table(f"{name}, newest first", ("revision", "by", "at", "what"), rows, empty=NO_TEMPLATES)
 
 
 @template.command()

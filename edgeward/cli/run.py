@@ -16,7 +16,6 @@ from contract.run_compare import compare as compare_runs
 from contract.run_record import Record
 from edgeward.cli.render import (
     console,
-    csv_asked,
     csv_option,
     json_option,
     print_json,
@@ -29,6 +28,9 @@ from edgeward.client import Client
 from edgeward.runs.plot import picture, series_of, write_png
 from edgeward.runs.reproduce import reproduce as reproduce_run
 from edgeward.runs.store import RunStore
+
+NO_RUNS = "no runs on this machine: record one with `with edgeward.run(NAME) as run:` in a training script"
+SAME = "nothing that a run records differs"
 
 PLOT_COLUMNS = 78
 _STYLES = {"finished": "green", "failed": "red", "broken": "red", "running": "cyan"}
@@ -62,7 +64,8 @@ def list_(*, name: str, sort: str, limit: int, directory: Path | None, as_json: 
         print_json([plain(each) for each in found])
         return
     rows = [(each.id, each.name, each.status, _took(each), each.result[:8] or "-", _numbers(each)) for each in found]
-    print_table("runs", ("run", "name", "status", "took", "result", "metrics"), rows)
+    empty = f"no run has {'this name' if name else 'this metric'}" if name or sort else NO_RUNS
+    print_table("runs", ("run", "name", "status", "took", "result", "metrics"), rows, empty=empty)
 
 
 @run.command()
@@ -95,11 +98,8 @@ def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -
     if as_json:
         print_json([{"what": each.what, "before": each.before, "after": each.after} for each in rows])
         return
-    if not rows and not csv_asked():
-        tell("nothing that a run records differs")
-        return
     columns = ("what", store.find(before), store.find(after))
-    print_table("differences", columns, [(each.what, each.before, each.after) for each in rows])
+    print_table("differences", columns, [(each.what, each.before, each.after) for each in rows], empty=SAME)
 
 
 @run.command()

@@ -72,9 +72,11 @@ def matching(filters: DeviceFilters) -> list[str]:
     """Returns the devices that meet filters; none without a filter. BadInput `selector_empty` if none does."""
     if not filters.asked():
         return []
-    found = [device.device for page in Client().device_pages(filters, None) for device in page.devices]
+    pages = list(Client().device_pages(filters, None))
+    found = [device.device for page in pages for device in page.devices]
     if not found:
-        raise BadInput(Code.SELECTOR_EMPTY, "no device meets these filters: `edgeward device list` takes them, too")
+        why = "; ".join(pages[0].unmatched) or "`edgeward device list` takes them, too"
+        raise BadInput(Code.SELECTOR_EMPTY, f"no device meets these filters: {why}")
     return found
 
 

@@ -1,7 +1,6 @@
 """`edgeward telemetry query | export`."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,11 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
-from edgeward.cli.audit import moment
-from edgeward.cli.render import csv_option, json_option, print_json, print_table, say_done
+from edgeward.cli.render import csv_option, json_option, print_json, print_table, say_done, when, zone
+from edgeward.cli.times import AGO, PAST
 from edgeward.client import Client
+
+NOTHING = "devices measured nothing of {model} in this time: try an earlier --since"
 
 
 @click.group()
@@ -23,8 +24,8 @@ def telemetry() -> None:
 def _asking(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that select rows: the same for a list and for a file."""
     for option in (
-        click.option("--until", default="", metavar="WHEN", help="As --since; default: now."),
-        click.option("--since", default="1d", metavar="WHEN", show_default=True, help="2026-01-31, 12h, 7d."),
+        click.option("--until", type=PAST, metavar="WHEN", help="As --since; default: now."),
+        click.option("--since", type=PAST, default="1d", metavar="WHEN", show_default=True, help=f"Rows since {AGO}."),
         click.option("--by", type=click.Choice(["fleet", "stratum", "device"]), default="fleet", show_default=True),
         click.option("--every", type=click.Choice(["minute", "hour", "day"]), default="hour", show_default=True),
         click.argument("model"),
@@ -37,7 +38,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
 @_asking
 @csv_option
 @json_option
-def query(*, as_json: bool, **wanted: str) -> None:
+def query(*, as_json: bool, **wanted: Any) -> None:
     """Print what devices measured of MODEL, oldest first."""
     found = _found(wanted)
     if as_json:
@@ -45,7 +46,7 @@ def query(*, as_json: bool, **wanted: str) -> None:
         return
     rows = [
         (
-            f"{row.at:%m-%d %H:%M}",
+            when(row.at),
             f"v{row.release}",
             row.of or "-",
             row.devices,
@@ -56,15 +57,15 @@ def query(*, as_json: bool, **wanted: str) -> None:
         for row in found
     ]
     of = wanted["by"] if wanted["by"] != "fleet" else "of"
-    columns = ("at (UTC)", "version", of, "devices", "inferences", "errors", "accuracy", "MAE", "p95 us")
-    print_table(wanted["model"], columns, rows)
+    columns = (f"at ({zone()})", "version", of, "devices", "inferences", "errors", "accuracy", "MAE", "p95 us")
+    print_table(wanted["model"], columns, rows, empty=NOTHING.format(model=wanted["model"]))
 
 
 @telemetry.command()
 @_asking
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
 @json_option
-def export(*, out: Path, as_json: bool, **wanted: str) -> None:
+def export(*, out: Path, as_json: bool, **wanted: Any) -> None:
     """Write what devices measured of MODEL to a file."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
@@ -84,21 +85,9 @@ def _as_parquet(rows: Any, out: Path) -> None:
         raise BadInput(Code.CONFIG_INVALID, words) from None
 
 
-def _found(wanted: dict[str, str]) -> Table[TelemetryRow]:
-    now = datetime.now(UTC)
-    since, until = (seconds_of(moment(wanted[name], now)) for name in ("since", "until"))
+def _found(wanted: dict[str, Any]) -> Table[TelemetryRow]:
+    since, until = (0.0 if at is None else at.timestamp() for at in (wanted["since"], wanted["until"]))
     return Client().telemetry(wanted["model"], every=wanted["every"], by=wanted["by"], since=since, until=until)
-
-
-def seconds_of(text: str) -> float:
-    """A date as seconds since 1970; 0 for an empty text. BadInput `request_invalid`."""
-    if not text:
-        return 0.0
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected a date, or a time ago such as 12h or 7d") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _quality(row: TelemetryRow) -> tuple[str, str, str]:

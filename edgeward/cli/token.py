@@ -6,6 +6,8 @@ from edgeward.cli.key_values import pairs
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
 from edgeward.client import Client
 
+NO_TOKENS = "no tokens: make one with `edgeward token create NAME --role viewer`"
+
 _ROLES = ("viewer", "operator", "approver", "admin")
 
 
@@ -60,7 +62,7 @@ def list_(*, as_json: bool) -> None:
         )
         for one in found
     ]
-    print_table("tokens", ("id", "name", "roles", "only for", "ends", ""), rows)
+    print_table("tokens", ("id", "name", "roles", "only for", "ends", ""), rows, empty=NO_TOKENS)
 
 
 @token.command()

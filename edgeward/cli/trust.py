@@ -72,7 +72,7 @@ def status(*, as_json: bool) -> None:
         )
         for row in found.roles
     ]
-    print_table("trust", ("role", "version", "expires", "signs", "keys"), rows)
+    print_table("trust", ("role", "version", "expires", "signs", "keys"), rows, empty="no roles")
     for model, releases in {} if csv_asked() else found.unsigned.items():
         waiting = ", ".join(f"v{release}" for release in releases)
         console.print(f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE")

@@ -16,6 +16,8 @@ Series = Sequence[tuple[float, float]]
 ROWS = 10
 LABEL_CHARS = 10
 """Columns for the numbers on the left of a picture."""
+MAX_DIGITS = 17
+"""Digits that tell any two numbers in float64 apart."""
 MAX_SERIES = 8
 """The most lines in one picture: more cannot be distinguished."""
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -32,20 +34,30 @@ def series_of(points: Sequence[Point]) -> dict[str, list[tuple[float, float]]]:
 
 def picture(series: Series, *, columns: int, rows: int = ROWS) -> list[str]:
     """Draws one series in lines of text; its extremes are on the left, the steps below."""
-    width = max(columns - LABEL_CHARS - 2, 10)
     low, high = min(value for _, value in series), max(value for _, value in series)
     first, last = series[0][0], series[-1][0]
+    named = two_labels(high, low, 4)
+    labels = dict(zip((0, rows - 1), named, strict=False))
+    margin = max(LABEL_CHARS, *map(len, named))
+    width = max(columns - margin - 2, 10)
     cells = [[0] * width for _ in range(rows)]
     for x, y in _joined(series, width * 2, rows * 4, (first, last), (low, high)):
         cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
-    labels = {0: f"{high:.4g}", rows - 1: f"{low:.4g}"}
     lines = [
-        f"{labels.get(number, ''):>{LABEL_CHARS}} ┤" + "".join(chr(0x2800 + cell) for cell in row).rstrip("\u2800")
+        f"{labels.get(number, ''):>{margin}} ┤" + "".join(chr(0x2800 + cell) for cell in row).rstrip("\u2800")
         for number, row in enumerate(cells)
     ]
-    ends = f"{first:.6g}", f"{last:.6g}"
-    below = f"{ends[0]}{ends[1]:>{max(width - len(ends[0]), 1)}}" if first != last else ends[0]
-    return [*lines, " " * (LABEL_CHARS + 2) + below]
+    begin, *end = two_labels(first, last, 6)
+    below = f"{begin}{end[0]:>{max(width - len(begin), 1)}}" if end else begin
+    return [*lines, " " * (margin + 2) + below]
+
+
+def two_labels(one: float, other: float, digits: int) -> tuple[str, ...]:
+    """Returns two numbers as texts, with `digits` digits or as many more as tell them apart; equal numbers once."""
+    if one == other:
+        return (f"{one:.{digits}g}",)
+    texts = ((f"{one:.{more}g}", f"{other:.{more}g}") for more in range(digits, MAX_DIGITS + 1))
+    return next(((a, b) for a, b in texts if a != b), (repr(one), repr(other)))
 
 
 def _joined(

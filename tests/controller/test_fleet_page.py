@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from contract.messages import (
     Hardware,
     Heartbeat,
@@ -46,6 +48,18 @@ def test_a_counter_reset_by_a_boot_gives_no_negative_rate() -> None:
     before = Traffic(telemetry(9, 80_000), at=100.0)
     assert before.then(telemetry(1, 3_000, boot=2), 130.0).bytes_s == 100.0
     assert before.then(telemetry(10, 70_000), 110.0).bytes_s == 0.0
+
+
+def test_a_device_that_went_offline_during_its_trial_is_not_counted_as_answering() -> None:
+    world = World(silent_s=90.0)
+    trial = ModelState(model="m", phase="trial", generation=2, stable=OLD, trial=NEW, serving=NEW.digest)
+    beats = [(name, msgspec.structs.replace(fetching(name, 0), models=(trial,))) for name in ("a", "b")]
+    confirmed = ModelState(model="m", phase="steady", generation=2, stable=OLD, serving=OLD.digest)
+    beats.append(("c", msgspec.structs.replace(fetching("c", 0), models=(confirmed,))))
+    reconcile(world, beats, 1000.0)
+    reconcile(world, [(name, Presence(protocol=1, device=name, online=False)) for name in ("b", "c")], 1001.0)
+    found = fleet_view(world, 1002.0).serving
+    assert [(each.release, each.devices, each.unsure) for each in found] == [(1, 1, 0), (2, 1, 1)]
 
 
 def test_the_fleet_is_summarised_in_counts_and_the_first_few_transfers() -> None:

@@ -29,9 +29,11 @@ from controller.health import (
     OF_DEVICES,
     PASS_FAILING_S,
     PASS_LATE_S,
+    STARTING_S,
     Facts,
     PassRecord,
     findings_of,
+    lasting_findings,
     nearest_expiry,
 )
 from controller.registry.credentials import Credential
@@ -132,6 +134,15 @@ def test_each_fault_is_one_finding_in_words(fact: dict[str, Any], code: str, wor
     assert words in found.detail
 
 
+def test_a_start_is_no_fault_for_people_and_the_controller_is_not_ready_until_it_is_connected() -> None:
+    starting = replace(WELL, broker_connected=False, running_s=STARTING_S - 1)
+    assert lasting_findings(starting) == ()
+    assert [each.code for each in findings_of(starting)] == ["broker_lost"], "what monitors get"
+    late = replace(starting, running_s=STARTING_S + 1)
+    ended = replace(starting, broker_fault="it ended with status 1")
+    assert [each.code for facts in (late, ended) for each in lasting_findings(facts)] == ["broker_lost"] * 2
+
+
 def test_a_single_pass_that_failed_is_no_finding_and_long_intervals_are_not_late() -> None:
     assert findings_of(replace(WELL, failing_s=PASS_FAILING_S - 1, last_error="x")) == ()
     assert findings_of(replace(WELL, pass_age_s=1000.0, reconcile_s=600.0)) == ()
@@ -203,6 +214,7 @@ def test_findings_that_start_and_end_are_logged_once_and_sent_as_events(
 ) -> None:
     async def run() -> list[Any]:
         listener = state.events.listen()
+        state.passes.began_at -= STARTING_S
         before = tell_changes(state, ())
         Link.connected = False
         try:

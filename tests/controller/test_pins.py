@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from contract.errors import BadInput
 from contract.messages import Heartbeat, ModelState, UpdateOutcome, VersionRef
 from controller.clock import today
 from controller.config import Config, StorageConfig
@@ -180,6 +181,10 @@ def test_a_retry_passes_pinned_devices_by(state: State) -> None:
     ended = replace(state.world.durable.rollouts[started.id], status="aborted")
     state.save_rollouts(ended)
     pin(state, "a")
+    pin(state, "b")
+    with pytest.raises(BadInput, match="nothing is left to try again: 2 devices pinned at another version"):
+        retry_failed(state, started.id, actor="ada")
+    assert unpin(state, "b")[0]["release"] == 1
     assert [each.device for each in retry_failed(state, started.id, actor="ada").members] == ["b"]
 
 

@@ -10,6 +10,7 @@ from controller.rollout.endings import Ending
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.verbs.retries import retry_failed
+from controller.verbs.steering import steer
 from tests.controller.test_pins import said, start, state, step  # noqa: F401  # `state` is a fixture: a and b run v1
 
 
@@ -41,8 +42,17 @@ def test_a_way_back_that_only_absent_devices_hold_open_ends_for_a_retry(state: S
 def test_a_device_that_is_there_still_holds_a_way_back_open(state: State) -> None:  # noqa: F811
     before = failed_on_a(state)
     state.world.durable.twins["b"] = replace(state.world.durable.twins["b"], connected=True)
-    with pytest.raises(BadInput, match="rolling_back: wait until it has ended, or abort it"):
+    with pytest.raises(BadInput, match="rolling_back: wait until it has ended; what"):
         retry_failed(state, before.id, actor="ada")
+
+
+def test_an_ended_rollout_says_why_nothing_is_tried_again_and_what_can_be_done_instead(state: State) -> None:  # noqa: F811
+    started = start(state)
+    state.save_rollouts(replace(started, status="completed"))
+    with pytest.raises(BadInput, match=f"no device of {started.id} has failed: there is nothing to try again"):
+        retry_failed(state, started.id, actor="ada")
+    with pytest.raises(BadInput, match=f"cannot be aborted; it has ended; `edgeward rollout rollback {started.id}`"):
+        steer(state, started.id, "abort", actor="ada")
 
 
 def test_a_rollout_that_waits_only_for_absent_devices_says_how_to_end_it(state: State) -> None:  # noqa: F811

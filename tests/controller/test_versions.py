@@ -260,6 +260,7 @@ def test_the_same_bytes_make_no_new_version(state: State, plant: Any, tmp_path: 
     assert [each.release for each in state.registry.versions("m")] == [1]
     entry = state.journal.audit_entries(1)[0]
     assert (entry["action"], entry["detail"]) == ("push again", "the same bytes as v1: no version was made")
+    assert "version tag" not in {each["action"] for each in state.journal.audit_entries(10)}
     plant(converted(columns=("a", "b", "x")))
     assert pushed(state, tmp_path).version.semver == "2.0.0"
     assert pushed(state, tmp_path, model="other").new, "another model has versions of its own"
@@ -279,6 +280,20 @@ def test_a_push_of_the_same_bytes_mends_blobs_that_are_missing_or_damaged(
     plant(converted())
     assert not pushed(state, tmp_path).new
     assert all(state.blobs.get(digest) for digest in digests)
+
+
+def test_a_push_of_existing_bytes_sets_its_tags_and_names_what_the_version_does_not_take(
+    state: State, plant: Any, tmp_path: Path
+) -> None:
+    plant(converted())
+    pushed(state, tmp_path, tags={"site": "oslo"}, told=Told(metrics={"f1": 0.9}, licence="MIT"))
+    told = Told(metrics={"f1": 0.95}, licence="MIT", run="r2")
+    again = pushed(state, tmp_path, tags={"site": "oslo", "job": "7"}, told=told)
+    assert (again.tags_added, again.not_taken) == ({"job": "7"}, ("metrics", "run"))
+    assert state.notes.of("m", 1).tags == {"job": "7", "site": "oslo"}
+    assert state.registry.version("m", 1).lineage.metrics == {"f1": 0.9}
+    entry = state.journal.audit_entries(1)[0]
+    assert (entry["action"], entry["subject"], entry["detail"]) == ("version tag", "m v1", "job=7")
 
 
 def test_bytes_that_fail_are_refused_again_and_make_no_second_version(state: State, plant: Any, tmp_path: Path) -> None:

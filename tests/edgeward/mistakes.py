@@ -61,7 +61,10 @@ MISTAKES = (
     Mistake("a name left out", "edgeward model show", "Missing argument 'NAME'", 2),
     Mistake("a name too many", "edgeward model list weather", "Got unexpected extra argument (weather)", 2),
     Mistake("a file that is not there", f"{_PUSH} nofile.py --name weather", "Path 'nofile.py' does not exist", 2),
-    Mistake("a date in words", "edgeward rollout plan weather --from tomorrow", "'tomorrow' does not match", 2),
+    Mistake(
+        "a date in words", "edgeward rollout plan weather --from Monday",
+        "'Monday' is no time; write today, tomorrow, 30m, 2h, 3d or 1w from now, 2026-01-31, ", 2,
+    ),
     Mistake("a form that is not made", f"{_ONNX} one.csv --variant int4", "'int4' is not one of 'fp16', 'int8'", 2),
     Mistake(
         "a wrong command line for a script", "edgeward model list --json weather",
@@ -105,14 +108,21 @@ MISTAKES = (
         "http:// where TLS is spoken", "EDGEWARD_URL={bare} edgeward model list",
         "controller_unreachable: ...is `edgeward-controller run` up?", 4,
     ),
-    Mistake("a wrong token", "EDGEWARD_TOKEN=wrong edgeward model list", "unauthenticated: ...try: edgeward token", 3),
+    Mistake(
+        "a wrong token", "EDGEWARD_TOKEN=wrong edgeward model list",
+        "unauthenticated: ...try: edgeward token create ...; set EDGEWARD_TOKEN to it", 3,
+    ),
     Mistake(
         "a token that was copied badly", "EDGEWARD_TOKEN=wröng edgeward model list",
         "EDGEWARD_TOKEN holds letters that no token has: copy it again", 3,
     ),
     Mistake(
         "a port that is taken", "edgeward-controller run --data-dir new --port {taken} --broker-port 0",
-        "port_taken: ...another program listens there: stop it, or name another port", 2,
+        "port_taken: port ... is taken by ... (process ...); choose another with --port (0: a free one)", 2,
+    ),
+    Mistake(
+        "a port of the broker that is taken", "edgeward-controller run --data-dir new --port 0 --broker-port {taken}",
+        "port_taken: port ... is taken by ... (process ...); choose another with --broker-port (0: a free one)", 2,
     ),
     Mistake(
         "a data directory that is a file", "edgeward-controller run --data-dir one.csv",

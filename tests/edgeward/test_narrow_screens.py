@@ -46,6 +46,21 @@ def test_no_cell_is_cut_or_left_out_on_any_width(width: int) -> None:
     assert max(map(len, said.splitlines())) <= width
 
 
+def test_an_entry_of_the_audit_takes_two_lines_at_80_columns() -> None:
+    entry = (34, "2026-11-26 15:05:00", "jonas", "gate waive", "pump-vibration v4", "size: fits all devices")
+    said = printed(80, ("number", "at", "actor", "action", "subject", "detail"), [entry, entry])
+    first = "34  at: 2026-11-26 15:05:00  actor: jonas  action: gate waive"
+    second = "    subject: pump-vibration v4  detail: size: fits all devices"
+    assert [line.rstrip() for line in said.splitlines()[1:]] == [first, second] * 2
+
+
+def test_an_empty_list_says_what_there_is_none_of_and_has_no_header(answers: dict[str, Any]) -> None:
+    answers["device_pages"] = [DevicePage(total=0, devices=())]
+    assert run("device", "list").split("\n")[0].startswith("no devices yet: make the files of one with `edgeward")
+    assert " ".join(run("device", "list", "--presence", "silent").split()) == "no device meets these filters"
+    assert run("device", "list", "--csv").startswith("device,"), "a program expects the names of columns"
+
+
 def test_a_row_is_on_one_line_if_it_fits() -> None:
     said = printed(200, ("name", "status", "rollout", "digest", "why"), [ROW])
     assert [line.split("  ")[0] for line in said.splitlines() if ROW[0] in line] == [ROW[0]]

@@ -1,5 +1,7 @@
 """`edgeward device pin | unpin` and `edgeward rollout template`: the real client and API, without sockets."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,13 @@ from click.testing import CliRunner, Result
 
 from contract.errors import BadInput, Code
 from controller.state import State
+from edgeward.answers.devices import Device, DevicePage
+from edgeward.cli import device_list
 from edgeward.cli.main import cli
 from edgeward.transport import Transport
 from tests.controller.test_api import call
 from tests.controller.test_pins import state  # noqa: F401  # a fixture: devices a and b run v1 of two signed versions
+from tests.edgeward.test_answers import device_json
 
 Run = Callable[..., Result]
 
@@ -51,13 +56,47 @@ def test_a_pin_is_previewed_set_listed_shown_and_ended(run: Run) -> None:
 
 def test_a_bulk_pin_says_what_it_would_do_before_it_asks(run: Run, state: State) -> None:  # noqa: F811
     asked = run("device", "pin", "--presence", "online", "--model", "m", "--release", "2", typed="no\n")
-    assert "2 devices: v2: sent there" in asked.output
+    assert "2 devices: v2: would be sent there" in asked.output, "nothing is done yet"
     assert "Type 2 to go on" in asked.output
     assert not state.world.durable.twins["a"].pins
     done = run("device", "pin", "a", "b", "--model", "m", "--until", "2199-01-01", "--yes", "--json")
     assert [each["release"] for each in json.loads(done.stdout)] == [1, 1]
     past = run("device", "pin", "a", "--model", "m", "--until", "2001-01-01")
     assert "is in the past" in str(past.exception)
+
+
+def test_a_mistyped_name_is_told_with_the_nearest_one(run: Run, state: State) -> None:  # noqa: F811
+    state.world.durable.twins["a"].labels.update(site="oslo")
+    for words, said in (
+        (("device", "pin", "a", "--model", "n"), "no model 'n'; there are: m"),
+        (("rollout", "plan", "m@champ"), "m has no version 'champ'"),
+        (("rollout", "plan", "m", "--label", "site=osla"), "no device has site=osla; is it 'site=oslo'?"),
+        (("device", "retire", "--label", "sits=oslo"), "no device has a label 'sits'; is it 'site'?"),
+        (("device", "show", "aa"), "no device 'aa' has reported; is it 'a'?"),
+    ):
+        assert said in str(run(*words).exception)
+    empty = " ".join(run("device", "list", "--model", "mm", "--version", "9", "--label", "site=osl").output.split())
+    assert empty.startswith("no device meets these filters there is no model 'mm'; is it 'm'? v9 of mm answers on no")
+    assert "no device has site=osl; is it 'oslo'?" in empty
+    assert json.loads(run("device", "list", "--model", "mm", "--json").stdout) == []
+
+
+def test_a_list_of_pinned_devices_has_only_the_models_that_are_held(run: Run) -> None:
+    assert run("device", "pin", "a", "--model", "m").exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(run("device", "list", "--pinned", "--csv").output)))
+    assert [(row["device"], row["model"], row["pinned"]) for row in rows] == [("a", "m", "m v1")]
+    held = run("device", "list", "--model", "m", "--pinned", "--csv").output
+    assert held.count("a,") == 1
+    two = Device.read(
+        device_json(
+            device="a",
+            models=[{"model": name, "desired_release": 1, "state": None, "measured": []} for name in ("m", "other")],
+            pinned={"m": 1},
+        )
+    )
+    given = {"pinned": True, "model": ""}
+    shown = device_list._rows_of_page(DevicePage(total=1, devices=(two,)), ("device", "model"), given)
+    assert shown == [("a", "m")]
 
 
 def test_a_template_is_saved_listed_shown_used_and_deleted(run: Run, tmp_path: Path) -> None:

@@ -237,6 +237,14 @@ def test_a_plot_in_text_shows_the_extremes_and_fits_its_columns() -> None:
     assert picture([(0.0, 5.0)], columns=40)  # one number has no spread
 
 
+def test_labels_of_a_plot_in_text_differ_where_the_numbers_do_and_are_not_cut() -> None:
+    lines = picture([(1_000_000.0, 0.912341), (1_000_001.0, 0.912342)], columns=60)
+    assert (lines[0].split()[0], lines[9].split()[0]) == ("0.912342", "0.912341")
+    assert lines[-1].split() == ["1000000", "1000001"]
+    assert all(len(line) <= 60 for line in lines)
+    assert [line.split()[0] for line in picture([(1.0, 5.0), (2.0, 5.0)], columns=40)[:-1]] == ["5", *["┤"] * 9]
+
+
 def test_a_plot_without_matplotlib_names_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,15 @@ def test_a_push_sends_the_origin_of_a_model_and_reports_an_existing_version(
     source.write_text("import numpy as np\nmodel, sample = b'onnx', np.arange(180.0).reshape(60, 3)\n")
     made = edgeward("push", source, "--name", "m", "--tag", "site=oslo", "--metric", "f1=0.9", "--licence", "MIT")
     assert "m v1 (1.0.0) passed its gates" in made
-    assert "same bytes as v1: no version was made" in edgeward("push", source, "--name", "m")
+    assert edgeward("push", source, "--name", "m").endswith("\nsame bytes as m v1: no version was made\n")
+    again = edgeward("push", source, "--name", "m", "--tag", "job=7", "--metric", "f1=0.8")
+    assert again.splitlines()[-4:] == [
+        "m v1 has got the tags job=7",
+        "m v1 keeps its first metrics",
+        "write what has changed as tags:",
+        "edgeward model tag m@1 KEY=VALUE",
+    ]
+    assert json.loads(edgeward("push", source, "--name", "m", "--json").splitlines()[-1])["tags_added"] == {}
     assert "--metric" in edgeward("push", source, "--name", "m", "--metric", "f1=good", fails=True)
     found = state.registry.version("m", 1).lineage
     assert (found.tags, found.metrics, found.licence) == ({"site": "oslo"}, {"f1": 0.9}, "MIT")
@@ -116,7 +124,7 @@ def test_names_tags_and_comments_are_in_lists_and_searches(state: State, edgewar
     assert [each["release"] for each in found["versions"]] == [2, 1]
     assert "2 in all; next: --offset 1" in edgeward("search", "--limit", "1")
     assert "no field" in edgeward("search", "--where", "accuracy > 1", fails=True)
-    assert "champion" not in edgeward("alias", "m", "champion", "--remove")
+    assert "m has no aliases" in edgeward("alias", "m", "champion", "--remove")
     assert "name the alias too" in edgeward("alias", "m@1", fails=True)
 
 

@@ -224,3 +224,15 @@ def test_pictures_of_the_docs_are_drawn(look: Look, name: str, address: str, the
     look.page.set_viewport_size({"width": 1280, "height": 860})
     look.go(address, there)
     draw(look, name)
+
+
+def test_the_search_finds_runs_and_data_sets_by_the_controller(look: Look) -> None:
+    look.go("/fleet")
+    look.page.keyboard.press("/")
+    search = look.page.get_by_label("Search devices, rollouts, models, runs, data sets")
+    search.fill(FIRST)
+    look.page.locator("#found li .kind", has_text="run").first.wait_for()
+    search.fill("weather@2".partition("@")[0])
+    look.page.locator("#found li .kind", has_text="data set").first.wait_for()
+    look.page.locator("#found li", has_text="weather@2").click()
+    look.page.wait_for_url("**/data/weather?version=2")

@@ -22,6 +22,7 @@ from agent.adapters.http.listening import Listening
 from agent.config import ServingConfig, check_listen
 from agent.serving.oip import Endpoint
 from contract.errors import Code, WorldError
+from contract.world_faults import world_error
 
 SWEEP_S = 1.0
 """Seconds between two looks for connections that are too slow or idle."""
@@ -143,7 +144,8 @@ def _bind(listen: str) -> socket.socket:
         found.listen(BACKLOG)
         return found
     except OSError as error:
-        raise WorldError(Code.PORT_TAKEN, f"serving.listen {listen}: {error.strerror or error}") from None
+        why = world_error(error).detail
+        raise WorldError(Code.PORT_TAKEN, f"serving.listen {listen}: {why}") from None
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:

@@ -5,6 +5,8 @@ import { html, useEffect, useRef, useState, useWidth, useScheme, token, clock, c
 const DASHES = { dash: [5, 4], dot: [1.5, 3] };
 /** Points that an arrow key passes with Shift. */
 const STRIDE = 6;
+/** Pixels below which an axis has its labels closer together, so that more than one is shown. */
+const SHORT = 130;
 
 let loading;
 /** The library comes with the first plot, not with the first page. */
@@ -21,7 +23,20 @@ function library() {
 
 const lastOf = (values) => values.findLastIndex((v) => v != null);
 const dayOf = (s) => new Date(s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const brief = (v) => (Math.abs(v) >= 10 || Number.isInteger(v) ? v.toFixed(0) : v.toFixed(1));
+/** The least difference of two neighbours. */
+const stepOf = (splits) => splits.slice(1).reduce((least, v, i) => Math.min(least, Math.abs(v - splits[i])), Infinity);
+/** Labels of an axis of numbers, with as many digits as its step needs, in thousands or millions where these are shorter. */
+export function brief(splits) {
+  const most = Math.max(...splits.map(Math.abs)), [scale, unit] = most >= 1e7 ? [1e6, "M"] : most >= 1e4 ? [1e3, "k"] : [1, ""];
+  const step = stepOf(splits) / scale, digits = Number.isFinite(step) && step > 0 ? Math.min(6, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))) : splits.every((v) => Number.isInteger(v / scale)) ? 0 : 1;
+  return splits.map((v) => `${(v / scale).toFixed(digits)}${v ? unit : ""}`);
+}
+/** Labels of an axis of time. */
+const times = (splits, days) => (days ? splits.map(dayOf) : stepOf(splits) < 60 ? splits.map((s) => stamp(s).slice(11)) : splits.map(clock));
+/** A label that repeats the one before it is left out. */
+export const once = (labels) => labels.map((label, i) => (i && label === labels[i - 1] ? "" : label));
+/** The room of the longest label, in pixels. */
+const roomFor = (u, labels) => Math.max(40, 10 + 7 * Math.max(0, ...(labels || []).map((label) => String(label ?? "").length)));
 function alpha(colour, amount) {
   const n = parseInt(colour.slice(1), 16);
   return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${amount})`;
@@ -47,8 +62,8 @@ function columns(t, series, dark, uPlot) {
 
 function options({ uPlot, width, height, sync, range, days, steps, format, ticks, yAxis }, { lines, bands }, hooks) {
   const axis = { stroke: token("--ink3"), font: `11px ${token("--sans")}`, ticks: { show: false }, grid: { stroke: token("--line"), width: 1 }, border: { show: false } };
-  const x = { ...axis, grid: { show: false }, space: days ? 70 : 60, size: 24, values: (u, splits) => splits.map((s) => (steps ? count(s) : days ? dayOf(s) : clock(s))) };
-  const y = { ...axis, show: yAxis, size: 40, space: 30, values: (u, splits) => splits.map(ticks || format || brief) };
+  const x = { ...axis, grid: { show: false }, space: days ? 70 : 60, size: 24, values: (u, splits) => once(steps ? splits.map(count) : times(splits, days)) };
+  const y = { ...axis, show: yAxis, size: roomFor, space: height < SHORT ? 18 : 30, values: (u, splits) => once(ticks || format ? splits.map(ticks || format) : brief(splits)) };
   const points = { size: 7, stroke: token("--panel"), fill: (u, i) => u.series[i]._stroke || token("--ink3") };
   return {
     width, height, legend: { show: false }, padding: [10, 18, 0, 0], series: lines, bands, hooks, axes: [x, y],

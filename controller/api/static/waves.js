@@ -3,13 +3,18 @@ import { html, Panel, Parts, count, kind, lasting, plain } from "./ui.js";
 
 /** Every outcome with the look of its part of a bar, in the order of the bar. */
 const OUTCOMES = [["succeeded", "good"], ["failed", "bad"], ["rejected", "bad"], ["silent", "bad"], ["regressed", "bad"], ["sent_back", "warn"],
-  ["pending", "busy"], ["absent", "off"], ["stopped", "off"], ["retired", "off"], ["waiting", "wait"]];
+  ["pending", "busy"], ["absent", "off"], ["stopped", "off"], ["retired", "off"], ["pinned", "warn"], ["waiting", "wait"]];
 export const partsOf = (counts) => OUTCOMES.map(([word, look]) => [look, counts[word] || 0, plain(word)]);
 const totalOf = (counts) => Object.values(counts).reduce((sum, n) => sum + n, 0);
 const MOST_KINDS = 4;
 
-const Legend = () => html`<span class="outcomes lo">${[["succeeded", "good"], ["failed", "bad"], ["pending", "busy"], ["absent", "off"]].map(([word, look]) =>
-  html`<span class="nowrap"><span class="parts key"><i class=${`p-${look}`} /></span> ${word}</span>`)}</span>`;
+/** What the colours mean: the usual four, and every other outcome that this rollout has. */
+const USUAL = ["succeeded", "failed", "pending", "absent"];
+function Legend({ progress }) {
+  const words = OUTCOMES.filter(([word]) => USUAL.includes(word) || (word !== "waiting" && progress.some((w) => w.counts[word])));
+  return html`<span class="outcomes lo">${words.map(([word, look]) =>
+    html`<span class="nowrap"><span class="parts key"><i class=${`p-${look}`} /></span> ${plain(word)}</span>`)}</span>`;
+}
 
 function Cell({ counts, devices, later, of, all, here }) {
   const n = totalOf(counts) || devices, told = OUTCOMES.map(([w]) => w).filter((w) => w !== "succeeded" && w !== "waiting" && counts[w]);
@@ -39,7 +44,7 @@ export function Waves({ r }) {
   const others = shown.length ? rest : [], columns = [...shown, ...(others.length ? [`${others.length} more kinds`] : [])];
   const restOf = (w) => others.reduce((sum, name) => Object.entries(w.strata[name] || {}).reduce((all, [word, n]) => ({ ...all, [word]: (all[word] || 0) + n }), sum), {});
   const left = Object.keys(r.excluded).length, going = ["running", "paused"].includes(r.status);
-  return html`<${Panel} title="Waves" note=${`${count(r.devices)} ${r.devices === 1 ? "device" : "devices"} by the order of their hash${left ? `; ${count(left)} left out` : ""}`} end=${html`<${Legend} />`}>
+  return html`<${Panel} title="Waves" note=${`${count(r.devices)} ${r.devices === 1 ? "device" : "devices"} by the order of their hash${left ? `; ${count(left)} left out` : ""}`} end=${html`<${Legend} progress=${r.progress} />`}>
     <div class="waves free" style=${{ gridTemplateColumns: `13rem ${columns.length ? `1.3fr repeat(${columns.length}, 1fr)` : "1fr"}` }}>
     <div class="th first">wave</div><div class="th">all</div>${columns.map((s) => html`<div class="th">${s || "any kind"}</div>`)}
     ${r.progress.map((w) => { const here = w.state === "now" && going ? "here" : "", later = w.state === "waiting"; return [

@@ -43,5 +43,11 @@ export const stamp = (s) => `${day(s)} ${clock(s)}:${two(new Date(s * 1000).getU
 /** Seconds since 1970 of a time that the API gives as text or as a number; NaN for none. */
 export const seconds = (at) => (typeof at === "number" ? at : Date.parse(at) / 1000);
 
+/** An alert in a title and, where it says more than that, a sentence. */
+export function alertWords({ name, annotations: { summary, description } }) {
+  const title = summary || plain(name);
+  return [title, description && description !== title ? description : ""];
+}
+
 /** The API's words have underscores where people have spaces. */
 export const plain = (word) => String(word).replaceAll("_", " ");

@@ -1,5 +1,5 @@
 // What asks for somebody, since when, and who knows of it already.
-import { html, useState, Csv, Panel, Pager, Status, Mark, Lone, Act, Ago, Dialog, Terminal, count, plain } from "../ui.js";
+import { html, useState, Csv, Panel, Pager, Status, Mark, Lone, Act, Ago, Dialog, Terminal, count, plain, alertWords } from "../ui.js";
 import { api, ask, go, refusal, said, useAsked, useScope } from "../store.js";
 import { Field, Pick, pageOf } from "../filters.js";
 import { Asked, Nothing } from "./states.js";
@@ -26,10 +26,10 @@ function place({ labels }) {
 
 function One({ alert: a, silence, outside }) {
   const labels = Object.entries(a.labels).filter(([key]) => !["severity", "alertname"].includes(key)).map(([key, value]) => `${key}=${value}`).join(", ");
-  const open = a.state === "firing" || a.state === "pending";
+  const open = a.state === "firing" || a.state === "pending", [title, why] = alertWords(a);
   return html`<li class=${`alert ${open ? `alarm is-${look(a)}` : ""}`}><div><p><span class=${`lone ${look(a)}`}><${Mark} of=${look(a)} /></span>
-      <a class="strong plain" href=${place(a)}>${a.annotations.summary || plain(a.name)}</a></p>
-    ${a.annotations.description && html`<p class="soft">${a.annotations.description}</p>`}
+      <a class="strong plain" href=${place(a)}>${title}</a></p>
+    ${why && html`<p class="soft">${why}</p>`}
     <p class="small faint">${a.severity} · ${a.name}${labels && ` · ${labels}`} · since <${Ago} at=${a.starts_at || a.since} />${a.ends_at && html`, over <${Ago} at=${a.ends_at} />`}</p></div>
     <div class="acts"><a class="btn" href=${place(a)}>Look</a>${open && html`<${Act} icon="bell" off=${refusal("device") || outside} onClick=${() => silence(a)}>Silence<//>`}</div></li>`;
 }
@@ -48,7 +48,7 @@ function Silence({ alert: a, close, again }) {
   };
   return html`<${Dialog} open=${true} title=${`Silence ${a.name}?`} onClose=${close} foot=${html`<button class="btn" onClick=${close}>Leave it as it is</button>
       <button class="btn main" onClick=${silence}>Silence for ${span[0]}</button>`}><div class="in stack tight">
-    <p>${a.annotations.summary || plain(a.name)}</p><p class="soft">Nobody is told of it meanwhile. The rule goes on judging, and this page goes on showing it.</p>
+    <p>${alertWords(a)[0]}</p><p class="soft">Nobody is told of it meanwhile. The rule goes on judging, and this page goes on showing it.</p>
     <label>For <select onChange=${(e) => setSpan(SPANS[e.target.selectedIndex])}>${SPANS.map((s) => html`<option selected=${s === span}>${s[0]}</option>`)}</select></label>
     <label class="field">Why, for those who come after you<input type="text" value=${why} onInput=${(e) => setWhy(e.target.value)} /></label>
     ${wrong && html`<p class="bad" role="alert">${wrong}</p>`}</div><//>`;

@@ -2,6 +2,7 @@
 import { html, useMemo, useState, Panel, Pill, Status, Lone, Said, Table, Terminal, Act, Ago, Dialog, bytes, count, lasting, latency, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
 import { address, api, refusal, said, useAsked, useScope } from "../store.js";
+import { Pinning } from "../pinning.js";
 import { Inquiry, Written } from "../inquiry.js";
 import { Asked } from "./states.js";
 
@@ -130,7 +131,8 @@ const deeds = (name, quarantined) => ({
     will: ["Its certificates are taken away: its session ends, and what it says is not believed.", "It goes on answering from what it has, but hears and says nothing.", "To bring it back, it must enrol anew with a claim. This cannot be undone."], done: (a) => `${a.certificates} ${a.certificates === 1 ? "certificate" : "certificates"} revoked` },
 });
 
-function Acts({ name, quarantined, again }) {
+function Acts({ device, again }) {
+  const { device: name, quarantined } = device;
   const outside = useScope("device", name), nothing = quarantined.length ? "" : "No version is quarantined on it.", [open, setOpen] = useState(""), [typed, setTyped] = useState(""), [wrong, setWrong] = useState(""), d = deeds(name, quarantined)[open];
   const close = () => { setOpen(""); setTyped(""); setWrong(""); };
   const act = async () => {
@@ -138,7 +140,7 @@ function Acts({ name, quarantined, again }) {
     try { said("good", d.done(await api(d.path, { method: "POST", body: d.body }))); close(); again(); } catch (error) { setWrong(error.message); }
   };
   return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
-    <${Act} icon="pin" off="Pin it in a terminal: edgeward device pin.">Pin<//><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
+    <${Pinning} device=${device} again=${again} /><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
     <${Dialog} open=${Boolean(d)} title=${d?.title || ""} onClose=${close} foot=${d && html`<button class="btn" onClick=${close}>Leave it as it is</button>
       <button class=${`btn main ${d.harm ? "harm" : ""}`} aria-disabled=${d.harm && typed !== name ? "true" : undefined} onClick=${act}>${d.word}</button>`}>
       ${d && html`<div class="in"><ul class="will">${d.will.map((w) => html`<li>${w}</li>`)}</ul>
@@ -160,6 +162,6 @@ function Facts({ d }) {
 
 export default function Device({ name }) {
   const asked = useAsked(`/v1${address("devices", name)}`, { topics: ["fleet"], every_s: 30 });
-  return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} name=${name} quarantined=${d.quarantined} again=${asked.again} /></div>
+  return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} device=${d} again=${asked.again} /></div>
     <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /><${Inquiry} name=${name} /></div></div>`}<//>`;
 }

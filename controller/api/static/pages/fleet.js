@@ -1,5 +1,5 @@
 // Is it fine, and if not, where? What asks for somebody first, then every device, what answers, what has changed, and the table.
-import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, many, percent, plain, bytes } from "../ui.js";
+import { html, useRef, Panel, Pill, Lone, Parts, Ago, Said, count, many, percent, plain, bytes, alertWords } from "../ui.js";
 import { address, state, useAsked } from "../store.js";
 import { Asked, FirstRun } from "./states.js";
 import { Every } from "./fleet_cells.js";
@@ -18,8 +18,7 @@ const MOST_ALERTS = 5;
 /** Firing alerts, what is wrong with the controller, and devices that are to blame for what fails on them. */
 function Alarms({ fleet }) {
   const { data } = useAsked("/v1/alerts?state=firing", { topics: ["alerts"], every_s: 60 });
-  const alerts = (data?.items || []).slice(0, MOST_ALERTS).map((a) => [a.severity === "critical" ? "bad" : "warn",
-    a.annotations.summary || plain(a.name), a.annotations.description || "", a.starts_at]);
+  const alerts = (data?.items || []).slice(0, MOST_ALERTS).map((a) => [a.severity === "critical" ? "bad" : "warn", ...alertWords(a), a.starts_at]);
   const findings = fleet.findings.map((f) => ["bad", `The controller: ${plain(f.code)}`, f.detail]);
   const sick = fleet.sick.map((s) => ["warn", `${s.device} is to blame for what fails on it`, `${s.model}: ${s.detail}`]);
   const all = [...alerts, ...findings, ...sick];
@@ -31,6 +30,9 @@ function Alarms({ fleet }) {
 
 const Num = ({ word, mark, children, sub, href }) => html`<div class="num"><dt>${mark && html`<${Lone} of=${mark} />`}${word}</dt>
   <dd>${href ? html`<a href=${href} aria-label=${`${word}: ${children}`}>${children}</a>` : children} ${sub && html`<small>${sub}</small>`}</dd></div>`;
+
+/** A rate in the unit in which it is a number of one digit or more. */
+const per = (rate) => (rate >= 1 || !rate ? `${count(Math.round(rate))}/s` : rate >= 1 / 60 ? `${Math.round(rate * 60)}/min` : `${Math.round(rate * 3600)}/h`);
 
 /** Inferences in a second, from two answers about all that devices have counted. */
 function useRate(fleet, at) {
@@ -50,8 +52,8 @@ function Numbers({ fleet, at }) {
     <${Num} word="silent" mark="quiet" href="/fleet?presence=silent">${count(there.silent)}<//>
     <${Num} word="offline" mark="off" href="/fleet?presence=offline">${count(there.offline)}<//>
     <${Num} word="failing" mark="bad" href="/fleet?health=failing">${count(ill.failing)}<//>
-    <${Num} word="inferences" sub="/s">${rate === null ? "–" : count(Math.round(rate))}<//>
-    <${Num} word="of them failed" sub="since start">${done ? percent(failed / done, failed ? 3 : 0) : "–"}<//>
+    <${Num} word="inferences" sub=${rate === null ? "since start" : `since start, ${per(rate)}`}>${count(done)}<//>
+    <${Num} word="of them failed" sub="since start">${done ? percent(failed / done, failed ? 3 : 0) : "none"}<//>
     <${Num} word="received since start">${bytes(fleet.bytes_received)}<//></dl></section>`;
 }
 
@@ -64,6 +66,7 @@ function Answers({ fleet }) {
       <${Parts} parts=${all.map((s) => [`v${ranked(fleet, m, s.release)}`, s.devices, `from v${s.release}`])} />
       <div class="outcomes">${all.map((s) => html`<a class="plain" href=${`/fleet?model=${encodeURIComponent(m)}&version=${s.release}`}>
         <span class=${`swatch p-v${ranked(fleet, m, s.release)}`} /> ${s.release ? `v${s.release}` : "unknown"} <b class="strong">${count(s.devices)}</b></a>`)}</div>
+      ${all.filter((s) => s.unsure).map((s) => html`<p class="small soft">v${s.release} was on trial on ${many(s.unsure, "device")} when last heard: not counted.</p>`)}
       ${all.filter((s) => s.lost).map((s) => html`<p class="small warn">v${s.release} on ${many(s.lost, "device")} is not in the registry, as after a restore: push it again, or roll another version out.</p>`)}</div>`;
   })}</div><//>`;
 }
