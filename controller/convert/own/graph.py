@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
-from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
 from contract.tensors import Array
 
@@ -145,3 +145,8 @@ class Graph:
 def label_type(classes: Any) -> Any:
     """The type of a variable that holds such classes."""
     return StringTensorType([None]) if np.asarray(classes).dtype.kind in "OUS" else Int64TensorType([None])
+
+
+def real_type(inputs: list[Any]) -> Any:
+    """Returns the type of variables that hold reals, behind these inputs."""
+    return DoubleTensorType if any(isinstance(each.type, DoubleTensorType) for each in inputs) else FloatTensorType
