@@ -271,7 +271,7 @@ def _structure(places: _Places, given: dict[str, Any], dtype: np.dtype[Any], cop
     def moved(ids: Ints, leafs: NDArray[np.bool_]) -> list[int]:
         """The places of nodes in each copy."""
         steps = np.where(leafs, leaves, branches)
-        return [int(each) for copy in range(copies) for each in ids + copy * steps]
+        return list((ids + np.arange(copies)[:, None] * steps).ravel().tolist())
 
     def values(name: str) -> NDArray[Any]:
         return np.tile(_values(given, name, dtype)[branch], copies)

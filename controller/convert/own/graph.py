@@ -4,6 +4,7 @@ Decides how numbers become tensors: numbers that are not whole get the type of r
 know estimators.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,12 @@ class Graph:
         self.double = any(isinstance(variable.type, DoubleTensorType) for variable in given)
         self.real = np.dtype(np.float64 if self.double else np.float32)
         self.kind = TensorProto.DOUBLE if self.double else TensorProto.FLOAT
+
+    def in_float64(self) -> "Graph":
+        """Returns the same part for nodes whose real numbers are float64."""
+        part = copy.copy(self)
+        part.double, part.real, part.kind = True, np.dtype(np.float64), TensorProto.DOUBLE
+        return part
 
     def constant(self, values: Any, called: str = "constant") -> str:
         """Adds a constant: int64, bool and text unchanged, other numbers as reals."""

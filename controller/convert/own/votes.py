@@ -173,14 +173,17 @@ def _inner_label(scope: Any, model: Any, inputs: list[Any]) -> Any:
 def majority(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """VotingClassifier with hard votes: the class with most votes, of equal ones the first, and the vote of each
     classifier.
+
+    Weights are added in float64 and in their order, since 0.1 + 0.2 is more than 0.3 in scikit-learn too.
     """
-    votes = graph.node("Concat", *[graph.node("Reshape", each.full_name, np.array([-1, 1])) for each in given], axis=1)
-    weights = model._weights_not_none
+    each = [graph.node("Reshape", name.full_name, np.array([-1, 1])) for name in given]
+    exact, weights = graph.in_float64(), model._weights_not_none
     weights = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=float)
-    numbers = np.arange(len(model.classes_))[None, None]
-    chosen = graph.cast(graph.node("Equal", graph.node("Unsqueeze", votes, np.array([2])), numbers), graph.kind)
-    counted = graph.reduce("ReduceSum", graph.node("Mul", chosen, weights[None, :, None]), keep=False)
-    return [graph.labels(graph.first_of_most(counted), model.classes_), votes]
+    numbers = np.arange(len(model.classes_))[None]
+    chosen = [exact.cast(exact.node("Equal", votes, numbers), exact.kind) for votes in each]
+    weighted = [exact.node("Mul", votes, weight) for votes, weight in zip(chosen, weights, strict=True)]
+    counted = exact.node("Sum", *weighted)
+    return [graph.labels(graph.first_of_most(counted), model.classes_), graph.node("Concat", *each, axis=1)]
 
 
 def soft_votes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
