@@ -35,20 +35,19 @@ class Ties:
     """The label of each column of the scores that is known."""
 
     def permitted(self, answers: Mapping[str, Array]) -> dict[str, Array]:
-        """Returns the right labels of each row, its own first: shape (rows, most); {} if no row is tied."""
+        """Returns the right labels of each row: shape (rows, most in a row); {} if no row has more than its own."""
         labels, near = answers[self.label], _near_best(answers[self.scores], self.width)
-        tied = near.sum(axis=1) > 1
-        if not tied.any():
+        near = near & np.isin(np.arange(near.shape[1]), list(self.classes))
+        most = int(near.sum(axis=1).max(initial=0))
+        if most <= 1:
             return {}
-        right = np.repeat(labels[:, None], 1 + len(self.classes), axis=1)
-        for at, (column, name) in enumerate(self.classes.items(), start=1):
-            if column < near.shape[1]:
-                right[tied & near[:, column], at] = name
-        own = np.zeros(len(labels), dtype=bool)  # a label that is none of the best classes is no tie
-        for column, name in self.classes.items():
-            own |= near[:, column] & (labels == name) if column < near.shape[1] else False
-        right[~own] = labels[~own, None]
-        return {self.label: right} if (right != labels[:, None]).any() else {}
+        names = np.array([self.classes.get(column, labels[0]) for column in range(near.shape[1])])
+        first = np.argsort(~near, axis=1, kind="stable")[:, :most]
+        own = labels[:, None]
+        right = np.where(np.take_along_axis(near, first, axis=1), names[first], own)
+        best = (near & (names == own)).any(axis=1, keepdims=True)  # a label of no best class is no tie
+        right = np.where(best, right, own)
+        return {self.label: right} if (right != own).any() else {}
 
 
 def rounding(terms: int, real: str) -> float:
