@@ -140,11 +140,9 @@ def _words(parity: Parity, over: list[str]) -> str:
 
 
 def _tie_words(ties: int) -> str:
-    one = ties == 1
-    return (
-        f"{ties} more row{'' if one else 's'} {'has' if one else 'have'} two classes that are equally likely up to "
-        f"rounding, and {'gets' if one else 'get'} the label of the other one"
-    )
+    rows = "1 more row has" if ties == 1 else f"{ties} more rows have"
+    get = "gets" if ties == 1 else "get"
+    return f"{rows} equally likely classes, up to rounding, and {get} the label of another one of these"
 
 
 def _batch_words(parity: Parity) -> str:

@@ -113,7 +113,7 @@ def test_ties_that_another_order_of_trees_decides_are_accepted_and_counted() -> 
     assert found.parity.differing == 0
     assert found.real == "float64"
     words = judge_parity(found.parity).detail
-    assert f"{found.parity.ties} more rows have two classes that are equally likely up to rounding" in words
+    assert f"{found.parity.ties} more rows have equally likely classes, up to rounding" in words
 
 
 @pytest.mark.parametrize("in_sample", [True, False], ids=["of the sample", "that tries the model"])
