@@ -42,6 +42,27 @@ class Standing:
     command: str
 
 
+class _Row(msgspec.Struct):
+    """A row that ONNX answers otherwise than the estimator."""
+
+    row: str
+    inputs: dict[str, str]
+    expected: dict[str, str]
+    actual: dict[str, str]
+
+
+class _Parity(msgspec.Struct):
+    """The part of the parity evidence that is shown."""
+
+    worst: tuple[_Row, ...] = ()
+
+
+class _Evidence(msgspec.Struct):
+    """The part of a version's evidence that is shown."""
+
+    parity: _Parity = msgspec.field(default_factory=_Parity)
+
+
 def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
     """Returns the standing of a version; the first missing step decides."""
     named = f"{found.model}@{found.release}"
@@ -147,10 +168,9 @@ def _worst(found: VersionDetail) -> Iterator[tuple[Text, str]]:
     """Yields rows of the sample or tried ones that ONNX answers otherwise, if parity failed."""
     if all(gate.passed for gate in found.gates if gate.gate == "parity"):
         return
-    for row in found.evidence.get("parity", {}).get("worst", ())[:MAX_WORST]:
-        parts = ("expected", row["expected"]), ("got", row["actual"]), ("for", row["inputs"])
-        words = "; ".join(f"{what} {_cells(cells)}" for what, cells in parts)
-        yield Text(row["row"], "dim"), _short(words, MAX_ROW_CHARS)
+    for row in msgspec.convert(found.evidence, _Evidence).parity.worst[:MAX_WORST]:
+        words = f"expected {_cells(row.expected)}; got {_cells(row.actual)}; for {_cells(row.inputs)}"
+        yield Text(row.row, "dim"), _short(words, MAX_ROW_CHARS)
 
 
 def _cells(cells: Mapping[str, str]) -> str:
