@@ -346,11 +346,17 @@ def _parity_words(version: Version) -> str:
     """Says how many rows differ, and what to do. The remedy and the place of the rows stay whole in a cut message."""
     parity = version.evidence["parity"]
     detail = next(gate.detail for gate in version.gates if gate.gate == "parity")
-    worst = [f"{row['row']}: expected {row['expected']}, got {row['actual']}" for row in parity["worst"][:1]]
+    worst = [
+        f"{row['row']}: expected {_cells(row['expected'])}, got {_cells(row['actual'])}" for row in parity["worst"][:1]
+    ]
     untried = [f"no verdict for {each}" for each in parity.get("untried", ())]
     advice = (
         "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1. Rows that differ: "
         f"edgeward model show {version.model} --version {version.release}"
     )
     kept = f"v{version.release} is kept unreleased. {'. '.join([detail, *worst, *untried])}"
-    return f"{textwrap.shorten(kept, MAX_DETAIL_CHARS - len(advice) - 2, placeholder=' ...')}. {advice}"
+    return f"{textwrap.shorten(kept, MAX_DETAIL_CHARS - len(advice) - 2, placeholder=' ...').rstrip('. ')}. {advice}"
+
+
+def _cells(cells: dict[str, str]) -> str:
+    return ", ".join(f"{name} {cell}" for name, cell in cells.items())
