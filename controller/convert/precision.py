@@ -21,8 +21,9 @@ from contract.tensors import Array
 from contract.ties import Ties, ties_of
 from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
 from controller.convert.margins import as_one_margin
-from controller.convert.missing import Ask, required_columns, stand_ins_of
+from controller.convert.missing import STAND_INS, Ask, required_columns, stand_ins_of
 from controller.convert.model_file import Model
+from controller.convert.own.imputing import MISSING_TEXT
 from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
 from controller.convert.remedies import MAX_SAID_CHARS, at_a_word, remedy
 from controller.convert.runs import open_session, run_rows
@@ -138,7 +139,8 @@ def judge_form(model: Model, session: Any, reference: ReferenceAnswers, precisio
         asked, names = asks(session, real)
         expected = by_output(names, reference.sample.answers)
     allowed = tolerances(expected, alone=is_regression(reference))
-    given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
+    texts = (MISSING_TEXT, *STAND_INS) if isinstance(model, bytes) and MISSING_TEXT.encode() in model else STAND_INS
+    given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed, texts))
     ties = ties_of(expected, score_rounding(model))
     parity = _parity(reference, given, asked, (allowed, ties), precision)
     required = required_columns(reference, asked, allowed)
