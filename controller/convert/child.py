@@ -26,7 +26,6 @@ from contract.golden import answers_in, by_run, join_golden, rows_differ, with_t
 from contract.row_contract import allowed_of
 from contract.stages import decode_stages
 from contract.tensors import Array, decode_tensors, encode_tensors
-from contract.ties import ties_of
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.classes import certain, classes_of_estimator, classes_of_graph
@@ -42,7 +41,7 @@ from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
 from controller.convert.staged import convert_stages
-from controller.convert.summed import score_rounding
+from controller.convert.summed import ties_of_model
 from controller.convert.tensor_parity import answers_are_of, tensor_parity
 from controller.convert.under_way import STEP_FILE, Step
 from controller.convert.variants import make_variant
@@ -262,7 +261,7 @@ def _write_form(
     reference = _reference(session, counted, measured_by, converted.columns) if converted.columns else {}
     allowed = with_tolerances(dict(zip(names, measured_by, strict=True)), alone=_task(session) == "regression")
     answered_by = dict(zip(names, outputs, strict=True))
-    ties = ties_of(dict(zip(names, measured_by, strict=True)), score_rounding(converted.model))
+    ties = ties_of_model(converted.model, dict(zip(names, measured_by, strict=True)))
     golden = join_golden(inputs, answered_by) | allowed | with_ties(answered_by, ties) | reference
     golden_file.write_bytes(encode_tensors(golden))
     scan = scan_model(converted.model)

@@ -18,7 +18,7 @@ from msgspec.structs import replace as replace_fields
 from contract.answers.perturbed_rows import BOUNDARY, LACKING_NUMBERS, LACKING_TEXT
 from contract.errors import BadInput, Code
 from contract.tensors import Array
-from contract.ties import Ties, ties_of
+from contract.ties import Ties
 from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
 from controller.convert.margins import as_one_margin
 from controller.convert.missing import STAND_INS, Ask, required_columns, stand_ins_of
@@ -29,7 +29,7 @@ from controller.convert.remedies import MAX_SAID_CHARS, at_a_word, remedy
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
-from controller.convert.summed import score_rounding
+from controller.convert.summed import ties_of_model
 from controller.gates.parity import NOTHING, Compared, Parity, WorstRow, answers_strictly, judge_parity
 
 
@@ -141,7 +141,7 @@ def judge_form(model: Model, session: Any, reference: ReferenceAnswers, precisio
     allowed = tolerances(expected, alone=is_regression(reference))
     texts = (MISSING_TEXT, *STAND_INS) if isinstance(model, bytes) and MISSING_TEXT.encode() in model else STAND_INS
     given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed, texts))
-    ties = ties_of(expected, score_rounding(model))
+    ties = ties_of_model(model, expected)
     parity = _parity(reference, given, asked, (allowed, ties), precision)
     required = required_columns(reference, asked, allowed)
     read = {entry.name for entry in session.get_inputs()}

@@ -5,12 +5,24 @@ are float64 where each ensemble is of the operator that adds in it; the older op
 know which rows are tied.
 """
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import TensorProto
 
-from contract.ties import rounding
+from contract.tensors import Array
+from contract.ties import Ties, rounding, ties_of
 from controller.convert.classes import MAX_PARSED_BYTES
 from controller.convert.model_file import Model, parse_model, size_of
+
+
+def ties_of_model(model: Model, answers: Mapping[str, Array]) -> Ties | None:
+    """Returns how to find ties among the answers of a model, learned from `answers` (rows, ...) by output; None unless
+    these are labels with scores. Only then the model is parsed.
+    """
+    if ties_of(answers, 0.0) is None:
+        return None
+    return ties_of(answers, score_rounding(model))
 
 
 def score_rounding(model: Model) -> float:
