@@ -28,10 +28,10 @@ ENCODERS = (
 
 def rows(count: int, *others: str) -> pd.DataFrame:
     """Rows with a number and two texts, of which some are missing; `others` are texts that no model was fitted on."""
-    texts = {
-        name: np.where(RNG.random(count) < 0.2, None, RNG.choice([*known, *others], count).astype(object))
-        for name, known in (("city", ("oslo", "rome", "bonn")), ("kind", ("new", "old")))
-    }
+    texts = {}
+    for name, known in (("city", ("oslo", "rome", "bonn")), ("kind", ("new", "old"))):
+        texts[name] = RNG.choice([*known, *others], count).astype(object)
+        texts[name][RNG.random(count) < 0.2] = None
     return pd.DataFrame({"t": RNG.normal(size=count), **texts})
 
 
