@@ -193,6 +193,28 @@ def _once(raw: bytes, sample: bytes, starter: Starter | None) -> float:
         return time.perf_counter() - began
 
 
+TIES = (
+    "## Rows with equally likely classes",
+    "",
+    "If five of ten trees vote for each of two classes, the row is a tie, and the last digit of a sum",
+    "decides its label. Edgeward adds the votes of trees, soft votes and weighted hard votes in the order",
+    "in which scikit-learn adds them, so ties get the same label. Where another order cannot be avoided,",
+    "as with `n_jobs`, all precisions are tried first, and each other label counts as a difference. If",
+    "none agrees, a form passes only if every row that differs is a tie. The best scores of the estimator",
+    "itself must differ by no more than rounding, and the label must be one of the tied classes. The",
+    "scores of ONNX must agree within the usual tolerance. Rounding is `4 * sqrt(trees) * eps` of the",
+    "largest score, with the `eps` of the floats that are added. For 100 trees this is 9e-15 in float64",
+    "and 5e-6 in float32. The verdict of the parity gate says how many rows were ties. The golden set",
+    "names the right labels of its ties, so that no device is refused for another order of sums.",
+    "",
+    "Nearest neighbours at equal distances are no such tie: scikit-learn may take either row as a",
+    "neighbour, and the scores differ. Such a model is refused if its sample shows it.",
+    "",
+    "## Estimators",
+)
+"""The part of the page about ties."""
+
+
 def page(found: dict[str, Fuzzed]) -> str:
     """Returns docs/reference/conversion.md."""
     counts = Counter(each.outcome for each in found.values())
@@ -201,6 +223,8 @@ def page(found: dict[str, Fuzzed]) -> str:
         "",
         f"Of {len(found)} estimators of scikit-learn, {counts['right']} answer fresh rows as the estimator does.",
         "The others are refused at the push, with what to do. `make bench ONLY=conversion` writes this page.",
+        "",
+        *TIES,
         "",
         "| estimator | outcome | what is said |",
         "|---|---|---|",

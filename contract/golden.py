@@ -10,9 +10,10 @@ import numpy as np
 
 from contract.manifest import Golden, Manifest
 from contract.tensors import Array
+from contract.ties import Ties, among
 from contract.tolerance import tolerance
 
-_IN, _OUT, _TOLERANCE = "in/", "out/", "tolerance/"
+_IN, _OUT, _TOLERANCE, _TIED = "in/", "out/", "tolerance/", "tied/"
 
 
 def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -87,7 +88,8 @@ def missed_in_steps(
     for span in _spans(inputs, ranks, manifest):
         given = {name: array[span] if array.ndim else array for name, array in inputs.items()}
         wanted = [answer[span] for answer in expected]
-        missed += mismatched_rows(wanted, answers(run, given, ranks), manifest.golden, arrays, manifest)
+        there = {name: array[span] if name.startswith(_TIED) else array for name, array in arrays.items()}
+        missed += mismatched_rows(wanted, answers(run, given, ranks), manifest.golden, there, manifest)
         yield
     if not too_many(missed, manifest):
         return missed
@@ -138,15 +140,26 @@ def with_tolerances(outputs: Mapping[str, Array], *, alone: bool) -> dict[str, A
     return {_TOLERANCE + name: tolerance(array, alone=alone) for name, array in numbers.items()}
 
 
+def with_ties(outputs: Mapping[str, Array], ties: Ties | None) -> dict[str, Array]:
+    """Returns the arrays of a golden set that say which other labels are right, for rows with equally likely classes.
+
+    {} without such rows. A device whose processor adds scores in another order may answer any of these labels.
+    """
+    return {} if ties is None else {_TIED + name: right for name, right in ties.permitted(outputs).items()}
+
+
 def mismatched_rows(
     expected: Sequence[Array], actual: Sequence[Array], golden: Golden, arrays: Mapping[str, Array], manifest: Manifest
 ) -> int:
     """Returns the number of rows that differ in any output by more than the tolerances of the golden set.
 
-    `arrays` are those of the golden set; an output without a tolerance there has that of the manifest. ValueError if
-    the numbers of outputs differ.
+    `arrays` are those of the golden set, for the rows that are compared; an output without a tolerance there has that
+    of the manifest. ValueError if the numbers of outputs differ.
     """
     rtol, atol = float(golden.rtol), np.array(float(golden.atol))
-    allowed = [arrays.get(_TOLERANCE + tensor.name, atol) for tensor in manifest.session_outputs]
-    every = zip(expected, actual, allowed, strict=True)
-    return int(np.logical_or.reduce([rows_differ(want, got, rtol=rtol, atol=most) for want, got, most in every]).sum())
+    found = []
+    for tensor, want, got in zip(manifest.session_outputs, expected, actual, strict=True):
+        differ = rows_differ(want, got, rtol=rtol, atol=arrays.get(_TOLERANCE + tensor.name, atol))
+        right = arrays.get(_TIED + tensor.name)
+        found.append(differ if right is None or want.shape != got.shape else differ & ~among(got, right))
+    return int(np.logical_or.reduce(found).sum())

@@ -70,7 +70,8 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
         as_given = msgspec.structs.replace(wanted, datatype=given.datatype)
         return _converted(given, read_tensor(given, as_given, binary, acceptance), DATATYPES[wanted.datatype])
     if given.datatype != wanted.datatype:
-        raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
+        whole = ": whole numbers, or true and false" if wanted.datatype.startswith("INT") else ""
+        raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}{whole}")
     count = _check_shape(given, wanted)
     if binary is None:
         array = _from_json(given, count, acceptance)

@@ -22,7 +22,7 @@ from contract.answers.session_tensors import tensor_of
 from contract.answers.tensor_sample import first_rows, golden_rows, match_sample
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
-from contract.golden import answers_in, by_run, join_golden, rows_differ, with_tolerances
+from contract.golden import answers_in, by_run, join_golden, rows_differ, with_ties, with_tolerances
 from contract.row_contract import allowed_of
 from contract.stages import decode_stages
 from contract.tensors import Array, decode_tensors, encode_tensors
@@ -41,6 +41,7 @@ from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
 from controller.convert.staged import convert_stages
+from controller.convert.summed import ties_of_model
 from controller.convert.tensor_parity import answers_are_of, tensor_parity
 from controller.convert.under_way import STEP_FILE, Step
 from controller.convert.variants import make_variant
@@ -259,7 +260,9 @@ def _write_form(
     counted = every if any_length else inputs
     reference = _reference(session, counted, measured_by, converted.columns) if converted.columns else {}
     allowed = with_tolerances(dict(zip(names, measured_by, strict=True)), alone=_task(session) == "regression")
-    golden = join_golden(inputs, dict(zip(names, outputs, strict=True))) | allowed | reference
+    answered_by = dict(zip(names, outputs, strict=True))
+    ties = ties_of_model(converted.model, dict(zip(names, measured_by, strict=True)))
+    golden = join_golden(inputs, answered_by) | allowed | with_ties(answered_by, ties) | reference
     golden_file.write_bytes(encode_tensors(golden))
     scan = scan_model(converted.model)
     return ConvertedForm(

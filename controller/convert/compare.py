@@ -6,6 +6,7 @@ import numpy as np
 
 from contract.golden import rows_differ
 from contract.tensors import Array
+from contract.ties import Ties, among
 from contract.tolerance import OF_SPREAD, RESOLUTION, tolerance
 from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import NOTHING, Compared, Parity, WorstRow
@@ -35,12 +36,17 @@ def compare(
     actual: Mapping[str, Array],
     kind: str,
     allowed: Mapping[str, Array],
+    *,
+    ties: Ties | None = None,
 ) -> tuple[Compared, list[WorstRow]]:
     """Compares the outputs over `rows`. Returns the counts, and at most MAX_WORST rows that differ.
 
-    `allowed`: the tolerance of each float output, over the sample.
+    `allowed`: the tolerance of each float output, over the sample. `ties`: how to find equally likely classes, of which
+    each is a right label; such rows are counted on their own.
     """
-    differing, largest, spreads = differing_rows(expected, actual, allowed), 0.0, 0.0
+    strictly, largest, spreads = differing_rows(expected, actual, allowed), 0.0, 0.0
+    right = {} if ties is None or not strictly.any() else ties.permitted(expected)
+    differing = differing_rows(expected, actual, allowed, right) if right else strictly
     for name, want in expected.items():
         got = shaped(actual[name], want)
         if want.dtype.kind == "f" and want.shape == got.shape and want.size:
@@ -48,16 +54,32 @@ def compare(
             largest = max(largest, float(np.nanmax(away, initial=0.0)))
             spreads = max(spreads, in_spreads(away, allowed[name] / OF_SPREAD))
     worst = [_worst(rows, index, expected, actual, kind) for index in np.flatnonzero(differing)[:MAX_WORST]]
-    compared = Compared(rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest, max_spreads=spreads)
+    compared = Compared(
+        rows=len(rows),
+        differing=int(differing.sum()),
+        max_abs_difference=largest,
+        max_spreads=spreads,
+        ties=int((strictly & ~differing).sum()),
+    )
     return compared, worst
 
 
-def differing_rows(expected: Mapping[str, Array], actual: Mapping[str, Array], allowed: Mapping[str, Array]) -> Array:
-    """Returns which rows differ in any output: bool of shape (rows,)."""
-    found = [
-        rows_differ(want, shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
-        for name, want in expected.items()
-    ]
+def differing_rows(
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    allowed: Mapping[str, Array],
+    right: Mapping[str, Array] | None = None,
+) -> Array:
+    """Returns which rows differ in any output: bool of shape (rows,).
+
+    `right`: by output, the labels that are right for each row, (rows, most); without it the expected one alone.
+    """
+    found = []
+    for name, want in expected.items():
+        got = shaped(actual[name], want)
+        differ = rows_differ(want, got, rtol=RESOLUTION, atol=allowed.get(name, 0.0))
+        others = (right or {}).get(name)
+        found.append(differ if others is None or got.shape != want.shape else differ & ~among(got, others))
     return np.asarray(np.logical_or.reduce(found))
 
 

@@ -71,8 +71,13 @@ def _lacks(rows: SampleFrame, names: Sequence[str]) -> Array:
     return np.stack([rows.missing(name) for name in names], axis=1) if names else np.zeros((len(rows), 0), dtype=bool)
 
 
-def stand_ins_of(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array]) -> dict[str, str]:
-    """Returns by column the text that replaces a missing one; a column that is not in it requires its text."""
+def stand_ins_of(
+    reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array], tried: Sequence[str] = STAND_INS
+) -> dict[str, str]:
+    """Returns by column the text that replaces a missing one; a column that is not in it requires its text.
+
+    `tried`: the texts, of which the first with the same answers is used.
+    """
     rows, found = reference.sample.rows, dict[str, str]()
     lacking = next((part for part in reference.tried if part.kind == LACKING_TEXT), None)
     refused = reference.refused.get(LACKING_TEXT)
@@ -81,7 +86,7 @@ def stand_ins_of(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Ar
             found[name] = ""  # CSV cannot distinguish the two, and the estimator knows the empty text
         elif lacking is not None and not (refused is not None and refused.missing(name).any()):
             here = _without_text(lacking, name, rows)
-            stand_in = next((text for text in STAND_INS if here and _stands(here, name, text, ask, allowed)), None)
+            stand_in = next((text for text in tried if here and _stands(here, name, text, ask, allowed)), None)
             found |= {} if stand_in is None else {name: stand_in}
     return found
 

@@ -1,7 +1,8 @@
 """The search for the precision in which ONNX answers as the estimator does: tried one by one, each within its time.
 
-Decides which converted form is kept: the first that passes parity; if none passes, the best that could be judged,
-so that a refusal can say how large the differences are. Refuses to know how a conversion works.
+Decides which converted form is kept: the first that passes parity; if none does, one that differs only in the labels of
+rows with equally likely classes; else the best that could be judged, so that a refusal can say how large the
+differences are. Refuses to know how a conversion works.
 """
 
 import _thread
@@ -17,16 +18,19 @@ from msgspec.structs import replace as replace_fields
 from contract.answers.perturbed_rows import BOUNDARY, LACKING_NUMBERS, LACKING_TEXT
 from contract.errors import BadInput, Code
 from contract.tensors import Array
+from contract.ties import Ties
 from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
 from controller.convert.margins import as_one_margin
-from controller.convert.missing import Ask, required_columns, stand_ins_of
+from controller.convert.missing import STAND_INS, Ask, required_columns, stand_ins_of
 from controller.convert.model_file import Model
+from controller.convert.own.imputing import MISSING_TEXT
 from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
 from controller.convert.remedies import MAX_SAID_CHARS, at_a_word, remedy
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
-from controller.gates.parity import NOTHING, Compared, Parity, WorstRow, judge_parity
+from controller.convert.summed import ties_of_model
+from controller.gates.parity import NOTHING, Compared, Parity, WorstRow, answers_strictly, judge_parity
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,15 @@ class Judged:
     parity: Parity
     allowed: dict[str, Array]
     """The absolute tolerance of each float output."""
+    ties: Ties | None
+    """How to find rows with equally likely classes."""
     required: tuple[str, ...] | None
     """Columns of numbers that no row may lack; None: no number may be missing."""
 
 
 def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float) -> Judged:
-    """Returns the first form that passes parity, else the one with the fewest differing rows.
+    """Returns the first form that passes parity strictly, else the best with nothing but ties, else the one with the
+    fewest differing rows.
 
     BadInput of the first precision if none could be judged. `budget_s` is the time of each precision.
     """
@@ -59,11 +66,11 @@ def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float)
         except BadInput as error:
             faults.append((precision, error))
             continue
-        if judge_parity(judged[-1].parity).passed:
+        if answers_strictly(judged[-1].parity):
             break
     if not judged:
         raise _with_remedy(estimator, faults[0][1], reference.sample.rows)
-    best = judged[-1] if judge_parity(judged[-1].parity).passed else min(judged, key=_differing)
+    best = judged[-1] if answers_strictly(judged[-1].parity) else _second_best(judged)
     untried = tuple(at_a_word(f"{precision}: {error.detail}", MAX_SAID_CHARS) for precision, error in faults)
     with time_budget(budget_s):
         witnessed = _with_witness(estimator, reference, best.parity)
@@ -75,6 +82,18 @@ def _with_remedy(estimator: Any, fault: BadInput, rows: SampleFrame) -> BadInput
     if fault.code != Code.CONVERSION_FAILED or "Remedy: " in fault.detail:
         return fault
     return BadInput(fault.code, remedy(estimator, RuntimeError(fault.detail), rows))
+
+
+def _second_best(judged: list[Judged]) -> Judged:
+    """Returns the best form of those that do not pass strictly.
+
+    Of forms with nothing but ties it is one that answers rows with missing numbers, then one in float64, which holds
+    on rows that nobody tried.
+    """
+    tied = [each for each in judged if judge_parity(each.parity).passed]
+    if not tied:
+        return min(judged, key=_differing)
+    return min(tied, key=lambda each: (each.required is None, each.real == "float32", each.parity.ties))
 
 
 def _differing(judged: Judged) -> float:
@@ -120,11 +139,13 @@ def judge_form(model: Model, session: Any, reference: ReferenceAnswers, precisio
         asked, names = asks(session, real)
         expected = by_output(names, reference.sample.answers)
     allowed = tolerances(expected, alone=is_regression(reference))
-    given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
-    parity = _parity(reference, given, asked, allowed, precision)
+    texts = (MISSING_TEXT, *STAND_INS) if isinstance(model, bytes) and MISSING_TEXT.encode() in model else STAND_INS
+    given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed, texts))
+    ties = ties_of_model(model, expected)
+    parity = _parity(reference, given, asked, (allowed, ties), precision)
     required = required_columns(reference, asked, allowed)
     read = {entry.name for entry in session.get_inputs()}
-    return _of_what_is_read(Judged(model, real, given, parity, allowed, required), read)
+    return _of_what_is_read(Judged(model, real, given, parity, allowed, ties, required), read)
 
 
 def _of_what_is_read(judged: Judged, read: set[str]) -> Judged:
@@ -155,13 +176,18 @@ def is_regression(reference: ReferenceAnswers) -> bool:
 
 
 def _parity(
-    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: str
+    reference: ReferenceAnswers,
+    rows: SampleFrame,
+    asked: Ask,
+    within: tuple[dict[str, Array], Ties | None],
+    precision: str,
 ) -> Parity:
+    """`within`: (the tolerance of each float output, how to find ties)."""
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []
     for part in (reference.sample, *reference.tried):
         if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # `missing` judges these rows
-            compared[part.kind], found = _compared(part, rows, asked, allowed)
+            compared[part.kind], found = _compared(part, rows, asked, within)
             worst += found
     return Parity(
         reference=reference.by,
@@ -175,11 +201,11 @@ def _parity(
 
 
 def _compared(
-    part: AnsweredRows, rows: SampleFrame, asked: Ask, allowed: dict[str, Array]
+    part: AnsweredRows, rows: SampleFrame, asked: Ask, within: tuple[dict[str, Array], Ties | None]
 ) -> tuple[Compared, list[WorstRow]]:
     given = replace(part.rows, stand_ins=rows.stand_ins)
-    actual = asked(given)
-    return compare(given, by_output(list(actual), part.answers), actual, part.kind, allowed)
+    actual, (allowed, ties) = asked(given), within
+    return compare(given, by_output(list(actual), part.answers), actual, part.kind, allowed, ties=ties)
 
 
 def _with_witness(estimator: Any, reference: ReferenceAnswers, parity: Parity) -> Parity:

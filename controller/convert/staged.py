@@ -28,6 +28,7 @@ from controller.convert.judge import judge_conversion
 from controller.convert.model_file import Model
 from controller.convert.onnx_origin import as_devices_take, freed
 from controller.convert.runs import open_session, run_rows
+from controller.convert.summed import ties_of_model
 from controller.gates.parity import NOTHING, Compared, Parity
 
 ONE_GRAPH = "one graph"
@@ -80,7 +81,7 @@ def convert_stages(
         second = _estimator(stages, outputs, given, trusted, budget_s=budget_s, waived=waived)
     joined = join(first, second.model, second.feeds, real=second.real)
     session = open_session(joined)
-    parity = _from_end_to_end(session, matched.arrays, second)
+    parity = _from_end_to_end(joined, session, matched.arrays, second)
     pushed = zip(stages.head.names, (stages.first, stages.second), ({}, second.feeds), strict=True)
     named = tuple(
         Stage(name=name, sha256=hashlib.sha256(raw).hexdigest(), feeds=tuple(sorted(feeds.items())))
@@ -142,7 +143,7 @@ def _no_rows(reference: str, precision: str) -> Parity:
     return Parity(reference=reference, precision=precision, sample=NOTHING, boundary=NOTHING)
 
 
-def _from_end_to_end(session: Any, arrays: dict[str, Array], second: _Second) -> Parity:
+def _from_end_to_end(joined: bytes, session: Any, arrays: dict[str, Array], second: _Second) -> Parity:
     """The evidence of the second model, with the comparison of the one model over the whole sample."""
     names = [output.name for output in session.get_outputs()]
     actual = dict(zip(names, run_rows(session, names, arrays), strict=True))
@@ -150,10 +151,16 @@ def _from_end_to_end(session: Any, arrays: dict[str, Array], second: _Second) ->
     actual = {name: shaped(actual[name], want) for name, want in expected.items()}
     if len({array.shape[:1] for array in expected.values()}) > 1:  # outputs that do not count rows are one row
         expected, actual = ({name: array[None] for name, array in each.items()} for each in (expected, actual))
-    allowed = tolerances(expected, alone=len(expected) == 1)
-    differing = differing_rows(expected, actual, allowed)
+    allowed, ties = tolerances(expected, alone=len(expected) == 1), ties_of_model(joined, expected)
+    strictly = differing_rows(expected, actual, allowed)
+    differing = differing_rows(expected, actual, allowed, {} if ties is None else ties.permitted(expected))
     largest = max((_apart(want, actual[name]) for name, want in expected.items()), default=0.0)
-    compared = Compared(rows=len(differing), differing=int(differing.sum()), max_abs_difference=largest)
+    compared = Compared(
+        rows=len(differing),
+        differing=int(differing.sum()),
+        max_abs_difference=largest,
+        ties=int((strictly & ~differing).sum()),
+    )
     return replace_fields(second.parity, sample=compared)
 
 

@@ -139,9 +139,9 @@ def node_attributes() -> dict[str, list[Any]]:
     return {key: [] for key in _NODES}
 
 
-def write_tree(attributes: dict[str, list[Any]], tree: Any, tree_id: int) -> None:
-    """Appends the nodes of a tree for rows of float32."""
-    _write_nodes(attributes, tree, tree_id, _thresholds(tree, np.float32))
+def write_tree(attributes: dict[str, list[Any]], tree: Any, tree_id: int, dtype: Any = np.float32) -> Array:
+    """Appends the nodes of a tree for rows of `dtype`. Returns which nodes are leaves: bool of shape (nodes,)."""
+    return _write_nodes(attributes, tree, tree_id, _thresholds(tree, dtype))
 
 
 _NODES = (

@@ -20,6 +20,8 @@ OPSET = 5
 MIN_NODES = 2_000
 """The smallest number of nodes that is rewritten. Smaller ensembles gain nothing, and each operator around the new one
 costs half a microsecond a row."""
+MAX_COPIED_NODES = 300_000
+"""The most nodes of an ensemble of which each tree is repeated for each class: about 6 MB, ten times that in memory."""
 _OLD = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _MAKE_FLOATS = ("Scaler", "Normalizer", "OneHotEncoder", "FeatureVectorizer")
 _MODES = {b"BRANCH_LEQ": 0, b"BRANCH_LT": 1, b"BRANCH_GTE": 2, b"BRANCH_GT": 3, b"BRANCH_EQ": 4, b"BRANCH_NEQ": 5}
@@ -127,8 +129,9 @@ def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]
     aggregate = _AGGREGATES.get(given.get("aggregate_function", b"SUM"))
     if aggregate is None or given.get("post_transform", b"NONE") != b"NONE":
         raise _Unsayable
-    leaves = _Leaves(_Places(given), given, "target", dtype)
-    sums = {"n_targets": int(given["n_targets"]), "aggregate_function": aggregate}
+    targets = int(given["n_targets"])
+    leaves = _Leaves(_Places(given), given, "target", dtype, targets)
+    sums = {"n_targets": targets, "aggregate_function": aggregate}
     score = yield from _scored(node, given, leaves, sums)
     yield helper.make_node("Cast", [score], [node.output[0]], to=to)
 
@@ -194,7 +197,9 @@ def _scored(
     if base.size not in (0, sums["n_targets"]):
         raise _Unsayable
     summed = f"{score}_sum" if base.size else score
-    attributes = _structure(leaves.places, given, dtype) | leaves.attributes() | sums | {"post_transform": 0}
+    attributes = (
+        _structure(leaves.places, given, dtype, leaves.copies) | leaves.attributes() | sums | {"post_transform": 0}
+    )
     yield helper.make_node("TreeEnsemble", [node.input[0]], [summed], domain=ML, **attributes)
     if base.size:
         yield _constant(f"{score}_base", base)
@@ -221,19 +226,32 @@ class _Places:
 
 
 class _Leaves:
-    """One target and one weight for each leaf. A leaf that votes for several classes cannot be expressed."""
+    """One target and one weight for each leaf.
 
-    def __init__(self, places: _Places, given: dict[str, Any], kind: str, dtype: np.dtype[Any]) -> None:
-        self.places = places
+    A leaf that votes for several classes cannot be expressed. In float64 its tree is repeated, once for each of the
+    `targets`: the old operator would round the sums to float32.
+    """
+
+    def __init__(
+        self, places: _Places, given: dict[str, Any], kind: str, dtype: np.dtype[Any], targets: int = 1
+    ) -> None:
+        self.places, self.copies = places, 1
         trees, numbers = given[f"{kind}_treeids"], np.array(given[f"{kind}_nodeids"])
         at = np.array([places.start_of[tree] for tree in trees]) + numbers
         order = places.index[at]
         count = int(places.leaf.sum())
-        if len(at) != count or not places.leaf[at].all() or len(np.unique(order)) != count:
+        ids, weights = np.array(given[f"{kind}_ids"], np.int64), _values(given, f"{kind}_weights", dtype)
+        if not places.leaf[at].all():
             raise _Unsayable
-        self.targets, self.weights = np.empty(count, np.int64), np.empty(count, dtype)
-        self.targets[order] = given[f"{kind}_ids"]
-        self.weights[order] = _values(given, f"{kind}_weights", dtype)
+        if len(at) > count and dtype == np.float64 and targets * len(places.leaf) <= MAX_COPIED_NODES:
+            order, self.copies = order + count * ids, targets
+        size = count * self.copies
+        if self.copies == 1 and (len(at) != count or len(np.unique(order)) != count):
+            raise _Unsayable
+        self.targets, self.weights = np.repeat(np.arange(self.copies), count), np.zeros(size, dtype)
+        if self.copies == 1:
+            self.targets[order] = ids
+        np.add.at(self.weights, order, weights)
 
     def attributes(self) -> dict[str, Any]:
         return {
@@ -242,23 +260,36 @@ class _Leaves:
         }
 
 
-def _structure(places: _Places, given: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+def _structure(places: _Places, given: dict[str, Any], dtype: np.dtype[Any], copies: int) -> dict[str, Any]:
+    """Returns the nodes and roots of all trees. With several copies, all trees of the first copy come first."""
     branch = np.flatnonzero(~places.leaf)
     true = (places.base + np.array(given["nodes_truenodeids"]))[branch]
     false = (places.base + np.array(given["nodes_falsenodeids"]))[branch]
     modes = np.array([_MODES[mode] for mode in np.array(given["nodes_modes"], object)[branch]], np.uint8)
+    branches, leaves = len(branch), int(places.leaf.sum())
+
+    def moved(ids: Ints, leafs: NDArray[np.bool_]) -> list[int]:
+        """The places of nodes in each copy."""
+        steps = np.where(leafs, leaves, branches)
+        return list((ids + np.arange(copies)[:, None] * steps).ravel().tolist())
+
+    def values(name: str) -> NDArray[Any]:
+        return np.tile(_values(given, name, dtype)[branch], copies)
+
+    roots = places.index[places.roots]
     found = {
-        "tree_roots": places.index[places.roots].tolist(),
-        "nodes_featureids": np.array(given["nodes_featureids"])[branch].tolist(),
-        "nodes_splits": numpy_helper.from_array(_values(given, "nodes_values", dtype)[branch], "nodes_splits"),
-        "nodes_modes": numpy_helper.from_array(modes, "nodes_modes"),
-        "nodes_truenodeids": places.index[true].tolist(),
-        "nodes_trueleafs": places.leaf[true].astype(int).tolist(),
-        "nodes_falsenodeids": places.index[false].tolist(),
-        "nodes_falseleafs": places.leaf[false].astype(int).tolist(),
+        "tree_roots": moved(roots, np.zeros(len(roots), dtype=bool)),
+        "nodes_featureids": np.tile(np.array(given["nodes_featureids"])[branch], copies).tolist(),
+        "nodes_splits": numpy_helper.from_array(values("nodes_values"), "nodes_splits"),
+        "nodes_modes": numpy_helper.from_array(np.tile(modes, copies), "nodes_modes"),
+        "nodes_truenodeids": moved(places.index[true], places.leaf[true]),
+        "nodes_trueleafs": np.tile(places.leaf[true].astype(int), copies).tolist(),
+        "nodes_falsenodeids": moved(places.index[false], places.leaf[false]),
+        "nodes_falseleafs": np.tile(places.leaf[false].astype(int), copies).tolist(),
     }
     missing = np.array(given.get("nodes_missing_value_tracks_true") or [], np.int64)
-    return found | ({"nodes_missing_value_tracks_true": missing[branch].tolist()} if missing.any() else {})
+    tracks = np.tile(missing[branch], copies).tolist() if missing.any() else []
+    return found | ({"nodes_missing_value_tracks_true": tracks} if tracks else {})
 
 
 def _values(given: dict[str, Any], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -55,6 +55,7 @@ def _parity(parity: Parity) -> GateVerdict:
             "sample_differing": parity.sample.differing,
             "boundary_rows": parity.boundary.rows,
             "boundary_differing": parity.boundary.differing,
+            "ties": parity.ties,
         },
         power=f"would catch {100 * rate:.2g} % of rows that differ with 95 %" if parity.reference != "none" else "",
     )

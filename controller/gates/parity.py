@@ -4,6 +4,8 @@ Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % o
 For a model without an estimator it says what could not be compared.
 """
 
+from msgspec import structs
+
 from contract.wire import Message
 from controller.gates.verdict import GateVerdict
 
@@ -23,11 +25,18 @@ class Compared(Message, frozen=True):
     max_abs_difference: float
     max_spreads: float = 0.0
     """The largest difference in units of how much its output varies over the sample."""
+    ties: int = 0
+    """The number of rows, not counted in `differing`, that get the label of another class that is equally likely."""
 
     @property
     def ratio_beyond(self) -> float:
         """The fraction of rows beyond tolerance."""
         return self.differing / self.rows if self.rows else 0.0
+
+    @property
+    def strict(self) -> "Compared":
+        """The comparison in which each row with another label differs."""
+        return structs.replace(self, differing=self.differing + self.ties, ties=0)
 
 
 NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
@@ -73,19 +82,41 @@ class Parity(Message, frozen=True):
         every = {"boundary": self.boundary, **self.others}
         return {kind: compared for kind, compared in every.items() if compared.rows}
 
+    @property
+    def ties(self) -> int:
+        """The number of rows that get the label of another class that is equally likely."""
+        return sum(each.ties for each in (self.sample, *self.kinds.values()))
+
+    @property
+    def differing(self) -> int:
+        """The number of rows that differ, of all kinds, without ties."""
+        return sum(each.differing for each in (self.sample, *self.kinds.values()))
+
+
+def answers_strictly(parity: Parity) -> bool:
+    """Whether the fractions of differing rows are within their limits where ties count as differing."""
+    kinds = {kind: each.strict for kind, each in parity.kinds.items()}
+    return parity.sample.rows > 0 and parity.sample.strict.ratio_beyond <= MAX_ROWS_BEYOND and not _over(kinds)
+
+
+def _over(kinds: dict[str, Compared]) -> list[str]:
+    return [kind for kind, each in kinds.items() if each.ratio_beyond > MAX_BOUNDARY_ROWS_BEYOND]
+
 
 def judge_parity(parity: Parity) -> GateVerdict:
-    """Passes if the fractions of differing rows are within their limits and there is at least one sample row."""
+    """Passes if the fractions of differing rows are within their limits and there is at least one sample row.
+
+    Ties count as differing rows. Where these are too many, the model passes only if no other row differs at all.
+    """
     if parity.reference == NO_REFERENCE:
         words = (
             f"{parity.sample.rows} sample rows ran; nothing could be compared: the model came as ONNX, without the "
             "estimator that it was made from"
         )
         return GateVerdict(gate="parity", passed=parity.sample.rows > 0, detail=words + _batch_words(parity))
-    sample, kinds = parity.sample, parity.kinds
-    over = [kind for kind, each in kinds.items() if each.ratio_beyond > MAX_BOUNDARY_ROWS_BEYOND]
-    passed = sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and not over
-    return GateVerdict(gate="parity", passed=passed, detail=_words(parity, over))
+    only_ties = parity.sample.rows > 0 and not parity.differing
+    passed = only_ties or answers_strictly(parity)
+    return GateVerdict(gate="parity", passed=passed, detail=_words(parity, _over(parity.kinds)))
 
 
 def _words(parity: Parity, over: list[str]) -> str:
@@ -96,6 +127,8 @@ def _words(parity: Parity, over: list[str]) -> str:
         f"{sample.differing} of {sample.rows} sample rows and {differing} of {tried} rows that try the model "
         f"differ from {parity.reference} in {parity.precision}; largest difference {_largest(parity)}"
     )
+    if parity.ties:
+        words += f"; {_tie_words(parity.ties)}"
     if over:
         words += "; most on rows of kind " + ", ".join(
             f"{kind} ({kinds[kind].differing} of {kinds[kind].rows})" for kind in over
@@ -104,6 +137,12 @@ def _words(parity: Parity, over: list[str]) -> str:
         witness = parity.witness
         words += f"; {witness.differing} of {witness.rows} rows are answered otherwise by {parity.witness_by}"
     return words + _batch_words(parity)
+
+
+def _tie_words(ties: int) -> str:
+    rows = "1 more row has" if ties == 1 else f"{ties} more rows have"
+    get = "gets" if ties == 1 else "get"
+    return f"{rows} equally likely classes, up to rounding, and {get} the label of another one of these"
 
 
 def _batch_words(parity: Parity) -> str:

@@ -7,6 +7,7 @@ version is complete: nothing is awaited between its first blob and its signature
 import asyncio
 import dataclasses
 import hashlib
+import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Stage, Variant
+from contract.protocol import MAX_DETAIL_CHARS
 from contract.recurrent import StateAsked, state_of
 from contract.tolerance import RESOLUTION
 from controller.clock import stamp
@@ -352,9 +354,20 @@ def _evidence(answer: Conversion, waivers: dict[str, str], took_s: dict[str, flo
 
 
 def _parity_words(version: Version) -> str:
-    worst = version.evidence["parity"]["worst"]
-    rows = " | ".join(f"{row['row']}: expected {row['expected']}, got {row['actual']}" for row in worst[:3])
-    untried = "; ".join(version.evidence["parity"].get("untried", ()))
-    others = f" No verdict for {untried}."[:200] if untried else ""
-    advice = "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1"
-    return f"v{version.release} is kept unreleased. {gate_words(version)}.{others} {advice}. Worst rows: {rows}"
+    """Says how many rows differ, and what to do. The remedy and the place of the rows stay whole in a cut message."""
+    parity = version.evidence["parity"]
+    detail = next(gate.detail for gate in version.gates if gate.gate == "parity")
+    worst = [
+        f"{row['row']}: expected {_cells(row['expected'])}, got {_cells(row['actual'])}" for row in parity["worst"][:1]
+    ]
+    untried = [f"no verdict for {each}" for each in parity.get("untried", ())]
+    advice = (
+        "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1. Rows that differ: "
+        f"edgeward model show {version.model} --version {version.release}"
+    )
+    kept = f"v{version.release} is kept unreleased. {'. '.join([detail, *worst, *untried])}"
+    return f"{textwrap.shorten(kept, MAX_DETAIL_CHARS - len(advice) - 2, placeholder=' ...').rstrip('. ')}. {advice}"
+
+
+def _cells(cells: dict[str, str]) -> str:
+    return ", ".join(f"{name} {cell}" for name, cell in cells.items())

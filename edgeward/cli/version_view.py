@@ -28,7 +28,9 @@ MAX_PARAM_CHARS = 40
 MAX_DEVICES = 5
 """The most devices that are named, with the number of all."""
 MAX_GATE_CHARS = 160
-"""Characters of a passed gate's words; a failed one shows all."""
+"""Characters of a passed gate's words; a failed one shows all, and so does parity with ties."""
+MAX_WORST, MAX_ROW_CHARS = 3, 240
+"""Rows that differ, and characters of each. `--json` has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,27 @@ class Standing:
     free: bool
     words: str
     command: str
+
+
+class _Row(msgspec.Struct):
+    """A row that ONNX answers otherwise than the estimator."""
+
+    row: str
+    inputs: dict[str, str]
+    expected: dict[str, str]
+    actual: dict[str, str]
+
+
+class _Parity(msgspec.Struct):
+    """The part of the parity evidence that is shown."""
+
+    worst: tuple[_Row, ...] = ()
+
+
+class _Evidence(msgspec.Struct):
+    """The part of a version's evidence that is shown."""
+
+    parity: _Parity = msgspec.field(default_factory=_Parity)
 
 
 def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
@@ -76,6 +99,7 @@ def version_view(found: VersionDetail, *, signed: bool) -> RenderableType:
         Text(made),
         _section("signature", _signature(found)),
         _section("gates", (row for gate in gates for row in _gate(gate))),
+        *([_section("rows that differ", worst)] if (worst := [*_worst(found)]) else ()),
         _section("where it comes from", ((Text(what, "dim"), words) for what, words in _origin(found) if words)),
         _section("devices", [(Text("have it", "dim"), _devices(found))]),
         Text.assemble(("next: ", "dim"), standing.command),
@@ -134,9 +158,27 @@ def _gate(gate: Gate) -> Iterator[tuple[Text | str, ...]]:
         words = f"by {gate.waiver.by}: {gate.waiver.reason} ({gate.detail})"
         yield Text("waived", "yellow"), gate.gate, words
     elif gate.passed:
-        yield Text("pass", "green"), gate.gate, textwrap.shorten(gate.detail, MAX_GATE_CHARS, placeholder=" ...")
+        words = gate.detail if gate.evidence.get("ties") else _short(gate.detail, MAX_GATE_CHARS)
+        yield Text("pass", "green"), gate.gate, words
     else:
         yield Text("fail", "red"), gate.gate, f"{gate.detail}{f'; {gate.remedy}' if gate.remedy else ''}"
+
+
+def _worst(found: VersionDetail) -> Iterator[tuple[Text, str]]:
+    """Yields rows of the sample or tried ones that ONNX answers otherwise, if parity failed."""
+    if all(gate.passed for gate in found.gates if gate.gate == "parity"):
+        return
+    for row in msgspec.convert(found.evidence, _Evidence).parity.worst[:MAX_WORST]:
+        words = f"expected {_cells(row.expected)}; got {_cells(row.actual)}; for {_cells(row.inputs)}"
+        yield Text(row.row, "dim"), _short(words, MAX_ROW_CHARS)
+
+
+def _cells(cells: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {cell}" for name, cell in cells.items())
+
+
+def _short(words: str, limit: int) -> str:
+    return textwrap.shorten(words, limit, placeholder=" ...")
 
 
 def _origin(found: VersionDetail) -> Iterator[tuple[str, str]]:

@@ -98,6 +98,12 @@ def _parity() -> Iterator[tuple[str, Case]]:
         "no rows": replace(PARITY, sample=compared(0), boundary=compared(0)),
         "many rows": replace(PARITY, sample=compared(3000, 3)),
     }
+    tied = replace(PARITY.sample, ties=22)
+    found |= {
+        "nothing but ties": replace(PARITY, precision="float64", sample=tied),
+        "one tie": replace(PARITY, boundary=replace(PARITY.boundary, ties=1)),
+        "ties and another row": replace(PARITY, sample=replace(tied, differing=1)),
+    }
     for name, parity in found.items():
         yield f"parity: {name}", (nothing, evidence(parity=parity))
 

@@ -52,7 +52,7 @@ def refused(model: Any, sample: Any = X, limits: ConversionLimits = LIMITS) -> B
     ("model", "precision"),
     [
         (make_pipeline(StandardScaler(), LogisticRegression()), "float32"),
-        (RandomForestClassifier(20, random_state=0), "float64"),  # in float32 some ties get another label
+        (RandomForestClassifier(20, random_state=0), "float32"),
         (HistGradientBoostingClassifier(max_iter=20), "float64"),
         (MLPClassifier((16,), max_iter=200, random_state=0), "float32"),
         (make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)), "float64"),

@@ -117,3 +117,14 @@ def test_two_models_in_a_row_and_values_kept_by_devices_are_named() -> None:
     assert "takes X from embedding" in text
     assert "state from stateN; up to 64 streams, 1024 bytes each, anew after 30 s without a request" in text
     assert max(map(len, lines)) <= 80
+
+
+def test_rows_that_failed_parity_are_shown_and_a_passed_gate_tells_of_ties_in_full() -> None:
+    row = {"row": "sample 17", "inputs": {"t": "1.5"}, "expected": {"label": "calm"}, "actual": {"label": "odd"}}
+    failed = detail(gates=[gate("parity", passed=False)], evidence={"parity": {"worst": [row] * 5}})
+    lines = [line.strip() for line in seen(failed)]
+    assert lines.count("sample 17 expected label calm; got label odd; for t 1.5") == 3
+    passed = seen(detail(evidence={"parity": {"worst": [row]}}))
+    assert not any("sample 17" in line for line in passed)
+    tied = seen(detail(gates=[gate("parity", evidence={"ties": 22.0})]))
+    assert not any("..." in line for line in tied)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from skl2onnx import _parse
 
-from controller.convert.own.graph import Graph
-from controller.convert.own.registered import real_type
+from controller.convert.own.graph import Graph, real_type
 from controller.convert.own.votes import inner_classifier
 
 BESIDE = "EdgewardBeside"

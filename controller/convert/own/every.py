@@ -38,6 +38,7 @@ from controller.convert.own import (
     chains,
     codes,
     curves,
+    forests,
     imputing,
     kernels,
     leaves,
@@ -140,7 +141,10 @@ def install() -> None:
         register(kind, own)
     register_operator(chains.BESIDE, Own(chains.beside, lambda model: model.width))
     register_operator("EdgewardMajority", Own(votes.majority, lambda model: len(model.estimators_), "label and votes"))
-    update_registered_parser(VotingClassifier, votes.parse_majority)
+    register_operator("EdgewardSoftVotes", Own(votes.soft_votes, _classes, BOTH))
+    update_registered_parser(VotingClassifier, votes.parse_votes)
+    for trees in ("DecisionTree", "ExtraTree", "ExtraTrees", "RandomForest"):
+        register_before(f"Sklearn{trees}Classifier", forests.takes_forest, forests.forest)
     register_before("SklearnSimpleImputer", imputing.takes_simple, imputing.simple)
     register_before("SklearnOneHotEncoder", lambda model, _: codes.takes_one_hot(model), codes.one_hot)
     register_before("SklearnFunctionTransformer", lambda model, _: targets.takes_function(model), targets.function)

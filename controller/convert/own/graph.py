@@ -4,11 +4,12 @@ Decides how numbers become tensors: numbers that are not whole get the type of r
 know estimators.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
-from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
 from contract.tensors import Array
 
@@ -25,6 +26,12 @@ class Graph:
         self.double = any(isinstance(variable.type, DoubleTensorType) for variable in given)
         self.real = np.dtype(np.float64 if self.double else np.float32)
         self.kind = TensorProto.DOUBLE if self.double else TensorProto.FLOAT
+
+    def in_float64(self) -> "Graph":
+        """Returns the same part for nodes whose real numbers are float64."""
+        part = copy.copy(self)
+        part.double, part.real, part.kind = True, np.dtype(np.float64), TensorProto.DOUBLE
+        return part
 
     def constant(self, values: Any, called: str = "constant") -> str:
         """Adds a constant: int64, bool and text unchanged, other numbers as reals."""
@@ -145,3 +152,8 @@ class Graph:
 def label_type(classes: Any) -> Any:
     """The type of a variable that holds such classes."""
     return StringTensorType([None]) if np.asarray(classes).dtype.kind in "OUS" else Int64TensorType([None])
+
+
+def real_type(inputs: list[Any]) -> Any:
+    """Returns the type of variables that hold reals, behind these inputs."""
+    return DoubleTensorType if any(isinstance(each.type, DoubleTensorType) for each in inputs) else FloatTensorType

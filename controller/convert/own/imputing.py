@@ -1,21 +1,38 @@
-"""Imputers of real numbers: with one number for each column, and by regressions of a column on the others.
+"""Imputers: with one number or text for each column, and by regressions of a column of numbers on the others.
 
-Decides which of their parameters are covered; for others skl2onnx's own converter of SimpleImputer is used.
+Decides which of their parameters are covered; for others skl2onnx's own converter of SimpleImputer is used. ONNX has no
+missing text, so devices send `MISSING_TEXT` in its place.
 """
 
 from typing import Any
 
 import numpy as np
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from onnx import TensorProto
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
 from controller.convert.own.graph import Graph
 
 MAX_REGRESSIONS = 500
 """The most regressions of an IterativeImputer: each is eight nodes, and a device accepts at most 50,000 nodes."""
+MISSING_TEXT = "<missing>"
+"""The text in place of a missing one, for a SimpleImputer: a text that nobody writes, while some people write "nan"."""
 
 
 def takes_simple(model: Any, given: list[Any]) -> bool:
-    """Whether a SimpleImputer is of real numbers only: onnxruntime has its operator for float32 only."""
+    """Whether a SimpleImputer is of real numbers only, or of texts only.
+
+    onnxruntime has its operator for float32, and skl2onnx converts texts only where a text stands for missing ones.
+    """
+    return _takes_texts(model, given) or _takes_reals(model, given)
+
+
+def _takes_texts(model: Any, given: list[Any]) -> bool:
+    texts = all(isinstance(variable.type, StringTensorType) for variable in given)
+    plain = texts and (_is_nan(model.missing_values) or model.missing_values is None) and not model.add_indicator
+    return bool(plain and all(isinstance(each, str) for each in model.statistics_))
+
+
+def _takes_reals(model: Any, given: list[Any]) -> bool:
     real = len(given) == 1 and isinstance(given[0].type, (FloatTensorType, DoubleTensorType))
     plain = real and _is_nan(model.missing_values) and not model.add_indicator
     return bool(plain and model.statistics_.dtype.kind == "f" and not np.isnan(model.statistics_).any())
@@ -23,8 +40,18 @@ def takes_simple(model: Any, given: list[Any]) -> bool:
 
 def simple(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """SimpleImputer."""
+    if _takes_texts(model, given):
+        columns = zip(graph.columns(given), model.statistics_, strict=True)
+        return [graph.node("Concat", *[_filled(graph, column, fill) for column, fill in columns], axis=1)]
     rows = given[0].full_name
     return [graph.node("Where", graph.node("IsNaN", rows), graph.constant(model.statistics_[None], "fill"), rows)]
+
+
+def _filled(graph: Graph, column: str, fill: str) -> str:
+    """A column of texts (rows, 1), with another text in place of `MISSING_TEXT`."""
+    known = {"keys_strings": [MISSING_TEXT], "values_int64s": [1], "default_int64": 0}
+    lacks = graph.cast(graph.node("LabelEncoder", column, domain="ai.onnx.ml", **known), TensorProto.BOOL)
+    return graph.node("Where", lacks, graph.constant(np.array([[fill]]), "fill"), column)
 
 
 def iterative(graph: Graph, model: Any, given: list[Any]) -> list[str]:

@@ -14,7 +14,7 @@ from skl2onnx.common import _registration
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 from sklearn.base import ClassifierMixin
 
-from controller.convert.own.graph import Graph, label_type
+from controller.convert.own.graph import Graph, label_type, real_type
 
 Convert = Callable[[Graph, Any, list[Any]], list[str]]
 """(graph, estimator, inputs) to the names of the results, in the order of the outputs."""
@@ -91,11 +91,6 @@ def _one_output(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any =
     operator.inputs = inputs
     operator.outputs.append(scope.declare_local_variable("variable", real_type(inputs)([None, None])))
     return list(operator.outputs)
-
-
-def real_type(inputs: list[Any]) -> Any:
-    """Returns the type of variables that hold reals, behind these inputs."""
-    return DoubleTensorType if any(isinstance(each.type, DoubleTensorType) for each in inputs) else FloatTensorType
 
 
 def _shapes(operator: Any, own: Own) -> None:

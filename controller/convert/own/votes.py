@@ -11,7 +11,7 @@ from skl2onnx import _parse
 from skl2onnx.common.data_types import Int64TensorType
 
 from contract.tensors import Array
-from controller.convert.own.graph import Graph, label_type
+from controller.convert.own.graph import Graph, label_type, real_type
 
 UNDERFLOW = -745.13
 """A margin below this has the probability 0 in float64."""
@@ -143,15 +143,24 @@ def above_threshold(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     return [graph.labels(at, classes), graph.node("Identity", probabilities)]
 
 
-def parse_majority(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
-    """Declares a VotingClassifier: with its inner ones if each has one vote, else as skl2onnx does."""
+def parse_votes(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
+    """Declares a VotingClassifier behind the classifiers within it, by their labels or by their probabilities."""
     if model.voting == "soft":
-        return list(_parse._parse_sklearn_classifier(scope, model, inputs))
+        return _soft(scope, model, [parsed_classifier(scope, inner, inputs) for inner in model.estimators_])
     operator_inputs = [_inner_label(scope, inner, inputs) for inner in model.estimators_]
     operator = scope.declare_local_operator("EdgewardMajority", model)
     operator.inputs = operator_inputs
     operator.outputs.append(scope.declare_local_variable("label", label_type(model.classes_)))
     operator.outputs.append(scope.declare_local_variable("votes", Int64TensorType()))
+    return list(operator.outputs)
+
+
+def _soft(scope: Any, model: Any, probabilities: list[Any]) -> list[Any]:
+    operator = scope.declare_local_operator("EdgewardSoftVotes", model)
+    operator.inputs = probabilities
+    operator.outputs.append(scope.declare_local_variable("label", label_type(model.classes_)))
+    kind = real_type(probabilities)
+    operator.outputs.append(scope.declare_local_variable("probabilities", kind([None, len(model.classes_)])))
     return list(operator.outputs)
 
 
@@ -164,11 +173,28 @@ def _inner_label(scope: Any, model: Any, inputs: list[Any]) -> Any:
 def majority(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """VotingClassifier with hard votes: the class with most votes, of equal ones the first, and the vote of each
     classifier.
+
+    Weights are added in float64 and in their order, since 0.1 + 0.2 is more than 0.3 in scikit-learn too.
     """
-    votes = graph.node("Concat", *[graph.node("Reshape", each.full_name, np.array([-1, 1])) for each in given], axis=1)
-    weights = model._weights_not_none
+    each = [graph.node("Reshape", name.full_name, np.array([-1, 1])) for name in given]
+    exact, weights = graph.in_float64(), model._weights_not_none
     weights = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=float)
-    numbers = np.arange(len(model.classes_))[None, None]
-    chosen = graph.cast(graph.node("Equal", graph.node("Unsqueeze", votes, np.array([2])), numbers), graph.kind)
-    counted = graph.reduce("ReduceSum", graph.node("Mul", chosen, weights[None, :, None]), keep=False)
-    return [graph.labels(graph.first_of_most(counted), model.classes_), votes]
+    numbers = np.arange(len(model.classes_))[None]
+    chosen = [exact.cast(exact.node("Equal", votes, numbers), exact.kind) for votes in each]
+    weighted = [exact.node("Mul", votes, weight) for votes, weight in zip(chosen, weights, strict=True)]
+    counted = exact.node("Sum", *weighted)
+    return [graph.labels(graph.first_of_most(counted), model.classes_), graph.node("Concat", *each, axis=1)]
+
+
+def soft_votes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """VotingClassifier with soft votes: the weighted sum of the probabilities, divided by the sum of the weights.
+
+    skl2onnx divides each weight before it adds, which rounds otherwise where two classes are equally likely.
+    """
+    weights = model._weights_not_none
+    each = [graph.cast(variable.full_name, graph.kind) for variable in given]
+    if weights is not None:
+        each = [graph.node("Mul", name, float(weight)) for name, weight in zip(each, weights, strict=True)]
+    total = float(len(each)) if weights is None else float(np.sum(weights))
+    parts = graph.node("Div", graph.node("Sum", *each), total)
+    return [graph.labels(graph.first_of_most(parts), model.classes_), parts]
