@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.timely import open_url
 from agent.trust.enrol import enrol as enrol_device
 from contract import topics
 from contract.errors import BadInput, Code
@@ -127,7 +128,7 @@ def test_a_forged_health_report_does_not_advance_a_rollout(tmp_path: Path) -> No
         client = site.start_controller()
         claim = client.claim("cam-1")
         (tmp_path / "claim.json").write_text(json.dumps(claim.plain))
-        enrol_device(tmp_path / "claim.json", tmp_path / "device", PosixDisk)
+        enrol_device(tmp_path / "claim.json", tmp_path / "device", PosixDisk, open_url)
         forger = forging_client(claim.broker_url)
         beat: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("data/wire/heartbeat.json").read_text())
         honest = msgspec.convert({**beat, "device": "cam-1"}, Heartbeat)
