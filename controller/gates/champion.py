@@ -70,6 +70,7 @@ def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[s
     if held.champion is None:
         return ["the champion does not answer the held-out rows"], {}, []
     held = _unlearned(held)
+    assert held.times is not None
     gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence) if held.rows else None
     if gain is None:
         return [f"{held.rows} held-out rows are too few for {rule.blocks} blocks of time"], {}, []
