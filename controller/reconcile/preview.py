@@ -43,6 +43,9 @@ from controller.rollout.progress import NOBODY_AWAY, Away, away_words, offering_
 from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
 from controller.rollout.words import devices_of, span
 
+NEEDS_OTHERS: frozenset[Metric] = frozenset(("accuracy_drop", "error_increase", "latency_ratio_p95", *NAMED_METRICS))
+"""Metrics that say nothing about a device without others of its kind beside it. Failures can be judged alone."""
+
 
 class WavePreview(Message, frozen=True):
     """The plan of one wave."""
@@ -310,10 +313,6 @@ def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tupl
         if not shown.per_hour:
             shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, partial(count_in, rule)))
         yield rule, first, beside, shown
-
-
-NEEDS_OTHERS: frozenset[Metric] = frozenset(("accuracy_drop", "error_increase", "latency_ratio_p95", *NAMED_METRICS))
-"""Metrics that say nothing about a device without others of its kind beside it. Failures can be judged alone."""
 
 
 def _first_kinds(rollout: Rollout) -> set[str]:
