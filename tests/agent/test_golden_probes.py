@@ -376,7 +376,7 @@ def weights(release: int) -> Any:
 def flip_a_bit(pattern: bytes) -> int:
     """Flips the top bit of the exponent's lowest byte wherever these bytes lie in this process; returns how often."""
     found = []
-    for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         span, rights, _, _, _, *path = line.split()
         if not rights.startswith("rw") or (path and path != ["[heap]"]):
             continue

@@ -103,8 +103,8 @@ def test_thresholds_in_float64_stay_in_float64() -> None:
 @pytest.mark.parametrize(
     ("estimator", "labels"),
     [
-        (RandomForestClassifier(20, random_state=0), MANY),
-        (BaggingClassifier(DecisionTreeClassifier(), n_estimators=20, random_state=0), MANY),
+        (RandomForestClassifier(60, max_depth=5, random_state=0), MANY),
+        (BaggingClassifier(DecisionTreeClassifier(max_depth=5), n_estimators=60, random_state=0), MANY),
     ],
     ids=["a_leaf_that_votes_for_several_classes", "several_ensembles_of_which_none_can_be_said"],
 )

@@ -89,7 +89,7 @@ def test_promote_completes_a_last_wave_before_its_soak_or_rules_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("paused", "resume"), ("completed", "rolled back"), ("proposed", "approve")]
+    ("status", "words"), [("paused", "resume"), ("completed", "can still take it back"), ("proposed", "approve")]
 )
 def test_a_step_that_is_not_possible_names_the_step_to_do_first(state: State, status: Any, words: str) -> None:
     state.save_rollouts(rollout(status=status))

@@ -54,9 +54,9 @@ def test_a_paged_table_reads_as_one_and_each_page_is_written_before_the_next_is_
 
     columns = ("device", "version", "why")
     with click.Context(click.Command("list")):
-        render.print_pages("3 devices", columns, pages())
+        render.print_pages("3 devices", columns, pages(), empty="no devices")
         paged = seen[0] + capsys.readouterr().out
-        render.print_table("3 devices", columns, rows)
+        render.print_table("3 devices", columns, rows, empty="no devices")
     whole = capsys.readouterr().out
     assert seen[0].count("\n") == 4
     assert [line.split() for line in paged.splitlines()] == [line.split() for line in whole.splitlines()]

@@ -54,10 +54,10 @@ def answers_at(url: str) -> bool | None:
 
 
 def by_name(number: str, label: str) -> dict[str, Any]:
-    """A strategy that judges an application's number and a class."""
+    """A strategy that judges an application's number and a class, where other devices are there to compare with."""
     rules = [
-        {"metric": "metric_increase", "name": number, "threshold": 0.1},
-        {"metric": "class_share", "name": label, "threshold": 0.05},
+        {"metric": "metric_increase", "name": number, "threshold": 0.1, "on_missing": "skip"},
+        {"metric": "class_share", "name": label, "threshold": 0.05, "on_missing": "skip"},
     ]
     return {"name": "by_name", "waves": [{"percent": 100}], "rules": rules}
 

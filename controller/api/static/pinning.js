@@ -47,7 +47,7 @@ function Confirm({ device, close, again }) {
         <label>It holds <select onChange=${(e) => setSpan(SPANS[e.target.selectedIndex])}>${SPANS.map((s) => html`<option selected=${s === span}>${s[0]}</option>`)}</select></label>
         <label class="field"><span class="strong">Why</span> <span class="faint small">optional; it stands in plans, with the device and in the audit</span>
         <input type="text" maxlength=${MAX_REASON} value=${reason} onInput=${(e) => setReason(e.target.value)} /></label>`}
-      <p class="faint small">The same in a terminal: <code>edgeward device ${verb} ${device.device} --model ${model}</code></p></div><//>`;
+      <p class="faint small">The same in a terminal: <code>${ends ? html`edgeward device unpin ${device.device} --model ${model}` : html`edgeward device pin ${device.device} --model ${model}`}</code></p></div><//>`;
 }
 
 /** The button, off with the reason where the reader may not pin or where there is nothing to hold. */
