@@ -265,6 +265,8 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
     lonely = _lonely(rollout)
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         collects_s = judged_for_s(rule, _soak_s(rollout))
+        if shown is not None and shown.lacks == "name" and rule.on_missing == "wait":
+            raise BadInput(Code.STRATEGY_INVALID, _unknown(world, rollout, rule))
         if shown is not None and not first and rule.metric in NEEDS_OTHERS and rule.on_missing == "wait":
             raise BadInput(Code.STRATEGY_INVALID, f"rule {rule.title} can never pass: {alone(rule, len(lonely))}")
         if shown is not None and (words := why_it_cannot_trip(rule, first, beside, collects_s, shown=shown)):
@@ -272,8 +274,6 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
         if shown is not None and shown.lacks == "mean":
             words = f'rule {rule.title}: the mean of {rule.name} is not above 0 here: set change = "absolute"'
             raise BadInput(Code.STRATEGY_INVALID, words)
-        if shown is not None and shown.lacks and rule.on_missing == "wait":
-            raise BadInput(Code.STRATEGY_INVALID, _unknown(world, rollout, rule))
 
 
 def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:

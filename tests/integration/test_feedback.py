@@ -53,11 +53,11 @@ def answers_at(url: str) -> bool | None:
         return None
 
 
-def by_name(number: str, label: str) -> dict[str, Any]:
-    """A strategy that judges an application's number and a class, where other devices are there to compare with."""
+def by_name(number: str, label: str, on_missing: str) -> dict[str, Any]:
+    """A strategy that judges an application's number and a class."""
     rules = [
-        {"metric": "metric_increase", "name": number, "threshold": 0.1, "on_missing": "skip"},
-        {"metric": "class_share", "name": label, "threshold": 0.05, "on_missing": "skip"},
+        {"metric": "metric_increase", "name": number, "threshold": 0.1, "on_missing": on_missing},
+        {"metric": "class_share", "name": label, "threshold": 0.05, "on_missing": on_missing},
     ]
     return {"name": "by_name", "waves": [{"percent": 100}], "rules": rules}
 
@@ -131,11 +131,13 @@ def test_labels_by_http_and_mqtt_and_application_metrics_reach_the_controller_fo
         assert shown.metrics["scrap_rate"].mean == 0.25
         assert sum(shown.predictions.values()) >= 40
         label = max(shown.predictions, key=lambda name: shown.predictions[name])
-        said = client.plan("weather", strategy=by_name("scrap_rate", label)).power
+        said = client.plan("weather", strategy=by_name("scrap_rate", label, "skip")).power
         assert said[0].startswith("metric_increase scrap_rate: ")
         assert said[1].startswith(f"class_share {label}: ")
+        with pytest.raises(BadInput, match=r"nothing to compare with"):  # its only device is in the first wave
+            client.plan("weather", strategy=by_name("scrap_rate", label, "wait"))
         with pytest.raises(BadInput, match=r"scarp_rate .* known are scrap_rate"):
-            client.plan("weather", strategy=by_name("scarp_rate", label))
+            client.plan("weather", strategy=by_name("scarp_rate", label, "wait"))
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
         assert 'edgeward_labels_total{model_name="weather",result="counted"} 40\n' in page
         assert 'edgeward_application_metric_count{model_name="weather",name="scrap_rate"} 20\n' in page
