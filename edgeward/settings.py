@@ -38,7 +38,8 @@ def find_settings(
     if not url.startswith(("http://", "https://")):
         raise BadInput(Code.CONFIG_INVALID, f"EDGEWARD_URL {url!r}: expected http://host:port or https://host")
     if not token:
-        raise BadInput(Code.UNAUTHENTICATED, f"no token for {url}: set EDGEWARD_TOKEN (looked in {directory})")
+        where = f"EDGEWARD_DATA_DIR to the data directory of the controller (looked in {directory})"
+        raise BadInput(Code.UNAUTHENTICATED, f"no token for {url}: set EDGEWARD_TOKEN, or {where}")
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise BadInput(Code.UNAUTHENTICATED, "EDGEWARD_TOKEN holds letters that no token has: copy it again")
     return Settings(url.rstrip("/"), token)

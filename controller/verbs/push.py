@@ -47,6 +47,8 @@ MAX_GROUP_COLUMNS = 4
 alone."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
+PARITY_REMEDY = "replace the last step, or fit it on rows whose columns are scaled to about 1"
+NEIGHBOURS_REMEDY = "fit it with weights='distance': which of several neighbours at one distance counts is chance"
 NOTHING = Told()
 NO_MORE = Brought()
 
@@ -361,10 +363,9 @@ def _parity_words(version: Version) -> str:
         f"{row['row']}: expected {_cells(row['expected'])}, got {_cells(row['actual'])}" for row in parity["worst"][:1]
     ]
     untried = [f"no verdict for {each}" for each in parity.get("untried", ())]
-    advice = (
-        "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1. Rows that differ: "
-        f"edgeward model show {version.model} --version {version.release}"
-    )
+    of = f"{version.lineage.estimator} {version.lineage.params}"
+    remedy = NEIGHBOURS_REMEDY if "Neighbors" in of else PARITY_REMEDY
+    advice = f"Remedy: {remedy}. Rows that differ: edgeward model show {version.model} --version {version.release}"
     kept = f"v{version.release} is kept unreleased. {'. '.join([detail, *worst, *untried])}"
     return f"{textwrap.shorten(kept, MAX_DETAIL_CHARS - len(advice) - 2, placeholder=' ...').rstrip('. ')}. {advice}"
 

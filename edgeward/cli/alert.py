@@ -106,7 +106,7 @@ def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -
     if as_json:
         print_json(made.plain)
         return
-    tell(f"silence {made.id} until {when(made.ends_at)} {zone()}: {made.alerts} firing alerts are silenced now")
+    tell(f"silence {made.id} until {when(made.ends_at)} {zone()}: firing alerts silenced now: {made.alerts}")
     tell(f"end it: edgeward alert unsilence {made.id}")
 
 

@@ -229,7 +229,7 @@ def _faults(found: Device) -> Iterator[str]:
         for each in model.measured:
             counts = dict(sorted(each.refused.items()))
             for code, words in sorted({**dict.fromkeys(counts, ""), **each.faults}.items()):
-                times = f", {counts[code]} times" if code in counts else ""
+                times = f", {'once' if counts[code] == 1 else f'{counts[code]} times'}" if code in counts else ""
                 yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
             if each.labels_unusable:
                 yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"

@@ -198,7 +198,7 @@ def _say_to_pipe(words: str) -> None:
 @contextmanager
 def _converting(file: str, client: Client, model: str) -> Iterator[PushProgress]:
     """Shows how far a push is; Ctrl-C ends it here and on the controller."""
-    _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
+    _say_to_pipe(f"{file} goes to the controller, which converts and judges it")
     ended = threading.Event()
     try:
         with waiting("") as show:

@@ -224,7 +224,10 @@ def check(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    counted = [f"{count} devices run the form {form}" for form, count in found.forms.items()]
+    counted = [
+        f"{count} {'device runs' if count == 1 else 'devices run'} the form {form}"
+        for form, count in found.forms.items()
+    ]
     counted += [f"{len(found.unknown)} have not reported their hardware yet"] if found.unknown else []
     console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}")
     if found.unfit:

@@ -75,7 +75,7 @@ def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
         return Standing(False, words, f"edgeward version reinstate {found.model} {found.release}")
     if failed := _failed(found):
         names = ", ".join(each.gate for each in failed)
-        words = f"{names} failed: push a version that passes, or let another person waive it with a reason"
+        words = f"{names} failed: push a version that passes, or waive it with a reason"
         return Standing(False, words, f"edgeward model waive {named} --gate '{failed[0].gate}' --reason TEXT")
     if not signed:
         words = "it passed its gates; a release signer has not vouched for it yet"

@@ -207,7 +207,7 @@ def test_a_push_without_a_terminal_prints_its_progress(capsys: pytest.CaptureFix
     with model._converting("v2.py", cast("Client", None), "rain"):  # asked after the body has been sent
         said = capsys.readouterr()
     assert (said.out, said.err) == (
-        "", "v2.py goes to the controller, which converts and judges it: parity, golden set, limits\n"
+        "", "v2.py goes to the controller, which converts and judges it\n"
     )  # fmt: skip
 
 
