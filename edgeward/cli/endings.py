@@ -33,7 +33,7 @@ class Exit(IntEnum):
 
 
 HINTS = {
-    Code.UNAUTHENTICATED: "EDGEWARD_TOKEN=$(cat DATA_DIR/token), or ask for: edgeward token create NAME --role viewer",
+    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, by an administrator; set EDGEWARD_TOKEN to it, or to DATA_DIR/token",
     Code.UNKNOWN_MODEL: "edgeward model list",
     Code.UNKNOWN_VERSION: "edgeward model show {model}",
     Code.UNKNOWN_DEVICE: "edgeward device list",

@@ -110,7 +110,7 @@ MISTAKES = (
     ),
     Mistake(
         "a wrong token", "EDGEWARD_TOKEN=wrong edgeward model list",
-        "unauthenticated: ...try: EDGEWARD_TOKEN=$(cat DATA_DIR/token), or ask for: edgeward token create ...", 3,
+        "unauthenticated: ...try: edgeward token create ...; set EDGEWARD_TOKEN to it, or to DATA_DIR/token", 3,
     ),
     Mistake(
         "a token that was copied badly", "EDGEWARD_TOKEN=wröng edgeward model list",
