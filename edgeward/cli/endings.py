@@ -33,7 +33,9 @@ class Exit(IntEnum):
 
 
 HINTS = {
-    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, by an administrator; set EDGEWARD_TOKEN to it, or to DATA_DIR/token",
+    Code.UNAUTHENTICATED: (
+        "edgeward token create NAME --role viewer, by an administrator; set EDGEWARD_TOKEN to it, or to DATA_DIR/token"
+    ),
     Code.UNKNOWN_MODEL: "edgeward model list",
     Code.UNKNOWN_VERSION: "edgeward model show {model}",
     Code.UNKNOWN_DEVICE: "edgeward device list",
