@@ -57,7 +57,12 @@ def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
 def _send(port: int, path: str, token: str, sent: list[int]) -> None:
     """Sends the whole body, or as much of it as the controller accepts before it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
-        lines = [f"POST {path} HTTP/1.1", "Host: c", f"Content-Length: {BODY_BYTES}", f"Authorization: Bearer {token}"]
+        lines = [
+            f"POST {path} HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            f"Content-Length: {BODY_BYTES}",
+            f"Authorization: Bearer {token}",
+        ]
         lines += ["Content-Type: multipart/form-data; boundary=b", "Connection: close"]
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + _PART)
         left = BODY_BYTES - len(_PART)
