@@ -7,7 +7,7 @@ import { Inquiry, Written } from "../inquiry.js";
 import { Asked } from "./states.js";
 
 const LOOK = { asked: "off", fetching: "busy", probing: "busy", ready: "busy", trial: "busy", confirmed: "good", shadowed: "good", steady: "good",
-  rolled_back: "bad", rejected: "bad", refused: "bad", failed: "bad", pinned: "warn", quarantined: "warn", retired: "off" };
+  rolled_back: "bad", rejected: "bad", refused: "bad", failed: "bad", pinned: "warn", quarantined: "warn", retired: "off", superseded: "off" };
 const MOST_ITEMS = 24;
 
 /** Its history and what holds now: the sentences of `edgeward device why`, in the order of time. */
