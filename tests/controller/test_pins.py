@@ -160,7 +160,8 @@ def test_an_open_rollout_takes_a_device_in_once_its_pin_has_ended(state: State, 
     started = start(state)
     step(state)
     assert "a" in state.world.durable.rollouts[started.id].excluded
-    assert unpin(state, "a")[0]["release"] == 1
+    freed = unpin(state, "a")[0]
+    assert (freed["release"], freed["rollout"], freed["rollout_release"]) == (1, started.id, 2)
     step(state)
     step(state)
     assert desired(state, "a") == 2

@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from contract.errors import BadInput, Code
 from controller.state import State
 from edgeward.answers.devices import Device, DevicePage
+from edgeward.answers.pins import PinAnswer
 from edgeward.cli import device_list
+from edgeward.cli.device_pin import freed_words
 from edgeward.cli.main import cli
 from edgeward.transport import Transport
 from tests.controller.test_api import call
@@ -50,6 +52,8 @@ def test_a_pin_is_previewed_set_listed_shown_and_ended(run: Run) -> None:
     planned = run("rollout", "plan", "m", "--strategy", "all_at_once").output
     assert "1 device pinned: a: pinned at v1" in " ".join(planned.split())
     assert run("device", "unpin", "a", "--model", "m").output == "a: let go of v1; it keeps v1 until a rollout\n"
+    taken = PinAnswer.read({"device": "a", "release": 1, "runs": 1, "rollout": "r-1", "rollout_release": 4})
+    assert freed_words(taken) == "let go of v1; r-1 takes it to v4"
     refused = run("device", "unpin", "a", "--model", "m")
     assert (refused.exit_code, refused.output) == (1, "a: request_invalid: no pin holds m there; held: none\n")
 
@@ -70,7 +74,7 @@ def test_a_mistyped_name_is_told_with_the_nearest_one(run: Run, state: State) ->
     for words, said in (
         (("device", "pin", "a", "--model", "n"), "no model 'n'; there are: m"),
         (("rollout", "plan", "m@champ"), "m has no version 'champ'"),
-        (("rollout", "plan", "m", "--label", "site=osla"), "no device has site=osla; is it 'site=oslo'?"),
+        (("rollout", "plan", "m", "--label", "site=osla"), "no device has site=osla; is it 'oslo'?"),
         (("device", "retire", "--label", "sits=oslo"), "no device has a label 'sits'; is it 'site'?"),
         (("device", "show", "aa"), "no device 'aa' has reported; is it 'a'?"),
     ):
