@@ -218,6 +218,7 @@ def test_viewers_and_approvers_cannot_retire_devices_and_a_retired_device_is_sti
             assert [each["code"] for each in await answer.json()] == ["", "", ""]
             shown = await (await client.get("/v1/devices/c", headers=operator)).json()
             assert shown["presence"] == "retired"
+            assert await (await client.get("/v1/devices/c/vitals", headers=operator)).json() == []
             why = await (await client.get("/v1/devices/c/why", headers=operator)).json()
             assert "retired" in why["sentences"][-1]
             gone = await (await client.get("/v1/retired", headers=operator)).json()

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contract.errors import BadInput, Code
+from controller.reconcile.world import Retired, drop_twin
 from controller.state import State
 from edgeward.answers.devices import Device, DevicePage
 from edgeward.answers.pins import PinAnswer
@@ -119,3 +120,13 @@ def test_a_template_is_saved_listed_shown_used_and_deleted(run: Run, tmp_path: P
     assert json.loads(started.stdout)["strategy"] == "quick"
     assert run("rollout", "template", "delete", "usual").exit_code == 0
     assert run("rollout", "template", "list", "--json").stdout.strip() == "[]"
+
+
+def test_a_retired_device_is_shown_with_the_way_back_and_without_figures(run: Run, state: State) -> None:  # noqa: F811
+    state.world.durable.retired["a"] = Retired(at="2026-01-02T03:04:05+00:00", by="ada")
+    drop_twin(state.world, "a")
+    shown = run("device", "show", "a").output
+    assert "a retired, offline: it was retired" in shown
+    assert "edgeward device adopt a takes it in again" in shown
+    assert "received" not in shown
+    assert "unknown_device" not in run("device", "vitals", "a").output

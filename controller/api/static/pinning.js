@@ -52,8 +52,8 @@ function Confirm({ device, close, again }) {
 
 /** The button, off with the reason where the reader may not pin or where there is nothing to hold. */
 export function Pinning({ device, again }) {
-  const [open, setOpen] = useState(false), outside = useScope("device", device.device), nothing = device.models.length ? "" : "It has no model that could be held.";
+  const [open, setOpen] = useState(false), outside = useScope("device", device.device), nothing = device.presence === "retired" ? "It was retired." : device.models.length ? "" : "It has no model that could be held.";
   const held = device.models.length === 1 && device.models[0].model in device.pins;
-  return html`<${Act} icon="pin" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen(true)}>${held ? "End pin" : "Pin"}<//>
+  return html`<${Act} icon="pin" off=${nothing || refusal("rollout") || outside} onClick=${() => setOpen(true)}>${held ? "End pin" : "Pin"}<//>
     ${open && html`<${Confirm} device=${device} close=${() => setOpen(false)} again=${again} />`}`;
 }
