@@ -117,9 +117,7 @@ def _reported(at: str, report: Report) -> WhyItem | None:
     if state is None:
         return None
     ended = state.outcome
-    kind = state.phase if state.phase != "steady" or ended is None else ended.result
-    if kind == "rolled_back" and _is_superseded(ended):
-        kind = "superseded"
+    kind = state.phase if state.phase != "steady" or ended is None else _ending(ended)
     return WhyItem(at, kind, f"{state.model}: {_phase(state)}.")
 
 
@@ -149,6 +147,10 @@ def _ended(state: ModelState) -> str:
     reason = f": {ended.code} {ended.detail}".rstrip() if ended.code else ""
     result = ended.result.replace("_", " ")
     return f"v{ended.version.release} was {result}{reason}"
+
+
+def _ending(ended: UpdateOutcome) -> str:
+    return "superseded" if _is_superseded(ended) else ended.result
 
 
 def _is_superseded(ended: UpdateOutcome | None) -> bool:

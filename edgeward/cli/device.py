@@ -12,7 +12,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
-from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.answers.devices import Device, DeviceDetail, HistoryEntry
 from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_life import adopt, replace, retire, retired
@@ -143,7 +143,7 @@ def show(name: str, *, as_json: bool) -> None:
     _say_history(found)
 
 
-def _say_history(found: Device) -> None:
+def _say_history(found: DeviceDetail) -> None:
     history = [_entry(each) for each in found.history]
     console.print(table("history", ("at", "phase", "generation", "what"), history, empty="no history: no update yet"))
 
