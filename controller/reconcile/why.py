@@ -10,16 +10,13 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from contract.errors import Code
+from contract.errors import STABLE_AGAIN, Code
 from contract.messages import ModelState, Report, UpdateOutcome
 from contract.wire import Message
 from controller.fleet.pin import pin_words
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.quarantined import version_named
 from controller.rollout.model import Rollout
-
-STABLE_AGAIN = "stable is desired again"
-"""The detail with which a device ends a trial because its confirmed version is desired again."""
 
 
 class WhyItem(Message, frozen=True):

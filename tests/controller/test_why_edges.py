@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from contract.errors import STABLE_AGAIN
 from contract.messages import ModelState, Refusal, Report, UpdateOutcome, VersionRef
 from controller.fleet.twin import Assigned, Twin
-from controller.reconcile.why import STABLE_AGAIN, why, why_items
+from controller.reconcile.why import why, why_items
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 V1, V2 = (VersionRef(release=number, digest=str(number) * 64) for number in (1, 2))
