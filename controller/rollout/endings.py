@@ -51,11 +51,11 @@ def ending_of(
 
 def shown(rollout: Rollout, word: MemberOutcome, known: Ending | None) -> MemberOutcome:
     """Returns the outcome to show: for an ended rollout the stored one, and `waiting` for devices that it never
-    reached.
+    reached and that have not left the fleet.
     """
     if known is not None and (rollout.status in FINAL or rollout.status in RETURNING):
         return known.outcome
-    return "waiting" if rollout.status in FINAL else word
+    return "waiting" if rollout.status in FINAL and word != "retired" else word
 
 
 def named(devices: Sequence[str]) -> str:

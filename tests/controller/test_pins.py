@@ -266,4 +266,5 @@ def test_the_outcome_of_a_device_that_is_pinned_after_its_success_stays_pinned_i
     over = replace(begun, status="completed")
     endings |= decide(over, known, Rows(), 2.0, endings).endings
     assert shown(over, "succeeded", endings["d0"]) == "pinned"
+    assert (shown(over, "pending", None), shown(over, "retired", None)) == ("waiting", "retired")
     assert "d0" not in decide(over, known, Rows(), 2.0, {"d0": succeeded}).endings, "a later pin changes no history"
