@@ -149,6 +149,10 @@ class Code(StrEnum):
     DEVICE_RETIRED = "device_retired"  # it was retired: `edgeward device adopt NAME` adds it again
 
 
+STABLE_AGAIN = "stable is desired again"
+"""The detail beside `superseded` of a trial that ended because the device's confirmed version was asked for again."""
+
+
 class EdgewardError(Exception):
     """A fault with a stable `code` and a `detail` for people: what was wrong, where, what to do."""
 

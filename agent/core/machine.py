@@ -38,7 +38,7 @@ from agent.core.model import (
     Verdict,
     yardstick,
 )
-from contract.errors import Code
+from contract.errors import STABLE_AGAIN, Code
 from contract.interface import interface_change
 from contract.messages import Result, UpdateOutcome
 
@@ -187,7 +187,7 @@ def _adopt_stable(record: Record, wanted: Assignment) -> Step:
     settled = msgspec.structs.replace(record, generation=wanted.generation, stable=wanted, trial=None, trial_boots=0)
     if record.trial is None:
         return Steady(settled), (Save(settled), Prune(), Report())
-    settled = _with_outcome(settled, record.trial, "rolled_back", Code.SUPERSEDED, "stable is desired again")
+    settled = _with_outcome(settled, record.trial, "rolled_back", Code.SUPERSEDED, STABLE_AGAIN)
     return Steady(settled), (Save(settled), Load(wanted), Prune(), Report())
 
 

@@ -24,6 +24,7 @@ from controller.alerts.device_measures import (
 from controller.alerts.facts import Facts, Reading
 from controller.alerts.rule import MeasureName, Rule
 from controller.alerts.signal_measures import contract_breaches, estimated_quality
+from controller.fleet.device_health import NO_FAULT
 from controller.rollout.model import Rollout
 
 Z_95 = 1.959964
@@ -61,8 +62,10 @@ def rolled_back_ratio(rule: Rule, facts: Facts) -> Iterator[Reading]:
     decided: dict[tuple[str, int], list[bool]] = defaultdict(list)
     for twin in selected(rule, facts):
         for model, state in twin.reported.items():
-            if state.outcome is not None and (not rule.model or model == rule.model):
-                decided[model, state.outcome.version.release].append(state.outcome.result in FAILED_THERE)
+            ended = state.outcome
+            if ended is None or (rule.model and model != rule.model) or (ended.code and ended.code in NO_FAULT):
+                continue  # a trial that another order has ended decides nothing about its version
+            decided[model, ended.version.release].append(ended.result in FAILED_THERE)
     for (model, release), failed in sorted(decided.items()):
         n, count = len(failed), sum(failed)
         low, high = wilson_interval(count, n)

@@ -22,6 +22,7 @@ from controller.rollout.model import FINAL, Member, OnFail, Rollout
 from controller.rollout.outcome import FAILURES, MemberOutcome, outcome_of
 from controller.rollout.progress import WaveProgress, away_of, left_of, waves_of
 from controller.rollout.schedule import schedule_words
+from controller.rollout.stuck import stuck_words
 from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, Word
 
 MAX_MEMBERS = 200
@@ -139,8 +140,8 @@ class RolloutView(RolloutSummary, frozen=True):
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
     waits_for: str
-    """A sentence about the devices that have not decided, with the phase of each and whether it gets requests; empty if
-    there is none."""
+    """A sentence about the devices that have not decided, with the phase of each and whether it gets requests, or about
+    rules whose counts cannot grow any more; empty if there is none."""
     exposure: Exposure | None
     """What devices have done with the release so far; None once the rollout has ended."""
     devices: int
@@ -197,7 +198,8 @@ def rollout_view(
         left_low_s=left.low_s,
         left_high_s=left.high_s,
         left=left.words,
-        waits_for=whom_it_waits_for(rollout, facts, now, quiet_of(world, rollout, wave=rollout.wave)),
+        waits_for=whom_it_waits_for(rollout, facts, now, quiet_of(world, rollout, wave=rollout.wave))
+        or stuck_words(rollout, facts, world.measured.verdicts.get(rollout.id, ()), now),
         exposure=exposure_of(rollout, rows.table(), progress) if rows is not None else None,
         devices=len(rollout.members),
         members=_views(rollout, rollout.members[:MAX_MEMBERS], facts, endings, now),

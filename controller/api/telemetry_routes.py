@@ -69,10 +69,11 @@ async def device_vitals(request: web.Request) -> list[VitalsRow]:
     """Returns what a device reported about itself in the newest `hours` (default 24), oldest first; older rows are by
     the hour.
 
-    The last row covers the current five minutes, which are not over. BadInput `unknown_device`, `request_invalid`.
+    The last row covers the current five minutes, which are not over. A retired device has none: they were deleted.
+    BadInput `unknown_device`, `request_invalid`.
     """
     state, device = request.app[STATE], request.match_info["device"]
-    if device not in state.world.durable.twins:
+    if device not in state.world.durable.twins and device not in state.world.durable.retired:
         raise unknown_device(device, state.world.durable.twins)
     hours, most = number_in(request.query.get("hours", "24")), KEEP_S / HOUR_S
     if not 0 < hours <= most:

@@ -144,6 +144,8 @@ class _Heard:
 def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> _Heard:
     heard = _Heard()
     for device, message in inbox:
+        if device in world.durable.retired:
+            continue  # it was accepted before the device was retired, such as the end of its connection
         try:
             _fold_one(world, device, message, now, heard)
         except Exception as error:  # a message that cannot be folded costs itself, whatever is wrong with it

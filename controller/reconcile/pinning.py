@@ -10,7 +10,8 @@ from contract.desired import TrialPolicy
 from controller.fleet.pin import pin_words
 from controller.fleet.twin import Twin
 from controller.reconcile.deeds import Deed
-from controller.reconcile.world import World, put_twin
+from controller.reconcile.membership import fitted
+from controller.reconcile.world import World, members_of, put_twin
 from controller.rollout.model import JUDGED, Rollout
 
 POLICY = TrialPolicy(min_samples=0, signature="may_change")
@@ -32,6 +33,20 @@ def needs_order(twin: Twin, model: str, release: int) -> bool:
 def unpinned(twin: Twin, model: str) -> Twin:
     """Returns the twin without its pin of a model; its order stays."""
     return replace(twin, pins={name: pin for name, pin in twin.pins.items() if name != model})
+
+
+def rollout_that_takes(world: World, twin: Twin, model: str) -> Rollout | None:
+    """Returns the newest open rollout that brings another release to a device without its pin; None if none does."""
+    said = twin.reported.get(model)
+    stable = said.stable.release if said is not None and said.stable is not None else 0
+    for rollout in reversed(world.durable.rollouts.values()):
+        if rollout.model != model or rollout.status not in JUDGED or rollout.release == stable:
+            continue
+        member = members_of(world, rollout).get(twin.device)
+        is_known = twin.device in rollout.excluded or (member is not None and not rollout.is_stopped(member))
+        if is_known and fitted(world, [unpinned(twin, model)], model, rollout.forms, rollout.strategy)[0]:
+            return rollout
+    return None
 
 
 def free(world: World, device: str, model: str) -> dict[str, Rollout]:

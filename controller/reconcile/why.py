@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from contract.messages import ModelState, Report
+from contract.errors import STABLE_AGAIN, Code
+from contract.messages import ModelState, Report, UpdateOutcome
 from contract.wire import Message
 from controller.fleet.pin import pin_words
 from controller.fleet.twin import Assigned, Twin
@@ -24,8 +25,8 @@ class WhyItem(Message, frozen=True):
     at: str
     """Empty for facts that are true now."""
     kind: str
-    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: events; steady,
-    failed, pinned, quarantined: present facts.
+    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, superseded, shadowed, refused:
+    events; steady, failed, pinned, quarantined: present facts.
     """
     text: str
     """The sentence, without the time."""
@@ -112,8 +113,9 @@ def _reported(at: str, report: Report) -> WhyItem | None:
     state = report.state
     if state is None:
         return None
-    ended = state.outcome.result if state.phase == "steady" and state.outcome is not None else state.phase
-    return WhyItem(at, ended, f"{state.model}: {_phase(state)}.")
+    ended = state.outcome
+    kind = state.phase if state.phase != "steady" or ended is None else _ending(ended)
+    return WhyItem(at, kind, f"{state.model}: {_phase(state)}.")
 
 
 def _phase(state: ModelState) -> str:
@@ -137,9 +139,26 @@ def _ended(state: ModelState) -> str:
     ended = state.outcome
     if ended is None:
         return "it runs nothing" if state.stable is None else f"it runs v{state.stable.release}"
+    if _is_superseded(ended):
+        return f"v{ended.version.release}'s trial ended, because {_asked_instead(state, ended)}"
     reason = f": {ended.code} {ended.detail}".rstrip() if ended.code else ""
     result = ended.result.replace("_", " ")
     return f"v{ended.version.release} was {result}{reason}"
+
+
+def _ending(ended: UpdateOutcome) -> str:
+    return "superseded" if _is_superseded(ended) else ended.result
+
+
+def _is_superseded(ended: UpdateOutcome | None) -> bool:
+    """Whether a trial has ended only because the device was asked for another version."""
+    return ended is not None and ended.result == "rolled_back" and ended.code == Code.SUPERSEDED
+
+
+def _asked_instead(state: ModelState, ended: UpdateOutcome) -> str:
+    if ended.detail == STABLE_AGAIN and state.stable is not None:
+        return f"v{state.stable.release} was asked for again"
+    return "another version was asked for"
 
 
 def _runs(model: str, state: ModelState) -> str:

@@ -39,7 +39,7 @@ def ending_of(
     unchanged.
     """
     if word == "pinned":
-        return Ending(outcome=word) if known is None else None
+        return Ending(outcome=word) if known is None or _gives_way(rollout, known) else None
     if rollout.status in RETURNING or word == "stopped":
         return _sent_back(rollout, member, fact, word, known)
     if word not in DECIDED or (known is not None and known.outcome == word):
@@ -51,11 +51,11 @@ def ending_of(
 
 def shown(rollout: Rollout, word: MemberOutcome, known: Ending | None) -> MemberOutcome:
     """Returns the outcome to show: for an ended rollout the stored one, and `waiting` for devices that it never
-    reached.
+    reached and that have not left the fleet.
     """
     if known is not None and (rollout.status in FINAL or rollout.status in RETURNING):
         return known.outcome
-    return "waiting" if rollout.status in FINAL else word
+    return "waiting" if rollout.status in FINAL and word != "retired" else word
 
 
 def named(devices: Sequence[str]) -> str:
@@ -77,6 +77,11 @@ def named_failures(rollout: Rollout, endings: Endings, stratum: str = "") -> str
         and stratum in ("", member.stratum)
     ]
     return named(failed)
+
+
+def _gives_way(rollout: Rollout, known: Ending) -> bool:
+    """Whether a pin replaces a stored outcome: one that is no failure, of a rollout that has not completed."""
+    return rollout.status != "completed" and known.outcome in ("succeeded", "absent")
 
 
 def _sent_back(

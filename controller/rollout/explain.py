@@ -14,6 +14,7 @@ from controller.rollout.model import FINAL, RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
 from controller.rollout.pinned import is_left_alone
 from controller.rollout.schedule import schedule_words
+from controller.rollout.stuck import stuck_words
 from controller.rollout.verdict import RuleVerdict
 from controller.rollout.words import devices_have, devices_of, span
 
@@ -153,6 +154,7 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
     left_s = wave.soak_s - (now - rollout.wave_done_at)
     waits = [f"It soaks for {span(left_s)} more."] if left_s > 0 else []
     waits += [_says(verdict) for verdict in verdicts if verdict.word != "pass"]
+    waits += [words for words in (stuck_words(rollout, facts, verdicts, now),) if words]
     if wave.hold and rollout.promoted < rollout.wave:
         waits.append(f"It waits for `edgeward rollout promote {rollout.id}`.")
     if rollout.strategy.preflight and rollout.wave == 0 and (missing := unproven(rollout, facts)):

@@ -18,7 +18,7 @@ from controller.fleet.fit import choose_form, forms_of
 from controller.fleet.pin import Pin, pin_words
 from controller.fleet.twin import Twin
 from controller.reconcile.offers import Order, told
-from controller.reconcile.pinning import POLICY, free, needs_order, unpinned
+from controller.reconcile.pinning import POLICY, free, needs_order, rollout_that_takes, unpinned
 from controller.reconcile.world import holds, put_twin
 from controller.registry.version import Version
 from controller.state import State
@@ -39,6 +39,10 @@ class PinAnswer(Message, frozen=True):
     """The release that the device has confirmed; 0: none."""
     is_moved: bool = False
     """Whether the device got an order to change to the release of the pin."""
+    rollout: str = ""
+    """The open rollout that brings it another release, now that its pin has ended; empty for none."""
+    rollout_release: int = 0
+    """The release of that rollout."""
     code: str = ""
     """Why nothing was done; empty if it was done."""
     detail: str = ""
@@ -96,7 +100,7 @@ def unpin(state: State, names: Iterable[str], model: str, *, actor: str, dry_run
         try:
             twin = known_twin(state, device)
             held = _held(twin, model)
-            answers.append(PinAnswer(device=device, release=held.release, runs=_runs(twin, model)))
+            answers.append(_freed(state, twin, model, held))
             twins.append((twin, held))
         except BadInput as error:
             answers.append(PinAnswer(device=device[:64], code=error.code, detail=error.detail))
@@ -137,6 +141,17 @@ def _pinned(
         order = Order(release, _digest(state, pinned, model, version_of(release)), POLICY)
         pinned = told(state.world, pinned, model, order, now)
     return pinned, PinAnswer(device=twin.device, release=release, runs=runs, is_moved=moves)
+
+
+def _freed(state: State, twin: Twin, model: str, held: Pin) -> PinAnswer:
+    taken = rollout_that_takes(state.world, twin, model)
+    return PinAnswer(
+        device=twin.device,
+        release=held.release,
+        runs=_runs(twin, model),
+        rollout=taken.id if taken is not None else "",
+        rollout_release=taken.release if taken is not None else 0,
+    )
 
 
 def _digest(state: State, twin: Twin, model: str, version: Version) -> str:

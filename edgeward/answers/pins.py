@@ -31,6 +31,10 @@ class PinAnswer(Answer, frozen=True):
     """The release that the device has confirmed; 0: none."""
     is_moved: bool = False
     """Whether the device got an order to change to the release of the pin."""
+    rollout: str = ""
+    """The open rollout that brings it another release, now that its pin has ended; empty for none."""
+    rollout_release: int = 0
+    """The release of that rollout."""
     code: str = ""
     """Why nothing was done; empty if it was done."""
     detail: str = ""

@@ -222,8 +222,8 @@ class Rollout(RolloutSummary, frozen=True):
     left: str
     """The smallest time left, in a sentence; empty once it has ended."""
     waits_for: str
-    """The devices that have not decided, with the phase of each and whether it gets no requests; empty if it waits for
-    none."""
+    """A sentence about the devices that have not decided, with the phase of each and whether it gets requests, or about
+    rules whose counts cannot grow any more; empty if there is none."""
     exposure: Exposure | None
     devices: int
     members: tuple[Member, ...]

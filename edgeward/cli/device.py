@@ -12,7 +12,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
-from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.answers.devices import Device, DeviceDetail, HistoryEntry
 from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_life import adopt, replace, retire, retired
@@ -107,6 +107,10 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     say((name, "bold"), f" {found.presence}, {found.health}: {found.why}")
+    if found.presence == "retired":
+        say(f"edgeward device adopt {name} takes it in again")
+        _say_history(found)
+        return
     received = f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently"
     say(f"{_machine(found)}{_load(found)}{received}")
     for words in pin_lines(found):
@@ -136,6 +140,10 @@ def show(name: str, *, as_json: bool) -> None:
         console.print(table("sensors and sinks", _LIFE_COLUMNS, _lives(found)))
     for words in (*_metrics(found), *_faults(found)):
         say(words)
+    _say_history(found)
+
+
+def _say_history(found: DeviceDetail) -> None:
     history = [_entry(each) for each in found.history]
     console.print(table("history", ("at", "phase", "generation", "what"), history, empty="no history: no update yet"))
 

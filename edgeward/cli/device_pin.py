@@ -116,6 +116,8 @@ def held_words(answer: PinAnswer) -> str:
 
 def freed_words(answer: PinAnswer) -> str:
     """Says which release a device has after the end of a pin."""
+    if answer.rollout:
+        return f"let go of v{answer.release}; {answer.rollout} takes it to v{answer.rollout_release}"
     runs = f"; it keeps v{answer.runs} until a rollout" if answer.runs else ""
     return f"let go of v{answer.release}{runs}"
 

@@ -3,6 +3,7 @@ policy | events`, and what `rollout_looks` adds.
 """
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import click
 from rich.live import Live
 
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, WorldError
 from edgeward.answers.rollouts import Rollout, VerbPreview
 from edgeward.cli.endings import Exit
 from edgeward.cli.key_values import pairs
@@ -31,8 +32,11 @@ from edgeward.rollout_handle import RolloutHandle
 NO_ROLLOUTS = "no rollouts yet: begin one with `edgeward rollout start MODEL`"
 NO_POLICIES = "no model is rolled out automatically: `edgeward rollout policy MODEL` does that from now on"
 NO_VERDICTS = "no rule of its strategy reads labels, so there is nothing to judge again"
+QUIET_S = 20.0
+"""Seconds without a change after which what a rollout waits for is printed, if there is no screen: long enough for a
+usual wave to move on, and shorter than a person waits before looking elsewhere."""
 WAITS_AGAIN_S = 60.0
-"""Seconds after which the devices for which an unchanged rollout waits are printed again, if there is no screen."""
+"""Seconds after which that is printed again if it has not changed."""
 
 
 @click.group()
@@ -346,17 +350,36 @@ def _follow(handle: RolloutHandle) -> Rollout:
 
 
 def _follow_in_lines(handle: RolloutHandle) -> Rollout:
-    """Prints a line for each change, and repeatedly for which devices it waits: for logs, scripts and pipes, where
-    nothing can be redrawn.
+    """Prints a line for each change, and while nothing changes what it waits for and why: for logs, scripts and pipes,
+    where nothing can be redrawn.
     """
-    view, said, said_at = handle.show(), "", time.monotonic()
+    view, said, why = handle.show(), "", ""
+    said_at = asked_at = time.monotonic()
     for view in handle.watch():
         line, now = progress_line(view), time.monotonic()
-        if line != said or (view.waits_for and now - said_at >= WAITS_AGAIN_S):
-            waits = f"; {view.waits_for}" if view.waits_for and line == said else ""
-            tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}{waits}")
-            said, said_at = line, now
+        if line != said:
+            tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
+            said, why, said_at, asked_at = line, "", now, now
+        elif view.open and now - asked_at >= QUIET_S:
+            waits, asked_at = _waits(handle), now
+            if waits and (_without_numbers(waits) != _without_numbers(why) or now - said_at >= WAITS_AGAIN_S):
+                tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}; {waits}")
+                why, said_at = waits, now
     return view
+
+
+def _waits(handle: RolloutHandle) -> str:
+    """Returns what `explain` says of the reasons to wait, on one line; empty if the controller does not answer now."""
+    try:
+        said = handle.explain().sentences
+    except WorldError:
+        return ""
+    return " ".join([each for each in said[1:] if not each.startswith("Wave ")] or said[-1:])
+
+
+def _without_numbers(words: str) -> str:
+    """Returns words to compare: seconds that pass are no change."""
+    return re.sub(r"\d+", "", words)
 
 
 def progress_line(view: Rollout) -> str:

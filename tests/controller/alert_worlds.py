@@ -31,8 +31,9 @@ def twin(device: str, seen_at: float = START, **fields: Any) -> Twin:
     return replace(heard, connected=True)
 
 
-def failed_on(device: str, release: int, result: str) -> Twin:
-    outcome = UpdateOutcome(generation=1, version=VersionRef(release=release, digest="d"), result=result)  # type: ignore[arg-type]
+def failed_on(device: str, release: int, result: str, code: str = "") -> Twin:
+    version = VersionRef(release=release, digest="d")
+    outcome = UpdateOutcome(generation=1, version=version, result=result, code=code)  # type: ignore[arg-type]
     return twin(device, models=(ModelState(model="m", phase="steady", generation=1, outcome=outcome),))
 
 

@@ -192,6 +192,12 @@ def test_three_failures_of_three_devices_do_not_prove_a_rate_above_half() -> Non
     assert wilson_interval(5, 50) == (pytest.approx(0.0435, abs=1e-4), pytest.approx(0.2136, abs=1e-4))
 
 
+def test_trials_that_ended_because_another_version_was_asked_for_are_no_failures() -> None:
+    rule = Rule(name="R", measure="rolled_back_ratio", above=0.05)
+    for code in ("superseded", "pinned"):
+        assert found(rule, facts(*(failed_on(f"d{n}", 2, "rolled_back", code) for n in range(9)))) == {}
+
+
 def test_a_ratio_is_computed_for_each_value_of_a_label() -> None:
     twins = [twin(f"n{n}", labels={"site": "north"}) for n in range(2)]
     twins += [twin(f"s{n}", LATER, labels={"site": "south"}) for n in range(8)]

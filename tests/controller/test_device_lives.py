@@ -122,6 +122,13 @@ async def nothing_lost(_: Any) -> set[Any]:
     return set()
 
 
+def test_messages_that_waited_while_a_device_was_retired_do_not_make_it_known_again(state: State) -> None:
+    assert state.inbox.put(topics.presence("a"), encode(Presence(protocol=1, device="a", online=False)))
+    asyncio.run(device_lives.retire(state, ["a"], actor="ada"))
+    hear(state, beat(9, device="b"))
+    assert "a" not in state.world.durable.twins
+
+
 def test_after_every_reconnect_no_message_of_a_retired_device_is_retained(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["a", "b", "c"], actor="ada"))
     made, link = (
@@ -211,6 +218,7 @@ def test_viewers_and_approvers_cannot_retire_devices_and_a_retired_device_is_sti
             assert [each["code"] for each in await answer.json()] == ["", "", ""]
             shown = await (await client.get("/v1/devices/c", headers=operator)).json()
             assert shown["presence"] == "retired"
+            assert await (await client.get("/v1/devices/c/vitals", headers=operator)).json() == []
             why = await (await client.get("/v1/devices/c/why", headers=operator)).json()
             assert "retired" in why["sentences"][-1]
             gone = await (await client.get("/v1/retired", headers=operator)).json()

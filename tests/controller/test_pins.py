@@ -19,6 +19,7 @@ from controller.fleet.pin import pinned_among
 from controller.reconcile.decisions import SWEEP_S, reconcile
 from controller.reconcile.old_words import exclusion_of, with_exclusions
 from controller.rollout.decide import decide
+from controller.rollout.endings import Ending, shown
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Rollout
 from controller.rollout.rows import Rows
@@ -159,7 +160,8 @@ def test_an_open_rollout_takes_a_device_in_once_its_pin_has_ended(state: State, 
     started = start(state)
     step(state)
     assert "a" in state.world.durable.rollouts[started.id].excluded
-    assert unpin(state, "a")[0]["release"] == 1
+    freed = unpin(state, "a")[0]
+    assert (freed["release"], freed["rollout"], freed["rollout_release"]) == (1, started.id, 2)
     step(state)
     step(state)
     assert desired(state, "a") == 2
@@ -254,3 +256,15 @@ def test_a_reason_that_was_stored_without_a_code_is_still_read() -> None:
     kept = with_exclusions({"id": "r", "excluded": {"a": "pinned at v1"}})
     assert kept == {"id": "r", "excluded": {"a": {"why": "pinned", "words": "pinned at v1"}}}
     assert with_exclusions(kept) == kept
+
+
+def test_the_outcome_of_a_device_that_is_pinned_after_its_success_stays_pinned_in_the_completed_rollout() -> None:
+    begun, succeeded = rollout(wave=1), Ending(outcome="succeeded")
+    known = facts(**{device: done(device) for device in DEVICES}) | {"d0": held("d0", 1, done("d0"))}
+    endings = {"d0": succeeded, **decide(begun, known, Rows(), 1.0, {"d0": succeeded}).endings}
+    assert endings["d0"].outcome == "pinned"
+    over = replace(begun, status="completed")
+    endings |= decide(over, known, Rows(), 2.0, endings).endings
+    assert shown(over, "succeeded", endings["d0"]) == "pinned"
+    assert (shown(over, "pending", None), shown(over, "retired", None)) == ("waiting", "retired")
+    assert "d0" not in decide(over, known, Rows(), 2.0, {"d0": succeeded}).endings, "a later pin changes no history"

@@ -8,7 +8,7 @@ from contract.messages import VersionRef
 from controller.fleet.exclusion import Exclusion
 from controller.rollout.decide import Offer, decide
 from controller.rollout.explain import explain
-from controller.rollout.model import Member, Rollout, Wave
+from controller.rollout.model import Member, Rollout, Rule, Wave
 from controller.rollout.plan import Target, expand, join, member_of, plan_members, rank, unit_hash
 from controller.rollout.rows import Rows
 from controller.rollout.verdict import RuleVerdict
@@ -153,6 +153,21 @@ def test_the_names_of_rules_are_listed() -> None:
     failing = "Rule failed_ratio has failed: c."
     assert said(rollout(wave_done_at=0.0), 10.0, verdicts)[2:] == [waiting, failing]
     assert said(rollout(status="paused"), 10.0, verdicts)[3:] == [failing]
+
+
+def test_a_rule_whose_count_cannot_grow_any_more_says_so_and_what_ends_that() -> None:
+    strategy = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.1, min_samples=100),))
+    made, waits = rollout(strategy, wave=1, wave_done_at=0.0), RuleVerdict("accuracy_drop", "inconclusive", "98 of 100")
+    everywhere = {device: done(device) for device in DEVICES}
+    advice = "`edgeward rollout promote r-1` or `edgeward rollout abort r-1` ends that."
+    left = "The count of accuracy_drop cannot grow: no device without v2 is left to compare with."
+    assert said(made, 10.0, (waits,), **everywhere)[-1] == f"{left} {advice}"
+    retired = {"d0": replace(fact("d0"), retired=True)}
+    assert said(made, 10.0, (waits,), **everywhere | retired)[-1] == f"{left} {advice}"
+    pinned = {"d0": replace(fact("d0"), pinned_at=1)}
+    assert "cannot grow" not in said(made, 10.0, (waits,), **everywhere | pinned)[-1], "it is still compared with"
+    gone = {device: replace(fact(device), retired=True) for device in DEVICES if device != "d0"}
+    assert "no device has v2 any more" in said(made, 10.0, (waits,), **gone | pinned)[-1]
 
 
 def test_only_the_first_wave_names_devices_without_a_proven_way_back() -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from contract.errors import STABLE_AGAIN
 from contract.messages import ModelState, Refusal, Report, UpdateOutcome, VersionRef
 from controller.fleet.twin import Assigned, Twin
-from controller.reconcile.why import why
+from controller.reconcile.why import why, why_items
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 V1, V2 = (VersionRef(release=number, digest=str(number) * 64) for number in (1, 2))
@@ -53,10 +54,24 @@ def ended(result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
         (state(outcome=ended("confirmed")), "v2 was confirmed"),
         (state(outcome=ended("rolled_back", "health_errors", "3 of 9")), "v2 was rolled back: health_errors 3 of 9"),
         (state(outcome=ended("rolled_back", "health_errors")), "v2 was rolled back: health_errors"),
+        (
+            state(outcome=ended("rolled_back", "superseded", STABLE_AGAIN)),
+            "v2's trial ended, because v1 was asked for again",
+        ),
+        (
+            state(outcome=ended("rolled_back", "superseded", "by generation 3")),
+            "v2's trial ended, because another version was asked for",
+        ),
     ],
 )
 def test_a_report_becomes_a_sentence_by_its_phase(made: ModelState, sentence: str) -> None:
     assert told(made) == [f"noon: m: {sentence}."]
+
+
+def test_a_trial_that_another_order_ended_is_no_failure() -> None:
+    made = state(outcome=ended("rolled_back", "superseded", STABLE_AGAIN))
+    report = Report(protocol=1, device="a", boot=1, seq=1, state=made)
+    assert why_items(Twin("a"), {}, [("noon", report)], {})[0].kind == "superseded"
 
 
 def test_a_repeated_report_is_shown_once_with_its_count() -> None:

@@ -11,9 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contract.errors import BadInput, Code
+from controller.reconcile.world import Retired, drop_twin
 from controller.state import State
 from edgeward.answers.devices import Device, DevicePage
+from edgeward.answers.pins import PinAnswer
 from edgeward.cli import device_list
+from edgeward.cli.device_pin import freed_words
 from edgeward.cli.main import cli
 from edgeward.transport import Transport
 from tests.controller.test_api import call
@@ -50,6 +53,8 @@ def test_a_pin_is_previewed_set_listed_shown_and_ended(run: Run) -> None:
     planned = run("rollout", "plan", "m", "--strategy", "all_at_once").output
     assert "1 device pinned: a: pinned at v1" in " ".join(planned.split())
     assert run("device", "unpin", "a", "--model", "m").output == "a: let go of v1; it keeps v1 until a rollout\n"
+    taken = PinAnswer.read({"device": "a", "release": 1, "runs": 1, "rollout": "r-1", "rollout_release": 4})
+    assert freed_words(taken) == "let go of v1; r-1 takes it to v4"
     refused = run("device", "unpin", "a", "--model", "m")
     assert (refused.exit_code, refused.output) == (1, "a: request_invalid: no pin holds m there; held: none\n")
 
@@ -70,7 +75,7 @@ def test_a_mistyped_name_is_told_with_the_nearest_one(run: Run, state: State) ->
     for words, said in (
         (("device", "pin", "a", "--model", "n"), "no model 'n'; there are: m"),
         (("rollout", "plan", "m@champ"), "m has no version 'champ'"),
-        (("rollout", "plan", "m", "--label", "site=osla"), "no device has site=osla; is it 'site=oslo'?"),
+        (("rollout", "plan", "m", "--label", "site=osla"), "no device has site=osla; is it 'oslo'?"),
         (("device", "retire", "--label", "sits=oslo"), "no device has a label 'sits'; is it 'site'?"),
         (("device", "show", "aa"), "no device 'aa' has reported; is it 'a'?"),
     ):
@@ -115,3 +120,13 @@ def test_a_template_is_saved_listed_shown_used_and_deleted(run: Run, tmp_path: P
     assert json.loads(started.stdout)["strategy"] == "quick"
     assert run("rollout", "template", "delete", "usual").exit_code == 0
     assert run("rollout", "template", "list", "--json").stdout.strip() == "[]"
+
+
+def test_a_retired_device_is_shown_with_the_way_back_and_without_figures(run: Run, state: State) -> None:  # noqa: F811
+    state.world.durable.retired["a"] = Retired(at="2026-01-02T03:04:05+00:00", by="ada")
+    drop_twin(state.world, "a")
+    shown = run("device", "show", "a").output
+    assert "a retired, offline: it was retired" in shown
+    assert "edgeward device adopt a takes it in again" in shown
+    assert "received" not in shown
+    assert "unknown_device" not in run("device", "vitals", "a").output

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from agent.config import Config
-from contract.errors import BadInput
+from contract.errors import BadInput, Code, WorldError
+from edgeward.answers.answer import Sentences
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli import device_life, rollout
 from edgeward.cli.main import cli
@@ -21,6 +22,7 @@ from edgeward.cli.render import duration
 from edgeward.rollout_handle import RolloutHandle
 
 ROOT = Path(__file__).parents[2]
+AWAY = WorldError(Code.CONTROLLER_UNREACHABLE, "nobody answers")
 
 
 def view(status: str, **changed: Any) -> Rollout:
@@ -52,16 +54,28 @@ class Handle:
         yield from self.views
 
 
-def test_an_unchanged_rollout_repeats_what_it_waits_for(
+def test_an_unchanged_rollout_says_after_20_s_what_it_waits_for_and_again_when_that_changes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    waiting = view("running", waits_for="It waits for haus-1. Nobody asked it.")
-    monkeypatch.setattr(Handle, "watch", lambda self: iter([waiting] * 121))
+    head, wave, asked = "r-1 brings m v2 by s.", "Wave 1 of 2.", [0]
+    waits = ["It waits for a.", "It soaks for 40 s more.", "It soaks for 20 s more.", AWAY, *["Rule x cannot say."] * 9]
+
+    def explain(_: Handle) -> Sentences:
+        asked[0] += 1
+        said = waits[asked[0] - 1]
+        if isinstance(said, WorldError):
+            raise said
+        return Sentences(sentences=(head, wave, said))
+
+    monkeypatch.setattr(Handle, "watch", lambda self: iter([view("running")] * 201))
+    monkeypatch.setattr(Handle, "explain", explain, raising=False)
     moments = iter(float(second) for second in range(999))
     monkeypatch.setattr(rollout, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     rollout._follow_in_lines(cast("RolloutHandle", Handle()))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.endswith("3 pending; It waits for haus-1. Nobody asked it.") for line in lines] == [False, True, True]
+    first, *later = capsys.readouterr().out.splitlines()
+    assert first.endswith("3 pending")
+    words = ["It waits for a.", "It soaks for 40 s more.", "Rule x cannot say.", "Rule x cannot say."]
+    assert [line.partition("; ")[2] for line in later] == words, "the last one once more, a minute later"
 
 
 def test_a_watched_rollout_in_a_pipe_prints_one_line_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:

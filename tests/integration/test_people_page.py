@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from controller.config import OidcConfig, OidcGrant
+from controller.reconcile.world import Retired, drop_twin
 from controller.trust.scope import Scope
 from controller.verbs import tokens
 from tests.controller.page_worlds import MODEL, ROLLOUT, fill
@@ -104,4 +105,17 @@ def test_a_button_outside_of_a_scope_is_disabled_and_names_the_scope_of_the_toke
     look.enter(everywhere, f"/rollouts/{ROLLOUT}")
     look.page.get_by_role("button", name="Pause").wait_for()
     assert look.page.get_by_role("button", name="Pause").get_attribute("aria-disabled") is None
+    look.close()
+
+
+def test_a_retired_device_has_its_buttons_off_with_the_reason_and_no_error(browser: Any, served: Served) -> None:
+    _, token = served.token("dea", "admin")
+    served.on_loop(lambda: drop_twin(served.state.world, "holm-002"))
+    served.on_loop(lambda: served.state.world.durable.retired.update({"holm-002": Retired(at="", by="ada")}))
+    look = Look(browser, served)
+    look.enter(token, "/devices/holm-002")
+    look.page.get_by_text("It was retired, and its vitals were deleted.").wait_for()
+    for name in ("Revoke", "Pin", "Newest log lines", "Run its doctor"):
+        assert look.page.get_by_role("button", name=name, exact=True).get_attribute("aria-disabled") == "true"
+    assert look.page.get_by_text("unknown_device").count() == 0
     look.close()

@@ -16,10 +16,10 @@ function standing(sent, told) {
 export const Written = ({ device: d }) => html`${d.note && html`<p>${d.note.text} <span class="faint small">${d.note.by}, <${Ago} at=${d.note.at} /></span></p>`}
   ${d.config && html`<p class="soft">Remote configuration ${d.config.version}: ${standing(d.config, d.config_said)}.</p>`}`;
 
-/** Asks a device for its log or its doctor. */
-export function Inquiry({ name }) {
+/** Asks a device for its log or its doctor; `gone` says why it can no longer be asked. */
+export function Inquiry({ name, gone }) {
   const [found, setFound] = useState(null), [wrong, setWrong] = useState(""), [busy, setBusy] = useState(false), outside = useScope("device", name);
-  const off = refusal("device") || outside || (busy ? "It is being asked." : "");
+  const off = gone || refusal("device") || outside || (busy ? "It is being asked." : "");
   const look = async (what) => {
     setBusy(true); setWrong("");
     try { setFound(await api(`/v1${address("devices", name)}/${what}`)); } catch (error) { setFound(null); setWrong(error.message); }

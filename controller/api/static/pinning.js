@@ -7,7 +7,7 @@ const MAX_REASON = 500;
 
 /** The sentences of a preview. */
 function sentences(a, model, ends, until) {
-  if (ends) return [`${model} is no longer held at v${a.release}.`, a.runs ? `It keeps v${a.runs} until a rollout brings another version.` : "It runs no version of it."];
+  if (ends) return [`${model} is no longer held at v${a.release}.`, a.rollout ? `${a.rollout} takes it to v${a.rollout_release}.` : a.runs ? `It keeps v${a.runs} until a rollout brings another version.` : "It runs no version of it."];
   return [`${model} is held at v${a.release}: rollouts, roll backs and retries pass it by.`,
     !a.is_moved ? "It runs that version already." : a.runs && a.runs !== a.release ? `It runs v${a.runs} and is sent to v${a.release} now.` : `It is sent to v${a.release} now.`,
     until ? `The pin ends at ${stamp(until)} UTC.` : "The pin stays until somebody ends it."];
@@ -52,8 +52,8 @@ function Confirm({ device, close, again }) {
 
 /** The button, off with the reason where the reader may not pin or where there is nothing to hold. */
 export function Pinning({ device, again }) {
-  const [open, setOpen] = useState(false), outside = useScope("device", device.device), nothing = device.models.length ? "" : "It has no model that could be held.";
+  const [open, setOpen] = useState(false), outside = useScope("device", device.device), nothing = device.presence === "retired" ? "It was retired." : device.models.length ? "" : "It has no model that could be held.";
   const held = device.models.length === 1 && device.models[0].model in device.pins;
-  return html`<${Act} icon="pin" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen(true)}>${held ? "End pin" : "Pin"}<//>
+  return html`<${Act} icon="pin" off=${nothing || refusal("rollout") || outside} onClick=${() => setOpen(true)}>${held ? "End pin" : "Pin"}<//>
     ${open && html`<${Confirm} device=${device} close=${() => setOpen(false)} again=${again} />`}`;
 }

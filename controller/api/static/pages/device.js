@@ -7,8 +7,11 @@ import { Inquiry, Written } from "../inquiry.js";
 import { Asked } from "./states.js";
 
 const LOOK = { asked: "off", fetching: "busy", probing: "busy", ready: "busy", trial: "busy", confirmed: "good", shadowed: "good", steady: "good",
-  rolled_back: "bad", rejected: "bad", refused: "bad", failed: "bad", pinned: "warn", quarantined: "warn", retired: "off" };
+  rolled_back: "bad", rejected: "bad", refused: "bad", failed: "bad", pinned: "warn", quarantined: "warn", retired: "off", superseded: "off" };
 const MOST_ITEMS = 24;
+
+/** Why nothing can be done with a device that has left the fleet; empty for one of the fleet. */
+const retired = (device) => (device.presence === "retired" ? "It was retired." : "");
 
 /** Its history and what holds now: the sentences of `edgeward device why`, in the order of time. */
 function Why({ name }) {
@@ -104,13 +107,13 @@ function vitalsSeries(rows) {
   return { t, cols };
 }
 
-function Vitals({ name }) {
+function Vitals({ name, gone }) {
   const { data, error } = useAsked(`/v1${address("devices", name)}/vitals`, { every_s: 60 }), s = useMemo(() => vitalsSeries(data || []), [data]);
   const there = VITALS.map((v, i) => [...v, s.cols[i]]).filter(([, , , , c]) => c.mean.some((v) => v != null));
   return html`<${Panel} title="Vitals" note="24 h; mean, lowest and highest of five minutes" foot=${html`<${Terminal} text=${`edgeward device vitals ${name}`} />`}>
     ${there.length ? html`<div class="in small-charts">${there.map(([, label, , unit, c]) => html`<div><${Plot} label=${label} t=${s.t} height=${104} sync="device" unit=${unit}
       series=${[{ label: label.toLowerCase().replace("cpu", "CPU"), values: c.mean, band: [c.low, c.high], colour: "--accent" }]} /></div>`)}</div>`
-    : html`<p class="in soft">${error ? error.message : data ? "It has said nothing of itself in the last 24 hours." : "asking"}</p>`}<//>`;
+    : html`<p class="in soft">${gone ? "It was retired, and its vitals were deleted." : error ? error.message : data ? "It has said nothing of itself in the last 24 hours." : "asking"}</p>`}<//>`;
 }
 
 function Sources({ device }) {
@@ -132,15 +135,15 @@ const deeds = (name, quarantined) => ({
 });
 
 function Acts({ device, again }) {
-  const { device: name, quarantined } = device;
+  const { device: name, quarantined } = device, gone = retired(device);
   const outside = useScope("device", name), nothing = quarantined.length ? "" : "No version is quarantined on it.", [open, setOpen] = useState(""), [typed, setTyped] = useState(""), [wrong, setWrong] = useState(""), d = deeds(name, quarantined)[open];
   const close = () => { setOpen(""); setTyped(""); setWrong(""); };
   const act = async () => {
     if (d.harm && typed !== name) return;
     try { said("good", d.done(await api(d.path, { method: "POST", body: d.body }))); close(); again(); } catch (error) { setWrong(error.message); }
   };
-  return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout") || outside || nothing} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
-    <${Pinning} device=${device} again=${again} /><${Act} icon="close" harm off=${refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
+  return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${gone || refusal("rollout") || outside || nothing} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
+    <${Pinning} device=${device} again=${again} /><${Act} icon="close" harm off=${gone || refusal("device") || outside} onClick=${() => setOpen("revoke")}>Revoke<//>
     <${Dialog} open=${Boolean(d)} title=${d?.title || ""} onClose=${close} foot=${d && html`<button class="btn" onClick=${close}>Leave it as it is</button>
       <button class=${`btn main ${d.harm ? "harm" : ""}`} aria-disabled=${d.harm && typed !== name ? "true" : undefined} onClick=${act}>${d.word}</button>`}>
       ${d && html`<div class="in"><ul class="will">${d.will.map((w) => html`<li>${w}</li>`)}</ul>
@@ -163,5 +166,5 @@ function Facts({ d }) {
 export default function Device({ name }) {
   const asked = useAsked(`/v1${address("devices", name)}`, { topics: ["fleet"], every_s: 30 });
   return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} device=${d} again=${asked.again} /></div>
-    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /><${Inquiry} name=${name} /></div></div>`}<//>`;
+    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} gone=${retired(d)} /><${Sources} device=${d} /><${Inquiry} name=${name} gone=${retired(d)} /></div></div>`}<//>`;
 }
