@@ -48,7 +48,7 @@ def test_one_tensor_for_each_column_in_any_order_and_any_type_of_number_answers_
     assert (status, told["outputs"][0]["data"]) == (200, [123.0, 456.0])
     assert post(weighing(), given(wind, warm, rain))[1]["outputs"][0]["data"] == [123.0, None]
     assert "NaN in rain" in post(weighing(required=("rain",)), given(wind, warm, rain))[1]["error"]
-    assert "input 'rain': null" in post(weighing("INT64"), given(wind, warm, rain))[1]["error"]
+    assert "input 'rain', row 1: null" in post(weighing("INT64"), given(wind, warm, rain))[1]["error"]
 
 
 def test_raw_tensors_of_columns_are_read_in_their_own_types() -> None:
@@ -90,3 +90,28 @@ def test_a_refusal_names_at_most_ten_columns() -> None:
     words = post(endpoint_of(slot), given(column("c0", [1])))[1]["error"]
     assert "'c10' and 19 more are missing" in words
     assert "'c11'" not in words
+
+
+@pytest.mark.parametrize(
+    ("changes", "datatype", "data", "words"),
+    [
+        ({}, "FP32", [1, 2, 3, 4, "a", 6], "input 'X', column 'rain', row 1: text where a number belongs"),
+        ({}, "FP32", [[1, 2, 3], [4, 5, "a"]], "input 'X', column 'wind', row 1: text where a number belongs"),
+        ({}, "INT64", [1, 2, 3, 4, None, 6], "input 'X', column 'rain', row 1: null, and the model requires"),
+        ({}, "INT64", [1, 2.5, 3, 4, 5, 6], "column 'rain': not a whole number"),
+        ({"nan": "refuse"}, "FP32", [1, 2, 3, 4, 5, None], "input 'X': holds NaN in wind (row 1), and the model"),
+        ({"required": ("wind",)}, "FP32", [None, 2, 3, 4, 5, None], "input 'X': NaN in wind (row 1), required"),
+    ],
+)
+def test_the_refusal_of_a_cell_names_its_column_and_its_row(
+    changes: dict[str, Any], datatype: str, data: list[Any], words: str
+) -> None:
+    status, told = post(weighing(datatype, **changes), given(tensor(datatype=datatype, data=data)))
+    assert (status, words in told["error"]) == (400, True), told
+
+
+def test_the_row_of_a_cell_is_right_in_a_long_list() -> None:
+    data: list[Any] = [1.25] * 90_000
+    data[70_001] = "a"
+    words = post(weighing(), given(tensor(shape=[30_000, 3], data=data)))[1]["error"]
+    assert words == "input 'X', column 'wind', row 23333: text where a number belongs"

@@ -147,7 +147,7 @@ def test_only_the_requested_outputs_are_returned() -> None:
         (
             {"inputs": [tensor(shape=[2, 3], data=[1, 2, 3, 4, 5, "6"])]},
             400,
-            "input 'X': data: Expected `float`, got `str`",
+            "input 'X', element 5: text where a number belongs",
         ),
         ({"inputs": [tensor(data=[1, 2, 3, 4, 5, 1e39])]}, 400, "input 'X': a number is too large for FP32"),
         ({"inputs": [tensor(data=[[1, 2, 3], [4]])]}, 400, "input 'X': data"),

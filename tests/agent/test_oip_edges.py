@@ -93,7 +93,8 @@ def test_the_error_names_the_column_of_a_matrix_with_a_missing_value() -> None:
     refusing, serving = endpoint_of(refusing_slot), refusing_slot.serving
     assert serving is not None
     assert (
-        "input 'X': holds NaN in rain, and the model requires every value" in post(refusing, body % b"null")[1]["error"]
+        "input 'X': holds NaN in rain (row 1), and the model requires every value"
+        in post(refusing, body % b"null")[1]["error"]
     )
     with pytest.raises(BadInput, match="input 'X': infinity in rain is no measurement"):
         serving.acceptance.check_values("X", np.array([[1, np.inf, 3]], np.float32))
