@@ -60,10 +60,13 @@ class Endpoint:
         facts: Callable[[], Facts] = Facts,
         ready_when_empty: bool = True,
         dropped: Counter[str] | None = None,
+        device: str = "",
     ) -> None:
         self._slots = slots
         self._statistics = statistics
-        self._version = version
+        self._server: dict[str, Any] = {"name": SERVER, "version": version, "extensions": EXTENSIONS}
+        if device:
+            self._server["device"] = device
         self._facts = facts
         self._ready_when_empty = ready_when_empty
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
@@ -147,7 +150,7 @@ class Endpoint:
                 text = exposition(self._statistics, self._slots(), self._facts())
                 return Response(200, text, "text/plain; version=0.0.4")
             case ["v2"]:
-                return plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
+                return plain(self._server)
             case ["v2", "health", "live" | "ready" as asked]:
                 well = asked == "live" or self._is_ready()
                 return plain({asked: well}, 200 if well else 503)
