@@ -143,8 +143,8 @@ def _words_of(columns: Sequence[str], marked: Array) -> str:
 
     `marked`: bool, by element of the input. Rows count from 0.
     """
-    rows: Array = marked.reshape(len(marked), -1).any(axis=1) if columns and marked.ndim else marked[:0]
-    row = f" (row {int(rows.argmax())})" if len(rows) > 1 else ""
+    several = bool(columns) and marked.ndim > 0 and len(marked) > 1
+    row = f" (row {int(np.nonzero(marked)[0][0])})" if several else ""
     return f" in {', '.join(columns[:MAX_NAMED])[:200]}{row}" if columns else ""
 
 
