@@ -359,7 +359,8 @@ class Daemon:
         device, config = self._device, self._config.serving
         if not config.listen:
             return None
-        return new_server(config, lambda: device.slots, facts=self._facts, dropped=device.dropped)
+        name = self._config.device.name
+        return new_server(config, lambda: device.slots, facts=self._facts, dropped=device.dropped, device=name)
 
     def _facts(self) -> "Facts":
         """The facts of `/metrics` that are not in the slots."""

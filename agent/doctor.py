@@ -55,7 +55,7 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
         ("certificates", lambda: _certificates(config)),
-        ("port", lambda: answers_at(*check_listen(config.serving.listen))),
+        ("port", lambda: answers_at(*check_listen(config.serving.listen), config.device.name)),
         ("faults", lambda: _faults(Path(config.device.state_dir))),
         ("broker", lambda: _with_config(_broker(config), config_path)),
     ]

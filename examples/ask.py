@@ -15,6 +15,9 @@ from urllib.request import urlopen
 URL = "http://127.0.0.1:8190"
 """The address in `listen` of [serving] in the agent.toml of README.md."""
 
+_TRUTHS = {"true": True, "false": False}
+"""A column of truths is INT64 in most models of a DataFrame."""
+
 
 def ask(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Returns the JSON at an address, or ends with the error of the device."""
@@ -35,10 +38,13 @@ def cell(text: str, tensor: dict[str, Any]) -> str | float | int | bool:
         return text
     try:
         if tensor["datatype"] == "BOOL":
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            return (_TRUTHS | {"1": True, "0": False})[text.lower()]
+        if text.lower() in _TRUTHS and tensor["datatype"].startswith(("INT", "UINT")):
+            return int(_TRUTHS[text.lower()])
         return float(text) if tensor["datatype"].startswith("FP") else int(text)
     except (KeyError, ValueError):
-        sys.exit(f"{tensor['name']}: {text!r} is not a {tensor['datatype']}")
+        article = "an" if tensor["datatype"][0] in "IF" else "a"  # said as letters: an FP32, a UINT8
+        sys.exit(f"{tensor['name']}: {text!r} is not {article} {tensor['datatype']}")
 
 
 def main() -> None:
@@ -53,7 +59,8 @@ def main() -> None:
     tensors = ask(url)["inputs"]
     wanted = tensors[0]["shape"][-1] if len(tensors) == 1 else len(tensors)
     if wanted not in (-1, len(row)):
-        sys.exit(f"{name} takes {wanted} cells, not {len(row)}: {', '.join(tensor['name'] for tensor in tensors)}")
+        columns = tensors[0].get("parameters", {}).get("columns") or [tensor["name"] for tensor in tensors]
+        sys.exit(f"{name} takes {wanted} cells, not {len(row)}: {', '.join(columns)}")
     parts = [row] if len(tensors) == 1 else [[text] for text in row]
     inputs = [
         {

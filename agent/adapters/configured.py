@@ -92,6 +92,7 @@ def new_server(
     *,
     facts: Callable[[], "Facts"],
     dropped: Counter[str],
+    device: str,
 ) -> "HttpServer":
     """The server of the Open Inference Protocol. asyncio and httptools cost 3 MB and 30 ms. WorldError `port_taken`."""
     from agent.adapters.http.server import HttpServer
@@ -106,6 +107,7 @@ def new_server(
         facts=facts,
         ready_when_empty=config.ready_when_empty,
         dropped=dropped,
+        device=device,
     )
     return HttpServer(endpoint, config)
 

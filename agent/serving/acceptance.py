@@ -81,19 +81,25 @@ class Acceptance:
         if array.dtype.kind != "f" or _is_finite(array):
             return
         if np.isinf(array).any():
-            where = _words_of(self._holding(name, np.isinf(array)))
+            where = _words_of(self._holding(name, np.isinf(array)), np.isinf(array))
             raise BadInput(Code.VALUE_RANGE, f"input {name!r}: infinity{where} is no measurement")
         if self._refuses_nan:
-            where = _words_of(self._holding(name, np.isnan(array)))
+            where = _words_of(self._holding(name, np.isnan(array)), np.isnan(array))
             raise BadInput(Code.VALUE_MISSING, f"input {name!r}: holds NaN{where}, and the model requires every value")
         if lacking := self._lacking(name, array):
-            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN{_words_of(lacking)}, required")
+            missing = np.isnan(array)
+            where = _words_of(lacking, missing[:, self._required] if len(self.tensors) == 1 else missing)
+            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN{where}, required")
 
     def stand_ins(self, name: str) -> tuple[str | None, ...]:
         """Returns the text that replaces a missing one in each column of an input; None if the column
         requires one.
         """
         return self._stand_ins if len(self.tensors) == 1 else (self._texts.get(name),)
+
+    def column_names(self, name: str) -> tuple[str, ...]:
+        """Returns the names of an input's columns, in their order: its own name for an input that is one column."""
+        return self._columns if len(self.tensors) == 1 and self._columns else (name,)
 
     def blame(self, inputs: Mapping[str, Any]) -> BadInput | None:
         """Returns what is wrong with arrays on which a run failed; None if the model caused the failure."""
@@ -132,9 +138,14 @@ def _check_texts(name: str, array: Array) -> None:
                 raise _wrong(f"input {name!r}: element {at} is no UTF-8: {error.reason}") from None
 
 
-def _words_of(columns: Sequence[str]) -> str:
-    """Returns ` in a, b` for up to `MAX_NAMED` columns; empty for none."""
-    return f" in {', '.join(columns[:MAX_NAMED])[:200]}" if columns else ""
+def _words_of(columns: Sequence[str], marked: Array) -> str:
+    """Returns ` in a, b (row 2)` for up to `MAX_NAMED` columns and the first of several rows; empty for no column.
+
+    `marked`: bool, by element of the input. Rows count from 0.
+    """
+    several = bool(columns) and marked.ndim > 0 and len(marked) > 1
+    row = f" (row {int(np.nonzero(marked)[0][0])})" if several else ""
+    return f" in {', '.join(columns[:MAX_NAMED])[:200]}{row}" if columns else ""
 
 
 def _is_finite(array: Array) -> bool:

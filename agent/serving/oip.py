@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
+from agent.serving.by_column import joined, matrix_columns, split_by_column
 from agent.serving.metrics import Facts, exposition
 from agent.serving.model_config import model_config
 from agent.serving.oip_feedback import take_feedback, take_metric
@@ -57,10 +60,13 @@ class Endpoint:
         facts: Callable[[], Facts] = Facts,
         ready_when_empty: bool = True,
         dropped: Counter[str] | None = None,
+        device: str = "",
     ) -> None:
         self._slots = slots
         self._statistics = statistics
-        self._version = version
+        self._server: dict[str, Any] = {"name": SERVER, "version": version, "extensions": EXTENSIONS}
+        if device:
+            self._server["device"] = device
         self._facts = facts
         self._ready_when_empty = ready_when_empty
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
@@ -144,7 +150,7 @@ class Endpoint:
                 text = exposition(self._statistics, self._slots(), self._facts())
                 return Response(200, text, "text/plain; version=0.0.4")
             case ["v2"]:
-                return plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
+                return plain(self._server)
             case ["v2", "health", "live" | "ready" as asked]:
                 well = asked == "live" or self._is_ready()
                 return plain({asked: well}, 200 if well else 503)
@@ -319,8 +325,11 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     at = 0
     for given in asked.inputs:
         tensor = wanted.get(given.name)
+        if tensor is None and not arrays and (split := split_by_column(manifest, asked.inputs)) is not None:
+            by_column = msgspec.structs.replace(asked, inputs=split[1])
+            return joined(manifest, _inputs(split[0], by_column, tail))
         if tensor is None or given.name in arrays:
-            why = "is given twice" if given.name in arrays else f"is unknown; the model takes {', '.join(wanted)}"
+            why = "is given twice" if given.name in arrays else f"is unknown; the model takes {_taken(manifest)}"
             raise BadInput(Code.TENSORS_INVALID, f"input {given.name[:64]!r} {why}"[:500])
         size = given.parameters.binary_data_size if given.parameters is not None else None
         if given.parameters is not None and given.parameters.shared_memory_region is not None:
@@ -335,6 +344,13 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
         raise BadInput(Code.TENSORS_INVALID, words)
     refuse_unequal_rows(arrays, manifest)
     return arrays
+
+
+def _taken(manifest: Manifest) -> str:
+    """Returns in words which inputs a request may have."""
+    columns = matrix_columns(manifest)
+    by_column = f", or one tensor for each of its {len(columns)} columns" if len(columns) > 1 else ""
+    return f"{', '.join(tensor.name for tensor in manifest.inputs)}{by_column}"
 
 
 def _key(asked: InferRequest, request: Request) -> str | bytes:
@@ -357,7 +373,7 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
         "name": slot.model,
         "versions": sorted(each.version for each in slot.versions),
         "platform": PLATFORM,
-        "inputs": [_described(tensor) for tensor in manifest.inputs],
+        "inputs": [_described(tensor) | _with_columns(manifest) for tensor in manifest.inputs],
         "outputs": [_described(tensor) for tensor in manifest.outputs],
     }
 
@@ -365,3 +381,9 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
 def _described(tensor: Tensor) -> dict[str, Any]:
     """Returns a tensor as the protocol describes it, without names of dimensions."""
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+
+
+def _with_columns(manifest: Manifest) -> dict[str, Any]:
+    """Returns the columns of a matrix of several columns as a parameter of its input; empty for any other model."""
+    columns = matrix_columns(manifest)
+    return {"parameters": {"columns": columns}} if len(columns) > 1 else {}

@@ -21,6 +21,10 @@ _TYPES = (BYTES_TYPE, "application/x-www-form-urlencoded", "text/plain", "")
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b')
 """Finds strings, and Python's `NaN` for a missing number, which JSON does not have."""
 
+_INFINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|([-+]?\bInfinity\b)')
+"""Finds strings, and as its group Python's and JavaScript's name for a number that JSON does not have."""
+_NO_INFINITY = "is not a number that JSON or this model takes; send null for a missing number"
+
 
 class Request(msgspec.Struct, gc=False):
     """A request over HTTP."""
@@ -134,7 +138,7 @@ def _decoded(raw: bytes | memoryview) -> InferRequest:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         if b"NaN" in bytes(raw):
             return _strictly_decoded(_NOT_JSON.sub(_null_for_nan, raw))
-        raise Refused(400, f"request: {error}"[:500]) from None
+        raise _unreadable(raw, error) from None
 
 
 def _with_long_lists(raw: bytes) -> InferRequest | None:
@@ -154,7 +158,16 @@ def _strictly_decoded(raw: bytes) -> InferRequest:
     try:
         return _decode_infer(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"request: {error}"[:500]) from None
+        raise _unreadable(raw, error) from None
+
+
+def _unreadable(raw: bytes | memoryview, error: Exception) -> Refused:
+    """Returns why text is not the JSON of an inference. The parser's own words for `Infinity` are a wrong byte."""
+    if isinstance(error, msgspec.DecodeError) and b"Infinity" in bytes(raw):
+        found = next((each[1] for each in _INFINITE.finditer(raw) if each[1]), None)
+        if found is not None:
+            return Refused(400, f"request: {found.decode()} {_NO_INFINITY}")
+    return Refused(400, f"request: {error}"[:500])
 
 
 def _null_for_nan(found: re.Match[bytes]) -> bytes:

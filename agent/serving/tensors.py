@@ -133,16 +133,17 @@ def _parsed(given: GivenTensor, count: int, acceptance: Acceptance) -> tuple[Arr
     dtype: Any = object if given.datatype == "BYTES" else DATATYPES[given.datatype]
     try:
         if depth == 1 and dtype is not object and len(memoryview(given.data)) > SLICE_BYTES:
-            return _in_slices(given, bytes(given.data), dtype)
+            return _in_slices(given, bytes(given.data), dtype, acceptance.column_names(given.name))
         return _held(given, decoder_of(given.datatype, depth)(given.data), dtype, count), False
     except msgspec.ValidationError as error:
-        stand_ins = acceptance.stand_ins(given.name)
-        return _read_cells(given, given.data, dtype, stand_ins, str(error)[:200]), True
+        stand_ins, columns = acceptance.stand_ins(given.name), acceptance.column_names(given.name)
+        words = str(error)[:200]
+        return _read_cells(given, given.data, dtype, words, stand_ins=stand_ins, columns=columns), True
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
 
 
-def _in_slices(given: GivenTensor, data: bytes, dtype: Any) -> tuple[Array, bool]:
+def _in_slices(given: GivenTensor, data: bytes, dtype: Any, columns: Sequence[str]) -> tuple[Array, bool]:
     """Reads a long flat list piece by piece, cut at commas, so that other threads can run between two pieces.
 
     Returns also whether a piece held more than plain values.
@@ -157,7 +158,10 @@ def _in_slices(given: GivenTensor, data: bytes, dtype: Any) -> tuple[Array, bool
             cells = decode(piece)
             array = _held(given, cells, dtype, len(cells))
         except msgspec.ValidationError as error:
-            array, strange = _read_cells(given, piece, dtype, (), str(error)[:200]), True
+            before = sum(each.size for each in arrays)
+            words = str(error)[:200]
+            array = _read_cells(given, piece, dtype, words, stand_ins=(), columns=columns, before=before)
+            strange = True
         if not array.size and (arrays or cut >= 0):
             raise ValueError("a comma without a number")
         arrays.append(array)
@@ -203,9 +207,20 @@ def packer_of(count: int, code: str) -> Callable[..., bytes]:
 
 
 def _read_cells(
-    given: GivenTensor, data: msgspec.Raw | bytes, dtype: Any, stand_ins: Sequence[str | None], words: str
+    given: GivenTensor,
+    data: msgspec.Raw | bytes,
+    dtype: Any,
+    words: str,
+    *,
+    stand_ins: Sequence[str | None],
+    columns: Sequence[str],
+    before: int = 0,
 ) -> Array:
-    """Reads data cell by cell as a sensor's row is read: null is a missing value, 3.0 a whole number, true is 1."""
+    """Reads data cell by cell as a sensor's row is read: null is a missing value, 3.0 a whole number, true is 1.
+
+    BadInput names the column of a cell. `words`: what is wrong with data that is no list of cells. `before`: the cells
+    of the input that stand before these.
+    """
     try:
         cells = msgspec.json.decode(data)
     except (msgspec.MsgspecError, RecursionError):
@@ -218,24 +233,41 @@ def _read_cells(
         if given.shape:
             raise _wrong(given, "data", words)
         cells = [cells]
-    read = reader_of(given.name[:64], given.datatype)
+    reads = [reader_of(column[:64], given.datatype) for column in columns]
     found = []
-    for at, cell in enumerate(cells):
+    for at, cell in enumerate(cells, before):
         if cell is None:
-            found.append(_stand_in(given, stand_ins[at % len(stand_ins)] if stand_ins else None))
+            found.append(_stand_in(given, stand_ins[at % len(stand_ins)] if stand_ins else None, columns, at))
         elif isinstance(cell, str) is not (given.datatype == "BYTES"):
-            raise _wrong(given, "data", words)
+            kinds = ("text", "a number") if isinstance(cell, str) else (f"a {type(cell).__name__}", "text")
+            where = _place(given, columns, at)
+            raise BadInput(
+                Code.TENSORS_INVALID, f"input {given.name[:64]!r}{where}: {kinds[0]} where {kinds[1]} belongs"
+            )
         else:
-            found.append(read(cell))
+            found.append(reads[at % len(reads)](cell))
     return np.array(found, dtype=dtype)
 
 
-def _stand_in(given: GivenTensor, text: str | None) -> float | str:
+def _place(given: GivenTensor, columns: Sequence[str], at: int) -> str:
+    """Returns in words where a cell stands: its column unless the input is one, and its row where there are several.
+
+    Rows count from 0. Without columns the cell is an element of the flat data.
+    """
+    width = math.prod(given.shape[1:])
+    if width != len(columns):
+        return f", element {at}"
+    column = f", column {columns[at % width][:64]!r}" if width > 1 else ""
+    return f"{column}, row {at // width}" if given.shape and given.shape[0] > 1 else column
+
+
+def _stand_in(given: GivenTensor, text: str | None, columns: Sequence[str], at: int) -> float | str:
     if given.datatype.startswith("FP"):
         return float("nan")  # `acceptance` says whether the model accepts it
     if given.datatype == "BYTES" and text is not None:
         return text
-    raise BadInput(Code.VALUE_MISSING, f"input {given.name[:64]!r}: null, and the model requires every value")
+    where = _place(given, columns, at)
+    raise BadInput(Code.VALUE_MISSING, f"input {given.name[:64]!r}{where}: null, and the model requires every value")
 
 
 @lru_cache(maxsize=64)

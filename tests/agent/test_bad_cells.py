@@ -167,4 +167,6 @@ def test_names_of_dimensions_are_not_part_of_the_protocol() -> None:
     slot = slot_of(manifest=replace(BASE, inputs=(replace(X, dimensions=("n", "")),)))
     endpoint = Endpoint(lambda: {"m": slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1")
     told = json.loads(endpoint.answer(Request("GET", "/v2/models/m")).body)
-    assert told["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]
+    assert told["inputs"] == [
+        {"name": "X", "datatype": "FP32", "shape": [-1, 2], "parameters": {"columns": ["a", "b"]}}
+    ]

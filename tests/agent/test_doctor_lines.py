@@ -59,9 +59,20 @@ def test_a_device_that_is_not_enrolled_is_reported_as_such_without_missing_files
     ]  # fmt: skip
 
 
+def v2(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\n\r\n" + body
+
+
 @pytest.mark.parametrize(
     ("answer", "ok", "words"),
-    [(b"HTTP/1.1 200 OK\r\n\r\n", True, "answers as a model server"), (b"220 mail\r\n", False, "another program")],
+    [
+        (v2(b'{"name": "edgeward-agent", "device": "pi-1"}'), True, "answers as the model server of pi-1"),
+        (v2(b'{"name": "edgeward-agent"}'), True, "answers as the model server of pi-1"),
+        (v2(b'{"name": "edgeward-agent", "device": "pi-2"}'), False, "another agent (pi-2) answers there"),
+        (v2(b'{"name": "triton", "version": "2"}'), False, "another model server (triton) answers there"),
+        (v2(b"<p>It works!"), False, "another program"),
+        (b"220 mail\r\n", False, "another program"),
+    ],
 )
 def test_doctor_finds_which_program_listens_on_the_local_port(answer: bytes, ok: bool, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -73,16 +84,16 @@ def test_doctor_finds_which_program_listens_on_the_local_port(answer: bytes, ok:
             link.close()
 
         threading.Thread(target=serve, daemon=True).start()
-        found = answers_at("127.0.0.1", server.getsockname()[1])
+        found = answers_at("127.0.0.1", server.getsockname()[1], "pi-1")
     assert (found[0], words in found[1]) == (ok, True), found
 
 
 def test_a_free_or_unconfigured_port_is_no_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert answers_at("127.0.0.1", port)[0]
-    assert answers_at(str(tmp_path / "x.sock"), 0)[0]
-    assert answers_at("", 0) == (True, "none is asked for: serving.listen")
+    assert answers_at("127.0.0.1", port, "pi-1")[0]
+    assert answers_at(str(tmp_path / "x.sock"), 0, "pi-1")[0]
+    assert answers_at("", 0, "pi-1") == (True, "none is asked for: serving.listen")
 
 
 def test_a_json_log_line_has_the_fields_that_a_collector_needs() -> None:

@@ -147,7 +147,7 @@ def test_only_the_requested_outputs_are_returned() -> None:
         (
             {"inputs": [tensor(shape=[2, 3], data=[1, 2, 3, 4, 5, "6"])]},
             400,
-            "input 'X': data: Expected `float`, got `str`",
+            "input 'X', element 5: text where a number belongs",
         ),
         ({"inputs": [tensor(data=[1, 2, 3, 4, 5, 1e39])]}, 400, "input 'X': a number is too large for FP32"),
         ({"inputs": [tensor(data=[[1, 2, 3], [4]])]}, 400, "input 'X': data"),
@@ -258,6 +258,8 @@ def test_metadata_describes_server_model_and_tensors() -> None:
         "model_configuration",
     ]
     assert get(endpoint, "/v2/")[0] == 200
+    named = Endpoint(dict, Statistics(lambda: 0, lambda: 0.0, threading.Lock()), version="9", device="pi-1")
+    assert (get(named, "/v2")[1]["device"], "device" in get(endpoint, "/v2")[1]) == ("pi-1", False)
     assert get(endpoint, "/v2/models") == (200, {"models": ["plant"]})
     inputs = [{"name": "X", "datatype": "FP32", "shape": [-1, 3]}]
     told = get(endpoint, "/v2/models/plant/versions/3")[1]

@@ -93,7 +93,8 @@ def test_the_error_names_the_column_of_a_matrix_with_a_missing_value() -> None:
     refusing, serving = endpoint_of(refusing_slot), refusing_slot.serving
     assert serving is not None
     assert (
-        "input 'X': holds NaN in rain, and the model requires every value" in post(refusing, body % b"null")[1]["error"]
+        "input 'X': holds NaN in rain (row 1), and the model requires every value"
+        in post(refusing, body % b"null")[1]["error"]
     )
     with pytest.raises(BadInput, match="input 'X': infinity in rain is no measurement"):
         serving.acceptance.check_values("X", np.array([[1, np.inf, 3]], np.float32))
@@ -104,7 +105,11 @@ def test_null_is_not_an_integer_and_infinity_is_not_a_number() -> None:
     body = {"inputs": [tensor(datatype="INT64", shape=[1, 3], data=[1, None, 3])]}
     assert "null, and the model requires every value" in post(endpoint_of(slot_of(inputs=(whole,))), body)[1]["error"]
     raw = b'{"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, Infinity, NaN]}]}'
-    assert post(endpoint_of(slot_of()), raw)[0] == 400
+    words = "request: Infinity is not a number that JSON or this model takes; send null for a missing number"
+    assert post(endpoint_of(slot_of()), raw) == (400, {"error": words})
+    minus = raw.replace(b"Infinity, NaN", b"2, -Infinity").replace(b'{"inputs', b'{"id": "Infinity", "inputs')
+    assert "-Infinity is not a number" in post(endpoint_of(slot_of()), minus)[1]["error"]
+    assert "Infinity is" not in post(endpoint_of(slot_of()), b'{"id": "Infinity", "inputs": [,]}')[1]["error"]
 
 
 def test_bytes_that_are_not_utf8_are_refused() -> None:

@@ -146,8 +146,11 @@ def test_the_example_reports_a_wrong_cell_without_a_traceback(monkeypatch: pytes
     ask = runpy.run_path(str(ROOT / "examples" / "ask.py"))
     assert ask["cell"]("kitchen", {"name": "room", "datatype": "BYTES"}) == "kitchen"
     assert ask["cell"]("true", {"name": "door", "datatype": "BOOL"}) is True
-    with pytest.raises(SystemExit, match="size: 'large' is not a FP32"):
+    with pytest.raises(SystemExit, match="size: 'large' is not an FP32"):
         ask["cell"]("large", {"name": "size", "datatype": "FP32"})
+    assert [ask["cell"](text, {"name": "open", "datatype": "INT64"}) for text in ("true", "False", "7")] == [1, 0, 7]
+    with pytest.raises(SystemExit, match="open: 'ajar' is not an INT64"):
+        ask["cell"]("ajar", {"name": "open", "datatype": "INT64"})
     example = [sys.executable, ROOT / "examples" / "ask.py"]
     done = subprocess.run(example, capture_output=True, text=True, check=False)
     assert done.returncode == 2

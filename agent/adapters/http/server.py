@@ -5,12 +5,14 @@ Refuses to know what a request means.
 """
 
 import asyncio
+import errno
 import logging
 import selectors
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from msgspec.structs import replace
 
 from agent.adapters.http.connection import Connection
 from agent.adapters.http.listening import Listening
+from agent.adapters.local_port import other_program
 from agent.config import ServingConfig, check_listen
 from agent.serving.oip import Endpoint
 from contract.errors import Code, WorldError
@@ -144,8 +147,15 @@ def _bind(listen: str) -> socket.socket:
         found.listen(BACKLOG)
         return found
     except OSError as error:
-        why = world_error(error).detail
+        why = _taken_by(address, port) if error.errno == errno.EADDRINUSE else world_error(error).detail
         raise WorldError(Code.PORT_TAKEN, f"serving.listen {listen}: {why}") from None
+
+
+def _taken_by(address: str, port: int) -> str:
+    """Returns in words which program has the address, and what to do; also for one that does not answer."""
+    with suppress(OSError):
+        return f"{other_program(address, port)} answers there: stop it, or name another address"
+    return "another program listens there: stop it, or name another address"
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:
