@@ -17,6 +17,7 @@ from controller.registry.notes import Notes
 from controller.registry.version import Environment, Removal, Version, Withdrawal
 from controller.rollout.model import Rollout
 from controller.state import State
+from controller.verbs.intact import lost_words
 from controller.verbs.rollouts import rolled_back
 from controller.verbs.versions import devices_by_release
 
@@ -79,6 +80,8 @@ class VersionDetail(VersionView, frozen=True):
     notes: Notes
     evidence: dict[str, Any]
     measured: VersionMeasuredView
+    lost: str
+    """The first file of it that is missing or damaged, with the repair: no rollout may start it. Empty: none is."""
 
 
 class PushAnswer(VersionDetail, frozen=True):
@@ -197,6 +200,7 @@ def detail_fields(state: State, version: Version) -> dict[str, Any]:
         "notes": state.notes.of(version.model, version.release),
         "evidence": version.evidence,
         "measured": version_measured(state.world, version.model, version.release),
+        "lost": lost_words(state, version) if state.registry.removal(version.model, version.release) is None else "",
     }
 
 
