@@ -91,6 +91,10 @@ class PushAnswer(VersionDetail, frozen=True):
     """False: these bytes were a version already, and no new one was made."""
     tags_added: dict[str, str]
     """Tags that the existing version got by this push."""
+    tags_replaced: dict[str, str]
+    """Their earlier values, of those that had one."""
+    mended: bool
+    """Whether files of the existing version were missing or damaged, and are there again."""
     not_taken: tuple[str, ...]
     """Facts of this push that the existing version does not take: it keeps those of its first push."""
 

@@ -149,7 +149,8 @@ def twin(name: str = "d", *, stable: bool = True, pinned: dict[str, int] | None 
     return fold_heartbeat(Twin(name), beat, 0.0)
 
 
-MANIFEST = make_model(2, "good").manifest
+MODEL = make_model(2, "good")
+MANIFEST = MODEL.manifest
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,11 @@ def test_str_gives_a_sentence_and_repr_gives_the_fields() -> None:
     assert str(version) == "m v2 (1.1.0) passed its gates, 1.5 kB, Forest"
     pushed = {name: getattr(version, name) for name in version.__struct_fields__}
     missing: dict[str, Any] = {name: None for name in pushes.Pushed.__struct_fields__ if name not in pushed}
-    missing |= {"tags_added": {"job": "7"}, "not_taken": ("licence",)}
-    again = "same bytes as m v2: no version was made; m v2 has got the tags job=7; m v2 keeps its first licence"
+    missing |= {"tags_added": {"job": "7"}, "tags_replaced": {"job": "6"}, "mended": True, "not_taken": ("licence",)}
+    again = (
+        "same bytes as m v2: no version was made; files of m v2 were missing or damaged and are there again; "
+        "m v2 has got the tags job=7 in place of 6; m v2 keeps its first licence"
+    )
     for new, words in ((True, str(version)), (False, again)):
         assert str(pushes.Pushed(**{**missing, **pushed, "new": new})) == words
     device = devices.Device.read(device_json(why="what it has confirmed answers"))
