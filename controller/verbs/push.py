@@ -273,11 +273,11 @@ def _register(
     known = state.registry.having(model, version.manifest.artifact.sha256)
     same = next((each for each in reversed(known) if same_bytes(each, version)), None)
     made_files = [made for form in converted.forms.values() for made in form]
-    mended = any([state.blobs.mend(made.path, made.blob.sha256) for made in made_files])
+    mended = [made for made in made_files if state.blobs.mend(made.path, made.blob.sha256)]
     if same is not None:
         if state.registry.removal(model, same.release) is not None:
             state.registry.keep(model, same.release)
-        return Pushed(same, new=False, mended=mended)
+        return Pushed(same, new=False, mended=bool(mended))
     kept_in = state.registry.add_environment(environment) if environment is not None else ""
     version = replace(version, lineage=replace(lineage, environment_sha256=kept_in))
     version = replace(version, semver=next_semver(state.registry.newest(model), version))
