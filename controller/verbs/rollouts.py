@@ -74,7 +74,8 @@ def preview(
         schedule=schedule,
     )
     _same_plan(planned, starting or "")
-    return preview_of(state.world, planned, now, away_now(state, planned, now))
+    away = away_now(state, planned, now)
+    return preview_of(state.world, planned, now, away, task=version.manifest.task)
 
 
 def away_now(state: State, rollout: Rollout, now: float) -> Away:
