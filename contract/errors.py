@@ -142,7 +142,7 @@ class Code(StrEnum):
     DATA_INVALID = "data_invalid"  # rows break their contract: the detail names column, rule and rows
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
-    STORE_CORRUPT = "store_corrupt"  # a file of the registry is missing or damaged: restore it from a backup
+    STORE_CORRUPT = "store_corrupt"  # a stored file is missing or damaged: restore a backup, or push that version again
     BACKUP_INVALID = "backup_invalid"  # the file is no whole backup, or of a newer version: take another one
     CONFIG_TAKEN_BACK = "config_taken_back"  # it broke the device or its link, as the detail says: send another one
     DEVICE_UNREACHABLE = "device_unreachable"  # it is offline, or did not answer in time: the detail says which

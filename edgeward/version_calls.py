@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from edgeward import arguments, sticks
 from edgeward.answers.blob import Blob
@@ -22,11 +23,10 @@ from edgeward.answers.models import (
     GatePolicy,
     Model,
     Notes,
-    Pushed,
-    PushUnderWay,
     Version,
     VersionDetail,
 )
+from edgeward.answers.pushes import Pushed, PushUnderWay
 from edgeward.answers.table import Table
 from edgeward.answers.tried import Tried
 from edgeward.recurrent import RecurrentState
@@ -280,9 +280,9 @@ class VersionCalls:
         """Writes the blobs of a version, all its forms and encodings, to a directory for devices; returns its bytes.
 
         Each is under its digest, with the list of its chunks beside it; existing ones are not fetched again.
-        WorldError `digest_mismatch` if one arrived damaged.
+        BadInput `store_corrupt` if one is missing; WorldError `digest_mismatch` if one arrived damaged.
         """
-        found = self.version(model, release)
+        found = self._whole(model, release)
         forms = msgspec.convert(found.manifest, Manifest).forms
         named = [each for form in forms for each in (form.artifact, form.golden.blob)]
         blobs = [Blob.read(msgspec.to_builtins(each)) for each in named]
@@ -304,7 +304,7 @@ class VersionCalls:
         from edgeward.exports.exported import collect  # yaml takes 30 ms to import, and few calls export
         from edgeward.exports.folders import write_folder
 
-        return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
+        return write_folder(collect(self._whole(model, release), self._blob), directory, form, sign_with)
 
     def export_lineage(self, model: str, release: int | str, directory: Path, *, prediction: str = "") -> int:
         """Writes a version with its signed lineage to a new directory for `edgeward lineage verify`; returns its bytes.
@@ -322,12 +322,19 @@ class VersionCalls:
         query = urlencode({"prediction": prediction})
         signed = read(self._transport.get(f"{_path(model, release)}/statement?{query}"), SignedLineage)
         metadata = self._transport.get("/v1/trust")["files"]
-        exported = collect(self.version(model, release), self._blob)
+        exported = collect(self._whole(model, release), self._blob)
         return write_provenance(exported, signed, metadata, directory, f"{role_name(model)}.json")
 
     def artifact_bytes(self, digest: str) -> bytes:
         """The bytes of an artifact by its digest, as devices get them."""
         return self._blob(digest)
+
+    def _whole(self, model: str, release: int | str) -> VersionDetail:
+        """Returns a version whose files are all there; BadInput `store_corrupt` names the first that is not."""
+        found = self.version(model, release)
+        if found.lost:
+            raise BadInput(Code.STORE_CORRUPT, found.lost)
+        return found
 
     def _blob(self, digest: str) -> bytes:
         return self._transport.fetch(f"/v1/blobs/{digest}")

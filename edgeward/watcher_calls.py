@@ -6,7 +6,7 @@ Decides nothing. Refuses to know HTTP (`transport`) and how it is fitted (`edgew
 from typing import Any
 
 from contract.watcher import WATCHER
-from edgeward.answers.models import Pushed
+from edgeward.answers.pushes import Pushed
 from edgeward.answers.watcher import Watcher, WatcherHistory
 from edgeward.transport import Transport
 

@@ -84,7 +84,8 @@ def controller_finding(rule: Rule, facts: Facts) -> Iterator[Reading]:
         if not rule.codes or each.code in rule.codes:
             yield Reading(
                 {"code": each.code}, 1.0, "findings", 0.0, 1, "controllers", each.detail,
-                f"the controller's health no longer says {each.code}", "edgeward audit list",
+                f"the controller's health no longer says {each.code}",
+                facts.looks.get(each.code, "edgeward audit list"),
             )  # fmt: skip
 
 

@@ -162,6 +162,8 @@ async def push_version(request: web.Request) -> PushAnswer:
     return PushAnswer(
         new=pushed.new,
         tags_added=dict(pushed.tags_added),
+        tags_replaced=dict(pushed.tags_replaced),
+        mended=pushed.mended,
         not_taken=pushed.not_taken,
         **detail_fields(state, pushed.version),
     )

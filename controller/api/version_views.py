@@ -17,6 +17,7 @@ from controller.registry.notes import Notes
 from controller.registry.version import Environment, Removal, Version, Withdrawal
 from controller.rollout.model import Rollout
 from controller.state import State
+from controller.verbs.intact import lost_words
 from controller.verbs.rollouts import rolled_back
 from controller.verbs.versions import devices_by_release
 
@@ -79,6 +80,8 @@ class VersionDetail(VersionView, frozen=True):
     notes: Notes
     evidence: dict[str, Any]
     measured: VersionMeasuredView
+    lost: str
+    """The first file of it that is missing or damaged, with the repair: no rollout may start it. Empty: none is."""
 
 
 class PushAnswer(VersionDetail, frozen=True):
@@ -88,6 +91,10 @@ class PushAnswer(VersionDetail, frozen=True):
     """False: these bytes were a version already, and no new one was made."""
     tags_added: dict[str, str]
     """Tags that the existing version got by this push."""
+    tags_replaced: dict[str, str]
+    """Their earlier values, of those that had one."""
+    mended: bool
+    """Whether files of the existing version were missing or damaged, and are there again."""
     not_taken: tuple[str, ...]
     """Facts of this push that the existing version does not take: it keeps those of its first push."""
 
@@ -197,6 +204,7 @@ def detail_fields(state: State, version: Version) -> dict[str, Any]:
         "notes": state.notes.of(version.model, version.release),
         "evidence": version.evidence,
         "measured": version_measured(state.world, version.model, version.release),
+        "lost": lost_words(state, version) if state.registry.removal(version.model, version.release) is None else "",
     }
 
 

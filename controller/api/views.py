@@ -37,7 +37,7 @@ class Health(Message, frozen=True):
     free_bytes: int
     """Free bytes in the data directory."""
     expiry_days: float
-    """Days until the first certificate or role of the controller expires."""
+    """Days until the first certificate or role of the controller expires, of those that no pass renews."""
     devices: int
     messages_dropped: int
     messages_not_authentic: int

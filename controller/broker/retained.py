@@ -23,7 +23,7 @@ from contract.blobs import Blob, sha256_hex
 from contract.errors import BadInput
 from controller.broker.foreign import EVERYTHING, Foreign
 from controller.broker.messages import Publisher, Retained, blobs_in_use, farewell, retraction
-from controller.broker.skipped import Skipped
+from controller.broker.skipped import BLOB, Skipped
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable
 
@@ -34,7 +34,7 @@ DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
 many: a slow link is no damage, and one device must not keep the broker busy."""
 READ_AT_ONCE_BYTES = 4 * 1024**2
 """The bytes of a blob that are verified between two turns of the event loop: 10 ms."""
-_DESIRED, _BLOB = "desired ", "blob "
+_DESIRED = "desired "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
 """Returns the digests of those blobs that the broker does not hold."""
@@ -229,7 +229,7 @@ class RetainedState:
         """Publishes blobs that are needed and missing; deletes those that are not needed any more."""
         wanted = {**blobs_in_use(self._durable.twins, self._publisher), **self._lent}
         published = self._records.published()
-        self.skipped.keep_only(_BLOB, frozenset(wanted))
+        self.skipped.keep_only(BLOB, frozenset(wanted))
         held = [wanted[digest] for digest in wanted if digest in published]
         if lost := await self._lost(held) if check and held else set():
             self._records.save_published([], taken_back=sorted(lost))  # an unreadable blob is tried again too
@@ -254,7 +254,7 @@ class RetainedState:
         """Publishes messages that were left out some time ago, if they can be made now."""
         now = self._clock()
         self.skipped.keep_only(_DESIRED, frozenset(self._durable.twins))
-        if self.skipped.due(_BLOB, now):
+        if self.skipped.due(BLOB, now):
             await self.ensure_blobs()
         if devices := self.skipped.due(_DESIRED, now):
             self.publish_for(devices)
@@ -274,7 +274,7 @@ class RetainedState:
         self.link.retain(messages)
 
     async def _publish_blob(self, blob: Blob) -> None:
-        name, now = _BLOB + blob.sha256, self._clock()
+        name, now = BLOB + blob.sha256, self._clock()
         if self.skipped.rests(name, now):
             return
         try:

@@ -9,6 +9,8 @@ from collections import Counter
 
 from contract.errors import EdgewardError
 
+BLOB = "blob "
+"""What the name of a blob begins with; its digest follows."""
 RETRY_S = 30.0
 """Seconds until an item is tried again. An attempt reads a whole blob, and a person needs longer than this to
 restore a backup.

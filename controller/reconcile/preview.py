@@ -23,7 +23,7 @@ from controller.reconcile.measured import HISTORY_S, fleet_rows
 from controller.reconcile.membership import confirmed_versions, facts_of, fitted, marked, quiet_of, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
-from controller.rollout.check import check_power, check_strategy, check_task
+from controller.rollout.check import check_power, check_strategy, check_task, only_for
 from controller.rollout.decide import unproven
 from controller.rollout.endings import named
 from controller.rollout.facts import DeviceFact
@@ -163,8 +163,10 @@ def _check_interface(
             )
 
 
-def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY) -> Preview:
-    """Returns the plan in figures; `away` says when devices that are not online may be back."""
+def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY, *, task: str = "") -> Preview:
+    """Returns the plan in figures; `away` says when devices that are not online may be back, `task` what the release
+    answers, if that is known.
+    """
     finish_s = sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1))
     facts = facts_of(world, rollout, now)
     held = {
@@ -187,7 +189,7 @@ def preview(world: World, rollout: Rollout, now: float, away: Away = NOBODY_AWAY
         finish_s=finish_s,
         finish_low_s=finish_s + away.low_s,
         finish_high_s=finish_s + away.high_s,
-        power=tuple(_power(world, rollout, now)),
+        power=tuple(_power(world, rollout, now, task)),
         no_way_back={
             member.device: why_no_way_back(world, rollout.model, member.device)
             for member in rollout.members
@@ -243,10 +245,12 @@ def _wave_s(rollout: Rollout, wave: int) -> float:
     return offering_s(rollout, wave) + float(strategy.trial.soak_s) + strategy.waves[wave].soak_s
 
 
-def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
+def _power(world: World, rollout: Rollout, now: float, task: str) -> Iterable[str]:
     lonely = _lonely(rollout)
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
-        if shown is None:
+        if only := only_for(rule.metric, task):
+            yield f"{rule.title}: only for {only}: it is not judged here"
+        elif shown is None:
             yield f"{rule.title}: {_of_devices(rule, first)}"
         elif lonely and not first and rule.metric in NEEDS_OTHERS:
             yield f"{rule.title}: {alone(rule, len(lonely))}"

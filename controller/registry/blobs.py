@@ -40,14 +40,18 @@ class BlobStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             link_file(file, path)
 
-    def mend(self, file: Path, digest: str) -> None:
-        """Stores a file as `take` does, also in place of a blob that is damaged. WorldError `disk_full`."""
+    def mend(self, file: Path, digest: str) -> bool:
+        """Stores a file as `take` does, also in place of a blob that is damaged. WorldError `disk_full`.
+
+        Returns whether the blob was missing or damaged.
+        """
         try:
             with self.opened(digest):
-                return
+                return False
         except BadInput:
             self.path(digest).unlink(missing_ok=True)
         self.take(file, digest)
+        return True
 
     def get(self, digest: str) -> bytes:
         """Returns the verified bytes. BadInput `store_corrupt` if they are missing, unreadable or changed."""

@@ -75,6 +75,17 @@ def check_task(strategy: Strategy, task: str) -> None:
         raise _wrong(f"rule {wrong}: it can't be measured of a {task}; use {right} in its place, or beside it")
 
 
+def only_for(metric: Metric, task: str) -> str:
+    """Returns for which models alone a metric is measured, if a model of this task is none of them; else empty."""
+    match metric, task:
+        case "accuracy_drop", "regression":
+            return "classifiers"
+        case "error_increase", "classification":
+            return "regressions"
+        case _:
+            return ""
+
+
 def check_power(strategy: Strategy, members: Sequence[Member]) -> None:
     """Raises BadInput `strategy_invalid` for a rule that can never fail, or never pass, with these devices."""
     waves = Counter(member.wave for member in members)

@@ -25,6 +25,7 @@ from controller.events.notifier import Notifier
 from controller.health import lasting_findings
 from controller.state import State
 from controller.verbs.health import facts_of, own_expiries
+from controller.verbs.intact import looks
 
 MAX_COST = 0.05
 """The fraction of one core that evaluations may use: an evaluation that takes 1 s is followed by a pause of
@@ -122,6 +123,7 @@ def alert_facts(state: State) -> Facts:
         rollouts=dict(world.durable.rollouts),
         withdrawn=dict(world.withdrawn),
         findings=lasting_findings(facts_of(state)),
+        looks=looks(state),
         own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
         signals=[each for found in state.data_looks.values() if found is not None for each in found.signals],
         watched=frozenset(state.data_looks),

@@ -22,6 +22,7 @@ from controller.rollout.model import JUDGED, Rollout
 from controller.state import State
 from controller.telemetry.shapes import read_shapes
 from controller.verbs.gates import policy_of
+from controller.verbs.intact import unreadable
 from controller.verbs.labels import kind_of, known_classes
 from controller.verbs.versions import devices_by_release
 
@@ -123,8 +124,7 @@ def _reference(state: State, model: str, manifest: Manifest) -> Reference:
     try:
         return _read(state.blobs.get(manifest.golden.blob.sha256), manifest)
     except BadInput as error:
-        words = f"the golden set of {model} v{manifest.release} cannot be read ({error.detail.partition(';')[0]})"
-        raise BadInput(Code.STORE_CORRUPT, f"{words}: restore it from a backup, or push that version again") from None
+        raise unreadable(f"the golden set of {model} v{manifest.release}", error.detail) from None
 
 
 @lru_cache(maxsize=2 * MAX_ALIKE)

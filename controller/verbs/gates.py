@@ -31,6 +31,7 @@ from controller.gates.verdict import GateVerdict
 from controller.registry.version import Told, Version
 from controller.state import State
 from controller.verbs.data_sets import lost_rows
+from controller.verbs.intact import unreadable
 from controller.verbs.versions import devices_by_release
 
 CHAMPION_ALIAS = "champion"
@@ -161,9 +162,7 @@ def stored_form(state: State, version: Version) -> Form:
             with state.blobs.opened(digest):
                 pass  # it is verified
         except BadInput as error:
-            why = error.detail.partition(";")[0]
-            words = f"{version.model} v{version.release} cannot be read ({why}): restore it from a backup"
-            raise BadInput(error.code, words) from None
+            raise unreadable(f"{version.model} v{version.release}", error.detail) from None
     return Form(manifest, *map(state.blobs.path, digests))
 
 

@@ -18,6 +18,7 @@ from controller.fleet.faults import refused_config
 from controller.health import Facts, Finding, lasting_findings
 from controller.state import State
 from controller.trust.certificates import certificate_end
+from controller.verbs.intact import unpublished
 
 DAY_S = 86_400.0
 
@@ -42,7 +43,7 @@ def facts_of(state: State) -> Facts:
         expiry_days=_expiry_days(state, today()),
         failing_steps=state.steps.told(now)
         | {f"rollout {name}": words for name, words in state.world.measured.undecided.items()},
-        skipped=state.skipped.why,
+        skipped=unpublished(state),
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(date)],

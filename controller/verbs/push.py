@@ -61,6 +61,10 @@ class Pushed:
     new: bool
     tags_added: Mapping[str, str] = field(default_factory=dict)
     """Tags that an existing version got by this push."""
+    tags_replaced: Mapping[str, str] = field(default_factory=dict)
+    """Their earlier values, of those that had one."""
+    mended: bool = False
+    """Whether files of the existing version were missing or damaged, and are there again."""
     not_taken: tuple[str, ...] = ()
     """Facts of this push that the existing version does not take: it keeps those of its first push."""
 
@@ -127,9 +131,9 @@ async def push(
         )
     _tell_of(state, pushed, at=at, actor=actor)
     if not pushed.new:
-        added = pushed_again.add_tags(state, pushed.version, tags, actor=actor)
+        added, replaced = pushed_again.add_tags(state, pushed.version, tags, actor=actor)
         not_taken = pushed_again.facts_not_taken(pushed.version, told, parent, waive_rows)
-        pushed = dataclasses.replace(pushed, tags_added=added, not_taken=not_taken)
+        pushed = dataclasses.replace(pushed, tags_added=added, tags_replaced=replaced, not_taken=not_taken)
     if retrained is not None:
         retraining.end_push(state, retrained, pushed.version, is_new=pushed.new)
     if not pushed.version.passed:
@@ -152,6 +156,7 @@ def _tell_of(state: State, pushed: Pushed, *, at: str, actor: str) -> None:
         return
     named = f"{pushed.version.model} v{pushed.version.release}"
     words = f"the same bytes as v{pushed.version.release}: no version was made"
+    words += "; its files were missing or damaged, and are there again" if pushed.mended else ""
     state.journal.audit(at, actor, "push again", named, words)
 
 
@@ -269,14 +274,12 @@ def _register(
     )
     known = state.registry.having(model, version.manifest.artifact.sha256)
     same = next((each for each in reversed(known) if same_bytes(each, version)), None)
-    for form in converted.forms.values():
-        for made in form:
-            state.blobs.mend(made.path, made.blob.sha256)
-    if same is not None and state.registry.removal(model, same.release) is None:
-        return Pushed(same, new=False)
+    made_files = [made for form in converted.forms.values() for made in form]
+    mended = [made for made in made_files if state.blobs.mend(made.path, made.blob.sha256)]
     if same is not None:
-        state.registry.keep(model, same.release)
-        return Pushed(same, new=False)
+        if state.registry.removal(model, same.release) is not None:
+            state.registry.keep(model, same.release)
+        return Pushed(same, new=False, mended=bool(mended))
     kept_in = state.registry.add_environment(environment) if environment is not None else ""
     version = replace(version, lineage=replace(lineage, environment_sha256=kept_in))
     version = replace(version, semver=next_semver(state.registry.newest(model), version))

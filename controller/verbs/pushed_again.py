@@ -10,15 +10,17 @@ from controller.state import State
 from controller.verbs import writing
 
 
-def add_tags(state: State, version: Version, tags: Mapping[str, str], *, actor: str) -> dict[str, str]:
-    """Sets those of the tags that the version does not have yet, and returns them. BadInput `request_invalid` if the
-    version would have too many.
+def add_tags(
+    state: State, version: Version, tags: Mapping[str, str], *, actor: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Sets those of the tags that the version does not have yet, and returns them, and the earlier values of those
+    that had one. BadInput `request_invalid` if the version would have too many.
     """
     present = state.notes.of(version.model, version.release).tags
     added = {key: value for key, value in tags.items() if present.get(key) != value}
     if added:
         writing.tag(state, version.model, version.release, added, actor=actor)
-    return added
+    return added, {key: present[key] for key in added if key in present}
 
 
 def facts_not_taken(version: Version, told: Told, parent: int | None, waive_rows: str) -> tuple[str, ...]:

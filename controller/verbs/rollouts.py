@@ -30,6 +30,7 @@ from controller.rollout.words import devices_of
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit
+from controller.verbs.intact import refuse_lost
 from controller.verbs.returns import returns_of
 
 
@@ -73,7 +74,8 @@ def preview(
         schedule=schedule,
     )
     _same_plan(planned, starting or "")
-    return preview_of(state.world, planned, now, away_now(state, planned, now))
+    away = away_now(state, planned, now)
+    return preview_of(state.world, planned, now, away, task=version.manifest.task)
 
 
 def away_now(state: State, rollout: Rollout, now: float) -> Away:
@@ -102,7 +104,7 @@ def start(
     """Plans and starts; the first devices get their offers within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
-    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`,
+    `store_corrupt`, `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`,
     `signature_changed`, `rollout_conflict`, `plan_changed` if `plan_digest` names another plan. With four eyes, or
     with `approval`, it waits for another person's approval. `policy_of`: the author of the policy that has started
     it, if no person did. `source`: the template, in words.
@@ -286,11 +288,13 @@ def _refuse_kept_back(state: State, version: Version, advice: str = "") -> None:
 def may_start(state: State, model: str, release: int | None, *, again: bool) -> Version:
     """Returns a version that a rollout may bring now.
 
-    BadInput as `passed_and_signed`, and `version_withdrawn`; `version_rolled_back` for one whose newest rollout was
+    BadInput as `passed_and_signed`, and `version_withdrawn`; `store_corrupt` for one with a missing or damaged file;
+    `version_rolled_back` for one whose newest rollout was
     rolled back, unless `again` is set.
     """
     version = passed_and_signed(state, model, release)
     _refuse_kept_back(state, version)
+    refuse_lost(state, version)
     newest = rolled_back(state, model).get(version.release)
     if newest is not None and not again:
         raise BadInput(

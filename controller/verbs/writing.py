@@ -29,10 +29,17 @@ def remove_alias(state: State, model: str, name: str, *, actor: str) -> None:
 
 def tag(state: State, model: str, release: int, changes: Mapping[str, str | None], *, actor: str) -> Notes:
     """Sets tags, and removes those whose value is None."""
+    before = state.notes.of(model, release).tags
     notes = state.notes.tag(model, release, changes)
-    words = ", ".join(f"{key}={value}" if value is not None else f"{key} removed" for key, value in changes.items())
+    words = ", ".join(_tag_words(key, value, before.get(key)) for key, value in changes.items())
     state.journal.audit(stamp(), actor, "version tag", f"{model} v{release}", words[:500])
     return notes
+
+
+def _tag_words(key: str, value: str | None, before: str | None) -> str:
+    if value is None:
+        return f"{key} removed"
+    return f"{key}={value}" + (f" in place of {before}" if before not in {None, value} else "")
 
 
 def write_note(state: State, model: str, release: int, text: str, *, actor: str) -> Notes:

@@ -3,10 +3,11 @@
 Decides the words and the exit code of `status`. Refuses to know how health is judged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
+from edgeward.answers.alerts import Alert
 from edgeward.answers.fleet import Fleet
 from edgeward.answers.operators import Health
 from edgeward.cli.render import (
@@ -25,6 +26,7 @@ from edgeward.client import Client
 FAILING_EXIT = 1
 """Exit code of `status` if the controller fails: for scripts and monitors."""
 NONE_ANSWERS = "no version answers on a device yet: bring one there with `edgeward rollout start MODEL`"
+_WEIGHTS = {"critical": 0, "warning": 1, "info": 2}
 LATE_PASS_S = 60.0
 """Seconds from which on the age of the last pass is given in seconds, and not as "a moment ago"."""
 
@@ -82,28 +84,35 @@ def fleet_lines(found: Fleet) -> Iterator[str]:
 @click.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show whether the controller works: its passes, its broker, its disk, what expires. Exit code 1 if not."""
+    """Show whether the controller works: its passes, its broker, its disk, what expires, and how many alerts fire.
+
+    Exit code 1 if it does not; alerts about devices and models do not change it.
+    """
     client = Client()
     health = client.health()
     if as_json:
         print_json(health.plain)
     else:
-        for line in status_lines(health, client.fleet()):
+        for line in status_lines(health, client.fleet(), client.alerts("firing")):
             console.print(line)
     if health.status != "ok":
         raise click.exceptions.Exit(FAILING_EXIT)
 
 
-def status_lines(health: Health, fleet_now: Fleet) -> Iterator[str]:
-    """Yields what the controller reports about itself, in words."""
+def status_lines(health: Health, fleet_now: Fleet, firing: Iterable[Alert] = ()) -> Iterator[str]:
+    """Yields what the controller reports about itself, in words, and the number of alerts that fire."""
     yield f"controller: {health.status}"
     for each in fleet_now.findings:
         yield f"  {each.code}: {each.detail}"
+    if by_weight := sorted(firing, key=lambda each: _WEIGHTS.get(each.severity, len(_WEIGHTS))):
+        worst = by_weight[0]
+        yield f"alerts: {len(by_weight)} firing, the worst: {worst.severity} {worst.name}, {worst.about}"
+        yield "  all: edgeward alert list"
     ago = "a moment" if health.pass_age_s < LATE_PASS_S else f"{health.pass_age_s:.0f} s"
     yield f"last pass: {ago} ago"
     yield f"broker: {health.broker}, {'connected' if health.broker_connected else 'NOT connected'}"
     yield f"disk: {size(health.free_bytes)} free in the data directory"
-    yield f"the first certificate or role expires in {health.expiry_days:.0f} days"
+    yield f"of the certificates and roles that people renew, the first expires in {health.expiry_days:.0f} days"
     yield f"devices: {health.devices}, {_counts(fleet_now.presence)}"
     lost = {
         "dropped": health.messages_dropped,

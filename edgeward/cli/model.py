@@ -12,7 +12,8 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
-from edgeward.answers.models import Pushed, Version
+from edgeward.answers.models import Version
+from edgeward.answers.pushes import Pushed
 from edgeward.cli import model_discussion
 from edgeward.cli.drift import drift, fairness
 from edgeward.cli.key_values import pairs

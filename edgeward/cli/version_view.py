@@ -66,13 +66,8 @@ class _Evidence(msgspec.Struct):
 def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
     """Returns the standing of a version; the first missing step decides."""
     named = f"{found.model}@{found.release}"
-    if found.removed is not None:
-        by = found.removed
-        words = f"its blobs were let go by {by.by} at {when(by.at)}: whoever trained it pushes it again"
-        return Standing(False, words, f"edgeward model push FILE --name {found.model}")
-    if found.withdrawn is not None:
-        words = f"withdrawn by {found.withdrawn.by} at {when(found.withdrawn.at)}: {found.withdrawn.reason}"
-        return Standing(False, words, f"edgeward version reinstate {found.model} {found.release}")
+    if (kept_back := _kept_back(found)) is not None:
+        return kept_back
     if failed := _failed(found):
         names = ", ".join(each.gate for each in failed)
         words = f"{names} failed: push a version that passes, or waive it with a reason"
@@ -84,6 +79,20 @@ def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
         words = f"only with --again: {found.rolled_back.rollout} was rolled back: {found.rolled_back.reason}"
         return Standing(True, words, f"edgeward rollout start {named} --again")
     return Standing(True, "it can be rolled out", f"edgeward rollout start {named} --watch")
+
+
+def _kept_back(found: VersionDetail) -> Standing | None:
+    """Returns the standing of a version without its files, or one that was withdrawn; None for all others."""
+    if found.removed is not None:
+        by = found.removed
+        words = f"its blobs were let go by {by.by} at {when(by.at)}: whoever trained it pushes it again"
+        return Standing(False, words, f"edgeward model push FILE --name {found.model}")
+    if found.withdrawn is not None:
+        words = f"withdrawn by {found.withdrawn.by} at {when(found.withdrawn.at)}: {found.withdrawn.reason}"
+        return Standing(False, words, f"edgeward version reinstate {found.model} {found.release}")
+    if found.lost:
+        return Standing(False, found.lost, f"edgeward model push FILE --name {found.model}")
+    return None
 
 
 def version_view(found: VersionDetail, *, signed: bool) -> RenderableType:

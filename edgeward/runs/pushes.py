@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import BadInput, Code
-from edgeward.answers.models import Pushed
+from edgeward.answers.pushes import Pushed
 
 if TYPE_CHECKING:
     from edgeward.runs.run import Run

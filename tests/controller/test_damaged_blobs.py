@@ -15,14 +15,18 @@ from contract.errors import BadInput, Code
 from controller.api.app import make_app
 from controller.api.route import Route
 from controller.api.routes import ROUTES
+from controller.api.version_views import version_detail
 from controller.config import Config, StorageConfig
-from controller.fleet.twin import Twin
+from controller.fleet.twin import Assigned, Twin
 from controller.registry.data_sets import Chosen, DataSets
 from controller.registry.version import Removal
+from controller.rollout.strategies import STRATEGIES
 from controller.state import State, open_state
-from controller.verbs import drift, erasures
+from controller.verbs import drift, erasures, intact, rollouts
+from controller.verbs.alerts import alert_facts
 from controller.verbs.drift import look
 from controller.verbs.gates import stored_form
+from controller.verbs.health import facts_of
 from tests.controller.registry_worlds import CHUNK_BYTES, version
 from tests.controller.test_data_sets import captured, keep, make
 
@@ -144,6 +148,41 @@ def test_drift_of_a_version_whose_blobs_were_deleted_says_by_whom(state: State) 
     state.registry.remove({("m", 1): Removal(by="ada", at="2026-01-02")})
     with pytest.raises(BadInput, match=r"version_removed.*deleted by ada at 2026-01-02"):
         asyncio.run(look(state, "m", 1, 1e9))
+
+
+def test_a_version_without_a_file_is_refused_and_says_how_it_comes_back(state: State) -> None:
+    second = state.registry.version("m", 2)
+    assert intact.lost_words(state, second) == ""
+    harm(state.blobs.path(DIGESTS[1]), "missing")
+    words = (
+        f"the golden set of m v2 cannot be read (blob {DIGESTS[1][:12]} is missing): "
+        "restore it from a backup, or push that version again"
+    )
+    state.trust_metadata.signed = lambda _: {1, 2}  # type: ignore[assignment, method-assign, return-value]
+    for verb in (
+        lambda: rollouts.preview(state, "m", 2, STRATEGIES["all_at_once"], {}),
+        lambda: rollouts.start(state, "m", 2, STRATEGIES["all_at_once"], {}, actor="ada"),
+    ):
+        with pytest.raises(BadInput) as refused:
+            verb()
+        assert (refused.value.code, refused.value.detail) == (Code.STORE_CORRUPT, words)
+    assert version_detail(state, second).lost == words
+    state.blobs.path(DIGESTS[0]).write_bytes(b"mode")
+    assert intact.lost_words(state, second).startswith(f"the model of m v2 cannot be read (blob {DIGESTS[0][:12]} is d")
+
+
+def test_a_blob_that_could_not_be_published_is_named_with_its_version_and_its_repair(state: State) -> None:
+    name = f"blob {DIGESTS[0]}"
+    state.skipped.failed(name, BadInput(Code.STORE_CORRUPT, f"{name[:17]} is damaged; restore it from a backup"), 0.0)
+    assert intact.looks(state) == {}, "no device is told to run it"
+    state.world.durable.twins["cam-1"] = Twin("cam-1", desired={"m": Assigned(release=2, generation=1, rollout="r-1")})
+    ((shown, fault),) = facts_of(state).skipped.items()
+    assert shown == f"{name[:17]} of m v2"
+    assert fault.endswith(" is damaged: restore it from a backup, or push that version again")
+    assert alert_facts(state).looks == {"not_published": "edgeward model show m@2"}
+    assert intact.lost_words(state, state.registry.version("m", 2)) == "", "it was mended since"
+    harm(state.blobs.path(DIGESTS[0]), "damaged")
+    assert "is damaged)" in intact.lost_words(state, state.registry.version("m", 2)), "its size alone does not tell"
 
 
 def test_a_damaged_champion_is_named_at_a_push(state: State) -> None:

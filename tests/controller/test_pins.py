@@ -51,6 +51,7 @@ def said(state: State, device: str, release: int, seq: int = 1, generation: int 
 def state(tmp_path: Path) -> Iterator[State]:
     made = open_at(tmp_path)
     for release in (1, 2):
+        made.blobs.put(b"model %d" % release)
         made.registry.add(version(release, artifact=b"model %d" % release))
     made.trust_metadata.vouch("m", made.publisher.manifests("m", ()), today())
     for device in ("a", "b"):

@@ -149,7 +149,8 @@ def twin(name: str = "d", *, stable: bool = True, pinned: dict[str, int] | None 
     return fold_heartbeat(Twin(name), beat, 0.0)
 
 
-MANIFEST = make_model(2, "good").manifest
+MODEL = make_model(2, "good")
+MANIFEST = MODEL.manifest
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,18 @@ def test_a_preview_says_what_the_samples_can_detect() -> None:
     made = world(*(twin(f"d{n}") for n in range(9)))
     (said,) = preview(made, planned(made, strategy), 0.0).power
     assert said == "accuracy_drop: no labels have come from these devices so far, 100 needed: it cannot say anything"
+
+
+def test_a_preview_names_a_rule_that_the_answers_of_the_release_do_not_allow() -> None:
+    rules = tuple(
+        Rule(metric=metric, threshold=0.01, min_samples=100) for metric in ("accuracy_drop", "error_increase")
+    )
+    made = world(*(twin(f"d{n}") for n in range(9)))
+    plan = planned(made, replace(STRATEGY, rules=rules))
+    _, error = preview(made, plan, 0.0, task="classification").power
+    assert error == "error_increase: only for regressions: it is not judged here"
+    accuracy, _ = preview(made, plan, 0.0, task="regression").power
+    assert accuracy == "accuracy_drop: only for classifiers: it is not judged here"
 
 
 def test_a_fleet_on_which_no_device_can_run_the_version_is_an_error_with_the_reason() -> None:

@@ -278,8 +278,12 @@ def test_a_push_of_the_same_bytes_mends_blobs_that_are_missing_or_damaged(
         if how == "damaged":
             path.write_bytes(b"?")
     plant(converted())
-    assert not pushed(state, tmp_path).new
+    again = pushed(state, tmp_path)
+    assert (again.new, again.mended) == (False, True)
     assert all(state.blobs.get(digest) for digest in digests)
+    assert state.journal.audit_entries(1)[0]["detail"].endswith(
+        "its files were missing or damaged, and are there again"
+    )
 
 
 def test_a_push_of_existing_bytes_sets_its_tags_and_names_what_the_version_does_not_take(
@@ -289,11 +293,15 @@ def test_a_push_of_existing_bytes_sets_its_tags_and_names_what_the_version_does_
     pushed(state, tmp_path, tags={"site": "oslo"}, told=Told(metrics={"f1": 0.9}, licence="MIT"))
     told = Told(metrics={"f1": 0.95}, licence="MIT", run="r2")
     again = pushed(state, tmp_path, tags={"site": "oslo", "job": "7"}, told=told)
-    assert (again.tags_added, again.not_taken) == ({"job": "7"}, ("metrics", "run"))
+    assert (again.tags_added, again.tags_replaced, again.not_taken) == ({"job": "7"}, {}, ("metrics", "run"))
+    assert not again.mended
     assert state.notes.of("m", 1).tags == {"job": "7", "site": "oslo"}
     assert state.registry.version("m", 1).lineage.metrics == {"f1": 0.9}
     entry = state.journal.audit_entries(1)[0]
     assert (entry["action"], entry["subject"], entry["detail"]) == ("version tag", "m v1", "job=7")
+    third = pushed(state, tmp_path, tags={"site": "bergen"})
+    assert (third.tags_added, third.tags_replaced) == ({"site": "bergen"}, {"site": "oslo"})
+    assert state.journal.audit_entries(1)[0]["detail"] == "site=bergen in place of oslo"
 
 
 def test_bytes_that_fail_are_refused_again_and_make_no_second_version(state: State, plant: Any, tmp_path: Path) -> None:

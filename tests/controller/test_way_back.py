@@ -23,7 +23,7 @@ from controller.rollout.rows import Rows
 from controller.state import open_state
 from controller.verbs import rollouts
 from tests.controller.rollout_worlds import CANARY, DEVICES, NEW, STRATEGY, fact, facts, rollout
-from tests.controller.test_rollout_plan import MANIFEST, twin
+from tests.controller.test_rollout_plan import MANIFEST, MODEL, twin
 
 
 @pytest.mark.parametrize("presence", ["unknown", "silent"])
@@ -110,6 +110,8 @@ def test_a_newer_rollout_may_start_if_only_absent_devices_keep_a_roll_back_open(
             model="m", release=MANIFEST.release, manifest=MANIFEST, lineage=lineage, evidence={}, gates=(gate,)
         )
         state.registry.add(version)
+        for data in (MODEL.artifact, MODEL.golden):
+            state.blobs.put(data)
         assert state.publisher.vouch("m", (), today())
         durable, holding = state.world.durable, VersionRef(release=2, digest=NEW)
         for device in DEVICES:

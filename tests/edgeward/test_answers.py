@@ -22,6 +22,7 @@ from edgeward.answers import (
     models,
     operators,
     pins,
+    pushes,
     retraining,
     rollout_looks,
     rollouts,
@@ -47,7 +48,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "VersionDetail": models.VersionDetail,
     "FoundVersion": models.FoundVersion,
     "VersionPage": models.Found,
-    "PushAnswer": models.Pushed,
+    "PushAnswer": pushes.Pushed,
     "AliasView": models.Alias,
     "Notes": models.Notes,
     "Written": models.Written,
@@ -162,7 +163,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "FaultView": devices.Fault,
     "DataSet": data.DataSet,
     "RowsLeftOut": data.RowsLeftOut,
-    "PushUnderWay": models.PushUnderWay,
+    "PushUnderWay": pushes.PushUnderWay,
     "DataSetMade": data.DataSetMade,
     "DataComparison": data.DataComparison,
     "DeletionView": data.Deletion,
@@ -259,11 +260,14 @@ def test_str_gives_a_sentence_and_repr_gives_the_fields() -> None:
     version = models.Version.read({**VERSION, "estimator": "Forest", "size_bytes": 1500})
     assert str(version) == "m v2 (1.1.0) passed its gates, 1.5 kB, Forest"
     pushed = {name: getattr(version, name) for name in version.__struct_fields__}
-    missing: dict[str, Any] = {name: None for name in models.Pushed.__struct_fields__ if name not in pushed}
-    missing |= {"tags_added": {"job": "7"}, "not_taken": ("licence",)}
-    again = "same bytes as m v2: no version was made; m v2 has got the tags job=7; m v2 keeps its first licence"
+    missing: dict[str, Any] = {name: None for name in pushes.Pushed.__struct_fields__ if name not in pushed}
+    missing |= {"tags_added": {"job": "7"}, "tags_replaced": {"job": "6"}, "mended": True, "not_taken": ("licence",)}
+    again = (
+        "same bytes as m v2: no version was made; files of m v2 were missing or damaged and are there again; "
+        "m v2 has got the tags job=7 in place of 6; m v2 keeps its first licence"
+    )
     for new, words in ((True, str(version)), (False, again)):
-        assert str(models.Pushed(**{**missing, **pushed, "new": new})) == words
+        assert str(pushes.Pushed(**{**missing, **pushed, "new": new})) == words
     device = devices.Device.read(device_json(why="what it has confirmed answers"))
     assert str(device) == "d: online, well (what it has confirmed answers); runs no confirmed version"
 

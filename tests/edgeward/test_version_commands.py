@@ -270,3 +270,14 @@ def test_tables_of_versions_and_gates_are_written_as_csv(state: State, edgeward:
     assert edgeward("search", "--csv").splitlines()[1].startswith("m,v1,")
     assert edgeward("gates", "m", "--csv").splitlines()[0] == "gate,verdict,evidence,power,remedy"
     assert "no table" in edgeward("show", "m@1", "--csv", fails=True)
+
+
+@pytest.mark.parametrize("form", ["devices", "bom"])
+def test_an_export_of_a_version_whose_file_is_missing_is_refused_with_the_repair(
+    state: State, edgeward: Any, tmp_path: Path, form: str
+) -> None:
+    state.registry.add(version(1))
+    said = " ".join(edgeward("export", "m@1", "--out", tmp_path / "out", "--format", form, fails=True).split())
+    assert "the model of m v1 cannot be read" in said
+    assert said.endswith("restore it from a backup, or push that version again")
+    assert not (tmp_path / "out").exists()

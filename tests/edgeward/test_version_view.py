@@ -81,6 +81,7 @@ WAIVER = {"by": "eva", "at": AT, "reason": "a test"}
         ),
         ({"withdrawn": WAIVER}, True, False, "withdrawn by eva", "version reinstate weather 3"),
         ({"removed": {"by": "eva", "at": AT}}, True, False, "whoever trained it pushes it again", "model push"),
+        ({"lost": "the model of weather v3 cannot be read"}, True, False, "cannot be read", "push FILE --name weather"),
         ({"rolled_back": {"rollout": "r-1", "reason": "errors"}}, True, True, "only with --again: r-1", "--again"),
     ],
 )
