@@ -39,8 +39,8 @@ from firmware_sim.power import Power, PowerCut, at_random
 DAYS = 400
 DAY_S = 86_400.0
 SETTLES_S = 2 * DAY_S
-"""Seconds for which a device may be without a valid certificate after an outage: retries are an hour apart, and
-answers are lost."""
+"""Seconds for which a device may be without a valid certificate after an outage, or after an authority was retired:
+retries are an hour apart, and answers are lost, so that a device may not have the certificate that was issued to it."""
 REBOOT_S = 60.0
 SECOND_AUTHORITY_DAY = 110
 INSIDE, OUTSIDE = "d00", "d01"
@@ -91,6 +91,8 @@ class CertificateWorld:
     """(time, subject, what, expires, mark)"""
     refused: list[tuple[float, str, str]] = field(default_factory=list)
     """(time, device, words of the audit)"""
+    retired_at: list[float] = field(default_factory=list)
+    """When the first authority was retired; empty before."""
 
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.directory / "pki", WORLD_BEGAN)
@@ -254,6 +256,7 @@ class CertificateWorld:
         self.trust.refresh(self.today)
         if len(self.authorities.trusted) > 1 and not credentials.rely_on("ca", now):
             self.authorities.retire("ca")
+            self.retired_at.append(self.clock.now)
         for life in self.lives.values():
             self._check_let_in(life)
 
@@ -268,7 +271,7 @@ class CertificateWorld:
     def _check_let_in(self, life: Life) -> None:
         """Checks that a device that is on has a certificate that the broker accepts, while a controller runs."""
         now = self.clock.now
-        outages = [life.back_at, *(end for _, end in self.controller_off if end <= now)]
+        outages = [life.back_at, *self.retired_at, *(end for _, end in self.controller_off if end <= now)]
         if self._is_off(life) or any(now - end < SETTLES_S for end in outages) or self._is_outside(life):
             return
         words = self._why_refused(life.pairs.current())
@@ -293,13 +296,18 @@ class CertificateWorld:
         controller = [what for _, subject, what, *_ in self.warned if subject == "controller"]
         hold(not controller, "roles_stay_young", "controller", now, f"{controller[:3]} had less than 30 days")
         for life in self.lives.values():
-            off = any(end - begin > DEVICE_DAYS / 9 * DAY_S for begin, end in life.off)
-            vain = [mark for at, subject, *_, mark in self.warned if subject == life.name and not self._was_away(at)]
-            hold(off or not vain, "nobody_warns_in_vain", life.name, now, f"warned at {vain} days")
+            warned = [(at, mark) for at, subject, *_, mark in self.warned if subject == life.name]
+            vain = [mark for at, mark in warned if not self._was_away(at) and not _was_off(life, at)]
+            hold(not vain, "nobody_warns_in_vain", life.name, now, f"warned at {vain} days")
             if not self._is_off(life):
                 hold(not self._why_refused(life.pairs.current()), "inside_is_let_in", life.name, now, "at the end")
         left = list(self.authorities.trusted)
         hold(left == ["ca-2"], "authority_is_retired", "controller", now, f"trusted at the end: {left}")
+
+
+def _was_off(life: Life, at_s: float) -> bool:
+    """Whether the device was off at a time or returned in the day before it: it could not renew."""
+    return any(begins <= at_s < ends + DAY_S for begins, ends in life.off)
 
 
 def _interval(draws: Random, day: float, days: float, *, exact: bool = False) -> tuple[float, float]:

@@ -182,7 +182,7 @@ def test_a_version_is_compared_with_the_reports_of_devices(state: State, edgewar
     assert (found["forms"], found["unknown"]) == ({"full": 1}, [])
     assert found["unfit"]["other"] == "riscv64: released for x86_64"
     assert found["unfit"]["small"] == "200 MB of memory: the version may take 128 to load"
-    assert "1 devices run the form full" in edgeward("check", "m@1")
+    assert "1 device runs the form full" in edgeward("check", "m@1")
 
 
 def test_devices_that_cannot_run_a_version_for_the_same_reason_are_one_row(state: State, edgeward: Any) -> None:
