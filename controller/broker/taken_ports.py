@@ -1,8 +1,9 @@
 """Finds a TCP port that another program has taken, before anything is started on it, and names that program.
 
 Decides how long to wait: at once for other programs, and a while for an earlier broker of this data directory that is
-ending. Refuses to know what listens there afterwards. The program's name comes from Linux's /proc; elsewhere, and for a
-program of another user, it is not known.
+ending, or for a program that is not seen, because a program that ends loses its name before its port. Refuses to know
+what listens there afterwards. The program's name comes from Linux's /proc; elsewhere, and for a program of another
+user, it is not known.
 """
 
 import errno
@@ -39,13 +40,17 @@ class Listener:
         return f"{self.name} (process {self.pid})" if self.name else "another program"
 
     def is_of(self, directory: Path) -> bool:
-        """Returns whether it was started with a file in `directory`."""
+        """Returns whether it was started with a file in `directory`, or is not there to be asked any more."""
         try:
             command = (_PROC / str(self.pid) / "cmdline").read_bytes().split(b"\0")
             beside = (_PROC / str(self.pid) / "cwd").readlink()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
         except OSError:
             return False
-        return any((beside / os.fsdecode(word)).resolve().is_relative_to(directory.resolve()) for word in command[1:])
+        return not any(command) or any(
+            (beside / os.fsdecode(word)).resolve().is_relative_to(directory.resolve()) for word in command[1:]
+        )
 
 
 def refuse_taken(host: str, port: int, remedy: str, own: Path | None = None) -> None:
@@ -59,7 +64,7 @@ def refuse_taken(host: str, port: int, remedy: str, own: Path | None = None) -> 
         if fault.errno != errno.EADDRINUSE:
             raise WorldError(Code.PORT_TAKEN, f"{host}:{port}: {fault.strerror}; {remedy}")
         listener = listener_on(port)
-        ends = own is not None and listener is not None and listener.is_of(own)
+        ends = own is not None and listener is not None and (not listener.name or listener.is_of(own))
         patience_s = PORT_WAIT_S if ends else VANISHED_S if listener is None else 0.0
         if time.monotonic() - began >= patience_s:
             words = (listener or Listener()).words
