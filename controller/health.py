@@ -233,11 +233,16 @@ def _taken(facts: Facts) -> tuple[str, str]:
     )
 
 
+def _more(told: Mapping[str, str], of: str = "") -> str:
+    """Returns how many there are beside the one that a sentence names; empty if it is the only one."""
+    return f", and {len(told) - 1} more{of}" if len(told) > 1 else ""
+
+
 def _strangers(facts: Facts) -> tuple[str, str]:
     if not facts.strangers:
         return "", ""
     name, words = min(facts.strangers.items())
-    more = f", and {len(facts.strangers) - 1} more" if len(facts.strangers) > 1 else ""
+    more = _more(facts.strangers)
     return "not_authentic", (
         f"not signed by {name}: {words}{more}. Its key was lost or replaced, or somebody else writes in its name: "
         f"look at that device, and give it new keys (edgeward device replace {name})"
@@ -248,7 +253,7 @@ def _loudest(facts: Facts) -> tuple[str, str]:
     if not facts.loudest:
         return "", ""
     name, words = next(iter(facts.loudest.items()))
-    more = f", and {len(facts.loudest) - 1} more" if len(facts.loudest) > 1 else ""
+    more = _more(facts.loudest)
     return "messages_refused", (
         f"{name} sends most of what is dropped: {words}{more}. Look at that device: its agent is of another version or "
         f"broken, or somebody else has its key"
@@ -259,7 +264,7 @@ def _rows_left_out(facts: Facts) -> tuple[str, str]:
     if not facts.left_out:
         return "", ""
     name, words = min(facts.left_out.items())
-    more = f", and {len(facts.left_out) - 1} more devices" if len(facts.left_out) > 1 else ""
+    more = _more(facts.left_out, " devices")
     return "rows_left_out", (
         f"not kept from {name}{more}: {words}. Push that version again, or roll out one that is there; the counts: "
         f"edgeward data list"
@@ -270,7 +275,7 @@ def _refused_configs(facts: Facts) -> tuple[str, str]:
     if not facts.refused_configs:
         return "", ""
     name, words = min(facts.refused_configs.items())
-    more = f", and {len(facts.refused_configs) - 1} more devices" if len(facts.refused_configs) > 1 else ""
+    more = _more(facts.refused_configs, " devices")
     return "config_refused", f"{name}: {words}{more}. Send another one: edgeward device tune {name}"
 
 

@@ -29,9 +29,9 @@ class Facts:
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    """What is wrong with the controller."""
     looks: Mapping[str, str] = field(default_factory=dict)
     """The command that shows more about a finding, by its code; for all others the audit does."""
-    """What is wrong with the controller."""
     own_expiries: Mapping[str, float] = field(default_factory=dict)
     """When the controller's certificates and roles expire, in seconds since 1970."""
     signals: Sequence[Signal] = ()

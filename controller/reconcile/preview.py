@@ -5,7 +5,7 @@ happens after the start.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from controller.rollout.check import check_power, check_strategy, check_task, on
 from controller.rollout.decide import unproven
 from controller.rollout.endings import named
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import DEVICE_METRICS, NAMED_METRICS, Member, Metric, Rollout, Rule, Strategy
+from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
 from controller.rollout.plan import expand, plan_members
 from controller.rollout.power import (
     Shown,
@@ -41,9 +41,10 @@ from controller.rollout.power import (
 )
 from controller.rollout.progress import NOBODY_AWAY, Away, away_words, offering_s
 from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
+from controller.rollout.stuck import COMPARED_AT_ONCE
 from controller.rollout.words import devices_of, span
 
-NEEDS_OTHERS: frozenset[Metric] = frozenset(("accuracy_drop", "error_increase", "latency_ratio_p95", *NAMED_METRICS))
+NEEDS_OTHERS: frozenset[Metric] = COMPARED_AT_ONCE | {"latency_ratio_p95"}
 """Metrics that say nothing about a device without others of its kind beside it. Failures can be judged alone."""
 
 
@@ -247,7 +248,7 @@ def _wave_s(rollout: Rollout, wave: int) -> float:
 
 def _power(world: World, rollout: Rollout, now: float, task: str) -> Iterable[str]:
     lonely = _lonely(rollout)
-    for rule, first, beside, shown in _measured_rules(world, rollout, now):
+    for rule, first, beside, shown in _measured_rules(world, rollout, lonely, now):
         if only := only_for(rule.metric, task):
             yield f"{rule.title}: only for {only}: it is not judged here"
         elif shown is None:
@@ -267,7 +268,7 @@ def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
     name is unknown.
     """
     lonely = _lonely(rollout)
-    for rule, first, beside, shown in _measured_rules(world, rollout, now):
+    for rule, first, beside, shown in _measured_rules(world, rollout, lonely, now):
         collects_s = judged_for_s(rule, _soak_s(rollout))
         if shown is not None and shown.lacks == "name" and rule.on_missing == "wait":
             raise BadInput(Code.STRATEGY_INVALID, _unknown(world, rollout, rule))
@@ -295,32 +296,30 @@ def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
     )
 
 
-def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
+def _measured_rules(
+    world: World, rollout: Rollout, lonely: Sequence[str], now: float
+) -> Iterable[tuple[Rule, int, int, Shown | None]]:
     """Yields (rule, devices of the first wave, control devices, measurements of the fleet), None for rules about
-    devices. A rule that needs others counts the devices that have some of their kind beside them.
+    devices. A rule that needs others counts the devices that have some of their kind beside them, so none of `lonely`.
     """
     everyone = Counter(member.wave == 0 for member in rollout.members)
     kinds = {member.device: member.stratum for member in rollout.members}
-    alone_there = set(_lonely(rollout))
+    first_kinds = {member.stratum for member in rollout.members if member.wave == 0}
     past = None
     for rule in rollout.strategy.rules:
         first, beside = everyone[True], everyone[False]
         if rule.metric in DEVICE_METRICS:
             yield rule, first, beside, None
             continue
-        if rule.metric in NEEDS_OTHERS and alone_there:
-            first -= len(alone_there)
-            beside = sum(member.wave > 0 and member.stratum in _first_kinds(rollout) for member in rollout.members)
+        if rule.metric in NEEDS_OTHERS and lonely:
+            first -= len(lonely)
+            beside = sum(member.wave > 0 and member.stratum in first_kinds for member in rollout.members)
         if past is None:
             past = past_of(fleet_rows(world, rollout, now).table(), kinds)
         shown = shown_of(rule, past, judged_for_s(rule, _soak_s(rollout)))
         if not shown.per_hour:
             shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, partial(count_in, rule)))
         yield rule, first, beside, shown
-
-
-def _first_kinds(rollout: Rollout) -> set[str]:
-    return {member.stratum for member in rollout.members if member.wave == 0}
 
 
 def _lonely(rollout: Rollout) -> list[str]:

@@ -20,6 +20,13 @@ from controller.rollout.model import (
     Wave,
 )
 
+_OF_TASK: dict[str, tuple[Metric, Metric]] = {
+    "classification": ("accuracy_drop", "error_increase"),
+    "regression": ("error_increase", "accuracy_drop"),
+}
+"""By task, the metric that judges its labels, and the one that cannot."""
+_MEASURED_OF: dict[Metric, str] = {"accuracy_drop": "classifiers", "error_increase": "regressions"}
+
 
 def check_strategy(strategy: Strategy) -> None:
     """Raises BadInput `strategy_invalid` for a strategy that no fleet could follow."""
@@ -64,26 +71,17 @@ def _check_name(rule: Rule) -> None:
 def check_task(strategy: Strategy, task: str) -> None:
     """Raises BadInput `strategy_invalid` if labels would be judged by a rule that the model's answers do not allow."""
     metrics = {rule.metric for rule in strategy.rules}
-    of_task: dict[str, tuple[Metric, Metric]] = {
-        "classification": ("accuracy_drop", "error_increase"),
-        "regression": ("error_increase", "accuracy_drop"),
-    }
     if task == "regression" and (parts := [rule.title for rule in strategy.rules if rule.metric == "class_share"]):
         raise _wrong(f"rule {parts[0]}: a regression answers numbers, not classes; use error_increase in its place")
-    right, wrong = of_task.get(task, (None, None))
+    right, wrong = _OF_TASK.get(task, (None, None))
     if wrong in metrics and right not in metrics:
         raise _wrong(f"rule {wrong}: it can't be measured of a {task}; use {right} in its place, or beside it")
 
 
 def only_for(metric: Metric, task: str) -> str:
     """Returns for which models alone a metric is measured, if a model of this task is none of them; else empty."""
-    match metric, task:
-        case "accuracy_drop", "regression":
-            return "classifiers"
-        case "error_increase", "classification":
-            return "regressions"
-        case _:
-            return ""
+    _, wrong = _OF_TASK.get(task, (None, None))
+    return _MEASURED_OF[metric] if metric == wrong else ""
 
 
 def check_power(strategy: Strategy, members: Sequence[Member]) -> None:

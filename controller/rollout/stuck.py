@@ -7,13 +7,11 @@ made.
 from collections.abc import Iterable, Sequence
 
 from controller.rollout.decide import Facts, holds
-from controller.rollout.model import Member, Metric, Rollout
+from controller.rollout.model import NAMED_METRICS, Member, Metric, Rollout
 from controller.rollout.outcome import mode_of, outcome_of
 from controller.rollout.verdict import HOLDS_NOTHING_UP, RuleVerdict
 
-COMPARED_AT_ONCE: frozenset[Metric] = frozenset(
-    {"accuracy_drop", "error_increase", "metric_increase", "metric_decrease", "class_share"}
-)
+COMPARED_AT_ONCE: frozenset[Metric] = frozenset(("accuracy_drop", "error_increase", *NAMED_METRICS))
 """Metrics whose counts grow only while devices with and without the release measure at the same time."""
 
 
