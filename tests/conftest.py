@@ -77,6 +77,8 @@ ONE_WORKER = {
     "tests/integration/test_rollout_page.py",
     "tests/integration/test_watch_page.py",
     "tests/integration/test_page_accessibility.py",
+    "tests/integration/test_page_pinning.py",
+    "tests/integration/test_page_trainings.py",
 }
 """Files whose tests share costly objects: one worker runs them all. pytest 9.2 ignores the marks xdist_group of
 pytest-xdist 3.8, which sets an attribute that is no longer read: each worker made its own."""

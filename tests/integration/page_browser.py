@@ -129,6 +129,12 @@ class Look:
         self.page.goto(f"{self.served.url}{address}#token={token}&actor=mara")
         self.page.wait_for_selector("nav.nav")
 
+    def search(self, words: str) -> None:
+        """Opens the search by its key and types. Keys that come before its input has the focus would be lost."""
+        self.page.keyboard.press("/")
+        self.page.wait_for_function("document.activeElement?.getAttribute('role') === 'combobox'")
+        self.page.keyboard.type(words)
+
     def go(self, address: str, waits_for: str = "main h1") -> None:
         """Opens an address in the present session and waits until `waits_for` is shown and nothing is loading."""
         self.page.goto(f"{self.served.url}{address}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from controller.state import State
 from tests.controller.page_worlds import STAR, fill
-from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium
+from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served
 
 pytestmark = NEEDS_CHROMIUM
 AXE = (Path(__file__).parents[1] / "data" / "axe" / "axe.min.js").read_text(encoding="utf-8")
@@ -39,12 +39,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("controller"), made_fleet)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
@@ -85,8 +79,7 @@ def test_axe_finds_nothing_on_a_page_in_both_themes(look: Look, address: str, th
 
 
 def opens_search(look: Look) -> None:
-    look.page.keyboard.press("/")
-    look.page.keyboard.type("aldern")
+    look.search("aldern")
     look.page.wait_for_selector("#found li")
 
 

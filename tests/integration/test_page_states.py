@@ -18,7 +18,7 @@ from controller.verbs import tokens
 from tests.controller.page_training_worlds import FIRST, SECOND, fill_with_trainings
 from tests.controller.page_worlds import STAR, fill
 from tests.integration import page_states, test_rollout_page, test_watch_page
-from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, WIDE, Look, Served, chromium
+from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, WIDE, Look, Served
 from tests.integration.test_page_accessibility import AXE, COLOUR, RUN, TAGS
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.soak]
@@ -37,12 +37,6 @@ def faults(look: Look) -> list[str]:
             found += [f"{theme}, {size['width']} px: {each}" for each in look.page.evaluate(RUN, only)]
     look.page.set_viewport_size(WIDE)
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def _world(name: str, directory: Path) -> Served:

@@ -17,7 +17,6 @@ from tests.integration.page_browser import (
     PHONE,
     Look,
     Served,
-    chromium,
     until,
     wider_than_the_screen,
 )
@@ -34,12 +33,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("trainings"), fill_with_trainings)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

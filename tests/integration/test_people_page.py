@@ -11,7 +11,7 @@ from controller.reconcile.world import Retired, drop_twin
 from controller.trust.scope import Scope
 from controller.verbs import tokens
 from tests.controller.page_worlds import MODEL, ROLLOUT, fill
-from tests.integration.page_browser import NEEDS_CHROMIUM, SLOW_MS, Look, Served, chromium, until
+from tests.integration.page_browser import NEEDS_CHROMIUM, SLOW_MS, Look, Served, until
 from tests.integration.test_page_accessibility import check
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.filterwarnings("ignore")]
@@ -33,12 +33,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         made = Served(folder, lambda state: fill(state, time.time(), 60), oidc=oidc)
         yield made
         made.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def sign_in(page: Any, url: str, who: str) -> None:

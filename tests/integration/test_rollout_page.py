@@ -12,16 +12,10 @@ from controller.state import State, open_state
 from controller.telemetry.store import TelemetryStore
 from tests.controller.rollout_scene import play
 from tests.controller.test_api import push
-from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
+from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, until
 from tests.integration.test_page_accessibility import DRAWS, check, draw
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -20,18 +20,12 @@ from tests.controller.reconcile_worlds import campaign
 from tests.controller.registry_worlds import pushed
 from tests.controller.test_alerts_about_data import plant
 from tests.edgeward.test_drift_commands import with_reference
-from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
+from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, until
 from tests.integration.test_page_accessibility import check
 
 pytestmark = NEEDS_CHROMIUM
 WHY = "QualityDropped: m: 0.57 is the quality that is estimated"
 SHOTS = os.environ.get("EDGEWARD_SHOTS", "")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
