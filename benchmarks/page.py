@@ -26,6 +26,7 @@ from benchmarks.first_screen import first_screens
 from benchmarks.table import Row
 from controller.api.app import make_app
 from controller.api.door import opened
+from controller.cli import collect_rarely
 from controller.config import ApiConfig, Config, StorageConfig
 from controller.reconcile.fold import fold
 from controller.state import State, open_state
@@ -77,6 +78,7 @@ def _serve(pipe: Connection, directory: str, devices: int) -> None:
     api = ApiConfig(port=0, max_connections=1024, max_connections_per_address=1024)
     state = open_state(Config(storage=StorageConfig(data_dir=str(Path(directory) / "data")), api=api))
     fill(state, devices, time.time())
+    collect_rarely()  # as the controller does: else a search through 100,000 devices falls into one answer or another
     asyncio.run(_serve_on(pipe, state, devices))
 
 

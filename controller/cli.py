@@ -154,11 +154,18 @@ async def _serve_alone(config: Config) -> None:
         await service.start()
         async with opened(app, config.api) as (host, port):
             _announce(state, host, port)
-            gc.freeze()  # modules and the fleet as loaded: a full collection over them would delay every message
-            gc.set_threshold(COLLECT_AFTER)
+            collect_rarely()
             await stop.wait()
     finally:
         await service.stop()
+
+
+def collect_rarely() -> None:
+    """Leaves modules and the fleet as loaded out of collections of garbage, and collects less often: a full collection
+    over them would delay every message.
+    """
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def _announce(state: State, host: str, port: int) -> None:
